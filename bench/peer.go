@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The benchmark service as one writes it with nats.go.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/nats-io/nats.go"
+)
+
+type order struct {
+	Order  int64     `json:"order"`
+	Name   string    `json:"name"`
+	Values []float64 `json:"values"`
+	Sum    float64   `json:"sum"`
+}
+
+type job struct {
+	Stream, Durable, Subject   string
+	Count, Batch, Size, Window int
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peer.go:", err)
+		os.Exit(1)
+	}
+}
+
+func answer(msg *nats.Msg) {
+	var body order
+	check(json.Unmarshal(msg.Data, &body))
+	for _, value := range body.Values {
+		body.Sum += value
+	}
+	text, err := json.Marshal(&body)
+	check(err)
+	check(msg.Respond(text))
+}
+
+func pull(nc *nats.Conn, todo job) {
+	js, err := nc.JetStream()
+	check(err)
+	sub, err := js.PullSubscribe(todo.Stream+".x", todo.Durable, nats.BindStream(todo.Stream))
+	check(err)
+	for done := 0; done < todo.Count; {
+		messages, err := sub.Fetch(todo.Batch)
+		if err != nats.ErrTimeout {
+			check(err)
+		}
+		for _, msg := range messages {
+			check(msg.Ack())
+		}
+		done += len(messages)
+	}
+}
+
+func publish(nc *nats.Conn, todo job) {
+	js, err := nc.JetStream(nats.PublishAsyncMaxPending(todo.Window))
+	check(err)
+	body := make([]byte, todo.Size)
+	for i := 0; i < todo.Count; i++ {
+		if todo.Window == 1 {
+			_, err = js.Publish(todo.Subject, body)
+		} else {
+			_, err = js.PublishAsync(todo.Subject, body)
+		}
+		check(err)
+	}
+	<-js.PublishAsyncComplete()
+}
+
+func main() {
+	nc, err := nats.Connect(os.Getenv("NATS_URL"))
+	check(err)
+	listen := func(subject string, handle nats.MsgHandler) {
+		sub, err := nc.Subscribe(subject, handle)
+		check(err)
+		check(sub.SetPendingLimits(-1, -1))
+	}
+	work := func(subject string, do func(*nats.Conn, job)) {
+		listen(subject, func(msg *nats.Msg) {
+			var todo job
+			check(json.Unmarshal(msg.Data, &todo))
+			do(nc, todo)
+			check(msg.Respond([]byte(fmt.Sprintf(`{"n":%d}`, todo.Count))))
+		})
+	}
+	listen("bench.echo", func(msg *nats.Msg) { check(msg.Respond(msg.Data)) })
+	listen("bench.json", answer)
+	count := 0
+	listen("bench.count", func(*nats.Msg) {
+		if count++; count%4096 == 0 {
+			check(nc.Publish("bench.count.report", []byte("4096")))
+		}
+	})
+	work("bench.pull", pull)
+	work("bench.publish", publish)
+	select {}
+}

@@ -1,0 +1,45 @@
+---Who is measured: { name, words, env, envelope, workloads }. Those that are not here are left
+---out.
+local machine = require "machine"
+
+local FOLDER = machine.folder
+local NODE = FOLDER .. "/node"
+
+local REPLIES = { W1 = true, W2 = true, W6 = true }
+
+local all = {
+  { name = "lunats", words = { FOLDER .. "/lunats", "run", "bench/service.lua" } },
+  { name = "raw socket", words = { FOLDER .. "/peer_raw", "bench.echo" },
+    only = { W1 = true, W6 = true } },
+  { name = "nats.c", words = { FOLDER .. "/peer_cb" } },
+  { name = "nats.go", words = { FOLDER .. "/peer_go" } },
+  { name = "nats.js", words = { "node", "bench/peers/nats.mjs" }, node = "@nats-io/jetstream",
+    consumes = true },
+  { name = "Moleculer", words = { "node", "bench/peers/moleculer.cjs" }, node = "moleculer",
+    envelope = "moleculer", only = REPLIES, slow = true },
+  { name = "NestJS", words = { "node", NODE .. "/nest.mjs" }, node = "@nestjs/core",
+    envelope = "nest", only = REPLIES, slow = true },
+}
+all[1].consumes = true
+
+local function is_there(peer)
+  local file = io.open(peer.node and NODE .. "/node_modules/" .. peer.node or peer.words[1])
+  return file ~= nil and file:close()
+end
+
+---@param quick boolean  leaves out the slow ones
+---@param names table<string, boolean>|nil  these, and lunats
+---@return table[]
+return function(quick, names)
+  local here = assert(machine.run { "/bin/pwd" }):match "[^\n]+"
+  local list = {}
+  for _, peer in ipairs(all) do
+    local wanted = peer.name == "lunats" or (names and names[peer.name])
+      or (not names and not (quick and peer.slow))
+    if wanted and is_there(peer) then
+      peer.env = { BENCH_NODE = here .. "/" .. NODE }
+      list[#list + 1] = peer
+    end
+  end
+  return list
+end

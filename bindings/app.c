@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fibers, identity and life of the script: the C side of `app`. */
+#include "bindings/bindings.h"
+
+/* ---- fibers ---- */
+
+static int spawn(lua_State *L, enum fiber_kind kind) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    struct script *script = script_of(L);
+    int rc = fiber_start(script_fibers(script), kind, L, lua_gettop(L) - 1, NULL, NULL, NULL);
+    if (rc < 0)
+        return raise_error(L, "cannot start a fiber: %s", status_text(rc));
+    return 0;
+}
+
+/* core.spawn(fn, ...): runs fn in a fiber of its own, which a stop treats like its parent. */
+static int core_spawn(lua_State *L) {
+    struct fiber *parent = fibers_current(script_fibers(script_of(L)));
+    if (parent == NULL)
+        return raise_error(L, "app.spawn: nothing runs before the service has started; call it "
+                              "in app.on_start, a task, a timer or a handler");
+    enum fiber_kind kind = fiber_kind(parent);
+    return spawn(L, kind == FIBER_PHASE ? FIBER_BACKGROUND : kind);
+}
+
+/* core.background(fn, ...): the same for a fiber that a stop cancels at once. */
+static int core_background(lua_State *L) {
+    return spawn(L, FIBER_BACKGROUND);
+}
+
+/* core.can_wait() -> boolean: whether a function that waits may be called here */
+static int core_can_wait(lua_State *L) {
+    lua_pushboolean(L, can_wait(L));
+    return 1;
+}
+
+/*
+ * core.refuse_wait(): the coroutine that has just yielded to wait runs inside something that
+ * cannot pass the wait on; resumed next, it gets an error.
+ */
+static int core_refuse_wait(lua_State *L) {
+    fiber_wake(fibers_current(script_fibers(script_of(L))), LN_ENOWAIT);
+    return 0;
+}
+
+/* core.cancelled() -> boolean: the running fiber has been cancelled */
+static int core_cancelled(lua_State *L) {
+    const struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
+    lua_pushboolean(L, fiber != NULL && fiber_cancelled(fiber));
+    return 1;
+}
+
+/* core.loading() -> boolean: the top level has run, so hooks may wait from here on */
+static int core_loading(lua_State *L) {
+    lua_pushboolean(L, script_state(script_of(L)) == SCRIPT_LOADING);
+    return 1;
+}
+
+/* ---- the script and its service ---- */
+
+/* core.exit([status]): ends the process in order; the caller does not go on. */
+static int core_exit(lua_State *L) {
+    int status = 0;
+    if (lua_isboolean(L, 1))
+        status = lua_toboolean(L, 1) ? 0 : 1;
+    else
+        status = (int)luaL_optinteger(L, 1, 0);
+    script_exit(script_of(L), status);
+    struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
+    if (can_wait(L)) {
+        fiber_doom(fiber);
+        return wait_yield(L, NULL); /* never comes back: the fiber gets closed */
+    }
+    if (fiber != NULL)
+        fiber_cancel(fiber); /* so that the error counts as its end, not as a failure */
+    return luaL_error(L, "os.exit(%d)", status);
+}
+
+/* core.set_phase("start" | "run" | "stop" | "reloaded" | "save" | "restore", fn) */
+static int core_set_phase(lua_State *L) {
+    static const char *const names[] = {"start", "run",     "stop", "reloaded",
+                                        "save",  "restore", NULL};
+    enum script_phase phase = (enum script_phase)luaL_checkoption(L, 1, NULL, names);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    script_set_phase(script_of(L), L, phase);
+    return 0;
+}
+
+/* core.add_file(path): a further file of the script, to be watched */
+static int core_add_file(lua_State *L) {
+    script_add_file(script_of(L), luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* core.takes_over(subject) -> whether the version that this one replaces is subscribed to it */
+static int core_takes_over(lua_State *L) {
+    struct script *script = script_of(L);
+    lua_pushboolean(L,
+                    service_takes_over(script_service(script), script, luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* core.identity() -> name, version, instance_id */
+static int core_identity(lua_State *L) {
+    struct service *service = script_service(script_of(L));
+    lua_pushstring(L, service_name(service));
+    lua_pushstring(L, script_version(script_of(L)));
+    lua_pushstring(L, service_instance(service));
+    return 3;
+}
+
+/* core.configure(name | nil, version | nil) */
+static int core_configure(lua_State *L) {
+    struct service *service = script_service(script_of(L));
+    if (script_state(script_of(L)) != SCRIPT_LOADING)
+        return raise_error(L,
+                           "app.config must be called at the top level of the script, before "
+                           "the service starts");
+    const char *name = luaL_optstring(L, 1, NULL), *version = luaL_optstring(L, 2, NULL);
+    int rc = name != NULL ? service_set_name(service, name) : LN_OK;
+    if (rc == LN_ECLOSED)
+        return raise_error(L,
+                           "app.config: a reload cannot change the name of the service ('%s')",
+                           service_name(service));
+    if (rc < 0)
+        return raise_error(L, "app.config: the name '%s' may hold letters, digits, '_' and '-'",
+                           name);
+    if (version != NULL && !service_version_ok(version))
+        return raise_error(
+            L, "app.config: the version '%s' may hold letters, digits and '.+-_'", version);
+    if (version != NULL)
+        script_set_version(script_of(L), version);
+    return 0;
+}
+
+/* core.error(code, message) -> error table */
+static int core_error(lua_State *L) {
+    return push_error(L, luaL_checkstring(L, 1), luaL_checkstring(L, 2));
+}
+
+/* core.report(text): an error that the script did not handle */
+static int core_report(lua_State *L) {
+    script_report(script_of(L), luaL_checkstring(L, 1));
+    return 0;
+}
+
+/*
+ * core.check(what, opts, { name = "types" | true, ... }): raises on an unknown option, naming
+ * the nearest known one, and on a value of the wrong type. Returns opts or an empty table.
+ */
+static int core_check(lua_State *L) {
+    const char *what = luaL_checkstring(L, 1);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    size_t count = 0;
+    for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1))
+        count++;
+    struct option *known = lua_newuserdatauv(L, (count + 1) * sizeof(*known), 0);
+    size_t at = 0;
+    for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING)
+            return luaL_argerror(L, 3, "names of options expected");
+        const char *types = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        known[at++] = (struct option){lua_tostring(L, -2), types};
+    }
+    known[at] = (struct option){NULL, NULL};
+    if (check_options(L, 2, what, known))
+        lua_pushvalue(L, 2);
+    else
+        lua_newtable(L);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"spawn", core_spawn},         {"background", core_background},
+    {"can_wait", core_can_wait},   {"refuse_wait", core_refuse_wait},
+    {"cancelled", core_cancelled}, {"loading", core_loading},
+    {"exit", core_exit},           {"set_phase", core_set_phase},
+    {"add_file", core_add_file},   {"takes_over", core_takes_over},
+    {"identity", core_identity},   {"configure", core_configure},
+    {"error", core_error},         {"report", core_report},
+    {"check", core_check},         {NULL, NULL},
+};
+
+void bindings_app(lua_State *L) {
+    luaL_setfuncs(L, functions, 0);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&fiber_wait_token);
+    lua_setfield(L, -2, "wait_token");
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bindings/bindings.h"
+
+#include <string.h>
+
+#include "bindings/embedded.h"
+#include "bindings/json.h"
+
+/* package.searchers: modules of scripts/ inside the binary ("lunats.testing"). */
+static int search_embedded(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    for (const struct embedded_script *at = embedded_scripts; at->module != NULL; at++) {
+        if (strcmp(at->module, name) != 0)
+            continue;
+        const char *chunk = lua_pushfstring(L, "=lunats/%s", at->path + strlen("scripts/"));
+        if (luaL_loadbufferx(L, (const char *)at->source, at->size, chunk, "t") != LUA_OK)
+            return lua_error(L);
+        return 1; /* without a path: there is no file that could change (scripts/files.lua) */
+    }
+    lua_pushfstring(L, "no module '%s' in the binary", name);
+    return 1;
+}
+
+/* Right after the preload searcher: a file of the script's folder cannot hide our modules. */
+static void add_searcher(lua_State *L) {
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "searchers"); /* package, searchers */
+    for (lua_Integer i = (lua_Integer)lua_rawlen(L, -1); i >= 2; i--) {
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushcfunction(L, search_embedded);
+    lua_rawseti(L, -2, 2);
+    lua_pop(L, 2);
+}
+
+static int open_core(lua_State *L) {
+    lua_newtable(L);
+    bindings_msg(L);
+    bindings_app(L);
+    bindings_send(L);
+    bindings_client(L);
+    bindings_broker(L);
+    bindings_hosted(L);
+    bindings_load(L);
+    bindings_nearest(L);
+    bindings_process(L);
+    bindings_watch(L);
+    bindings_time(L);
+    bindings_listen(L);
+    bindings_log(L);
+    bindings_nats(L);
+    bindings_js(L);
+    bindings_digest(L);
+    lua_pushliteral(L, LN_VERSION);
+    lua_setfield(L, -2, "version");
+    return 1;
+}
+
+static void require(lua_State *L, const char *module) {
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+}
+
+int bindings_open(lua_State *L) {
+    luaL_requiref(L, "lunats.core", open_core, 0);
+    luaL_requiref(L, "lunats.json", luaopen_lunats_json, 0);
+    lua_pop(L, 2);
+    add_searcher(L);
+    require(L, "lunats.app"); /* app */
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "app"); /* require "app" */
+    lua_pop(L, 1);
+    lua_setglobal(L, "app");
+    return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The JSON codec, straight between bytes and the Lua stack. Used for `msg.data`, for messages
+ * that are tables, and as `app.json`. All functions may raise (they are bindings).
+ */
+#ifndef LUNATS_JSON_H
+#define LUNATS_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <lua.h>
+
+/*
+ * Encodes the value at `idx`. Returns the bytes, which live in a scratch buffer of this Lua
+ * state: borrowed until the next json_encode() on it. Leaves the stack as it was.
+ * Raises an error that names the path ("values[3].f: cannot encode a function").
+ */
+const char *json_encode(lua_State *L, int idx, size_t *len);
+
+/*
+ * Decodes one JSON text. Pushes the value and returns true, or pushes an error message with the
+ * byte offset and returns false. Raises only when memory runs out.
+ */
+bool json_decode(lua_State *L, const char *bytes, size_t len);
+
+/* The module table: encode, decode, null, array, object, is_array. */
+int luaopen_lunats_json(lua_State *L);
+
+#endif

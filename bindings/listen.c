@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listeners: declaring them, and running the handler for each message in a fiber of its own.
+ *
+ * The body of such a fiber is C: it makes the msg, calls the handler under a protected call
+ * that may yield, and turns the outcome into a reply, an error reply or an acknowledgement.
+ */
+#include <string.h>
+
+#include "bindings/bindings.h"
+#include "bindings/json.h"
+#include "bindings/listen.h"
+#include "bindings/msg.h"
+#include "host/log.h"
+
+#define HANDLE_TYPE "lunats.listener"
+
+/* A failed JetStream handler gets its message again after this time (nanoseconds). */
+#define NAK_DELAY "-NAK {\"delay\":1000000000}"
+
+/* Stack of the body: the job, the error handler, the message; then the outcome. */
+enum { AT_JOB = 1, AT_ERROR_HANDLER = 2, AT_MSG = 3, AT_RESULT = 4 };
+
+/* ---- errors of a handler ---- */
+
+static bool is_client_error(lua_State *L, int index) {
+    bool client = false;
+    if (lua_istable(L, index)) {
+        lua_getfield(L, index, "code");
+        client = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "bad_json") == 0;
+        lua_pop(L, 1);
+    }
+    return client;
+}
+
+/* The text of an error value: the message of a table, else tostring. Pushes it. */
+static const char *push_error_text(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    if (lua_istable(L, index)) {
+        if (lua_getfield(L, index, "message") == LUA_TSTRING)
+            return lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    return luaL_tolstring(L, index, NULL);
+}
+
+/* Message handler of the protected call: the traceback exists only here. */
+static int on_error(lua_State *L) {
+    struct script *script = script_of(L);
+    struct fiber *fiber = fibers_current(script_fibers(script));
+    const struct job *job = fiber_arg(fiber);
+    if (fiber_cancelled(fiber))
+        return 1;
+    const char *text = push_error_text(L, 1);
+    if (is_client_error(L, 1)) { /* the sender's mistake: no traceback of ours helps */
+        log_warn(service_name(script_service(script)), "%s", text);
+    } else {
+        luaL_traceback(L, L, text, 1);
+        lua_pushfstring(L, "listener %s: %s", job->listener->name, lua_tostring(L, -1));
+        script_report(script, lua_tostring(L, -1));
+    }
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* The code of an error value: its numeric `code`, its `status`, or 500. */
+static int error_code(lua_State *L, int index) {
+    int code = 500;
+    if (!lua_istable(L, index))
+        return code;
+    static const char *const names[] = {"code", "status"};
+    for (int i = 0; i < 2; i++) {
+        if (lua_getfield(L, index, names[i]) == LUA_TNUMBER) {
+            lua_Integer number = lua_tointeger(L, -1);
+            if (number >= 100 && number <= 999)
+                code = (int)number;
+            i = 1;
+        }
+        lua_pop(L, 1);
+    }
+    return code;
+}
+
+static int fail(lua_State *L, const struct job *job, int index) {
+    int code = error_code(L, index);
+    job_failed(job, code, push_error_text(L, index));
+    return 0;
+}
+
+/* ---- outcome ---- */
+
+static int reply_failed(lua_State *L, const struct job *job, int rc) {
+    struct script *script = job->listener->script;
+    const char *text = lua_pushfstring(L, "listener %s: the reply was not sent: %s",
+                                       job->listener->name, status_text(rc));
+    script_report(script, text);
+    if (rc == LN_ETOOLARGE)
+        job_failed(job, 500, "the reply is larger than the max_payload of the server");
+    return 0;
+}
+
+static int reply(lua_State *L, const struct job *job) {
+    if (lua_isnil(L, AT_RESULT)) {
+        if (!lua_isnil(L, AT_RESULT + 1))
+            return fail(L, job, AT_RESULT + 1);
+        return 0;
+    }
+    if (!job_wants_reply(job))
+        return 0;
+    struct link_out out = {.subject = natsMsg_GetReply(job_msg(job)), .checked = true};
+    out.data = check_message(L, AT_RESULT, &out.len);
+    int rc = link_publish(service_link(job_service(job)), &out);
+    if (rc < 0)
+        return reply_failed(L, job, rc);
+    job_answered(job);
+    return 0;
+}
+
+/* A JetStream message after its handler, unless the handler has settled it itself. */
+static void settle(lua_State *L, const struct job *job, bool success) {
+    const struct msg *msg = check_msg(L, AT_MSG);
+    if (msg->settled || !(job->listener->type & LISTEN_AUTO_ACK) || msg->reply == NULL)
+        return;
+    const char *word = success ? "+ACK" : NAK_DELAY;
+    struct link_out out = {
+        .subject = msg->reply, .data = word, .len = strlen(word), .checked = true};
+    link_publish(service_link(job_service(job)), &out);
+}
+
+static int handler_done(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    const struct job *job = lua_touserdata(L, AT_JOB);
+    bool success = status == LUA_OK || status == LUA_YIELD;
+    if (!success && fiber_cancelled(fibers_current(script_fibers(script_of(L)))))
+        return lua_error(L); /* the fiber ends as cancelled */
+    if (job->listener->type & LISTEN_JETSTREAM) {
+        bool refused = success && lua_isnil(L, AT_RESULT) && !lua_isnil(L, AT_RESULT + 1);
+        settle(L, job, success && !refused);
+        if (!success || refused)
+            job->listener->failed++;
+        return 0;
+    }
+    const struct msg *msg = lua_touserdata(L, AT_MSG);
+    if (msg->settled) /* msg:respond() was the reply */
+        job_answered(job);
+    return success ? reply(L, job) : fail(L, job, -1);
+}
+
+static int listener_body(lua_State *L) {
+    const struct job *job = lua_touserdata(L, AT_JOB);
+    size_t headers_len;
+    const char *headers = job_headers(job, &headers_len);
+    lua_pushcfunction(L, on_error);
+    struct msg *msg = push_msg(L, job_msg(job), headers, headers_len,
+                               (enum msg_data)(job->listener->type & LISTEN_DATA_MASK));
+    msg->client = service_client_id(job_service(job));
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->listener->handler);
+    lua_pushvalue(L, AT_MSG);
+    int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, 0, handler_done);
+    return handler_done(L, status, 0);
+}
+
+/*
+ * Push consumers also send control messages: an idle heartbeat needs nothing, a flow control
+ * request is answered with an empty message (PROTOCOL of JetStream: status 100 with a reply).
+ */
+static int jetstream_body(lua_State *L) {
+    const struct job *job = lua_touserdata(L, AT_JOB);
+    natsMsg *msg = job_msg(job);
+    if (link_msg_status(msg) == 0)
+        return listener_body(L);
+    const char *stalled = NULL, *to = natsMsg_GetReply(msg);
+    if (to == NULL && natsMsgHeader_Get(msg, "Nats-Consumer-Stalled", &stalled) == NATS_OK)
+        to = stalled;
+    if (to != NULL) {
+        struct link_out out = {.subject = to};
+        link_publish(service_link(job_service(job)), &out);
+    }
+    return 0;
+}
+
+/* ---- declaring ---- */
+
+static void take_options(lua_State *L, struct listener *listener) {
+    if (!lua_istable(L, 2))
+        return;
+    if (lua_getfield(L, 2, "concurrency") == LUA_TNUMBER) {
+        lua_Integer limit = lua_tointeger(L, -1);
+        listener->concurrency = limit > 1000000 ? 1000000 : (uint32_t)(limit < 1 ? 1 : limit);
+    }
+    if (lua_getfield(L, 2, "pending") == LUA_TNUMBER)
+        listener->pending_msgs = (int)lua_tointeger(L, -1);
+    lua_pop(L, 2);
+}
+
+static const char *text_option(lua_State *L, const char *name) {
+    if (!lua_istable(L, 2) || lua_getfield(L, 2, name) != LUA_TSTRING)
+        return NULL;
+    return lua_tostring(L, -1); /* stays on the stack while it is used */
+}
+
+static int listen_type(lua_State *L) {
+    int type = (int)option_data_type(L, 2);
+    const char *settles = text_option(L, "settle");
+    if (settles != NULL)
+        type |= LISTEN_JETSTREAM;
+    if (settles != NULL && strcmp(settles, "auto") == 0)
+        type |= LISTEN_AUTO_ACK;
+    return type;
+}
+
+/*
+ * core.listen(subject, opts | nil, fn) -> handle
+ * opts are checked by the Lua side: queue, name, data_type, concurrency, pending, settle.
+ */
+static int core_listen(lua_State *L) {
+    struct script *script = script_of(L);
+    struct service *service = check_service(L);
+    const char *subject = check_pattern(L, 1);
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    lua_settop(L, 3);
+    int type = listen_type(L);
+    const char *queue = text_option(L, "queue"), *name = text_option(L, "name");
+
+    lua_Debug info;
+    lua_pushvalue(L, 3);
+    lua_getinfo(L, ">S", &info);
+    const char *where = lua_pushfstring(L, "%s:%d", info.short_src, info.linedefined);
+
+    struct listener **box = lua_newuserdatauv(L, sizeof(*box), 0);
+    *box = NULL;
+    luaL_setmetatable(L, HANDLE_TYPE);
+    int handle = lua_gettop(L);
+    lua_pushvalue(L, 3);
+    int handler = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    struct listener *listener = script_add_listener(script, subject, queue, name);
+    if (listener == NULL)
+        return luaL_error(L, "out of memory");
+    listener->handler = handler;
+    listener->where = strdup(where);
+    listener->type = type;
+    listener->foreign = service != script_service(script);
+    listener->body = type & LISTEN_JETSTREAM ? jetstream_body : listener_body;
+    take_options(L, listener);
+    int rc = LN_OK;
+    if (script_state(script) == SCRIPT_RETIRING)
+        rc = LN_ECLOSED;
+    else if (listener->foreign || script_state(script) == SCRIPT_RUNNING)
+        rc = service_listen(service, listener);
+    if (rc < 0) {
+        script_remove_listener(script, listener);
+        return raise_error(L, "cannot listen to %s: %s", subject, status_text(rc));
+    }
+    *box = listener;
+    lua_settop(L, handle);
+    return 1;
+}
+
+/* handle:stop(): messages that have arrived are handled, then no more come. */
+static int handle_stop(lua_State *L) {
+    struct listener **box = luaL_checkudata(L, 1, HANDLE_TYPE);
+    struct listener *listener = *box;
+    *box = NULL;
+    if (listener != NULL)
+        service_unlisten(listener);
+    return 0;
+}
+
+static const luaL_Reg handle_methods[] = {
+    {"stop", handle_stop},
+    {NULL, NULL},
+};
+
+/* core.listeners() -> list of { subject, queue, name, where, concurrency, received, failed,
+ * running } */
+static int core_listeners(lua_State *L) {
+    lua_newtable(L);
+    lua_Integer count = 0;
+    for (struct listener *at = script_listeners(script_of(L)); at != NULL; at = at->next) {
+        lua_createtable(L, 0, 7);
+        lua_pushstring(L, at->subject);
+        lua_setfield(L, -2, "subject");
+        lua_pushstring(L, at->queue);
+        lua_setfield(L, -2, "queue");
+        lua_pushstring(L, at->name);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, at->where);
+        lua_setfield(L, -2, "where");
+        lua_pushinteger(L, at->concurrency);
+        lua_setfield(L, -2, "concurrency");
+        lua_pushinteger(L, (lua_Integer)at->received);
+        lua_setfield(L, -2, "received");
+        lua_pushinteger(L, (lua_Integer)at->failed);
+        lua_setfield(L, -2, "failed");
+        lua_pushinteger(L, at->running);
+        lua_setfield(L, -2, "running");
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
+/* core.check_pattern(subject): raises unless it can be listened to */
+static int core_check_pattern(lua_State *L) {
+    check_pattern(L, 1);
+    return 0;
+}
+
+const luaL_Reg listen_functions[] = {
+    {"listen", core_listen},
+    {NULL, NULL},
+};
+
+/* core.check_subject(subject): raises unless it can be published to */
+static int core_check_subject(lua_State *L) {
+    check_subject(L, 1);
+    return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"check_pattern", core_check_pattern},
+    {"check_subject", core_check_subject},
+    {"listeners", core_listeners},
+    {NULL, NULL},
+};
+
+void bindings_listen(lua_State *L) {
+    luaL_newmetatable(L, HANDLE_TYPE);
+    lua_newtable(L);
+    luaL_setfuncs(L, handle_methods, 0);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    luaL_setfuncs(L, listen_functions, 0);
+    luaL_setfuncs(L, functions, 0);
+}

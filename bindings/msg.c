@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The message userdata: fields by __index, made when first read; methods respond and header
+ * here, those of JetStream in js_msg.c.
+ */
+#include "bindings/msg.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "bindings/bindings.h"
+#include "bindings/js_msg.h"
+#include "bindings/json.h"
+
+enum field {
+    FIELD_DATA = 1,
+    FIELD_RAW,
+    FIELD_SUBJECT,
+    FIELD_REPLY_TO,
+    FIELD_HEADERS,
+    FIELD_METADATA
+};
+
+enum { VALUE_DATA = 1, VALUE_HEADERS = 2 };
+
+/* The metatable sits in the registry under this address as well: found without hashing its
+ * name, which counts as every message needs it (5 % of an echo). */
+static const char metatable_key = 'm';
+
+/* ---- making one ---- */
+
+static char *put(char *at, const char *bytes, size_t len) {
+    memcpy(at, bytes, len);
+    at[len] = '\0';
+    return at + len + 1;
+}
+
+struct msg *push_msg(lua_State *L, natsMsg *from, const char *headers, size_t headers_len,
+                     enum msg_data type) {
+    const char *subject = natsMsg_GetSubject(from);
+    const char *reply = natsMsg_GetReply(from);
+    size_t subject_len = strlen(subject);
+    size_t reply_len = reply ? strlen(reply) : 0;
+    size_t len = (size_t)natsMsg_GetDataLength(from);
+    struct msg *msg =
+        lua_newuserdatauv(L, sizeof(*msg) + subject_len + reply_len + len + headers_len + 4, 2);
+    char *at = msg->bytes;
+    msg->subject = at;
+    at = put(at, subject, subject_len);
+    msg->reply = reply ? at : NULL;
+    if (reply != NULL)
+        at = put(at, reply, reply_len);
+    msg->data = at;
+    at = put(at, len ? natsMsg_GetData(from) : "", len);
+    msg->headers = headers ? at : NULL;
+    if (headers != NULL)
+        memcpy(at, headers, headers_len);
+    msg->len = len;
+    msg->headers_len = headers_len;
+    msg->type = (unsigned char)type;
+    msg->client = 0;
+    msg->decoded = msg->settled = false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_setmetatable(L, -2);
+    return msg;
+}
+
+struct msg *check_msg(lua_State *L, int arg) {
+    struct msg *msg = lua_touserdata(L, arg);
+    if (msg == NULL || !lua_getmetatable(L, arg))
+        return luaL_checkudata(L, arg, MSG_TYPE); /* raises */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same ? msg : luaL_checkudata(L, arg, MSG_TYPE);
+}
+
+enum msg_data option_data_type(lua_State *L, int arg) {
+    if (!lua_istable(L, arg) || lua_getfield(L, arg, "data_type") == LUA_TNIL)
+        return MSG_JSON;
+    const char *name = lua_tostring(L, -1);
+    enum msg_data type = MSG_JSON;
+    if (name != NULL && strcmp(name, "string") == 0)
+        type = MSG_STRING;
+    else if (name == NULL || strcmp(name, "json") != 0)
+        raise_error(L, "data_type must be \"json\" or \"string\"");
+    lua_pop(L, 1);
+    return type;
+}
+
+/* ---- headers ---- */
+
+const char *header_find(const char *headers, size_t len, const char *name) {
+    for (const char *at = headers, *end = headers + len; at != NULL && at < end;) {
+        const char *value = at + strlen(at) + 1;
+        if (strcasecmp(at, name) == 0)
+            return value;
+        at = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+/* Adds a value to the table on top: one value is a string, several are a list. */
+static void add_header(lua_State *L, const char *name, const char *value) {
+    int type = lua_getfield(L, -1, name); /* table, old */
+    if (type == LUA_TTABLE) {
+        lua_pushstring(L, value);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        lua_pop(L, 1);
+        return;
+    }
+    if (type == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_pushstring(L, value);
+    } else {
+        lua_createtable(L, 2, 0); /* table, old, list */
+        lua_insert(L, -2);        /* table, list, old */
+        lua_rawseti(L, -2, 1);
+        lua_pushstring(L, value);
+        lua_rawseti(L, -2, 2);
+    }
+    lua_setfield(L, -2, name);
+}
+
+static int push_headers(lua_State *L, const struct msg *msg) {
+    if (lua_getiuservalue(L, 1, VALUE_HEADERS) == LUA_TTABLE)
+        return 1;
+    lua_newtable(L);
+    for (const char *at = msg->headers, *end = at + msg->headers_len; at != NULL && at < end;) {
+        const char *value = at + strlen(at) + 1;
+        add_header(L, at, value);
+        at = value + strlen(value) + 1;
+    }
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, VALUE_HEADERS);
+    return 1;
+}
+
+/* msg:header(name) -> string | nil */
+static int msg_header(lua_State *L) {
+    struct msg *msg = check_msg(L, 1);
+    const char *value = header_find(msg->headers, msg->headers_len, luaL_checkstring(L, 2));
+    lua_pushstring(L, value); /* nil for NULL */
+    return 1;
+}
+
+bool push_service_error(lua_State *L, const char *headers, size_t len) {
+    const char *text = header_find(headers, len, "Nats-Service-Error");
+    const char *code = header_find(headers, len, "Nats-Service-Error-Code");
+    if (text == NULL && code == NULL)
+        return false;
+    lua_pushnil(L);
+    push_error(L, status_word(LN_ESERVICE), text && *text ? text : "the service failed");
+    lua_pushinteger(L, code ? strtol(code, NULL, 10) : 500);
+    lua_setfield(L, -2, "status");
+    return true;
+}
+
+/* ---- data ---- */
+
+/* Raises the error of a body that is not JSON; the stack top is the decoder's message. */
+static int raise_bad_json(lua_State *L, const struct msg *msg) {
+    lua_pushfstring(L, "%s: the message is not JSON: %s", msg->subject, lua_tostring(L, -1));
+    push_error(L, "bad_json", lua_tostring(L, -1));
+    lua_pushinteger(L, 400);
+    lua_setfield(L, -2, "status");
+    return lua_error(L);
+}
+
+static int push_data(lua_State *L, struct msg *msg) {
+    if (msg->decoded) {
+        lua_getiuservalue(L, 1, VALUE_DATA);
+        return 1;
+    }
+    if (msg->type == MSG_STRING)
+        lua_pushlstring(L, msg->data, msg->len);
+    else if (msg->len == 0)
+        lua_pushnil(L); /* what publishing nil sends */
+    else if (!json_decode(L, msg->data, msg->len))
+        return raise_bad_json(L, msg);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, VALUE_DATA);
+    msg->decoded = true;
+    return 1;
+}
+
+/* Upvalue 1: table of field numbers and methods by name. */
+static int msg_index(lua_State *L) {
+    struct msg *msg = check_msg(L, 1);
+    lua_settop(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNUMBER)
+        return 1; /* a method, or nil */
+    switch ((enum field)lua_tointeger(L, -1)) {
+    case FIELD_DATA:
+        return push_data(L, msg);
+    case FIELD_RAW:
+        lua_pushlstring(L, msg->data, msg->len);
+        return 1;
+    case FIELD_SUBJECT:
+        lua_pushstring(L, msg->subject);
+        return 1;
+    case FIELD_REPLY_TO:
+        lua_pushstring(L, msg->reply);
+        return 1;
+    case FIELD_HEADERS:
+        return push_headers(L, msg);
+    case FIELD_METADATA:
+        return push_metadata(L, msg);
+    }
+    return 0;
+}
+
+/* msg.data = value: a handler may replace what the next one reads. Nothing else can be set. */
+static int msg_newindex(lua_State *L) {
+    struct msg *msg = check_msg(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    if (strcmp(name, "data") != 0)
+        return luaL_error(L, "msg.%s cannot be set", name);
+    lua_settop(L, 3);
+    lua_setiuservalue(L, 1, VALUE_DATA);
+    msg->decoded = true;
+    return 0;
+}
+
+static int msg_tostring(lua_State *L) {
+    struct msg *msg = check_msg(L, 1);
+    lua_pushfstring(L, "msg %s (%I bytes)", msg->subject, (lua_Integer)msg->len);
+    return 1;
+}
+
+/* msg:respond(message [, { headers = }]) -> true | nil, err */
+static int msg_respond(lua_State *L) {
+    static const struct option known[] = {{"headers", "table"}, {NULL, NULL}};
+    struct msg *msg = check_msg(L, 1);
+    struct link *link = check_client_link(L, msg->client);
+    struct link_out out = {.subject = msg->reply, .checked = true};
+    if (check_options(L, 3, "msg:respond", known)) {
+        lua_getfield(L, 3, "headers");
+        out.headers = check_headers(L, -1, &out.header_count);
+    }
+    if (msg->reply == NULL) {
+        lua_pushnil(L);
+        push_error(L, "no_reply", "the sender of this message wants no reply");
+        return 2;
+    }
+    out.data = check_message(L, 2, &out.len);
+    int rc = link_publish(link, &out);
+    msg->settled = msg->settled || rc == LN_OK;
+    return push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL);
+}
+
+static const luaL_Reg methods[] = {
+    {"header", msg_header},
+    {"respond", msg_respond},
+    {NULL, NULL},
+};
+
+static const struct {
+    const char *name;
+    enum field field;
+} fields[] = {
+    {"data", FIELD_DATA},         {"raw", FIELD_RAW},         {"subject", FIELD_SUBJECT},
+    {"reply_to", FIELD_REPLY_TO}, {"headers", FIELD_HEADERS}, {"metadata", FIELD_METADATA},
+};
+
+void bindings_msg(lua_State *L) {
+    luaL_newmetatable(L, MSG_TYPE); /* meta */
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_newtable(L); /* meta, members */
+    luaL_setfuncs(L, methods, 0);
+    luaL_setfuncs(L, js_msg_methods, 0);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        lua_pushinteger(L, fields[i].field);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    lua_pushcclosure(L, msg_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, msg_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, msg_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages as scripts see them. */
+#ifndef LUNATS_MSG_H
+#define LUNATS_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lua.h>
+#include <nats/nats.h>
+
+#define MSG_TYPE "lunats.msg"
+
+/* How msg.data is made from the payload. */
+enum msg_data { MSG_JSON, MSG_STRING };
+
+/*
+ * The userdata: one allocation that holds everything, so that a script may keep it as long as
+ * it likes. User value 1 caches msg.data, 2 the table of headers.
+ */
+struct msg {
+    const char *subject; /* zero-terminated, in bytes[] */
+    const char *reply;   /* the same; NULL = none */
+    const char *data;
+    const char *headers; /* see host/headers.h; NULL = none */
+    size_t len, headers_len;
+    unsigned client;    /* id of the client it came by; 0 = the script's own connection */
+    unsigned char type; /* enum msg_data */
+    bool decoded;       /* user value 1 is msg.data */
+    bool settled;       /* responded; JetStream: acknowledged in whatever way */
+    char bytes[];
+};
+
+/*
+ * Pushes a copy of `from`, with `headers` from headers_copy() (may be NULL). Both stay the
+ * caller's and must be owned by something that survives a raise.
+ */
+struct msg *push_msg(lua_State *L, natsMsg *from, const char *headers, size_t headers_len,
+                     enum msg_data type);
+
+/* The message at `arg`, or an argument error. */
+struct msg *check_msg(lua_State *L, int arg);
+
+/* The `data_type` field of the options table at `arg`: "json" (default) or "string". */
+enum msg_data option_data_type(lua_State *L, int arg);
+
+/* The first value of a header in a block of headers, letters in any case; NULL if absent. */
+const char *header_find(const char *headers, size_t len, const char *name);
+
+/*
+ * If the headers say that the reply is an error of a service: pushes nil and an error with code
+ * "service_error", status and message, and returns true.
+ */
+bool push_service_error(lua_State *L, const char *headers, size_t len);
+
+#endif

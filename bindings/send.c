@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sending and requesting. Each function works on the link of the script, or, as a closure with
+ * a client as its upvalue, on the link of that client.
+ */
+#include <stdlib.h>
+
+#include "bindings/bindings.h"
+#include "bindings/msg.h"
+#include "host/headers.h"
+#include "host/jetstream.h"
+
+#define DEFAULT_TIMEOUT_MS 10000
+
+/* ---- publish ---- */
+
+static int publish_now(lua_State *L, struct link *link) {
+    static const struct option known[] = {
+        {"headers", "table"}, {"reply_to", "string"}, {NULL, NULL}};
+    struct link_out out = {.subject = check_subject(L, 1), .checked = true};
+    if (check_options(L, 3, "app.publish", known)) {
+        if (lua_getfield(L, 3, "reply_to") == LUA_TSTRING)
+            out.reply = check_subject(L, -1);
+        lua_getfield(L, 3, "headers");
+        out.headers = check_headers(L, -1, &out.header_count);
+    }
+    out.data = check_message(L, 2, &out.len);
+    int rc = link_publish(link, &out);
+    return push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL);
+}
+
+struct congestion_wait {
+    struct link_waiter waiter;
+    struct fiber *fiber;
+};
+_Static_assert(sizeof(struct congestion_wait) <= FIBER_WAIT_SIZE, "wait area");
+
+static void on_congestion_over(struct link_waiter *waiter, int status) {
+    struct congestion_wait *wait = (struct congestion_wait *)waiter;
+    fiber_wake(wait->fiber, status);
+}
+
+static void abandon_congestion(struct fiber *fiber, void *area) {
+    (void)fiber;
+    struct congestion_wait *wait = area;
+    link_wait_cancel(&wait->waiter);
+}
+
+static int publish_later(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    fiber_end_wait(wait_resumed(L));
+    lua_settop(L, 3);
+    return publish_now(L, check_link(L));
+}
+
+/*
+ * core.publish(subject, message [, { headers =, reply_to = }]) -> true | nil, err
+ * Waits while more bytes are queued than the server takes (where waiting is possible).
+ */
+static int core_publish(lua_State *L) {
+    struct link *link = check_link(L);
+    lua_settop(L, 3);
+    if (!link_congested(link) || !can_wait(L))
+        return publish_now(L, link);
+    struct fiber *fiber = check_fiber(L, "app.publish");
+    struct congestion_wait *wait = fiber_begin_wait(fiber, abandon_congestion);
+    wait->fiber = fiber;
+    wait->waiter.on_ready = on_congestion_over;
+    link_wait(link, &wait->waiter);
+    return wait_yield(L, publish_later);
+}
+
+/* ---- request ---- */
+
+struct request_wait {
+    struct link_call call;
+    struct fiber *fiber;
+    struct link *link;
+    natsMsg *reply;
+    char *headers;
+    size_t headers_len;
+    unsigned client;    /* for struct msg */
+    unsigned char type; /* enum msg_data of the reply */
+};
+_Static_assert(sizeof(struct request_wait) <= FIBER_WAIT_SIZE, "wait area");
+
+static void on_reply(struct link_call *call, int status, natsMsg *reply) {
+    struct request_wait *wait = (struct request_wait *)call;
+    wait->reply = reply;
+    if (reply != NULL)
+        headers_copy(reply, &wait->headers, &wait->headers_len);
+    fiber_wake(wait->fiber, status);
+}
+
+static void abandon_request(struct fiber *fiber, void *area) {
+    (void)fiber;
+    struct request_wait *wait = area;
+    link_call_cancel(&wait->call);
+    if (wait->reply != NULL)
+        link_release(wait->link, wait->reply);
+    free(wait->headers);
+}
+
+static const struct option request_options[] = {
+    {"timeout", "number"}, {"headers", "table"}, {"data_type", "string"}, {NULL, NULL}};
+
+/* Fills in what subject (1), message (2) and options (3) say. */
+static void check_request(lua_State *L, struct link_out *out) {
+    out->subject = check_subject(L, 1);
+    out->checked = true; /* the link adds a reply subject of its own making */
+    if (lua_istable(L, 3)) {
+        lua_getfield(L, 3, "headers");
+        out->headers = check_headers(L, -1, &out->header_count);
+    }
+    out->data = check_message(L, 2, &out->len);
+}
+
+static int push_request_failure(lua_State *L, struct link *link, int rc) {
+    const char *detail = rc == LN_ENATS ? link_last_error(link) : lua_tostring(L, 1);
+    return push_failure(L, rc, detail);
+}
+
+static int request_done(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct fiber *fiber = wait_resumed(L);
+    struct request_wait *wait = fiber_wait_area(fiber);
+    int rc = fiber_wake_status(fiber), results = 2;
+    if (wait->reply == NULL) {
+        push_request_failure(L, wait->link, rc);
+    } else if (!push_service_error(L, wait->headers, wait->headers_len)) {
+        push_msg(L, wait->reply, wait->headers, wait->headers_len, (enum msg_data)wait->type)
+            ->client = wait->client;
+        results = 1;
+    }
+    fiber_end_wait(fiber);
+    return results;
+}
+
+/* core.request(subject, message [, { timeout = 10, headers =, data_type = }]) -> msg | nil, err
+ */
+static int core_request(lua_State *L) {
+    struct link *link = check_link(L);
+    struct fiber *fiber = check_fiber(L, "app.request");
+    lua_settop(L, 3);
+    check_options(L, 3, "app.request", request_options);
+    uint64_t ms = option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS);
+    enum msg_data type = option_data_type(L, 3);
+    struct link_out out = {0};
+    check_request(L, &out);
+
+    struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
+    wait->fiber = fiber;
+    wait->link = link;
+    wait->type = (unsigned char)type;
+    wait->client = service_client_id(check_service(L));
+    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
+                          on_reply);
+    if (rc < 0) {
+        fiber_end_wait(fiber);
+        return push_request_failure(L, link, rc);
+    }
+    return wait_yield(L, request_done);
+}
+
+/* ---- publishing into a stream ---- */
+
+#define PUB_ACK_MS 5000
+
+static void push_pub_ack(lua_State *L, const struct js_pub_ack *ack) {
+    lua_createtable(L, 0, 4);
+    lua_pushlstring(L, ack->stream, ack->stream_len);
+    lua_setfield(L, -2, "stream");
+    lua_pushinteger(L, ack->seq);
+    lua_setfield(L, -2, "seq");
+    lua_pushboolean(L, ack->duplicate);
+    lua_setfield(L, -2, "duplicate");
+    if (ack->domain != NULL) {
+        lua_pushlstring(L, ack->domain, ack->domain_len);
+        lua_setfield(L, -2, "domain");
+    }
+}
+
+static int js_publish_done(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct fiber *fiber = wait_resumed(L);
+    struct request_wait *wait = fiber_wait_area(fiber);
+    struct js_pub_ack ack;
+    int results = 2;
+    if (wait->reply == NULL) {
+        push_request_failure(L, wait->link, fiber_wake_status(fiber));
+    } else if (js_scan_pub_ack(natsMsg_GetData(wait->reply),
+                               (size_t)natsMsg_GetDataLength(wait->reply), &ack)) {
+        push_pub_ack(L, &ack);
+        results = 1;
+    } else {
+        lua_pushnil(L);
+        push_msg(L, wait->reply, wait->headers, wait->headers_len, MSG_JSON);
+    }
+    fiber_end_wait(fiber);
+    return results;
+}
+
+/*
+ * core.js_publish(subject, message) -> { stream =, seq =, duplicate = } | nil, msg | nil, err
+ * Without options, as most are. The message is an answer that is no plain PubAck.
+ */
+static int core_js_publish(lua_State *L) {
+    struct link *link = check_link(L);
+    struct fiber *fiber = check_fiber(L, "app.js.publish");
+    lua_settop(L, 2);
+    struct link_out out = {.subject = check_subject(L, 1), .checked = true};
+    out.data = check_message(L, 2, &out.len);
+    struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
+    wait->fiber = fiber;
+    wait->link = link;
+    int rc =
+        link_request(link, &wait->call, script_clock(script_of(L)), &out, PUB_ACK_MS, on_reply);
+    if (rc < 0) {
+        fiber_end_wait(fiber);
+        return push_request_failure(L, link, rc);
+    }
+    return wait_yield(L, js_publish_done);
+}
+
+/* ---- request_many ---- */
+
+struct reply_node {
+    struct reply_node *next;
+    natsMsg *msg;
+    char *headers;
+    size_t headers_len;
+};
+
+struct many_wait {
+    struct link_call call;
+    struct fiber *fiber;
+    struct link *link;
+    struct clock *clock;
+    struct clock_timer stall; /* silence that ends the collection */
+    uint64_t stall_ms;
+    struct reply_node *first, **last;
+    lua_Integer count, max;
+    unsigned client;
+    unsigned char type;
+};
+_Static_assert(sizeof(struct many_wait) <= FIBER_WAIT_SIZE, "wait area");
+
+static void on_many_reply(struct link_call *call, int status, natsMsg *reply) {
+    struct many_wait *wait = (struct many_wait *)call;
+    if (reply == NULL) {
+        fiber_wake(wait->fiber, status);
+        return;
+    }
+    struct reply_node *node = calloc(1, sizeof(*node));
+    if (node == NULL) {
+        link_release(wait->link, reply);
+        fiber_wake(wait->fiber, LN_ENOMEM);
+        return;
+    }
+    node->msg = reply;
+    headers_copy(reply, &node->headers, &node->headers_len);
+    *wait->last = node;
+    wait->last = &node->next;
+    if (++wait->count == wait->max)
+        fiber_wake(wait->fiber, LN_OK);
+    else if (wait->stall_ms > 0)
+        clock_arm(wait->clock, &wait->stall, wait->stall_ms);
+}
+
+static void on_stall(struct clock_timer *timer) {
+    struct many_wait *wait =
+        (struct many_wait *)(void *)((char *)timer - offsetof(struct many_wait, stall));
+    fiber_wake(wait->fiber, LN_ETIMEOUT);
+}
+
+static void abandon_many(struct fiber *fiber, void *area) {
+    (void)fiber;
+    struct many_wait *wait = area;
+    link_call_cancel(&wait->call);
+    clock_disarm(wait->clock, &wait->stall);
+    while (wait->first != NULL) {
+        struct reply_node *node = wait->first;
+        wait->first = node->next;
+        link_release(wait->link, node->msg);
+        free(node->headers);
+        free(node);
+    }
+}
+
+static int many_done(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct fiber *fiber = wait_resumed(L);
+    struct many_wait *wait = fiber_wait_area(fiber);
+    int rc = fiber_wake_status(fiber);
+    if (wait->count == 0 && rc != LN_OK && rc != LN_ETIMEOUT) {
+        push_request_failure(L, wait->link, rc);
+        fiber_end_wait(fiber);
+        return 2;
+    }
+    lua_createtable(L, (int)wait->count, 0);
+    lua_Integer index = 0;
+    for (struct reply_node *at = wait->first; at != NULL; at = at->next) {
+        push_msg(L, at->msg, at->headers, at->headers_len, (enum msg_data)wait->type)->client =
+            wait->client;
+        lua_rawseti(L, -2, ++index);
+    }
+    fiber_end_wait(fiber);
+    return 1;
+}
+
+/*
+ * core.request_many(subject, message [, { timeout = 10, max =, stall =, ... }]) -> list | nil,
+ * err Ends at the timeout, after `max` replies, or after `stall` seconds without a further one.
+ */
+static int core_request_many(lua_State *L) {
+    static const struct option known[] = {{"timeout", "number"},   {"headers", "table"},
+                                          {"max", "number"},       {"stall", "number"},
+                                          {"data_type", "string"}, {NULL, NULL}};
+    struct link *link = check_link(L);
+    struct fiber *fiber = check_fiber(L, "app.request_many");
+    lua_settop(L, 3);
+    lua_Integer max = 0;
+    if (check_options(L, 3, "app.request_many", known)) {
+        lua_getfield(L, 3, "max");
+        max = lua_tointeger(L, -1); /* 0 when it is not whole */
+        if (!lua_isnil(L, -1) && max < 1)
+            return raise_error(L, "app.request_many: max must be 1 or more");
+    }
+    uint64_t ms = option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS);
+    uint64_t stall_ms = option_ms(L, 3, "stall", 0);
+    enum msg_data type = option_data_type(L, 3);
+    struct link_out out = {0};
+    check_request(L, &out);
+
+    struct many_wait *wait = fiber_begin_wait(fiber, abandon_many);
+    wait->fiber = fiber;
+    wait->link = link;
+    wait->clock = script_clock(script_of(L));
+    wait->stall.fire = on_stall;
+    wait->stall_ms = stall_ms;
+    wait->last = &wait->first;
+    wait->max = max;
+    wait->type = (unsigned char)type;
+    wait->client = service_client_id(check_service(L));
+    int rc =
+        link_request_many(link, &wait->call, wait->clock, &out, (uint32_t)ms, on_many_reply);
+    if (rc < 0) {
+        fiber_end_wait(fiber);
+        return push_request_failure(L, link, rc);
+    }
+    return wait_yield(L, many_done);
+}
+
+/* ---- flush ---- */
+
+static int flush_done(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct fiber *fiber = wait_resumed(L);
+    int rc = fiber_wake_status(fiber);
+    fiber_end_wait(fiber);
+    return push_status(L, rc, NULL);
+}
+
+/* core.flush([timeout = 10]) -> true | nil, err: the server has everything sent so far. */
+static int core_flush(lua_State *L) {
+    struct link *link = check_link(L);
+    struct fiber *fiber = check_fiber(L, "app.flush");
+    uint64_t ms = lua_isnoneornil(L, 1) ? DEFAULT_TIMEOUT_MS : check_ms(L, 1);
+    struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
+    wait->fiber = fiber;
+    wait->link = link;
+    int rc = link_flush(link, &wait->call, script_clock(script_of(L)), (uint32_t)ms, on_reply);
+    if (rc < 0) {
+        fiber_end_wait(fiber);
+        return push_status(L, rc, NULL);
+    }
+    return wait_yield(L, flush_done);
+}
+
+/* core.new_inbox() -> a subject nobody else uses */
+static int core_new_inbox(lua_State *L) {
+    char inbox[LINK_INBOX_SIZE];
+    link_new_inbox(check_link(L), inbox);
+    lua_pushstring(L, inbox);
+    return 1;
+}
+
+const luaL_Reg send_functions[] = {
+    {"publish", core_publish},
+    {"request", core_request},
+    {"js_publish", core_js_publish},
+    {"request_many", core_request_many},
+    {"flush", core_flush},
+    {"new_inbox", core_new_inbox},
+    {NULL, NULL},
+};
+
+void bindings_send(lua_State *L) {
+    luaL_setfuncs(L, send_functions, 0);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/host.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/broker.h"
+#include "host/log.h"
+#include "host/service.h"
+#include "host/trigger.h"
+
+struct host {
+    uv_loop_t loop;
+    uv_async_t interrupt; /* SIGINT or SIGTERM came */
+    const struct options *options;
+    const struct host_hooks *hooks;
+    struct scheduler *scheduler;
+    struct broker *broker;
+    char *broker_url; /* owned; of the private server */
+    const char *servers[1];
+    struct service **services;
+    struct trigger **triggers; /* of the services; NULL before they run */
+    uv_signal_t hangup;
+    size_t count, alive; /* opened; not yet stopped */
+    int status;
+    bool finishing;
+};
+
+/* The Lua chunk of a command that runs no script of the user's, or NULL. */
+static const char *own_source(const struct host *host) {
+    return host->hooks->source[host->options->command];
+}
+
+static bool is_runner(const struct host *host) {
+    return own_source(host) != NULL || host->options->command == OPTIONS_LUA;
+}
+
+/* `lunats test` that only starts others of its kind. */
+static bool is_parent(const struct options *options) {
+    return options->command == OPTIONS_TEST && (options->watch || options->jobs > 0);
+}
+
+static bool wants_broker(const struct host *host) {
+    const struct options *options = host->options;
+    return options->embedded ||
+           (options->command == OPTIONS_TEST && !options->server_given && !is_parent(options));
+}
+
+static bool is_offline(const struct options *options) {
+    switch (options->command) {
+    case OPTIONS_CHECK:
+    case OPTIONS_NEW:
+        return true;
+    case OPTIONS_LUA:
+        return !options->server_given && !options->embedded;
+    default:
+        return is_parent(options);
+    }
+}
+
+/* ---- end ---- */
+
+/*
+ * Signals of the process. The handler itself ends the process at the second one, since a script
+ * in an endless loop never lets our loop see the first.
+ */
+static struct {
+    uv_async_t *async;
+    volatile sig_atomic_t count, last;
+} signals;
+
+static void on_raw_signal(int signum) {
+    if (signals.count > 0)
+        _exit(128 + signum); /* the private server dies with us */
+    signals.count = 1;
+    signals.last = signum;
+    uv_async_send(signals.async);
+}
+
+static void set_handlers(void (*handler)(int)) {
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void close_signals(struct host *host) {
+    set_handlers(SIG_DFL);
+    uv_close((uv_handle_t *)&host->interrupt, NULL);
+    uv_close((uv_handle_t *)&host->hangup, NULL);
+}
+
+static void on_broker_stopped(void *owner) {
+    close_signals(owner);
+}
+
+/* All services are gone: the loop runs out of handles and host_run() goes on. */
+static void finish(struct host *host) {
+    if (host->finishing)
+        return;
+    host->finishing = true;
+    if (host->broker != NULL)
+        broker_stop(host->broker, on_broker_stopped, host);
+    else
+        close_signals(host);
+    host->broker = NULL;
+}
+
+/* Services that were never started. */
+static void discard_all(struct host *host) {
+    for (size_t i = 0; i < host->count; i++)
+        if (host->services[i] != NULL)
+            service_discard(host->services[i]);
+    host->count = 0;
+}
+
+static void stop_all(struct host *host, int status) {
+    for (size_t i = 0; i < host->count; i++)
+        if (host->services[i] != NULL)
+            service_stop(host->services[i], status);
+}
+
+static size_t index_of(const struct host *host, const struct service *service) {
+    size_t i = 0;
+    while (i < host->count && host->services[i] != service)
+        i++;
+    return i;
+}
+
+static void on_stopped(void *owner, struct service *service, int status) {
+    struct host *host = owner;
+    size_t i = index_of(host, service);
+    if (host->triggers[i] != NULL)
+        trigger_close(host->triggers[i]);
+    host->triggers[i] = NULL;
+    host->services[i] = NULL;
+    if (host->status == EXIT_OK)
+        host->status = status;
+    stop_all(host, EXIT_OK); /* services of a process live and end together */
+    if (--host->alive == 0)
+        finish(host);
+}
+
+static void on_interrupt(uv_async_t *handle) {
+    struct host *host = handle->data;
+    log_info(NULL, "%s: stopping (once more to end at once)",
+             signals.last == SIGINT ? "interrupted" : "terminated");
+    if (host->alive > 0) {
+        stop_all(host, EXIT_OK);
+        return;
+    }
+    discard_all(host); /* still waiting for the private server, or about to end anyway */
+    finish(host);
+}
+
+/* ---- reload ---- */
+
+static void on_started(void *owner, struct service *service) {
+    struct host *host = owner;
+    struct trigger_options options = {
+        .watch = host->options->watch,
+        .control = host->options->control,
+    };
+    if (is_runner(host))
+        return;
+    int rc =
+        trigger_open(&host->triggers[index_of(host, service)], &host->loop, service, &options);
+    if (rc < 0)
+        log_error(service_name(service), "cannot watch for reloads: %s", status_text(rc));
+}
+
+static void on_file(void *owner, struct service *service, const char *path) {
+    struct host *host = owner;
+    size_t i = index_of(host, service);
+    if (i < host->count && host->triggers[i] != NULL)
+        trigger_add_file(host->triggers[i], path);
+}
+
+static void on_hangup(uv_signal_t *handle, int signum) {
+    (void)signum;
+    struct host *host = handle->data;
+    log_info(NULL, "hang-up: reloading");
+    for (size_t i = 0; i < host->count; i++)
+        if (host->triggers[i] != NULL)
+            trigger_pull(host->triggers[i]);
+}
+
+/* ---- start ---- */
+
+static void start_all(struct host *host) {
+    host->alive = host->count;
+    for (size_t i = 0; i < host->count; i++) {
+        int rc = service_start(host->services[i]);
+        if (rc < 0) {
+            log_error(service_name(host->services[i]), "cannot start: %s", status_text(rc));
+            service_stop(host->services[i], EXIT_SCRIPT);
+        }
+    }
+}
+
+static void fill_link_options(const struct host *host, struct link_options *link) {
+    const struct options *options = host->options;
+    *link = (struct link_options){
+        .servers = (const char *const *)options->servers,
+        .server_count = options->server_count,
+        .name = options->name,
+        .user = options->user,
+        .password = options->password,
+        .token = options->token,
+        .creds = options->creds,
+        .nkey = options->nkey,
+        .tls_ca = options->tls_ca,
+        .tls_cert = options->tls_cert,
+        .tls_key = options->tls_key,
+        .retry = options->retry,
+    };
+    if (wants_broker(host)) {
+        link->servers = host->servers;
+        link->server_count = 1;
+    }
+}
+
+/* The commands that are written in Lua see the command line as core.options. */
+static int give_options(const struct host *host, struct service *service) {
+    lua_State *L = script_lua(service_script(service));
+    lua_pushcfunction(L, host->hooks->take_options);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)host->options);
+    int rc = lua_pcall(L, 1, 0, 0);
+    lua_settop(L, 0);
+    if (rc == LUA_OK)
+        return LN_OK;
+    service_discard(service);
+    return LN_ENOMEM; /* nothing else can go wrong */
+}
+
+static int open_service(struct host *host, const char *path, struct service **out) {
+    const struct options *options = host->options;
+    struct service_options service = {
+        .path = path,
+        .runner = is_runner(host),
+        .drain_timeout = options->drain_timeout,
+        .open = host->hooks->open_bindings,
+        .on_started = on_started,
+        .on_stopped = on_stopped,
+        .on_file = on_file,
+        .owner = host,
+        .argc = (int)options->arg_count,
+        .argv = options->args,
+    };
+    service.source = own_source(host);
+    if (service.source != NULL) {
+        service.source_len = strlen(service.source);
+        service.name = options_command_name(options->command);
+    }
+    service.offline = is_offline(options);
+    fill_link_options(host, &service.link);
+    int rc = service_open(out, &host->loop, host->scheduler, &service);
+    return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;
+}
+
+/* Loads all scripts; one that fails keeps the others from starting. */
+static int open_all(struct host *host) {
+    const struct options *options = host->options;
+    bool own = own_source(host) != NULL;
+    size_t count = own ? 1 : options->script_count;
+    host->services = calloc(count, sizeof(struct service *));
+    host->triggers = calloc(count, sizeof(struct trigger *));
+    if (host->services == NULL || host->triggers == NULL)
+        return EXIT_SCRIPT;
+    for (size_t i = 0; i < count; i++) {
+        const char *path = own ? options_command_name(options->command) : options->scripts[i];
+        int rc = open_service(host, path, &host->services[i]);
+        if (rc < 0 && rc != LN_ESCRIPT)
+            log_error(NULL, "cannot load %s: %s", path, status_text(rc));
+        if (rc < 0)
+            return EXIT_SCRIPT;
+        host->count++;
+    }
+    return EXIT_OK;
+}
+
+static void on_broker_ready(void *owner, int status, const char *url, const char *text) {
+    struct host *host = owner;
+    if (status == LN_OK && signals.count == 0) {
+        host->broker_url = strdup(url);
+        host->servers[0] = host->broker_url;
+        log_info(NULL, "private nats-server at %s", url);
+        start_all(host);
+        return;
+    }
+    if (status != LN_OK && signals.count == 0) {
+        log_error(NULL, "%s", text);
+        host->status = EXIT_NO_CONNECTION;
+    }
+    discard_all(host);
+    finish(host);
+}
+
+static void on_broker_exit(void *owner, int status, const char *text) {
+    (void)owner, (void)status;
+    log_error(NULL, "the private nats-server ended: %s", text);
+}
+
+static void start_broker(struct host *host) {
+    struct broker_options options = {0};
+    int rc = broker_open(&host->broker, &host->loop, &options, on_broker_ready, on_broker_exit,
+                         host);
+    if (rc < 0)
+        on_broker_ready(host, rc, NULL, status_text(rc));
+}
+
+static void watch_signals(struct host *host) {
+    uv_async_init(&host->loop, &host->interrupt, on_interrupt);
+    host->interrupt.data = host;
+    uv_unref((uv_handle_t *)&host->interrupt);
+    signals.async = &host->interrupt;
+    uv_signal_init(&host->loop, &host->hangup);
+    host->hangup.data = host;
+    uv_signal_start(&host->hangup, on_hangup, SIGHUP);
+    uv_unref((uv_handle_t *)&host->hangup);
+    set_handlers(on_raw_signal);
+}
+
+int host_run(const struct options *options, const struct host_hooks *hooks) {
+    struct host host = {.options = options, .hooks = hooks};
+    signal(SIGPIPE, SIG_IGN);
+    int rc = uv_loop_init(&host.loop);
+    if (rc == LN_OK)
+        rc = scheduler_open(&host.scheduler);
+    if (rc < 0) {
+        log_error(NULL, "cannot start: %s", status_text(rc));
+        return EXIT_SCRIPT;
+    }
+    watch_signals(&host);
+    host.status = open_all(&host);
+    if (host.status != EXIT_OK) {
+        discard_all(&host);
+        finish(&host);
+    } else if (wants_broker(&host)) {
+        start_broker(&host);
+    } else {
+        start_all(&host);
+    }
+    uv_run(&host.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&host.loop);
+    scheduler_close(host.scheduler);
+    free(host.services);
+    free(host.triggers);
+    free(host.broker_url);
+    nats_CloseAndWait(1000); /* joins the threads of nats.c, so that nothing is left behind */
+    return host.status;
+}

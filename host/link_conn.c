@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One natsConnection on the loop: the thread in which it connects, and the adapter through
+ * which nats.c tells what it wants from the socket.
+ *
+ * With reconnecting switched off, the ping timer off and SendAsap on, nats.c has no thread of
+ * its own for a connection. Foreign calls that remain: attach() from our connect thread,
+ * write() from the short thread that nats.c starts for a drained subscription, and the
+ * callbacks for errors, lame duck and "closed" from its one callback thread.
+ */
+#include "host/link_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static bool on_loop(const struct conn *conn) {
+    uv_thread_t self = uv_thread_self();
+    return uv_thread_equal(&self, &conn->link->loop_thread) != 0;
+}
+
+/* ---- callbacks of nats.c, on a thread of its own ---- */
+
+static void post(struct conn *conn, enum notice_kind kind, natsStatus status,
+                 const char *text) {
+    struct link *link = conn->link;
+    struct notice *notice = calloc(1, sizeof(*notice));
+    if (notice == NULL)
+        return;
+    notice->conn = conn;
+    notice->kind = kind;
+    notice->status = status;
+    strncpy(notice->text, text != NULL ? text : "", sizeof(notice->text) - 1);
+    uv_mutex_lock(&link->mutex);
+    *link->notices_tail = notice;
+    link->notices_tail = &notice->next;
+    uv_async_send(&link->async);
+    uv_mutex_unlock(&link->mutex);
+}
+
+static void on_nats_error(natsConnection *nats, natsSubscription *sub, natsStatus status,
+                          void *closure) {
+    const char *text = NULL;
+    (void)sub;
+    if (natsConnection_GetLastError(nats, &text) != status || text == NULL)
+        text = natsStatus_GetText(status);
+    /* The text of this very error is on the stack of this thread; the connection may have seen
+     * a newer one already. */
+    text = link_plain_text(text);
+    natsStatus own = NATS_OK;
+    const char *mine = link_plain_text(nats_GetLastError(&own));
+    post(closure, NOTICE_ERROR, status,
+         own == status && mine != NULL && *mine != '\0' ? mine : text);
+}
+
+static void on_nats_lame_duck(natsConnection *nats, void *closure) {
+    (void)nats;
+    post(closure, NOTICE_LAME_DUCK, NATS_OK, NULL);
+}
+
+static void on_nats_servers(natsConnection *nats, void *closure) {
+    (void)nats;
+    post(closure, NOTICE_SERVERS, NATS_OK, NULL);
+}
+
+/* The last callback that nats.c makes for a connection. */
+static void on_nats_closed(natsConnection *nats, void *closure) {
+    struct conn *conn = closure;
+    struct link *link = conn->link;
+    (void)nats;
+    uv_mutex_lock(&link->mutex);
+    conn->callbacks_done = true;
+    uv_async_send(&link->async); /* within the lock: the loop may free the link after it */
+    uv_mutex_unlock(&link->mutex);
+}
+
+/* ---- reading and writing, on the loop thread ---- */
+
+static void after_event(struct conn *conn) {
+    if (conn->lost && !conn->dead)
+        link_on_lost(conn);
+}
+
+static void read_event(struct conn *conn) {
+    struct link *link = conn->link;
+    link->last_read = uv_now(link->loop);
+    link->probed = false;
+    natsConnection_ProcessReadEvent(conn->nats);
+    subs_take(link);
+    after_event(conn);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events);
+
+static void poll_for(struct conn *conn, int events) {
+    if (!conn->polling || conn->events == events)
+        return;
+    conn->events = events;
+    uv_poll_start(&conn->poll, events, on_poll);
+}
+
+void conn_write(struct conn *conn) {
+    struct link *link = conn->link;
+    link->want_write = false;
+    conn->written = false;
+    natsConnection_ProcessWriteEvent(conn->nats);
+    if (conn->lost) {
+        after_event(conn);
+        return;
+    }
+    if (conn->written) {
+        link->unwritten = 0;
+        poll_for(conn, UV_READABLE);
+    } else {
+        int left = natsConnection_Buffered(conn->nats);
+        link->unwritten = left > 0 ? (size_t)left : 0;
+        poll_for(conn, UV_READABLE | UV_WRITABLE);
+    }
+    link_on_written(link);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events) {
+    struct conn *conn = handle->data;
+    /* An error of the socket is found by reading. */
+    if (status < 0 || (events & UV_READABLE) != 0)
+        read_event(conn);
+    if (conn->polling && !conn->dead && (events & UV_WRITABLE) != 0)
+        conn_write(conn);
+}
+
+static void on_poll_closed(uv_handle_t *handle) {
+    struct conn *conn = handle->data;
+    conn->poll_open = false;
+    conn_on_async(conn->link);
+}
+
+static void stop_polling(struct conn *conn) {
+    if (!conn->polling)
+        return;
+    conn->polling = false;
+    uv_poll_stop(&conn->poll); /* takes the descriptor out of epoll at once */
+    uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
+}
+
+/* ---- what nats.c calls ---- */
+
+/* From the connect thread, as the last step of connecting: the loop takes over later. */
+static natsStatus adapter_attach(void **data, void *loop, natsConnection *nats, natsSock fd) {
+    struct conn *conn = loop;
+    (void)nats;
+    conn->fd = (int)fd;
+    conn->attached = true;
+    *data = conn;
+    return NATS_OK;
+}
+
+static natsStatus adapter_read(void *data, bool add) {
+    struct conn *conn = data;
+    if (!add && on_loop(conn))
+        stop_polling(conn); /* nats.c closes the descriptor right after this */
+    return NATS_OK;
+}
+
+static natsStatus adapter_write(void *data, bool add) {
+    struct conn *conn = data;
+    struct link *link = conn->link;
+    if (!on_loop(conn)) {
+        uv_mutex_lock(&link->mutex);
+        conn->foreign_write = conn->foreign_write || add;
+        uv_async_send(&link->async);
+        uv_mutex_unlock(&link->mutex);
+    } else if (!add) {
+        conn->written = true;
+    } else if (!link->want_write) {
+        link->want_write = true;
+        link_want_turn(link);
+    }
+    return NATS_OK;
+}
+
+static natsStatus adapter_detach(void *data) {
+    struct conn *conn = data;
+    conn->lost = true;
+    conn->attached = false;
+    return NATS_OK;
+}
+
+/* ---- connecting ---- */
+
+/* Blocks (names, TCP, TLS, handshake), hence a thread of its own. */
+static void connect_thread(void *arg) {
+    struct conn *conn = arg;
+    struct link *link = conn->link;
+    natsConnection *nats = NULL;
+    natsStatus status = natsConnection_Connect(&nats, link->options);
+    const char *text = NULL;
+    if (status != NATS_OK)
+        text = link_plain_text(nats_GetLastError(NULL));
+    uv_mutex_lock(&link->mutex);
+    conn->nats = nats;
+    conn->connect_status = status;
+    if (status != NATS_OK)
+        strncpy(conn->connect_text,
+                text != NULL && *text != '\0' ? text : natsStatus_GetText(status),
+                sizeof(conn->connect_text) - 1);
+    conn->connect_done = true;
+    uv_async_send(&link->async);
+    uv_mutex_unlock(&link->mutex);
+    nats_ReleaseThreadMemory();
+}
+
+static natsStatus prepare_options(struct conn *conn) {
+    natsOptions *options = conn->link->options;
+    natsStatus s = natsOptions_SetEventLoop(options, conn, adapter_attach, adapter_read,
+                                            adapter_write, adapter_detach);
+    if (s == NATS_OK)
+        s = natsOptions_SetErrorHandler(options, on_nats_error, conn);
+    if (s == NATS_OK)
+        s = natsOptions_SetClosedCB(options, on_nats_closed, conn);
+    if (s == NATS_OK)
+        s = natsOptions_SetLameDuckModeCB(options, on_nats_lame_duck, conn);
+    if (s == NATS_OK)
+        s = natsOptions_SetDiscoveredServersCB(options, on_nats_servers, conn);
+    return s;
+}
+
+int conn_start(struct link *link) {
+    struct conn *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL)
+        return LN_ENOMEM;
+    conn->link = link;
+    conn->fd = -1;
+    if (prepare_options(conn) != NATS_OK) {
+        free(conn);
+        return LN_ENOMEM;
+    }
+    int rc = uv_thread_create(&conn->thread, connect_thread, conn);
+    if (rc < 0) {
+        free(conn);
+        return rc;
+    }
+    link->connecting = true;
+    conn->next = link->conns;
+    link->conns = conn;
+    return LN_OK;
+}
+
+static void take_over(struct conn *conn) {
+    struct link *link = conn->link;
+    int rc = uv_poll_init(link->loop, &conn->poll, conn->fd);
+    if (rc == 0) {
+        conn->poll.data = conn;
+        conn->poll_open = true;
+        conn->polling = true;
+        poll_for(conn, UV_READABLE);
+        link->last_read = uv_now(link->loop);
+        link_on_connected(conn);
+        return;
+    }
+    natsConnection_Destroy(conn->nats); /* out of handles; nothing is buffered, so no wait */
+    conn->nats = NULL;
+    conn->dead = true;
+    conn->connect_status = NATS_ERR;
+    strncpy(conn->connect_text, uv_strerror(rc), sizeof(conn->connect_text) - 1);
+    link_on_connect_failed(conn);
+}
+
+/*
+ * Ends the connection without blocking: natsConnection_Destroy() of a live connection may wait
+ * 500 ms for a flush, but with the socket shut down nats.c closes it on the next read.
+ */
+void conn_kill(struct conn *conn) {
+    if (conn->dead)
+        return;
+    conn->dead = true;
+    if (!conn->lost) {
+        shutdown(conn->fd, SHUT_RDWR);
+        char scrap[4096];
+        while (recv(conn->fd, scrap, sizeof(scrap), MSG_DONTWAIT) > 0)
+            ;
+        for (int i = 0; i < 1000 && !conn->lost; i++)
+            natsConnection_ProcessReadEvent(conn->nats);
+    }
+    stop_polling(conn);
+    natsConnection_Destroy(conn->nats);
+    conn->nats = NULL;
+}
+
+uint64_t conn_in_msgs(struct conn *conn) {
+    natsStatistics *stats = conn->link->stats;
+    uint64_t in_msgs = 0;
+    natsConnection_GetStats(conn->nats, stats);
+    natsStatistics_GetCounts(stats, &in_msgs, NULL, NULL, NULL, NULL);
+    return in_msgs;
+}
+
+/* ---- what the foreign threads left for the loop ---- */
+
+static void take_notices(struct link *link) {
+    uv_mutex_lock(&link->mutex);
+    struct notice *notice = link->notices;
+    link->notices = NULL;
+    link->notices_tail = &link->notices;
+    uv_mutex_unlock(&link->mutex);
+    while (notice != NULL) {
+        struct notice *next = notice->next;
+        link_on_notice(link, notice);
+        free(notice);
+        notice = next;
+    }
+}
+
+/* Looks at one connection; returns true if it was freed. */
+static bool settle(struct conn **at) {
+    struct conn *conn = *at;
+    struct link *link = conn->link;
+    uv_mutex_lock(&link->mutex);
+    bool connected = conn->connect_done;
+    bool done = conn->callbacks_done;
+    conn->connect_done = false;
+    bool write = conn->foreign_write;
+    conn->foreign_write = false;
+    uv_mutex_unlock(&link->mutex);
+    if (connected) {
+        uv_thread_join(&conn->thread);
+        link->connecting = false;
+        if (conn->connect_status == NATS_OK) {
+            take_over(conn);
+        } else {
+            conn->dead = true;
+            done = true; /* a connection that never was has no callbacks */
+            link_on_connect_failed(conn);
+        }
+    }
+    if (write && link->conn == conn && !link->want_write) {
+        link->want_write = true;
+        link_want_turn(link);
+    }
+    if (!done || !conn->dead || conn->poll_open)
+        return false;
+    *at = conn->next;
+    free(conn);
+    return true;
+}
+
+void conn_on_async(struct link *link) {
+    take_notices(link);
+    for (struct conn **at = &link->conns; *at != NULL;)
+        if (!settle(at))
+            at = &(*at)->next;
+    calls_take_async(link);
+    link_check_closed(link);
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the link share. Nobody else includes this.
+ *
+ *   link.c          life of a link, its states
+ *   link_publish.c  publishing, also while disconnected; waiters
+ *   link_server.c   options of nats.c, facts about the server
+ *   link_conn.c     one natsConnection: connecting in a thread, the event loop adapter
+ *   link_subs.c     subscriptions, taking messages, draining
+ *   link_calls.c    requests and replies over the wildcard inbox
+ *   subject.c       what may go on the wire
+ *
+ * nats.c's own reconnecting is not used: its thread holds the lock of the connection while it
+ * connects (up to the connect timeout per attempt), and every other call, a publish for one,
+ * would block the loop for as long. Instead a lost natsConnection is destroyed and a new one is
+ * connected in a thread; the link subscribes again and sends what was published meanwhile.
+ */
+#ifndef LUNATS_LINK_INTERNAL_H
+#define LUNATS_LINK_INTERNAL_H
+
+#include "host/link.h"
+
+#include <string.h>
+
+/* Destroyed messages are kept back up to this many, or this many bytes: each batch wakes the GC
+ * thread of nats.c, and 1024 cost 10 % less CPU per echo than 256. */
+#define LINK_GARBAGE 1024
+#define LINK_GARBAGE_BYTES ((size_t)1024 * 1024)
+#define LINK_TOKEN_LEN 10 /* 5 digits of slot, 5 of generation, base 32 */
+#define LINK_OFFLINE_MAX ((size_t)8 * 1024 * 1024)
+
+/* Word from a thread of nats.c, waiting for the loop. */
+enum notice_kind {
+    NOTICE_ERROR,
+    NOTICE_LAME_DUCK,
+    NOTICE_SERVERS, /* the server told of other servers of its cluster */
+};
+struct notice {
+    struct notice *next;
+    struct conn *conn;
+    enum notice_kind kind;
+    natsStatus status;
+    char text[300];
+};
+
+/*
+ * One natsConnection from its connect thread to its last callback. Owned by the link, which
+ * frees it when the poll handle is closed and nats.c announced (closed callback: the last one
+ * it makes) that it will not call any more.
+ */
+struct conn {
+    struct conn *next;
+    struct link *link;
+    natsConnection *nats;
+    uv_thread_t thread; /* runs natsConnection_Connect() */
+    uv_poll_t poll;
+    int fd;
+    int events;     /* polled for */
+    bool poll_open; /* poll is initialised and its on_closed has not run */
+    bool polling;   /* poll is in use: not being closed */
+    bool attached;  /* nats.c has a socket for us */
+    bool lost;      /* nats.c let go of the socket */
+    bool written;   /* nats.c's buffer was written completely */
+    bool silent;    /* the peer was probed in vain */
+    bool dead;      /* the link has no more business with it */
+    /* Under link->mutex: set by threads of nats.c. */
+    bool connect_done;
+    bool callbacks_done;
+    natsStatus connect_status;
+    char connect_text[256];
+    /* Flags that a foreign thread raises when it wants the loop to write. */
+    bool foreign_write;
+};
+
+struct link_sub {
+    struct link *link;
+    struct link_sub *next, *prev; /* link->subs, most recently delivered first */
+    natsSubscription *nats;       /* NULL while there is no connection */
+    link_msg_fn on_msg;
+    link_sub_error_fn on_error;
+    void *owner;
+    void (*on_drained)(void *owner);
+    /* Messages that wait because the owner paused; a ring of `ring_size` (a power of two). */
+    natsMsg **ring;
+    size_t ring_size, ring_head, ring_count, ring_bytes;
+    size_t max_msgs, max_bytes;
+    uint64_t dropped;
+    struct link_call drain_call;
+    unsigned busy; /* frames on the stack that use this sub */
+    bool paused, overflowing, draining, confirmed, dead;
+    char *queue;    /* NULL or behind the pattern */
+    char pattern[]; /* zero-terminated */
+};
+
+struct call_slot {
+    struct link_call *call; /* NULL: free */
+    uint64_t subject_hash;  /* of the subject requested */
+    uint32_t generation;
+    uint32_t next_free;
+    bool flush; /* a round trip: no reply but its own message */
+};
+
+struct link {
+    uv_loop_t *loop;
+    uv_thread_t loop_thread;
+    struct clock *clock; /* real; for what the link itself waits for */
+    uv_async_t async;
+    uv_idle_t idle; /* active only while on_idle() has something to do */
+    unsigned handles;
+    struct link_events events;
+    void *owner;
+    enum link_state state;
+    struct link_observer *observers;
+    struct link_observer *observing; /* the one to be told next; moved by link_unobserve() */
+
+    /* The connection. */
+    natsOptions *options;
+    natsStatistics *stats;
+    char **servers; /* as configured */
+    size_t server_count;
+    struct conn *conns; /* all that are not freed yet */
+    struct conn *conn;  /* the connected one, or NULL */
+    bool connecting;
+    bool retry;
+    unsigned attempts; /* in a row without lasting success; for the back-off */
+    uint64_t connected_at;
+    uint64_t not_before; /* no attempt to connect before; see link_partition() */
+    uint64_t last_read;  /* loop time of the last read event */
+    uint32_t ping_interval;
+    struct clock_timer retry_timer, probe_timer, garbage_timer, close_timer;
+    bool probed;
+    uint64_t random;
+
+    uv_mutex_t mutex; /* guards notices and the marked part of every conn */
+    struct notice *notices, **notices_tail;
+
+    /* Subscriptions. */
+    struct link_sub *subs;
+    struct link_sub *cursor; /* the sub after the one being taken from; moved by removal */
+    size_t sub_count;
+    uint64_t seen_msgs; /* messages of the connection that were looked for */
+    bool resumed;       /* some sub has waiting messages to deliver */
+    bool drain_check;   /* some drain may be complete */
+    bool taking;
+
+    /* Calls. */
+    struct call_slot *slots;
+    uint32_t slot_count, first_free;
+    size_t call_count;
+    uint64_t *flush_done; /* round trips that came back in this take: generation and slot */
+    size_t flush_done_count, flush_done_size;
+    char *prefix;                /* of inboxes */
+    char inbox[LINK_INBOX_SIZE]; /* "<prefix>.<nuid>.", then room for a token */
+    size_t inbox_len;
+    struct link_sub *inbox_sub;
+    bool inbox_denied; /* the server refused the inbox subscription */
+    bool inbox_async;  /* see link_calls.c: nats.c hides 503 from synchronous subscriptions */
+    natsSubscription *inbox_nats; /* the asynchronous one */
+    natsMsg **inbox_msgs;         /* under mutex: from the delivery thread */
+    size_t inbox_msg_count, inbox_msg_size;
+
+    /* Publishing. */
+    void (*tap)(void *owner, const struct link_out *out); /* NULL: nobody looks on */
+    void *tap_owner;
+    size_t unwritten; /* bytes published since the buffer was last known to be empty */
+    size_t high_water;
+    bool want_write;
+    struct link_waiter *waiters;
+    char *offline; /* published while disconnected */
+    size_t offline_len, offline_size;
+
+    natsMsg *garbage[LINK_GARBAGE];
+    size_t garbage_count, garbage_bytes;
+
+    struct link_info info;
+    struct link_stats closed_stats; /* sums of the connections before this one */
+    char error[256];
+
+    /* Closing. */
+    bool closing, close_begun, close_killed, close_ended;
+    uint32_t flush_ms;
+    struct link_call close_call;
+    void (*on_closed)(void *owner);
+    void *closed_owner;
+};
+
+/* Copies as much as fits. */
+static inline void copy_text(char *out, size_t size, const char *text) {
+    size_t len = strlen(text);
+    if (len > size - 1)
+        len = size - 1;
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
+/* link_server.c */
+void link_learn_info(struct link *link, struct conn *conn);
+void link_learn_servers(struct link *link, struct conn *conn);
+natsStatus link_set_options(struct link *link, const struct link_options *from);
+
+/* link_publish.c */
+bool link_out_ok(const struct link_out *out, const char *reply);
+int link_send(struct link *link, const struct link_out *out, const char *reply);
+void link_send_offline(struct link *link);
+void link_wake_waiters(struct link *link, int status);
+void link_on_written(struct link *link);
+
+/* link.c */
+void link_want_turn(struct link *link);
+int link_map_status(natsStatus status);
+/* The text without the place in the source of nats.c; borrowed from `text`, NULL for NULL. */
+const char *link_plain_text(const char *text);
+int link_failed(struct link *link, natsStatus status);
+void link_on_connected(struct conn *conn);
+void link_on_connect_failed(struct conn *conn);
+void link_on_lost(struct conn *conn);
+void link_on_notice(struct link *link, struct notice *notice);
+void link_check_closed(struct link *link);
+
+/* link_conn.c */
+int conn_start(struct link *link);
+void conn_kill(struct conn *conn);
+void conn_write(struct conn *conn);
+void conn_on_async(struct link *link);
+uint64_t conn_in_msgs(struct conn *conn);
+
+/* link_subs.c */
+int link_subscribe_any(struct link *link, const char *pattern, link_msg_fn on_msg, void *owner,
+                       struct link_sub **out);
+void subs_take(struct link *link);
+void subs_turn(struct link *link);
+void subs_connected(struct link *link);
+void subs_disconnected(struct link *link);
+void subs_close(struct link *link);
+void subs_free(struct link *link);
+void subs_denied(struct link *link, const char *subject, size_t len, const char *queue,
+                 size_t queue_len, const char *text);
+void link_empty_garbage(struct link *link);
+
+/* link_calls.c */
+int calls_open(struct link *link);
+void calls_connected(struct link *link);
+void calls_fail_all(struct link *link, int status);
+bool calls_own_subject(struct link *link, const char *subject, size_t len);
+bool calls_own_pattern(struct link *link, const char *subject, size_t len);
+void calls_denied(struct link *link, const char *subject, size_t len);
+void calls_inbox_denied(struct link *link);
+void calls_deliver_flushed(struct link *link);
+void calls_take_async(struct link *link);
+int calls_flush(struct link *link, struct link_call *call, struct clock *clock,
+                uint32_t timeout_ms, void (*on_reply)(struct link_call *, int, natsMsg *));
+void calls_probe(struct link *link);
+extern _Thread_local bool link_taking;
+
+#endif

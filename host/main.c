@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "bindings/bindings.h"
+#include "bindings/options.h"
+#include "host/host.h"
+#include "host/log.h"
+#include "host/options.h"
+
+static const struct host_hooks hooks = {
+    .open_bindings = bindings_open,
+    .take_options = bindings_take_options,
+    .source =
+        {
+            [OPTIONS_TEST] = "require('lunats.test')()",
+            [OPTIONS_CHECK] = "require('lunats.check')()",
+            [OPTIONS_RECORD] = "require('lunats.record')()",
+            [OPTIONS_NEW] = "require('lunats.new')()",
+        },
+};
+
+static int run(const struct options *options) {
+    switch (options->command) {
+    case OPTIONS_HELP:
+        options_help(stdout, options->topic);
+        return 0;
+    case OPTIONS_VERSION:
+        printf("lunats %s (nats.c %s, libuv %s, %s)\n", LN_VERSION, nats_GetVersion(),
+               uv_version_string(), LUA_RELEASE);
+        return 0;
+    default:
+        return host_run(options, &hooks);
+    }
+}
+
+int main(int argc, char **argv) {
+    struct options options;
+    char error[512];
+    int status = options_parse(argc, argv, &options, error, sizeof(error));
+    if (status != 0) {
+        fprintf(stderr, "lunats: %s\n", error);
+        return status;
+    }
+    log_configure(options.log_level, options.log_format);
+    status = run(&options);
+    options_free(&options);
+    return status;
+}

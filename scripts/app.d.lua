@@ -1,0 +1,240 @@
+---@meta app
+-- luacheck: globals app
+---The global `app` of every script, also `require "app"`. Times are seconds. An options table
+---stands before the function where one follows; an unknown option raises. What can fail in
+---production returns `nil, err`; wrong arguments raise.
+
+---An error of the host. `tostring(err)` and `err .. ""` give the message, so
+---`assert(app.request(...))` and `"failed: " .. err` read well.
+---@class err
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `already_acked`, `bad_json`, `nats`, `no_memory`; JetStream has more
+---@field message string for people
+---@field status integer|nil in the manner of HTTP: the code of an error reply, 400 of a body that is not JSON
+
+---What is sent: a string as it is, nil as an empty payload, anything else as JSON.
+---@alias message string|table|number|boolean|nil
+
+---Headers to send; a list sends the name several times.
+---@alias headers table<string, string|number|(string|number)[]>
+
+---@class app
+---@field state table plain data; nothing else of a script will survive a hot reload
+---@field name string of the service: from app.config, or the name of the file
+---@field version string from app.config, default "0.0.0"
+---@field instance_id string 22 letters and digits, new with every start
+---@field js js JetStream; loaded when first used
+---@field json json
+---@field log log
+---@field nats nats
+app = {}
+
+---Names the service. At the top level only. The name may hold letters, digits, `_` and `-`, the
+---version also `.` and `+`; 64 characters at most.
+---@param opts { name: string|nil, version: string|nil }
+function app.config(opts) end
+
+-- ---- life -------------------------------------------------------------------
+
+---Adds a hook that runs when the service is connected and before its listeners subscribe. Hooks
+---run one after another and may wait; an error stops the start with exit status 1. At the top
+---level only.
+---@param fn fun()
+function app.on_start(fn) end
+
+---Adds a hook that runs when no handler runs any more and before the connection closes. All
+---hooks run, even after one has failed; then the exit status is 1.
+---@param fn fun()
+function app.on_stop(fn) end
+
+---Adds a hook for hot reload: it runs in the new version, after that has taken over, with the
+---version (app.config) of the one before. app.state has the old values by then.
+---@param fn fun(old_version: string)
+function app.on_reload(fn) end
+
+---What app.timer and app.task return.
+---@class periodic
+---@field name string|nil
+---@field ticks integer calls so far
+---@field skipped integer ticks left out because the call before took too long
+---@field errors integer calls that failed
+local periodic = {}
+
+---No further call; one that is under way goes on to its end.
+function periodic:stop() end
+
+---@class timer_opts
+---@field delay number|nil seconds to the first tick, default 0
+---@field name string|nil for the log
+
+---Calls fn every `interval` seconds once the service runs. Calls never overlap: a tick that is
+---still busy makes the ones it misses be skipped and counted. An error is logged with its
+---traceback and counted, and the timer goes on.
+---@param interval number seconds, more than 0
+---@param opts timer_opts
+---@param fn fun()
+---@return periodic handle
+---@overload fun(interval: number, fn: fun()): periodic
+function app.timer(interval, opts, fn) end
+
+---@class task_opts
+---@field interval number|nil seconds; makes it a timer whose first tick comes at once
+---@field restart "never"|"on_error"|nil after an error: again after 0.1 s, doubling up to 30 s; default never
+---@field name string|nil for the log
+
+---Calls fn once, in a fiber of its own, when the listeners have subscribed. It may run as long
+---as the service; a stop cancels it in its next wait.
+---@param opts task_opts
+---@param fn fun()
+---@return periodic handle
+---@overload fun(fn: fun()): periodic
+function app.task(opts, fn) end
+
+-- ---- messages ---------------------------------------------------------------
+
+---@class listen_opts
+---@field queue string|false|nil queue group; default `<service>:<subject>`; false: every instance gets every message
+---@field data_type "json"|"string"|nil what msg.data is, default "json"
+---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
+---@field pending integer|nil messages that may wait for a handler, default 65536; more are dropped and counted
+---@field name string|nil for the log
+
+---What app.listen returns.
+---@class listener
+local listener = {}
+
+---Messages that have arrived are handled, no more come.
+function listener:stop() end
+
+---Calls fn, in a fiber of its own, for each message of one or several subjects; `*` stands for
+---one token, `>` for all that follow. If the message wants a reply, the result of fn is sent:
+---any message, nothing for nil, an error reply for `nil, "text"` and for
+---`nil, { code = 404, message = "text" }`. A raised error is logged and sent as code 500.
+---@param subject string|string[]
+---@param opts listen_opts
+---@param fn fun(msg: msg): message, string|{ code: integer, message: string }|err|nil
+---@return listener handle
+---@overload fun(subject: string|string[], fn: fun(msg: msg): message, any): listener
+function app.listen(subject, opts, fn) end
+
+---Sends a message. While the server is away, up to 8 MiB are kept and sent later; while it takes
+---less than is published, the fiber waits.
+---@param subject string without wildcards
+---@param message message
+---@param opts { headers: headers|nil, reply_to: string|nil }|nil
+---@return true|nil ok
+---@return err|nil err
+function app.publish(subject, message, opts) end
+
+---@class request_opts
+---@field timeout number|nil seconds, default 10
+---@field headers headers|nil
+---@field data_type "json"|"string"|nil what reply.data is, default "json"
+
+---Sends a message and waits for the reply. An error reply is `nil, err` with the code
+---"service_error" and its status; without anybody who listens it fails at once with
+---"no_responders".
+---@param subject string without wildcards
+---@param message message
+---@param opts request_opts|nil
+---@return msg|nil reply
+---@return err|nil err
+function app.request(subject, message, opts) end
+
+---@class request_many_opts: request_opts
+---@field max integer|nil ends after so many replies
+---@field stall number|nil ends after so many seconds without a further reply
+
+---Sends a message and collects replies until the time is up, or as the options say.
+---@param subject string without wildcards
+---@param message message
+---@param opts request_many_opts|nil
+---@return msg[]|nil replies {} when none came in time
+---@return err|nil err
+function app.request_many(subject, message, opts) end
+
+---Waits until the server has everything that was sent so far.
+---@param timeout number|nil seconds, default 10
+---@return true|nil ok
+---@return err|nil err
+function app.flush(timeout) end
+
+-- ---- time -------------------------------------------------------------------
+
+---Waits; everything else goes on.
+---@param seconds number 0 lets others have their turn
+function app.sleep(seconds) end
+
+---@return number seconds Unix time with fractions
+function app.now() end
+
+---Runs fn in a fiber of its own. A stop treats it like the fiber that started it: what a handler
+---has spawned may finish, what a task or timer has spawned is cancelled.
+---@param fn function
+---@param ... any arguments
+function app.spawn(fn, ...) end
+
+-- ---- log --------------------------------------------------------------------
+
+---One function per level. `fields` become `key=value` in text and members in JSON; the first 32
+---of them.
+---@class log
+app.log = {}
+
+---@param message any
+---@param fields table<string, any>|nil
+function app.log.debug(message, fields) end
+
+---@param message any
+---@param fields table<string, any>|nil
+function app.log.info(message, fields) end
+
+---@param message any
+---@param fields table<string, any>|nil
+function app.log.warn(message, fields) end
+
+---@param message any
+---@param fields table<string, any>|nil
+function app.log.error(message, fields) end
+
+-- ---- the connection ---------------------------------------------------------
+
+---@class nats
+---@field client_id integer|nil number of the connection on the server
+---@field connected_url string|nil
+---@field max_payload integer|nil bytes
+app.nats = {}
+
+---@return "connecting"|"connected"|"disconnected"|"closed"
+function app.nats.status() end
+
+---@class nats.info
+---@field url string|nil
+---@field server_id string|nil
+---@field client_ip string|nil
+---@field client_id integer|nil
+---@field max_payload integer|nil bytes
+
+---@return nats.info info without the fields that are not known (yet)
+function app.nats.server_info() end
+
+---@class nats.stats
+---@field in_msgs integer
+---@field in_bytes integer
+---@field out_msgs integer
+---@field out_bytes integer
+---@field reconnects integer
+---@field dropped integer messages of listeners that were too slow
+---@field buffered integer bytes not written yet
+---@field subscriptions integer
+---@field pending_requests integer
+
+---@return nats.stats stats counted since the start, over all connections
+function app.nats.stats() end
+
+---Measures one round trip to the server.
+---@param timeout number|nil seconds, default 10
+---@return number|nil seconds
+---@return err|nil err
+function app.nats.rtt(timeout) end
+
+return app

@@ -1,0 +1,232 @@
+---The table `app` of every script: declarations in Lua, everything hot in C ("lunats.core").
+local core = require "lunats.core"
+local json = require "lunats.json"
+local state = require "lunats.state"
+require "lunats.coroutine"
+require "lunats.files"
+
+-- The first error of a state makes the metatable of all errors. If it were one of the JSON
+-- module, which knows no metamethod but __tostring, `"text" .. err` would fail from then on.
+core.error("", "")
+
+---@class app
+local app = {
+  publish = core.publish,
+  request = core.request,
+  request_many = core.request_many,
+  flush = core.flush,
+  sleep = core.sleep,
+  now = core.now,
+  spawn = core.spawn,
+  json = json,
+  ---Plain data that survives a hot reload.
+  state = {},
+}
+
+local function check_function(what, fn)
+  if type(fn) ~= "function" then
+    error(("%s: a function expected, got %s"):format(what, type(fn)), 3)
+  end
+end
+
+---Options are optional and come before the function: f(x, fn) or f(x, opts, fn).
+local function options_first(opts, fn)
+  if fn == nil then return nil, opts end
+  return opts, fn
+end
+
+-- ---- identity -------------------------------------------------------------
+
+function app.config(opts)
+  if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
+  core.check("app.config", opts, { name = "string", version = "string" })
+  core.configure(opts.name, opts.version)
+end
+
+-- ---- hooks ----------------------------------------------------------------
+
+local start_hooks, stop_hooks, reload_hooks, deferred = {}, {}, {}, {}
+
+function app.on_start(fn)
+  check_function("app.on_start", fn)
+  if not core.loading() then
+    error("app.on_start: the service has started already; call it at the top level", 2)
+  end
+  start_hooks[#start_hooks + 1] = fn
+end
+
+function app.on_stop(fn)
+  check_function("app.on_stop", fn)
+  stop_hooks[#stop_hooks + 1] = fn
+end
+
+---fn(old_version) runs in the new version after it has taken over.
+function app.on_reload(fn)
+  check_function("app.on_reload", fn)
+  reload_hooks[#reload_hooks + 1] = fn
+end
+
+---Runs fn right after the on_start hooks; in a running service at once. For declarations that
+---have to wait for the server.
+function core.defer_start(fn)
+  if core.loading() then
+    deferred[#deferred + 1] = fn
+  else
+    fn()
+  end
+end
+
+local function run_all(functions)
+  for _, fn in ipairs(functions) do fn() end
+end
+
+core.set_phase("start", function()
+  run_all(start_hooks)
+  run_all(deferred)
+end)
+
+core.set_phase("stop", function()
+  -- One hook that fails must not keep the others from cleaning up.
+  local failed
+  for _, fn in ipairs(stop_hooks) do
+    local ok, trace = xpcall(fn, debug.traceback)
+    if core.cancelled() then error(trace, 0) end
+    if not ok then
+      failed = failed or trace
+      core.report("on_stop: " .. tostring(trace))
+    end
+  end
+  if failed then error(core.error("on_stop", "an on_stop hook failed"), 0) end
+end)
+
+-- ---- timers and tasks -----------------------------------------------------
+
+local periodic = require "lunats.periodic"
+app.timer = periodic.timer
+app.task = periodic.task
+core.set_phase("run", periodic.start)
+
+-- ---- reload ---------------------------------------------------------------
+
+local old_version
+
+core.set_phase("save", function()
+  local timers = periodic.phases()
+  return state.pack({ version = app.version, timers = timers }, "timers")
+    .. state.pack(app.state, "app.state")
+end)
+
+---The values of the version before win over those that the new one has set on its way up.
+core.set_phase("restore", function(bytes)
+  local host, at = state.unpack(bytes)
+  old_version = host.version
+  periodic.inherit(host.timers)
+  for key, value in pairs((state.unpack(bytes, at))) do app.state[key] = value end
+end)
+
+core.set_phase("reloaded", function()
+  for _, fn in ipairs(reload_hooks) do
+    local ok, trace = xpcall(fn, debug.traceback, old_version)
+    if not ok then core.report("on_reload: " .. tostring(trace)) end
+  end
+end)
+
+-- ---- listeners ------------------------------------------------------------
+
+local LISTEN_OPTIONS = {
+  queue = "string|boolean", data_type = "string", concurrency = "number",
+  pending = "number", name = "string",
+}
+
+---Handle of one app.listen(): several subjects are stopped together.
+local handle = {}
+handle.__index = handle
+
+function handle:stop()
+  for _, one in ipairs(self) do one:stop() end
+end
+
+local function check_positive(what, name, value)
+  if value and (math.type(value) ~= "integer" or value < 1) then
+    error(("%s: %s must be a whole number, 1 or more"):format(what, name), 3)
+  end
+end
+
+local function check_queue(queue)
+  if queue == true or type(queue) == "string" and (queue == "" or queue:find "[%s%c]") then
+    error("app.listen: queue is false, or the name of a queue group (without blanks)", 3)
+  end
+end
+
+function app.listen(subject, opts, fn)
+  opts, fn = options_first(opts, fn)
+  check_function("app.listen", fn)
+  opts = core.check("app.listen", opts, LISTEN_OPTIONS)
+  check_positive("app.listen", "concurrency", opts.concurrency)
+  check_positive("app.listen", "pending", opts.pending)
+  check_queue(opts.queue)
+  local subjects = type(subject) == "table" and subject or { subject }
+  if #subjects == 0 then error("app.listen: no subject", 2) end
+  local listeners = setmetatable({}, handle)
+  for _, one in ipairs(subjects) do core.check_pattern(one) end -- all of them, or none
+  for i, one in ipairs(subjects) do
+    local queue = opts.queue
+    if queue == nil then queue = app.name .. ":" .. tostring(one) end
+    listeners[i] = core.listen(one, {
+      queue = queue or nil, data_type = opts.data_type, name = opts.name,
+      concurrency = opts.concurrency, pending = opts.pending,
+    }, fn)
+  end
+  return listeners
+end
+
+-- ---- log ------------------------------------------------------------------
+
+app.log = {}
+for level, name in pairs { [0] = "debug", "info", "warn", "error" } do
+  app.log[name] = function(message, fields) core.log(level, message, fields) end
+end
+
+-- ---- nats -----------------------------------------------------------------
+
+local nats = {
+  status = core.nats_status,
+  stats = core.nats_stats,
+  server_info = core.nats_info,
+}
+app.nats = setmetatable(nats, {
+  __index = function(_, key)
+    local info = core.nats_info()
+    if key == "connected_url" then return info.url end
+    if key == "client_id" or key == "max_payload" then return info[key] end
+  end,
+})
+
+---The time of one round trip to the server, in seconds.
+function nats.rtt(timeout)
+  local started = core.hrtime()
+  local ok, err = core.flush(timeout)
+  if not ok then return nil, err end
+  return core.hrtime() - started
+end
+
+-- ---- the table itself -----------------------------------------------------
+
+function os.exit(status) core.exit(status) end -- luacheck: ignore 122
+
+local lazy = {
+  name = function() return (core.identity()) end,
+  version = function() return (select(2, core.identity())) end,
+  instance_id = function() return (select(3, core.identity())) end,
+}
+
+return setmetatable(app, {
+  __index = function(_, key)
+    if lazy[key] then return lazy[key]() end
+    if key == "js" then -- loaded when first used: not every service needs it
+      local js = require "lunats.js"
+      rawset(app, "js", js)
+      return js
+    end
+  end,
+})

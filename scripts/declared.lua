@@ -1,0 +1,84 @@
+---What a script declares while it is loaded, with the lines where it does: for `lunats check`.
+local core = require "lunats.core"
+local json = require "lunats.json"
+
+local M = {}
+
+local timers, subscriptions, places = {}, {}, {}
+
+---"file.lua:12" of the script's own code that is calling.
+local function where()
+  local level = 3
+  while true do
+    local info = debug.getinfo(level, "Sl")
+    if not info then return "" end
+    if info.what ~= "C" and not info.short_src:find "^lunats/" then
+      return ("%s:%d"):format(info.short_src, info.currentline)
+    end
+    level = level + 1
+  end
+end
+
+---Calls note(...) before the function; a tail call, so that its errors point at the script.
+local function wrap(t, name, note)
+  local original = t[name]
+  t[name] = function(...)
+    note(where(), ...)
+    return original(...)
+  end
+end
+
+local function text(value) return type(value) == "string" and value or nil end
+
+local function note_subscription(kind)
+  return function(place, subject, opts)
+    opts = type(opts) == "table" and opts or {}
+    local config = type(opts.config) == "table" and opts.config or {}
+    subscriptions[#subscriptions + 1] = {
+      kind = opts.ordered and "ordered" or kind, subject = text(subject), where = place,
+      stream = text(opts.stream), queue = text(opts.queue),
+      durable = text(opts.durable) or text(config.durable_name) or text(opts.queue),
+    }
+  end
+end
+
+local function note_periodic(kind)
+  return function(place, first, opts)
+    opts = kind == "timer" and opts or first
+    opts = type(opts) == "table" and opts or {}
+    timers[#timers + 1] = {
+      kind = kind, where = place, name = text(opts.name),
+      interval = tonumber(kind == "timer" and first or opts.interval),
+    }
+  end
+end
+
+---Listeners know where their handler is, which may be anywhere.
+local function note_listener(place, subject)
+  for _ = 1, type(subject) == "table" and #subject or 1 do places[#places + 1] = place end
+end
+
+---From now on declarations are noted.
+function M.watch()
+  wrap(app, "listen", note_listener)
+  wrap(app, "timer", note_periodic "timer")
+  wrap(app, "task", note_periodic "task")
+  wrap(app.js, "subscribe", note_subscription "push")
+  wrap(app.js, "pull_subscribe", note_subscription "pull")
+end
+
+---@return string  JSON
+function M.list()
+  local name, version = core.identity()
+  local listeners = {}
+  for i, one in ipairs(core.listeners()) do
+    listeners[i] = { subject = one.subject, queue = one.queue, where = places[i] or one.where,
+      concurrency = one.concurrency }
+  end
+  return json.encode {
+    name = name, version = version, listeners = json.array(listeners),
+    timers = json.array(timers), subscriptions = json.array(subscriptions),
+  }
+end
+
+return M

@@ -1,0 +1,46 @@
+---Writes down which files a script loads, so that a change of any of them is noticed.
+local core = require "lunats.core"
+
+local add = core.add_file
+
+local function noting(load)
+  return function(path, ...)
+    if type(path) == "string" then add(path) end
+    return load(path, ...)
+  end
+end
+
+loadfile = noting(loadfile) -- luacheck: ignore 121
+dofile = noting(dofile) -- luacheck: ignore 121
+
+---An editor empties a file before it writes it. The empty file is a valid module, `true`, and a
+---version with it would take over and fail at its first message.
+local function check_filled(name, path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "a"
+  if file then file:close() end
+  if text and not text:find "%S" then
+    error(("module '%s' is empty: is %s being written?"):format(name, path), 0)
+  end
+end
+
+---The searcher of Lua files returns a loader and the name of the file. Its errors get our
+---position in front, which helps nobody.
+for i, search in ipairs(package.searchers) do
+  package.searchers[i] = function(name)
+    local ok, loader, path = pcall(search, name)
+    if not ok then
+      -- The file counts, too: mending it is a change.
+      local file = tostring(loader):match "from file '([^']+)'"
+      if file then add(file) end
+      error((tostring(loader):gsub("^lunats/files%.lua:%d+: ", "")), 0)
+    end
+    if type(loader) == "function" and type(path) == "string" and path:find "%.lua$" then
+      add(path)
+      check_filled(name, path)
+    end
+    return loader, path
+  end
+end
+
+return true

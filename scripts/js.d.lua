@@ -1,0 +1,432 @@
+---@meta lunats.js
+---JetStream: streams, consumers, publishing and subscribing. All times are seconds. What can fail
+---in production returns `nil, err`; wrong arguments raise.
+
+---@class js.err: err
+---@field code string `not_found`, `exists`, `damaged`, `no_stream`, `wrong_last_sequence`, `consumer_lost`, `unsupported`, `jetstream`, or one of the connection
+---@field err_code integer|nil error number of the JetStream server
+---@field status integer|nil status in the manner of HTTP
+---@field description string|nil the server's words
+---@field field string|nil with `unsupported`: what the server ignored
+
+---Every field of the server's StreamConfig; unknown ones are passed on as they are, and reported
+---as `unsupported` when the server ignores them.
+---@class js.stream_config
+---@field name string
+---@field subjects string[]|nil default: the name
+---@field description string|nil
+---@field retention "limits"|"interest"|"workqueue"|nil
+---@field storage "file"|"memory"|nil
+---@field max_msgs integer|nil
+---@field max_bytes integer|nil
+---@field max_age number|nil seconds
+---@field max_msg_size integer|nil
+---@field max_msgs_per_subject integer|nil
+---@field max_consumers integer|nil
+---@field discard "old"|"new"|nil
+---@field num_replicas integer|nil
+---@field duplicate_window number|nil seconds
+---@field allow_direct boolean|nil
+---@field allow_rollup_hdrs boolean|nil
+---@field deny_delete boolean|nil
+---@field deny_purge boolean|nil
+---@field mirror table|nil
+---@field sources table[]|nil
+---@field metadata table<string, string>|nil
+---@field [string] any
+
+---Every field of the server's ConsumerConfig. `ack_policy` is "explicit" unless set.
+---@class js.consumer_config
+---@field durable_name string|nil
+---@field name string|nil
+---@field description string|nil
+---@field deliver_policy "all"|"last"|"new"|"by_start_sequence"|"by_start_time"|"last_per_subject"|nil
+---@field opt_start_seq integer|nil
+---@field opt_start_time number|string|nil Unix time or RFC3339
+---@field ack_policy "explicit"|"all"|"none"|nil
+---@field ack_wait number|nil seconds
+---@field max_deliver integer|nil
+---@field backoff number[]|nil seconds
+---@field filter_subject string|nil
+---@field filter_subjects string[]|nil
+---@field max_ack_pending integer|nil
+---@field inactive_threshold number|nil seconds
+---@field idle_heartbeat number|nil seconds
+---@field flow_control boolean|nil
+---@field headers_only boolean|nil
+---@field max_batch integer|nil
+---@field max_expires number|nil seconds
+---@field deliver_subject string|nil
+---@field deliver_group string|nil
+---@field metadata table<string, string>|nil
+---@field [string] any
+
+---@class js.stream_info
+---@field config js.stream_config
+---@field state { messages: integer, bytes: integer, first_seq: integer, last_seq: integer, consumer_count: integer, subjects: table<string, integer>|nil }
+---@field created string RFC3339
+
+---@class js.consumer_info
+---@field stream_name string
+---@field name string
+---@field config js.consumer_config
+---@field num_pending integer messages not delivered yet
+---@field num_ack_pending integer messages delivered and not acknowledged
+---@field num_redelivered integer
+---@field num_waiting integer
+---@field push_bound boolean|nil
+---@field created string RFC3339
+
+---@class js.pub_ack
+---@field stream string
+---@field seq integer
+---@field duplicate boolean the message id was used before; nothing was stored
+---@field domain string|nil
+
+---@class js.publish_opts
+---@field msg_id string|nil the stream stores a message of that id once within its duplicate_window
+---@field expected_stream string|nil
+---@field expected_last_seq integer|nil last sequence of the stream
+---@field expected_last_subject_seq integer|nil last sequence of the subject; 0: none yet
+---@field expected_last_msg_id string|nil
+---@field expected_last_subject_seq_subject string|nil the subject that is meant by it, if another one; servers from 2.11 on
+---@field rollup "sub"|"all"|nil takes the place of all earlier messages of the subject, of the stream
+---@field ttl number|string|nil seconds, or "never"; servers from 2.11 on, else `unsupported`
+---@field headers table<string, string|number|string[]>|nil
+---@field timeout number|nil seconds, default 5
+
+---@class js
+---@field publish_window integer messages of publish_async under way at the same time, default 256
+local js = {}
+
+---Creates a stream. The same configuration again succeeds, another one is refused.
+---@param config js.stream_config
+---@return js.stream_info|nil info
+---@return js.err|nil err
+function js.add_stream(config) end
+
+---@param name string
+---@param opts { deleted_details: boolean|nil, subjects_filter: string|nil, offset: integer|nil }|nil
+---@return js.stream_info|nil info
+---@return js.err|nil err
+function js.stream_info(name, opts) end
+
+---@param name string
+---@return boolean|nil ok
+---@return js.err|nil err
+function js.delete_stream(name) end
+
+---Changes fields of a stream; those that are not given stay as they are, `json.null` takes one
+---back to its default.
+---@param config js.stream_config
+---@return js.stream_info|nil info
+---@return js.err|nil err
+function js.update_stream(config) end
+
+---Creates a stream, or changes the one that is there where it differs from what is given.
+---@param config js.stream_config
+---@param opts { keep: boolean|nil }|nil keep: leave a stream that is there as it is
+---@return js.stream_info|nil info
+---@return js.err|nil err
+function js.ensure_stream(config, opts) end
+
+---Deletes messages: all, those of a subject, those before a sequence number, or all but the
+---last so many (of a subject).
+---@param name string
+---@param opts { subject: string|nil, seq: integer|nil, keep: integer|nil }|nil
+---@return integer|nil count of deleted messages
+---@return js.err|nil err
+function js.purge_stream(name, opts) end
+
+---All streams, or those that may have messages of a subject (mirrors are not found by subject).
+---@param opts { subject: string|nil }|nil
+---@return js.stream_info[]|nil infos
+---@return js.err|nil err
+function js.streams(opts) end
+
+---@param opts { subject: string|nil }|nil
+---@return string[]|nil names
+---@return js.err|nil err
+function js.stream_names(opts) end
+
+---What the account uses and may use.
+---@return { memory: integer, storage: integer, streams: integer, consumers: integer, limits: table, api: table, domain: string|nil }|nil info
+---@return js.err|nil err
+function js.account_info() end
+
+---A message as it is stored. `data` is decoded when it is first read.
+---@class js.stored_msg
+---@field subject string
+---@field sequence integer
+---@field created number Unix time in seconds
+---@field data any
+---@field raw string
+---@field headers table<string, string|string[]>
+local stored_msg = {}
+
+---@param name string in any case
+---@return string|nil value the first one
+function stored_msg:header(name) end
+
+---Reads one message. Where the stream allows direct gets any server that has it may answer, so
+---the newest message may be missing for a moment; `direct = false` asks the leader.
+---@param name string
+---@param query { seq: integer|nil, last_by_subject: string|nil, next_by_subject: string|nil } seq; last_by_subject; or next_by_subject, from seq on
+---@param opts { data_type: "json"|"string"|nil, direct: boolean|nil }|nil
+---@return js.stored_msg|nil message
+---@return js.err|nil err
+function js.get_msg(name, query, opts) end
+
+---@param name string
+---@param seq integer
+---@param opts { secure: boolean|nil }|nil secure: overwrite it on the disk
+---@return boolean|nil ok
+---@return js.err|nil err
+function js.delete_msg(name, seq, opts) end
+
+---The stream that has messages of a subject.
+---@param subject string
+---@return string|nil name
+---@return js.err|nil err
+function js.find_stream(subject) end
+
+---Creates a consumer or updates the one of that name.
+---@param config js.consumer_config with the field `stream`
+---@return js.consumer_info|nil info
+---@return js.err|nil err
+function js.add_consumer(config) end
+
+---@param stream string
+---@param name string
+---@return js.consumer_info|nil info
+---@return js.err|nil err
+function js.consumer_info(stream, name) end
+
+---@param stream string
+---@param name string
+---@return boolean|nil ok
+---@return js.err|nil err
+function js.delete_consumer(stream, name) end
+
+---Changes fields of a consumer; those that are not given stay as they are.
+---@param config js.consumer_config with the field `stream`
+---@return js.consumer_info|nil info
+---@return js.err|nil err
+function js.update_consumer(config) end
+
+---Creates a consumer, or changes the one that is there where it differs from what is given.
+---@param config js.consumer_config with the field `stream`
+---@param opts { keep: boolean|nil }|nil keep: leave a consumer that is there as it is
+---@return js.consumer_info|nil info
+---@return js.err|nil err
+function js.ensure_consumer(config, opts) end
+
+---@param stream string
+---@return js.consumer_info[]|nil infos
+---@return js.err|nil err
+function js.consumers(stream) end
+
+---@param stream string
+---@return string[]|nil names
+---@return js.err|nil err
+function js.consumer_names(stream) end
+
+---Nothing is delivered until then. Servers from 2.11 on, else `unsupported`.
+---@param stream string
+---@param name string
+---@param till number|string Unix time, or RFC3339
+---@return { paused: boolean, pause_until: string, pause_remaining: number }|nil state
+---@return js.err|nil err
+function js.pause_consumer(stream, name, till) end
+
+---@param stream string
+---@param name string
+---@return { paused: boolean }|nil state
+---@return js.err|nil err
+function js.resume_consumer(stream, name) end
+
+---Publishes and waits until a stream has stored the message. After `timeout` it may have been
+---stored: publishing again is safe with a `msg_id` only.
+---@param subject string
+---@param message any a string as it is, nil as empty, anything else as JSON
+---@param opts js.publish_opts|nil
+---@return js.pub_ack|nil ack
+---@return js.err|nil err
+function js.publish(subject, message, opts) end
+
+---Publishes and returns at once; waits only while `publish_window` messages are under way. A
+---failure that nobody awaits, and no flush() returns, is an error in the log.
+---@param subject string
+---@param message any
+---@param opts js.publish_opts|nil
+---@return future
+function js.publish_async(subject, message, opts) end
+
+---Waits until all messages of publish_async are acknowledged or have failed.
+---@param timeout number|nil seconds
+---@return true|nil ok
+---@return js.err|nil err of one that failed and was not awaited; `count`: how many did
+function js.flush(timeout) end
+
+---@class future
+---@field done boolean
+local future = {}
+
+---@param timeout number|nil seconds; without it until the publish itself has timed out
+---@return js.pub_ack|nil ack
+---@return js.err|nil err
+function future:await(timeout) end
+
+---@class js.subscribe_opts
+---@field durable string|nil name of the consumer; it stays when the service stops
+---@field stream string|nil default: the one that has the subject
+---@field queue string|nil instances with the same queue share the messages
+---@field manual_ack boolean|nil the handler acknowledges itself
+---@field data_type "json"|"string"|nil
+---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
+---@field pending integer|nil messages that may wait for a handler
+---@field name string|nil for the log
+---@field ordered boolean|nil every message in order and without gaps, one after the other, never acknowledged; not together with durable, queue, manual_ack, concurrency, pending
+---@field heartbeat number|nil seconds, default 5; after a silence twice as long the consumer is looked for; not with a queue
+---@field on_error fun(err: js.err)|nil with `ordered`: the consumer could not be made again
+---@field config js.consumer_config|nil
+
+---Calls fn for each message; acknowledges after success, asks for redelivery after an error.
+---At the top level of a script the subscription is made during the start.
+---@param subject string|nil
+---@param opts js.subscribe_opts
+---@param fn fun(msg: msg): any, any
+---@return js.subscription|nil subscription
+---@return js.err|nil err
+---@overload fun(subject: string, fn: fun(msg: msg): any, any): js.subscription|nil, js.err|nil
+function js.subscribe(subject, opts, fn) end
+
+---@class js.subscription
+---@field stream string|nil known when it is active
+---@field consumer string|nil the same
+local subscription = {}
+
+---@return js.consumer_info|nil info
+---@return js.err|nil err
+function subscription:info() end
+
+---Ends it; messages that have arrived are handled. A consumer without a durable name is deleted.
+function subscription:stop() end
+
+---@class js.pull_subscribe_opts
+---@field durable string|nil name of the consumer; without one it lasts as long as it is used
+---@field stream string|nil default: the one that has the subject
+---@field config js.consumer_config|nil creates the consumer so, or updates it; a consumer that was declared here is created again when somebody deletes it
+
+---Stream and consumer are found or made at the first use, so this may stand at the top level.
+---@param subject string|nil may be left out with `stream`
+---@param opts js.pull_subscribe_opts|nil
+---@return psub
+function js.pull_subscribe(subject, opts) end
+
+---@class psub
+---@field stream string|nil known after the first use
+---@field consumer string|nil the same
+local psub = {}
+
+---Fetches up to n messages: waits until all n are there or the time is up.
+---@param n integer|nil default 1
+---@param opts { timeout: number|nil, no_wait: boolean|nil, max_bytes: integer|nil, heartbeat: number|nil, data_type: "json"|"string"|nil }|nil timeout: default 5 seconds; no_wait: only what is there now
+---@return msg[]|nil messages {} when nothing came
+---@return js.err|nil err
+function psub:fetch(n, opts) end
+
+---@class psub.consume_opts
+---@field concurrency integer|nil handlers that run at once, default 1: in the order of the stream
+---@field max_messages integer|nil messages asked for and not finished, default 100
+---@field manual_ack boolean|nil the handler acknowledges itself
+---@field backoff number[]|nil seconds until a failed message comes again, after the first, second, ... failure; default 1, 2, 4, 8, 16, 32, 60
+---@field max_deliver integer|nil after so many failures it is given up; default: that of the consumer
+---@field dead_letter string|nil subject of a stream that gets what was given up
+---@field data_type "json"|"string"|nil
+---@field expires number|nil seconds of a request to the server, default 30
+---@field heartbeat number|nil seconds, default 5; after twice as long a silence the consumer is looked for
+---@field on_error fun(err: js.err)|nil it has ended by itself; without it that is an error in the log
+
+---Calls fn for each message as long as the subscription lasts. After success the message is
+---acknowledged; after an error, or `nil, err`, it is delivered again, later and later. While a
+---message waits here or is worked on the server is told so, however long it takes. At the top
+---level of a script it begins with the start, which fails if it cannot begin.
+---@param opts psub.consume_opts
+---@param fn fun(msg: msg): any, any
+---@return consume|nil handle
+---@return js.err|nil err
+---@overload fun(self: psub, fn: fun(msg: msg): any, any): consume|nil, js.err|nil
+function psub:consume(opts, fn) end
+
+---@class consume
+---@field error js.err|nil why it ended by itself
+local consume = {}
+
+---No more messages: those that are not started go back to the server, running handlers finish.
+function consume:stop() end
+
+---No more messages: those that have arrived are handled.
+function consume:drain() end
+
+---Whether it has ended: stopped, and the last handler is done.
+---@return boolean
+function consume:closed() end
+
+---Counters. returned: sent back unstarted; dropped: too old when their turn came.
+---@return { received: integer, acked: integer, failed: integer, returned: integer, dropped: integer, running: integer, queued: integer }
+function consume:stats() end
+
+---@return js.consumer_info|nil info
+---@return js.err|nil err
+function psub:info() end
+
+---A fetch that waits returns nil, err (code `closed`). A consumer without a durable name is
+---deleted.
+function psub:stop() end
+
+---What a message of a stream can do besides. A message is settled once: a second ack, nak or term
+---returns nil, err with the code `already_acked`. Messages from elsewhere raise.
+---@class msg
+---@field metadata js.metadata|nil
+local msg = {}
+
+---@class js.metadata
+---@field stream string
+---@field consumer string
+---@field stream_sequence integer
+---@field consumer_sequence integer
+---@field num_delivered integer 1: for the first time
+---@field num_pending integer messages of the consumer still to come
+---@field timestamp number Unix time in seconds
+---@field domain string|nil
+
+---Handled.
+---@return true|nil ok
+---@return err|nil err
+function msg:ack() end
+
+---Handled; waits until the server has confirmed it. After a failure it may be tried again.
+---@param timeout number|nil seconds, default 5
+---@return true|nil ok
+---@return err|nil err
+function msg:ack_sync(timeout) end
+
+---Deliver it again.
+---@param delay number|nil seconds
+---@return true|nil ok
+---@return err|nil err
+function msg:nak(delay) end
+
+---Never deliver it again.
+---@param reason string|nil for the reader; it is not sent
+---@return true|nil ok
+---@return err|nil err
+function msg:term(reason) end
+
+---Still at work: the time until redelivery starts anew.
+---@return true|nil ok
+---@return err|nil err
+function msg:in_progress() end
+
+return js

@@ -1,0 +1,52 @@
+---`app.js`: streams, consumers, publishing and subscribing. Times are seconds.
+local consumers = require "lunats.js_consumers"
+local publish = require "lunats.js_publish"
+local pull = require "lunats.js_pull"
+local push = require "lunats.js_push"
+local streams = require "lunats.js_streams"
+
+---@class js
+local M = {}
+
+local STREAMS = { "add_stream", "update_stream", "ensure_stream", "stream_info",
+  "delete_stream", "purge_stream", "streams", "stream_names", "find_stream", "account_info",
+  "get_msg", "delete_msg" }
+for _, name in ipairs(STREAMS) do M[name] = streams[name] end
+
+M.add_consumer = consumers.add
+M.update_consumer = consumers.update
+M.ensure_consumer = consumers.ensure
+M.consumer_info = consumers.info
+M.delete_consumer = consumers.delete
+M.consumers = consumers.list
+M.consumer_names = consumers.names
+M.pause_consumer = consumers.pause
+M.resume_consumer = consumers.resume
+
+M.publish = publish.publish
+M.publish_async = publish.publish_async
+M.flush = publish.flush
+---Messages of publish_async that may be under way at the same time.
+M.publish_window = 256
+publish.js = M
+
+M.pull_subscribe = pull.subscribe
+M.subscribe = push.subscribe
+
+---Loaded when first used: not every service needs them.
+local LAZY = {
+  create_key_value = "lunats.js_kv", key_value = "lunats.js_kv",
+  delete_key_value = "lunats.js_kv", key_value_names = "lunats.js_kv",
+  create_object_store = "lunats.js_object", object_store = "lunats.js_object",
+  delete_object_store = "lunats.js_object", object_store_names = "lunats.js_object",
+}
+
+return setmetatable(M, {
+  __index = function(_, name)
+    local module = LAZY[name]
+    if module then
+      M[name] = require(module)[name]
+      return M[name]
+    end
+  end,
+})

@@ -1,0 +1,250 @@
+---Publishing into streams: each message is acknowledged by the stream that stores it.
+local core = require "lunats.core"
+local json = require "lunats.json"
+local api = require "lunats.js_api"
+
+local M = {}
+
+local OPTIONS = {
+  msg_id = "string|number", expected_stream = "string", expected_last_seq = "number",
+  expected_last_subject_seq = "number", expected_last_subject_seq_subject = "string",
+  expected_last_msg_id = "string|number", rollup = "string", ttl = "number|string",
+  headers = "table", timeout = "number",
+}
+local HEADERS = {
+  msg_id = "Nats-Msg-Id", expected_stream = "Nats-Expected-Stream",
+  expected_last_seq = "Nats-Expected-Last-Sequence",
+  expected_last_subject_seq = "Nats-Expected-Last-Subject-Sequence",
+  expected_last_subject_seq_subject = "Nats-Expected-Last-Subject-Sequence-Subject",
+  expected_last_msg_id = "Nats-Expected-Last-Msg-Id",
+  rollup = "Nats-Rollup",
+}
+local SEQUENCES = { "expected_last_seq", "expected_last_subject_seq" }
+---Options that older servers store as headers and do not look at.
+local NEW = { ttl = "a ttl of messages",
+  expected_last_subject_seq_subject = "expectations about another subject" }
+
+---A stream without a leader answers like none at all; both pass.
+local NO_STREAM_DELAY, NO_STREAM_RETRIES = 0.25, 2
+
+---Seconds, or text that the server understands: "1h30m", "never".
+local function ttl_text(what, ttl)
+  if type(ttl) == "string" then return ttl end
+  if not (ttl >= 1 and ttl < math.huge) then
+    error(what .. ": ttl must be a number of seconds, 1 or more", 4)
+  end
+  return math.tointeger(ttl) and ("%d"):format(math.tointeger(ttl)) or ("%.9gs"):format(ttl)
+end
+
+local function check_options(what, opts)
+  opts = core.check(what, opts, OPTIONS)
+  for _, name in ipairs(SEQUENCES) do
+    local value = opts[name]
+    if value and (math.type(value) ~= "integer" or value < 0) then
+      error(("%s: %s must be a whole number, 0 or more"):format(what, name), 3)
+    end
+  end
+  if opts.rollup and opts.rollup ~= "sub" and opts.rollup ~= "all" then
+    error(what .. ": rollup must be \"sub\" or \"all\"", 3) -- the server says nothing at all
+  end
+  local headers = {}
+  for name, value in pairs(opts.headers or {}) do headers[name] = value end
+  for option, name in pairs(HEADERS) do headers[name] = opts[option] or headers[name] end
+  if opts.ttl then headers["Nats-TTL"] = ttl_text(what, opts.ttl) end
+  return opts, { timeout = opts.timeout or api.timeout, headers = headers }
+end
+
+---Anybody who listens to the subject may answer first, so an answer is checked.
+local function pub_ack(subject, msg)
+  local ack = json.decode(msg.raw)
+  if type(ack) ~= "table" then ack = {} end
+  if type(ack.error) == "table" then return nil, api.error(ack.error) end
+  if type(ack.stream) ~= "string" or ack.stream == "" or math.type(ack.seq) ~= "integer" then
+    return nil, api.failure("jetstream", "the answer to '%s' does not come from a stream: "
+      .. "another subscriber of the subject has replied", subject)
+  end
+  ack.duplicate = ack.duplicate == true
+  return ack
+end
+
+---@param opts table checked
+---@param request table timeout, headers
+local function send(subject, message, opts, request)
+  for name, what in pairs(NEW) do
+    if opts[name] then
+      local ok, err = api.need_level(1, what)
+      if not ok then return nil, err end
+    end
+  end
+  local due
+  for attempt = 0, NO_STREAM_RETRIES do
+    local msg, err = core.request(subject, message, request)
+    if msg then return pub_ack(subject, msg) end
+    due = due or core.clock() + request.timeout -- "no responders" comes at once
+    -- After a time-out the message may have been stored: only the caller knows whether a second
+    -- one does harm.
+    if err.code ~= "no_responders" then return nil, err end
+    if attempt == NO_STREAM_RETRIES or core.clock() + NO_STREAM_DELAY >= due then break end
+    core.sleep(NO_STREAM_DELAY)
+  end
+  return nil, api.failure("no_stream", "no stream takes the subject '%s'", subject)
+end
+
+---Without options, as most publishes are: checking them costs more than sending.
+local function plain(subject, message)
+  local ack, other = core.js_publish(subject, message)
+  if ack then return ack end
+  if type(other) == "userdata" then return pub_ack(subject, other) end
+  if other.code ~= "no_responders" then return nil, other end
+  core.sleep(NO_STREAM_DELAY)
+  return send(subject, message, check_options("app.js.publish"))
+end
+
+---Publishes and waits until a stream has stored the message.
+---@param subject string
+---@param message any
+---@param opts table|nil
+---@return table|nil ack, table|nil err
+function M.publish(subject, message, opts)
+  if opts == nil then return plain(subject, message) end
+  local request
+  opts, request = check_options("app.js.publish", opts)
+  return send(subject, message, opts, request)
+end
+
+-- ---- without waiting --------------------------------------------------------
+
+---@class js.future
+---@field done boolean
+local future = {}
+future.__index = future
+M.future = future
+
+---Messages whose acknowledgement is outstanding, and the fibers that wait for that to change.
+local outstanding, room, idle = 0, core.gate(), core.gate()
+---Futures that failed and that nobody has awaited.
+local failures = setmetatable({}, { __mode = "k" })
+
+---A future that failed: when nobody ever looks at it, the log shall tell.
+local failed = { __index = future }
+
+function failed.__gc(self)
+  if not self.seen then
+    core.report(("app.js.publish_async to '%s': %s"):format(self.subject, tostring(self.err)))
+  end
+end
+
+local function finish(self, ok, ack, err)
+  if self.done then return end
+  self.done = true
+  if not ok then
+    err = core.error("error", tostring(ack))
+    ack = nil
+  end
+  self.ack, self.err = ack, err
+  if err then
+    setmetatable(self, failed)
+    failures[self] = true
+  end
+  outstanding = outstanding - 1
+  room:open(1)
+  if outstanding == 0 then idle:open() end
+  if self.gate then self.gate:open() end
+end
+
+---A fiber that is cancelled leaves its future to this.
+function future.__close(self)
+  if self.done then return end
+  finish(self, true, nil, core.error("cancelled", "the service is stopping"))
+end
+
+failed.__close = future.__close
+
+local function run(self, message, opts, request)
+  local _ <close> = self
+  if opts then
+    finish(self, pcall(send, self.subject, message, opts, request))
+  else
+    finish(self, pcall(plain, self.subject, message))
+  end
+end
+
+---The bytes at the time of the call: the caller may change a table right afterwards.
+local function bytes_of(message)
+  if message == nil then return "" end
+  return type(message) == "string" and message or json.encode(message)
+end
+
+local function window(js)
+  local size = js.publish_window
+  if math.type(size) ~= "integer" or size < 1 then
+    error("app.js.publish_window must be a whole number, 1 or more", 3)
+  end
+  return size
+end
+
+---Publishes and returns at once; waits only while `publish_window` messages are under way.
+---@param subject string
+---@param message any
+---@param opts table|nil those of publish
+---@return js.future
+function M.publish_async(subject, message, opts)
+  local what = "app.js.publish_async"
+  core.check_subject(subject)
+  local request
+  if opts ~= nil then opts, request = check_options(what, opts) end
+  local bytes, size = bytes_of(message), window(M.js)
+  while outstanding >= size do room:wait() end
+  outstanding = outstanding + 1
+  local self = setmetatable({ subject = subject, done = false }, future)
+  core.handler_fiber(run, self, bytes, opts, request)
+  return self
+end
+
+---Waits for the acknowledgement.
+---@param timeout number|nil seconds; nil: until the publish itself has timed out
+---@return table|nil ack, table|nil err
+function future:await(timeout)
+  local due = timeout and core.clock() + timeout
+  while not self.done do
+    local left = due and due - core.clock()
+    if left and left <= 0 then
+      return nil, core.error("timeout", "the message has not been acknowledged in time")
+    end
+    self.gate = self.gate or core.gate()
+    self.gate:wait(left)
+  end
+  if self.err then
+    self.seen, failures[self] = true, nil
+    return nil, self.err
+  end
+  return self.ack
+end
+
+---Waits until all messages of publish_async are acknowledged, or have failed.
+---@param timeout number|nil seconds
+---@return boolean|nil ok, table|nil err of one that failed and was not awaited, with `count`
+function M.flush(timeout)
+  local due = timeout and core.clock() + timeout
+  while outstanding > 0 do
+    local left = due and due - core.clock()
+    if left and left <= 0 then
+      return nil, core.error("timeout", ("%d messages have not been acknowledged in time")
+        :format(outstanding))
+    end
+    idle:wait(left)
+  end
+  local first, count = nil, 0
+  for one in pairs(failures) do
+    first, count = first or one.err, count + 1
+    one.seen = true
+  end
+  failures = setmetatable({}, { __mode = "k" })
+  if not first then return true end
+  local err = core.error(first.code, ("%d messages were not stored; one of them: %s"):format(
+    count, first.message))
+  err.count, err.err_code, err.status = count, first.err_code, first.status
+  return nil, err
+end
+
+return M

@@ -1,0 +1,25 @@
+---@meta msg
+---Messages: what handlers get and what app.request returns. A message owns its bytes, so a
+---script may keep it as long as it likes. Those of a stream can do more: see js.d.lua.
+
+---@class msg
+---@field subject string
+---@field data any decoded when first read: from JSON unless `data_type` is "string"; nil for an empty payload. Raises for a body that is not JSON, which answers a request with code 400. May be set.
+---@field raw string the payload as it came
+---@field headers table<string, string|string[]> a list where a name came several times
+---@field reply_to string|nil where a reply is expected
+local msg = {}
+
+---The first value of a header; upper and lower case are the same.
+---@param name string
+---@return string|nil value
+function msg:header(name) end
+
+---Sends the reply now, so that the handler may go on; what it returns is not sent then.
+---@param message message
+---@param opts { headers: headers|nil }|nil
+---@return true|nil ok
+---@return err|nil err code `no_reply` if the sender wants none
+function msg:respond(message, opts) end
+
+return msg

@@ -1,0 +1,166 @@
+---app.timer and app.task: fibers in a loop.
+local core = require "lunats.core"
+
+local M = {}
+
+---What was declared before the service runs, in order.
+local declared = {}
+local started = false
+
+---@class periodic.handle
+---@field name string|nil
+---@field ticks integer  calls of the function so far
+---@field skipped integer  ticks left out because the one before took too long
+---@field errors integer
+local handle = {}
+handle.__index = handle
+
+---No further call; one that runs now goes on to its end.
+function handle:stop()
+  self.stopped = true
+  self.alarm:ring()
+end
+
+---Calls fn; an error is reported with its traceback and counted. Returns whether it succeeded.
+local function call(self, fn)
+  self.ticks = self.ticks + 1
+  local ok, trace = xpcall(fn, function(err)
+    if core.cancelled() then return err end
+    return debug.traceback(tostring(err), 2)
+  end)
+  if ok then return true end
+  if core.cancelled() then error(trace, 0) end -- a stop, not a failure
+  self.errors = self.errors + 1
+  core.report(("%s: %s"):format(self.label, trace))
+  return false
+end
+
+---Due times of the version before, by key(): a reload keeps the phase of a timer.
+local inherited = {}
+
+---What makes two timers of different versions the same one.
+local function key(self)
+  return ("%s %s %a"):format(self.kind, self.name or "", self.interval)
+end
+
+local function first_due(self)
+  local due = table.remove(inherited[key(self)] or {}, 1)
+  return due or core.clock() + self.delay
+end
+
+---Ticks on a fixed grid: a late tick does not move the ones after it, a missed one is skipped.
+local function run_timer(self)
+  self.due = first_due(self)
+  while true do
+    local wait = self.due - core.clock()
+    if wait > 0 then self.alarm:sleep(wait) end
+    if self.stopped then return end
+    self.due = self.due + self.interval -- before the call: a reload meanwhile takes it over
+    call(self, self.fn)
+    local late = core.clock() - self.due
+    if late >= 0 then
+      local missed = math.floor(late / self.interval)
+      self.skipped = self.skipped + missed
+      self.due = self.due + missed * self.interval
+    end
+    if self.due <= core.clock() then core.sleep(0) end -- others get their turn
+  end
+end
+
+---Restarts a failed task after 0.1 s, doubling up to 30 s; a minute of good work resets it.
+local function run_task(self)
+  local delay = 0.1
+  while not self.stopped do
+    local began = core.clock()
+    if call(self, self.fn) or self.restart ~= "on_error" then return end
+    if core.clock() - began > 60 then delay = 0.1 end
+    self.alarm:sleep(delay)
+    delay = math.min(delay * 2, 30)
+  end
+end
+
+---A handle that has ended is forgotten: scripts may start and stop timers all day long.
+local function run(self)
+  if self.interval then run_timer(self) else run_task(self) end
+  for i, one in ipairs(declared) do
+    if one == self then table.remove(declared, i) break end
+  end
+end
+
+local function start(self) core.background(run, self) end
+
+local function add(self)
+  self.ticks, self.skipped, self.errors = 0, 0, 0
+  self.alarm = core.alarm()
+  setmetatable(self, handle)
+  declared[#declared + 1] = self
+  if started then start(self) end
+  return self
+end
+
+local function check_seconds(what, name, value)
+  local number = type(value) == "number" and value == value -- NaN differs from itself
+  if not number or value <= 0 or value == math.huge then
+    error(("%s: %s must be a number of seconds greater than 0"):format(what, name), 3)
+  end
+end
+
+local function check_function(what, fn)
+  if type(fn) ~= "function" then
+    error(("%s: a function expected, got %s"):format(what, type(fn)), 3)
+  end
+end
+
+function M.timer(interval, opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  check_seconds("app.timer", "the interval", interval)
+  check_function("app.timer", fn)
+  opts = core.check("app.timer", opts, { delay = "number", name = "string" })
+  if opts.delay and (opts.delay ~= opts.delay or opts.delay < 0) then
+    error("app.timer: delay must be 0 or more seconds", 2)
+  end
+  return add { kind = "timer", interval = interval, delay = opts.delay or 0, fn = fn,
+    name = opts.name, label = "timer " .. (opts.name or ("every %g s"):format(interval)) }
+end
+
+function M.task(opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  check_function("app.task", fn)
+  opts = core.check("app.task", opts, { interval = "number", restart = "string",
+    name = "string" })
+  if opts.interval then check_seconds("app.task", "interval", opts.interval) end
+  if opts.restart and opts.restart ~= "on_error" and opts.restart ~= "never" then
+    error('app.task: restart must be "on_error" or "never"', 2)
+  end
+  return add { kind = "task", interval = opts.interval, delay = 0, fn = fn,
+    restart = opts.restart, name = opts.name,
+    label = opts.name and "task " .. opts.name or "task" }
+end
+
+---The service runs: everything declared so far starts.
+function M.start()
+  started = true
+  for _, one in ipairs { table.unpack(declared) } do start(one) end
+end
+
+---When each timer is due, for the next version.
+---@return table<string, number[]>
+function M.phases()
+  local dues = {}
+  for _, one in ipairs(declared) do
+    if one.due and not one.stopped then
+      local list = dues[key(one)] or {}
+      dues[key(one)] = list
+      list[#list + 1] = one.due
+    end
+  end
+  return dues
+end
+
+---@param dues table<string, number[]>  M.phases() of the version before
+function M.inherit(dues) inherited = dues end
+
+---@return periodic.handle[]
+function M.list() return declared end
+
+return M

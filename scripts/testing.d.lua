@@ -1,0 +1,175 @@
+---@meta lunats.testing
+---For specs, under `lunats test`: private servers, services in the same process, time on command.
+---Whatever waits waits for the event. Times are seconds.
+---@class testing
+local testing = {}
+
+---@class testing.start_opts
+---@field server string|string[]|nil URL; default: the server of `lunats test`
+---@field clock "manual"|"real"|nil manual: the service's time moves with svc:advance() only
+---@field stubs table<string, fun(msg: msg): any, any>|nil handlers by subject that stand in for other services
+---@field name string|nil of the service; default: of its file
+---@field log boolean|nil also print its log lines
+---@field drain_timeout number|nil given to running handlers at the end (1; 0.1 with a manual clock)
+---@field user string|nil
+---@field password string|nil
+---@field token string|nil
+---@field creds string|nil path of a credentials file
+---@field tls_ca string|nil path of a PEM file
+---@field tls_cert string|nil path of a PEM file
+---@field tls_key string|nil path of a PEM file
+
+---Starts a service in this process, with its own Lua state and connection. Raises with the reason
+---when it does not start. A Lua error that it does not handle fails the running test.
+---@param script string path of a file, or source text
+---@param opts testing.start_opts|nil
+---@return testing.service
+function testing.start(script, opts) end
+
+---@class testing.broker_opts
+---@field config string|nil text of a configuration of the server
+---@field config_file string|nil
+---@field dir string|nil where it stores; default: a temporary folder, removed at the end
+---@field port integer|nil default: a free one
+---@field jetstream boolean|nil default true
+---@field tls boolean|"verify"|nil verify: clients need a certificate as well; see certificates()
+
+---A private nats-server, gone at the end of the run at the latest.
+---@param opts testing.broker_opts|nil
+---@return testing.broker
+function testing.broker(opts) end
+
+---Certificates for servers with `tls`, made by openssl once for a run: paths of PEM files for
+---`tls_ca`, `tls_cert` and `tls_key`.
+---@return { ca: string, cert: string, key: string }
+function testing.certificates() end
+
+---A JetStream cluster on this machine.
+---@param size integer|nil default 3
+---@return testing.cluster
+function testing.cluster(size) end
+
+---Sends the requests of a file that `lunats record` has written and compares the replies, JSON by
+---value. Raises with the places that differ.
+---@param svc testing.service
+---@param path string
+---@param opts { ignore: string[]|nil, timeout: number|nil }|nil ignore: fields ("id") or paths ("items.id")
+---@return integer compared how many replies
+function testing.replay(svc, path, opts) end
+
+---A message of a stream, made by hand, for calling a handler. What is not given is made up.
+---@param fields { subject: string|nil, data: any, headers: table|nil, metadata: table|nil }|nil
+---@return testing.fake_js_msg
+function testing.fake_js_msg(fields) end
+
+---@class testing.service
+---@field name string
+---@field instance_id string
+local service = {}
+
+---As app.request, sent by the spec; the error also says what the service did wrong.
+---@param to string subject
+---@param message message
+---@param opts { timeout: number|nil, headers: headers|nil, data_type: string|nil }|nil timeout: 2
+---@return msg|nil reply
+---@return err|nil err
+function service:request(to, message, opts) end
+
+---Returns when the server has the message.
+---@param to string subject
+---@param message message
+---@param opts { headers: headers|nil, reply_to: string|nil }|nil
+function service:publish(to, message, opts) end
+
+---Waits for a message of the service that no call of expect() has returned before; raises when
+---none comes.
+---@param pattern string subject, wildcards allowed
+---@param opts { timeout: number|nil, where: (fun(msg: testing.sent): any)|nil }|nil timeout: 2
+---@return testing.sent
+function service:expect(pattern, opts) end
+
+---What the service has sent so far.
+---@param pattern string subject, wildcards allowed
+---@return testing.sent[]
+function service:calls(pattern) end
+
+---Its log lines.
+---@param pattern string|nil a Lua pattern that the message has to match
+---@return { level: string, message: string, fields: table<string, any>|nil }[]
+function service:logs(pattern) end
+
+---Errors that it did not handle, with tracebacks. Asking for them makes them expected.
+---@return string[]
+function service:errors() end
+
+---Tracebacks of the handlers (or tasks and timers) that are running.
+---@param kind "handler"|"background"|nil
+---@return string[]
+function service:fibers(kind) end
+
+---Moves the manual clock: timers, deadlines and back-offs fire in order, at once.
+---@param seconds number
+function service:advance(seconds) end
+
+---Replaces the running version; returns when the new one has taken over.
+---@param script string|nil path or source text; default: the file again
+---@return true|nil ok
+---@return err|nil err why the old version goes on
+function service:reload(script) end
+
+---It loses its connection for that long.
+---@param seconds number
+function service:partition(seconds) end
+
+---Stops in order.
+---@return integer status that a process would have had
+function service:stop() end
+
+---Errors nobody has asked for, which become known. The busted hooks call it.
+---@return string[]
+function service:take_unexpected() end
+
+---A message that a service has sent.
+---@class testing.sent
+---@field subject string
+---@field raw string
+---@field data any decoded from JSON when first read; raises when it is none
+---@field reply_to string|nil
+---@field headers table<string, string|string[]>
+
+---@class testing.broker
+---@field url string
+---@field port integer
+---@field pid integer
+---@field dir string
+local broker = {}
+
+---Ends the server and removes its folder.
+function broker:stop() end
+
+---SIGKILL; port and folder are kept for restart().
+function broker:kill() end
+
+---On the same port, with the same folder.
+function broker:restart() end
+
+---A server that hangs, until resume().
+function broker:pause() end
+
+function broker:resume() end
+
+---@class testing.cluster
+---@field urls string[]
+---@field [integer] testing.broker
+local cluster = {}
+
+function cluster:stop() end
+
+---Like a message of JetStream; says afterwards what the handler did.
+---@class testing.fake_js_msg: msg
+---@field settled "ack"|"nak"|"term"|nil
+---@field detail any delay of nak, reason of term
+---@field responses any[] what was given to respond()
+---@field progress integer calls of in_progress()
+
+return testing

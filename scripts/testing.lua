@@ -1,0 +1,356 @@
+---Testing services with busted: private servers, services in the same process, time on command.
+---Everything that waits waits for the event, never for a while.
+local core = require "lunats.core"
+local json = require "lunats.json"
+local subject = require "lunats.subject"
+local fake = require "lunats.testing_fake"
+
+local M = { fake_js_msg = fake.js_msg, replay = require("lunats.testing_replay").replay }
+
+local DEFAULT_TIMEOUT = 2
+
+-- ---- servers ---------------------------------------------------------------
+
+---Starts a private nats-server with JetStream, gone when the spec is over. `tls = true` makes
+---it a server with TLS, `tls = "verify"` one that wants certificates from clients too: those
+---of testing.certificates() are good.
+function M.broker(opts)
+  local tls = type(opts) == "table" and opts.tls
+  if tls then
+    if tls ~= true and tls ~= "verify" then
+      error('testing.broker: tls is true or "verify"', 2)
+    end
+    if opts.config_file then error("testing.broker: no config_file with tls", 2) end
+    local own = {}
+    for name, value in pairs(opts) do own[name] = value end
+    local config = require("lunats.testing_tls").config(tls == "verify")
+    own.tls, own.config = nil, config .. (opts.config or "")
+    opts = own
+  end
+  return assert(core.broker(opts))
+end
+
+---Paths of PEM files for connections to servers with TLS: { ca =, cert =, key = }.
+function M.certificates() return require("lunats.testing_tls").certificates() end
+
+---A JetStream cluster on loopback; returns a list of brokers with `urls`.
+function M.cluster(size)
+  return require("lunats.testing_cluster").start(size or 3)
+end
+
+-- ---- messages that a service has sent --------------------------------------
+
+local sent = {}
+
+function sent:__index(key)
+  if key ~= "data" then return nil end
+  if self.raw == "" then return nil end
+  local value, err = json.decode(self.raw)
+  if err then
+    error(("%s: the message is not JSON: %s"):format(self.subject, err.message), 2)
+  end
+  rawset(self, "data", value)
+  return value
+end
+
+---A service sends to inboxes and to the server on its own account: not what a spec asks for.
+local function is_traffic(record)
+  return record.subject:find("^_INBOX%.") == nil and record.subject:find("^%$JS%.") == nil
+    and record.subject:find("^lunats%.events%.") == nil
+end
+
+---Source text or the path of a file?
+local function is_source(text)
+  return text:find "\n" ~= nil or not text:find "%.lua$"
+end
+
+-- ---- services --------------------------------------------------------------
+
+---@class testing.service
+local service = {}
+service.__index = service
+
+---Services of this run; the errors of each belong to the test that is running.
+local live = setmetatable({}, { __mode = "k" })
+
+local sinks = {
+  error = function(self, record) self.unexpected[#self.unexpected + 1] = record.text end,
+  log = function(self, record)
+    self.lines[#self.lines + 1] = { level = record.level, message = record.text,
+      fields = record.fields }
+  end,
+  sent = function(self, record)
+    if is_traffic(record) then self.sent[#self.sent + 1] = setmetatable(record, sent) end
+  end,
+  fiber = function(self, record) self.tracebacks[#self.tracebacks + 1] = record.text end,
+}
+
+---Takes what the service has done since the last look.
+local function look(self)
+  for _, record in ipairs(self.handle:take()) do sinks[record.kind](self, record) end
+end
+
+local function tracebacks(self, kind)
+  self.tracebacks = {}
+  if self.handle:running() then
+    self.handle:describe(kind)
+    look(self)
+  end
+  return self.tracebacks
+end
+
+---Lines that tell where to look when a request was not answered.
+local function explain(self, to)
+  local lines = {}
+  for _, text in ipairs(self.unexpected) do lines[#lines + 1] = text end
+  for _, text in ipairs(tracebacks(self, "handler")) do
+    lines[#lines + 1] = "a handler is still running: " .. text
+  end
+  if #lines == 0 and self.handle:running() then
+    for _, one in ipairs(self.handle:listeners()) do
+      if subject.matches(one.subject, to) and one.received > 0 then
+        lines[#lines + 1] = ("the handler of %s (%s) has not answered"):format(one.subject,
+          one.where)
+      end
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+---@return table|nil msg
+---@return table|nil err  whose message ends with the errors of the service
+function service:request(to, message, opts)
+  opts = opts or {}
+  opts.timeout = opts.timeout or DEFAULT_TIMEOUT
+  local reply, err = self.client.request(to, message, opts)
+  if reply then return reply end
+  look(self)
+  -- A service that answers with an error has answered; the errors it raised are worth knowing.
+  local why = err.code == "service_error" and table.concat(self.unexpected, "\n")
+    or explain(self, to)
+  if why ~= "" then err.message = err.message .. "\n" .. why end
+  return nil, err
+end
+
+---Sends a message; returns when the server has it.
+function service:publish(to, message, opts)
+  assert(self.client.publish(to, message, opts))
+  assert(self.client.flush(DEFAULT_TIMEOUT))
+end
+
+---Waits for a message of the service that no call of expect() has returned before.
+function service:expect(pattern, opts)
+  opts = core.check("svc:expect", opts, { timeout = "number", where = "function" })
+  local deadline = core.hrtime() + (opts.timeout or DEFAULT_TIMEOUT)
+  while true do
+    look(self)
+    for i, msg in ipairs(self.sent) do
+      if not self.expected[msg] and subject.matches(pattern, msg.subject)
+        and (not opts.where or opts.where(msg)) then
+        self.expected[msg] = i
+        return msg
+      end
+    end
+    local left = deadline - core.hrtime()
+    if left <= 0 or not self.handle:wait(left) and deadline <= core.hrtime() then
+      local why = explain(self, pattern)
+      error(("no message on %s came%s"):format(pattern, why ~= "" and ":\n" .. why or ""), 2)
+    end
+    if not self.handle:running() then
+      error(("no message on %s came: the service has ended"):format(pattern), 2)
+    end
+  end
+end
+
+---Everything that the service has sent to a subject (wildcards allowed).
+function service:calls(pattern)
+  look(self)
+  local found = {}
+  for _, msg in ipairs(self.sent) do
+    if subject.matches(pattern, msg.subject) then found[#found + 1] = msg end
+  end
+  return found
+end
+
+---Its log lines: { level =, message =, fields = }; with a Lua pattern those whose message
+---matches.
+function service:logs(pattern)
+  look(self)
+  local found = {}
+  for _, line in ipairs(self.lines) do
+    if not pattern or line.message:find(pattern) then found[#found + 1] = line end
+  end
+  return found
+end
+
+---Lua errors that it did not handle, with tracebacks. Asking for them makes them expected.
+function service:errors()
+  look(self)
+  for _, text in ipairs(self.unexpected) do self.known[#self.known + 1] = text end
+  self.unexpected = {}
+  return self.known
+end
+
+---Tracebacks of the handlers (or, with "background", tasks and timers) that live now.
+function service:fibers(kind)
+  return tracebacks(self, kind or "handler")
+end
+
+-- ---- time ------------------------------------------------------------------
+
+---Lets everything happen that is under way: until two round trips to the server change nothing.
+---A request that nobody answers is given up on after a moment.
+local function settle(self)
+  local quiet, patience = 0, 50
+  while quiet < 2 do
+    local received, out, calls, handlers = self.handle:activity()
+    assert(self.client.flush(DEFAULT_TIMEOUT))
+    local received2, out2, calls2, handlers2 = self.handle:activity()
+    if received ~= received2 or out ~= out2 or handlers ~= handlers2 then
+      quiet = 0
+    elseif calls2 > 0 and patience > 0 then
+      patience = patience - 1
+      core.sleep(0.001)
+    else
+      quiet = quiet + 1
+    end
+    if calls ~= calls2 then quiet = 0 end
+  end
+end
+
+---Moves the manual clock: timers, deadlines and back-offs fire in order.
+function service:advance(seconds)
+  local deadline = self.handle:deadline(seconds)
+  settle(self)
+  while not self.handle:advance(deadline) do settle(self) end
+  settle(self)
+  look(self)
+end
+
+-- ---- reload ---------------------------------------------------------------
+
+---Reloads the service: from its file, or from a source. Returns when the new version has taken
+---over, or nil and the reason why the old one goes on.
+function service:reload(source)
+  if source and not is_source(source) then
+    local file = assert(io.open(source, "rb"))
+    source = file:read "a"
+    file:close()
+  end
+  local ok, err = self.handle:reload(source)
+  look(self)
+  if not ok then self:errors() end -- the caller has been told
+  return ok, err
+end
+
+-- ---- faults and end --------------------------------------------------------
+
+---The service loses its connection for that many seconds.
+function service:partition(seconds) self.handle:partition(seconds) end
+
+---Stops in order; returns the exit status that a process would have had.
+function service:stop()
+  local status = self.handle:stop()
+  look(self)
+  self.client.handle:close()
+  return status
+end
+
+---@return string[]  errors nobody has asked for, which become known
+function service:take_unexpected()
+  look(self)
+  local texts = self.unexpected
+  if #texts > 0 then self:errors() end
+  return texts
+end
+
+-- ---- starting --------------------------------------------------------------
+
+local START_OPTIONS = {
+  server = "string|table", name = "string", clock = "string", stubs = "table",
+  log = "boolean", drain_timeout = "number", user = "string", password = "string",
+  token = "string", creds = "string", tls_ca = "string", tls_cert = "string",
+  tls_key = "string",
+}
+
+local function connection(opts)
+  local server = opts.server or app.nats.connected_url
+  if not server then error("testing.start: no server: give { server = broker.url }", 3) end
+  return {
+    servers = type(server) == "table" and server or { server }, user = opts.user,
+    password = opts.password, token = opts.token, creds = opts.creds, tls_ca = opts.tls_ca,
+    tls_cert = opts.tls_cert, tls_key = opts.tls_key,
+  }
+end
+
+---Doubles of other services answer on the spec's connection.
+local function stub(self, to, fn)
+  self.client.listen(to, nil, function(msg)
+    local results = table.pack(xpcall(fn, debug.traceback, msg))
+    if results[1] then return table.unpack(results, 2, results.n) end
+    self.unexpected[#self.unexpected + 1] = ("stub of %s: %s"):format(to, results[2])
+    return nil, { code = 500, message = tostring(results[2]) }
+  end)
+end
+
+---Starts a service in this process, on the same loop, with its own Lua state and connection.
+---@param script string  path of a file, or the source itself
+function M.start(script, opts)
+  opts = core.check("testing.start", opts, START_OPTIONS)
+  if opts.clock and opts.clock ~= "manual" and opts.clock ~= "real" then
+    error('testing.start: clock must be "manual" or "real"', 2)
+  end
+  local connect = connection(opts)
+  local self = setmetatable({ unexpected = {}, known = {}, lines = {}, sent = {},
+    expected = {}, tracebacks = {} }, service)
+  self.client = assert(core.connect(connect))
+  for to, fn in pairs(opts.stubs or {}) do stub(self, to, fn) end
+  assert(self.client.flush(DEFAULT_TIMEOUT))
+  local source = is_source(script) and script or nil
+  local path = source and "service.lua" or script
+  local handle, running = core.start_service(connect, path, source, {
+    name = opts.name, manual_clock = opts.clock == "manual", log = opts.log,
+    coverage = package.loaded["luacov.runner"] ~= nil,
+    -- Handlers that wait for a clock which stands still will not end by themselves.
+    drain_timeout = opts.drain_timeout or opts.clock == "manual" and 0.1 or 1,
+  })
+  self.handle = handle
+  look(self)
+  if not running then
+    self.client.handle:close()
+    error("the service did not start:\n" .. table.concat(self.unexpected, "\n"), 2)
+  end
+  self.name, self.instance_id = handle:name()
+  live[self] = true
+  return self
+end
+
+-- ---- busted ----------------------------------------------------------------
+
+---The errors of all services since the last call.
+local function unexpected_errors()
+  local texts = {}
+  for self in pairs(live) do
+    for _, text in ipairs(self:take_unexpected()) do texts[#texts + 1] = text end
+  end
+  return texts
+end
+
+---A Lua error in a service fails the test in which it happened, with the service's traceback.
+local function watch(busted)
+  busted.subscribe({ "test", "start" }, function(element)
+    unexpected_errors() -- what happened before belongs to nobody's test
+    local run = element.run
+    element.run = function(...)
+      run(...)
+      local texts = unexpected_errors()
+      if #texts > 0 then error("a service failed: " .. table.concat(texts, "\n"), 0) end
+    end
+    return nil, true
+  end, { priority = 1 })
+end
+
+local ok, busted = pcall(require, "busted")
+if ok and type(busted) == "table" and busted.subscribe then watch(busted) end
+
+return M

@@ -1,0 +1,489 @@
+-- Time: sleep, timers, tasks, and where waiting is possible.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
+local process = require "spec.support.process"
+
+local handles
+
+local function keep(handle)
+  handles[#handles + 1] = handle
+  return handle
+end
+
+before_each(function() handles = {} end)
+after_each(function()
+  for _, handle in ipairs(handles) do handle:stop() end
+  process.close_all()
+end)
+
+describe("app.sleep", function()
+  it("of 0 s lets messages in, however often it is repeated", function()
+    local subject = core.new_inbox()
+    local done = false
+    local handle = app.listen(subject, function() done = true end)
+    app.publish(subject, "")
+    local began = core.hrtime()
+    while not done and core.hrtime() - began < 5 do app.sleep(0) end
+    handle:stop()
+    assert.is_true(done)
+  end)
+
+  it("waits as long as it is told", function()
+    local began = core.hrtime()
+    app.sleep(0.03)
+    assert.is_true(core.hrtime() - began >= 0.029)
+  end)
+
+  it("waits in full after a long computation", function()
+    local busy = core.hrtime()
+    while core.hrtime() - busy < 0.05 do end -- luacheck: ignore 542
+    local began = core.hrtime()
+    app.sleep(0.03)
+    assert.is_true(core.hrtime() - began >= 0.029)
+  end)
+
+  it("with 0 lets others run", function()
+    local order = {}
+    app.spawn(function() order[#order + 1] = "other" end)
+    order[#order + 1] = "me"
+    app.sleep(0)
+    order[#order + 1] = "me again"
+    assert.same({ "me", "other", "me again" }, order)
+  end)
+
+  for _, bad in ipairs { -1, 0 / 0, "x", {}, false } do
+    it("refuses " .. tostring(bad), function()
+      assert.has_error(function() app.sleep(bad) end)
+    end)
+  end
+
+  it("refuses no argument", function() assert.has_error(function() app.sleep() end) end)
+
+  it("wakes many sleepers in the order of their time", function()
+    local order = {}
+    for _, ms in ipairs { 30, 10, 20 } do
+      app.spawn(function() app.sleep(ms / 1000) order[#order + 1] = ms end)
+    end
+    eventually("all", function() return #order == 3 end)
+    assert.same({ 10, 20, 30 }, order)
+  end)
+end)
+
+describe("app.now", function()
+  it("is Unix time with fractions", function()
+    assert.is_true(math.abs(app.now() - os.time()) <= 2)
+    assert.equal("float", math.type(app.now()))
+  end)
+end)
+
+describe("app.spawn", function()
+  it("passes arguments, nil included", function()
+    local got
+    app.spawn(function(...) got = table.pack(...) end, 1, nil, "x", nil)
+    app.sleep(0)
+    assert.equal(4, got.n)
+    assert.same({ 1, nil, "x" }, { got[1], got[2], got[3] })
+  end)
+
+  it("wants a function", function()
+    assert.has_error(function() app.spawn "x" end)
+    assert.has_error(function() app.spawn() end)
+  end)
+
+  it("runs ten thousand fibers", function()
+    local sum = 0
+    for i = 1, 10000 do
+      app.spawn(function() app.sleep(0) sum = sum + i end)
+    end
+    eventually("all fibers", function() return sum == 50005000 end)
+  end)
+
+  it("an error in one is logged with its traceback and hurts nobody else", function()
+    local child = process.run [[
+      app.task(function()
+        app.spawn(function() error "spawned and failed" end)
+        app.spawn(function() error(setmetatable({}, { __tostring = error })) end)
+        app.sleep(0)
+        app.log.info "still here"
+      end)
+    ]]
+    child:expect "still here"
+    assert.matches("svc.lua:2: spawned and failed.-stack traceback", child:output())
+    assert.equal(0, child:stop())
+  end)
+end)
+
+describe("app.timer", function()
+  it("ticks at once, then again and again", function()
+    local ticks = 0
+    app.sleep(0)
+    local began = core.hrtime()
+    local timer = keep(app.timer(0.02, function() ticks = ticks + 1 end))
+    app.sleep(0)
+    assert.equal(1, ticks)
+    eventually("the third tick", function() return ticks == 3 end)
+    assert.is_true(core.hrtime() - began >= 0.03)
+    assert.equal(3, timer.ticks)
+  end)
+
+  it("waits for its delay first", function()
+    local ticked
+    local began = core.hrtime()
+    keep(app.timer(10, { delay = 0.03 }, function() ticked = core.hrtime() - began end))
+    eventually("the tick", function() return ticked end)
+    assert.is_true(ticked >= 0.029)
+  end)
+
+  it("never overlaps; late ticks are skipped and counted", function()
+    local running, most = 0, 0
+    local timer = keep(app.timer(0.005, function()
+      running = running + 1
+      most = math.max(most, running)
+      app.sleep(0.03)
+      running = running - 1
+    end))
+    eventually("three ticks", function() return timer.ticks >= 3 end)
+    assert.equal(1, most)
+    assert.is_true(timer.skipped >= 8)
+  end)
+
+  it("lives on after an error, which is counted", function()
+    local odd = setmetatable({}, { __tostring = function() error "x" end })
+    local errors = { "text", {}, odd, { code = "cancelled" }, false }
+    local timer
+    timer = keep(app.timer(0.001, function()
+      if timer and timer.ticks <= #errors then error(errors[timer.ticks]) end
+    end))
+    eventually("ticks after the errors", function() return timer.ticks > #errors + 1 end)
+    assert.is_true(timer.errors >= #errors - 1)
+  end)
+
+  it("stops by its handle, also from inside", function()
+    local ticks, timer = 0, nil
+    timer = keep(app.timer(0.001, { delay = 0.001 }, function()
+      ticks = ticks + 1
+      timer:stop()
+    end))
+    eventually("the tick", function() return ticks == 1 end)
+    app.sleep(0.02)
+    assert.equal(1, ticks)
+  end)
+
+  it("stopped before its first tick never ticks", function()
+    local ticks = 0
+    app.timer(0.001, function() ticks = ticks + 1 end):stop()
+    app.task(function() ticks = ticks + 1 end):stop()
+    app.sleep(0.02)
+    assert.equal(0, ticks)
+  end)
+
+  it("is forgotten when it has been stopped", function()
+    local periodic = require "lunats.periodic"
+    app.sleep(0) -- those of other specs go
+    local before = #periodic.list()
+    local timers = {}
+    for i = 1, 50 do timers[i] = app.timer(3600, function() end) end
+    app.sleep(0)
+    for _, timer in ipairs(timers) do timer:stop() end
+    app.sleep(0)
+    assert.equal(before, #periodic.list())
+  end)
+
+  for _, case in ipairs {
+    { "an interval of 0", { 0, print }, "greater than 0" },
+    { "a negative interval", { -1, print }, "greater than 0" },
+    { "an endless interval", { math.huge, print }, "greater than 0" },
+    { "an interval that is no number", { "1", print }, "greater than 0" },
+    { "no function", { 1 }, "function expected" },
+    { "options instead of a function", { 1, { delay = 1 } }, "function expected" },
+    { "an unknown option", { 1, { dealy = 1 }, print }, "did you mean 'delay'" },
+    { "a negative delay", { 1, { delay = -1 }, print }, "delay must be" },
+    { "a delay that is no number", { 1, { delay = "x" }, print }, "delay" },
+  } do
+    it("refuses " .. case[1], function()
+      local ok, err = pcall(app.timer, table.unpack(case[2]))
+      assert.is_false(ok)
+      assert.matches(case[3], tostring(err))
+    end)
+  end
+end)
+
+describe("app.task", function()
+  it("runs once", function()
+    local runs = 0
+    local task = keep(app.task(function() runs = runs + 1 end))
+    app.sleep(0.01)
+    assert.equal(1, runs)
+    assert.equal(1, task.ticks)
+  end)
+
+  it("with an interval runs periodically", function()
+    local runs = 0
+    keep(app.task({ interval = 0.002 }, function() runs = runs + 1 end))
+    eventually("three runs", function() return runs >= 3 end)
+  end)
+
+  it("that fails ends, without restart", function()
+    local task = keep(app.task(function() error "once" end))
+    app.sleep(0.15)
+    assert.equal(1, task.ticks)
+    assert.equal(1, task.errors)
+  end)
+
+  it('with restart = "on_error" runs again with back-off until it succeeds', function()
+    local times = {}
+    local task = keep(app.task({ restart = "on_error" }, function()
+      times[#times + 1] = core.hrtime()
+      if #times < 3 then error "again" end
+    end))
+    eventually("the third run", function() return #times == 3 end)
+    assert.is_true(times[2] - times[1] >= 0.099)
+    assert.is_true(times[3] - times[2] >= 0.199)
+    app.sleep(0.01)
+    assert.equal(3, task.ticks)
+    assert.equal(2, task.errors)
+  end)
+
+  for _, case in ipairs {
+    { "no function", {}, "function expected" },
+    { "an unknown restart", { { restart = "always" }, print }, "restart must be" },
+    { "an interval of 0", { { interval = 0 }, print }, "greater than 0" },
+    { "an unknown option", { { intervall = 1 }, print }, "did you mean 'interval'" },
+  } do
+    it("refuses " .. case[1], function()
+      local ok, err = pcall(app.task, table.unpack(case[2]))
+      assert.is_false(ok)
+      assert.matches(case[3], tostring(err))
+    end)
+  end
+end)
+
+describe("waiting is possible", function()
+  for name, fn in pairs {
+    pcall = function()
+      local ok, result = pcall(function() app.sleep(0) return "in" end)
+      return ok and result
+    end,
+    xpcall = function()
+      local function failing() app.sleep(0) error "x" end
+      local ok, result = xpcall(failing, function() return "in" end)
+      return not ok and result
+    end,
+    ["a coroutine.wrap iterator"] = function()
+      local text = ""
+      for part in coroutine.wrap(function()
+        for _, c in ipairs { "i", "n" } do app.sleep(0) coroutine.yield(c) end
+      end) do text = text .. part end
+      return text
+    end,
+    ["coroutines in coroutines"] = function()
+      local outer = coroutine.wrap(function(first)
+        local inner = coroutine.create(function(x)
+          app.sleep(0)
+          local y = coroutine.yield(x .. "1")
+          app.sleep(0)
+          return y .. "2"
+        end)
+        local _, a = coroutine.resume(inner, first)
+        coroutine.yield(a)
+        local _, b = coroutine.resume(inner, "n")
+        return b
+      end)
+      return outer "i" == "i1" and outer() == "n2" and "in"
+    end,
+    ["the scope of a to-be-closed variable"] = function()
+      local closed
+      do
+        local function close() app.sleep(0) closed = "in" end
+        local _ <close> = setmetatable({}, { __close = close })
+        app.sleep(0)
+      end
+      return closed
+    end,
+    ["a for loop with a closing value"] = function()
+      local closed
+      local closing = setmetatable({}, { __close = function() closed = "in" end })
+      for _ in function() app.sleep(0) return nil end, nil, nil, closing do end
+      return closed
+    end,
+  } do
+    it("in " .. name, function() assert.equal("in", fn()) end)
+  end
+end)
+
+describe("waiting gives a clear error", function()
+  local function sleepy() app.sleep(0.001) end
+  for name, fn in pairs {
+    ["table.sort"] = function() table.sort({ 3, 2, 1 }, sleepy) end,
+    ["string.gsub"] = function() return (("x"):gsub("x", sleepy)) end,
+    ["a metamethod of a C function"] = function()
+      tostring(setmetatable({}, { __tostring = sleepy }))
+    end,
+    ["a coroutine inside table.sort"] = function()
+      table.sort({ 3, 2, 1 }, function(a, b) coroutine.wrap(sleepy)() return a < b end)
+    end,
+    ["require"] = function()
+      package.preload.sleepy = sleepy
+      finally(function() package.preload.sleepy = nil end)
+      require "sleepy"
+    end,
+  } do
+    it("in " .. name, function()
+      local ok, err = pcall(fn)
+      assert.is_false(ok)
+      assert.matches("cannot wait here", tostring(err))
+      app.sleep(0) -- and the fiber is as good as before
+    end)
+  end
+
+  it("in a request inside a coroutine inside gsub, and the next request works", function()
+    local s = "spec.time." .. app.instance_id
+    keep(app.listen(s, function() return "pong" end))
+    local ok, err
+    local _ = ("x"):gsub("x", function()
+      ok, err = coroutine.resume(coroutine.create(function() return app.request(s) end))
+    end)
+    assert.is_false(ok)
+    assert.matches("cannot wait here", tostring(err))
+    assert.equal("pong", assert(app.request(s)).raw)
+  end)
+
+  for name, source in pairs {
+    ["the top level"] = "app.sleep(1)",
+    ["a coroutine at the top level"] = "coroutine.wrap(function() app.sleep(1) end)()",
+    ["a request at the top level"] = "assert(app.request('x'))",
+  } do
+    it("at " .. name, function()
+      local child = process.run(source)
+      assert.equal(1, child:wait())
+      assert.matches("svc.lua:1:.-top level", child:output())
+    end)
+  end
+end)
+
+describe("a coroutine that waits", function()
+  it("can be resumed by its own fiber only", function()
+    local co, result = nil, {}
+    app.spawn(function()
+      co = coroutine.create(function() app.sleep(0.01) return "slept" end)
+      result = table.pack(coroutine.resume(co))
+    end)
+    app.sleep(0)
+    assert.equal("normal", coroutine.status(co))
+    local ok, err = coroutine.resume(co)
+    assert.is_false(ok)
+    assert.matches("waits", err)
+    assert.has_error(function() coroutine.close(co) end)
+    eventually("its end", function() return result[1] ~= nil end)
+    assert.same({ true, "slept", n = 2 }, result)
+    assert.equal("dead", coroutine.status(co))
+    assert.is_true(coroutine.close(co))
+  end)
+
+  it("can be created in one fiber and go on in another between its waits", function()
+    local co = coroutine.create(function()
+      for i = 1, 4 do app.sleep(0) coroutine.yield(i) end
+    end)
+    local seen = {}
+    for _ = 1, 4 do
+      app.spawn(function() seen[#seen + 1] = select(2, coroutine.resume(co)) end)
+      app.sleep(0.002)
+    end
+    assert.same({ 1, 2, 3, 4 }, seen)
+  end)
+
+  it("passes errors on, with their values", function()
+    local value = {}
+    local wrapped = coroutine.wrap(function() app.sleep(0) error(value) end)
+    local ok, err = pcall(wrapped)
+    assert.is_false(ok)
+    assert.equal(value, err)
+    assert.has_error(function() wrapped() end)
+  end)
+
+  it("refuses itself and what is no coroutine", function()
+    assert.is_false((coroutine.resume(coroutine.running())))
+    assert.has_error(function() coroutine.resume "x" end)
+    assert.has_error(function() coroutine.close "x" end)
+    assert.has_error(function() coroutine.status() end)
+    assert.has_error(function() coroutine.wrap(1) end)
+  end)
+end)
+
+describe("a stop", function()
+  it("cancels tasks and runs their to-be-closed variables", function()
+    local child = process.run [[
+      app.task(function()
+        local _ <close> = setmetatable({}, { __close = function() app.log.info "closed" end })
+        local inner = coroutine.wrap(function()
+          local _ <close> = setmetatable({}, { __close = function() app.log.info "inner" end })
+          app.log.info "waits"
+          app.sleep(1000)
+        end)
+        inner()
+        app.log.info "not reached"
+      end)
+    ]]
+    child:expect "waits"
+    assert.equal(0, child:stop())
+    assert.matches("inner.*closed.*stopped", child:output())
+    assert.equal(0, child:count "not reached")
+    assert.equal(0, child:count "ERROR")
+  end)
+
+  it("ends a fiber that catches the cancellation for ever", function()
+    local child = process.run [[
+      app.task(function()
+        local _ <close> = setmetatable({}, { __close = function() app.log.info "closed" end })
+        app.log.info "stubborn"
+        while true do pcall(app.sleep, 1000) end
+      end)
+      app.timer(1000, function() while true do pcall(app.request, "x.y") end end)
+    ]]
+    child:expect "stubborn"
+    assert.equal(0, child:stop())
+    assert.equal(1, child:count "closed")
+  end)
+
+  it("ends one that catches it inside coroutines, too", function()
+    local child = process.run [[
+      app.task(function()
+        app.log.info "stubborn"
+        while true do
+          coroutine.resume(coroutine.create(function()
+            while true do pcall(app.sleep, 1000) end
+          end))
+        end
+      end)
+    ]]
+    child:expect "stubborn"
+    assert.equal(0, child:stop())
+  end)
+
+  it("may call everything in finalizers without harm", function()
+    local child = process.run [[
+      for _, name in ipairs { "publish", "listen", "sleep", "request", "flush", "timer",
+        "task", "spawn", "on_stop", "on_start", "request_many" } do
+        setmetatable({}, { __gc = function()
+          pcall(app[name], "x", function() end)
+          pcall(app[name], 1, function() end)
+          pcall(app[name], function() end)
+          pcall(app[name], "x", "y")
+        end })
+      end
+      local kept = {}
+      for _, name in ipairs { "publish", "listen", "sleep", "request", "timer", "spawn" } do
+        kept[#kept + 1] = setmetatable({}, { __gc = function()
+          pcall(app[name], "x", function() end)
+          pcall(app[name], 1, function() end)
+          pcall(app[name], function() end)
+          pcall(os.exit, 1)
+        end })
+      end
+      app.listen("gc.spec", function() collectgarbage() return kept[1] and 1 end)
+      app.on_start(function() collectgarbage() end)
+    ]]
+    child:expect "started"
+    assert.is_number(child:stop())
+  end)
+end)

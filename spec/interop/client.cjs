@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The same as client.go with the packages @nats-io/kv and @nats-io/obj, which are looked for in
+// the folder of the first argument.
+const fs = require("node:fs");
+const { createRequire } = require("node:module");
+const { Readable } = require("node:stream");
+
+const [folder, url, op, ...args] = process.argv.slice(2);
+const load = createRequire(folder + "/index.js");
+const { connect, headers } = load("@nats-io/transport-node");
+const { Kvm } = load("@nats-io/kv");
+const { Objm } = load("@nats-io/obj");
+
+function toEntry(e) {
+  return { key: e.key, value: e.string(), revision: e.revision, operation: e.operation };
+}
+
+async function collect(iterator, convert) {
+  const list = [];
+  for await (const one of iterator) list.push(convert(one));
+  return list;
+}
+
+const keyValue = {
+  put: (kv, key, value) => kv.put(key, value),
+  new: (kv, key, value) => kv.create(key, value),
+  delete: async (kv, key) => (await kv.delete(key), true),
+  purge: async (kv, key) => (await kv.purge(key), true),
+  keys: async (kv) => collect(await kv.keys(), (key) => key),
+  get: async (kv, key) => {
+    const e = await kv.get(key);
+    if (!e || e.operation !== "PUT") throw new Error("key not found");
+    return toEntry(e);
+  },
+  history: async (kv, key) => collect(await kv.history({ key }), toEntry),
+};
+
+const objects = {
+  put: (store, name, path, description) => {
+    const h = headers();
+    h.append("X", "1");
+    h.append("X", "2");
+    const stream = Readable.toWeb(fs.createReadStream(path));
+    return store.put({ name, description, headers: h }, stream);
+  },
+  get: async (store, name, path) => {
+    fs.writeFileSync(path, await store.getBlob(name));
+    return true;
+  },
+  info: async (store, name) => (await store.info(name)).info,
+  delete: async (store, name) => (await store.delete(name)).success,
+  link: async (store, name, target) => store.link(name, await store.info(target)),
+  list: async (store) => (await store.list()).map((info) => info.name),
+};
+
+async function run() {
+  const nc = await connect({ servers: url });
+  try {
+    const [kind, verb] = op.split("_");
+    const manager = kind === "kv" ? new Kvm(nc) : new Objm(nc);
+    if (verb === "create") {
+      await manager.create(args[0], kind === "kv" ? { history: 5 } : {});
+      return true;
+    }
+    const bucket = await manager.open(args[0]);
+    return await (kind === "kv" ? keyValue : objects)[verb](bucket, ...args.slice(1));
+  } finally {
+    await nc.close();
+  }
+}
+
+run().catch((err) => ({ error: err.message })).then((result) => {
+  console.log(JSON.stringify({ result }));
+});

@@ -1,0 +1,211 @@
+-- What a consume makes of every word of the server: a listener of the spec plays the server.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
+
+local function unique(name)
+  return name .. "_" .. core.new_inbox():match "[^.]+$"
+end
+
+describe("a consume", function()
+  local prefix, requests, inbox, box, listener, lost, seen, acks, ack_listener
+
+  ---Says something on the inbox of the last request.
+  local function say(status, description, pending)
+    app.publish(inbox, "", { headers = { Status = tostring(status),
+      Description = description, ["Nats-Pending-Messages"] = pending,
+      ["Nats-Pending-Bytes"] = pending and 0 } })
+  end
+
+  ---(A server refuses messages of clients that look like its own: "$JS.ACK." as reply.)
+  local function deliver(seq)
+    app.publish(inbox, { seq = seq }, { reply_to = ("%s.ACK.%d"):format(prefix, seq) })
+  end
+
+  before_each(function()
+    prefix, requests, lost, seen, acks = unique "fake", {}, {}, {}, {}
+    listener = app.listen(prefix .. ".CONSUMER.MSG.NEXT.S.C", { queue = false }, function(msg)
+      requests[#requests + 1] = msg.data
+      inbox = msg.reply_to
+    end)
+    ack_listener = app.listen(prefix .. ".ACK.*", { queue = false,
+      data_type = "string" }, function(msg) acks[#acks + 1] = msg.data end)
+    assert(app.flush())
+  end)
+  after_each(function()
+    box:stop(false)
+    eventually("the end", function() return box:over() end)
+    listener:stop()
+    ack_listener:stop()
+  end)
+
+  local function start(opts, handler)
+    local all = { max_messages = 10, concurrency = 1, expires = 30, heartbeat = 5,
+      ack_wait = 30, auto_ack = true }
+    for name, value in pairs(opts or {}) do all[name] = value end
+    box = core.js_consume("S", "C", prefix, all, handler or function(msg)
+      seen[#seen + 1] = msg.data.seq
+    end, function() end, function(err, silent)
+      lost[#lost + 1] = { err = err, silent = silent }
+    end)
+    eventually("the first request", function() return #requests >= 1 end)
+  end
+
+  local function more_requests(count) -- than one
+    eventually("another request", function() return #requests >= count end)
+    app.sleep(0.02)
+    assert.equal(count, #requests)
+  end
+
+  it("asks for what it may have, and for more when half of it is done", function()
+    start()
+    assert.same({ batch = 10, expires = 30000000000, idle_heartbeat = 5000000000 }, requests[1])
+    for seq = 1, 5 do deliver(seq) end
+    eventually("five", function() return #seen == 5 end)
+    app.sleep(0.02)
+    assert.equal(1, #requests)
+    deliver(6)
+    more_requests(2)
+    assert.equal(6, requests[2].batch)
+    eventually("acknowledged", function() return #acks == 6 end)
+    for _, word in ipairs(acks) do assert.equal("+ACK", word) end
+  end)
+
+  it("asks in the size that the consumer allows", function()
+    start { max_batch = 3 }
+    more_requests(2)
+    assert.equal(3, requests[1].batch)
+    assert.equal(3, requests[2].batch)
+  end)
+
+  it("does not ask while everything waits for handlers", function()
+    start({ max_messages = 2 }, function() app.sleep(0.1) end)
+    deliver(1)
+    deliver(2)
+    app.sleep(0.05)
+    assert.equal(1, #requests)
+    more_requests(2)
+  end)
+
+  for _, case in ipairs {
+    { 408, "Request Timeout", 10, 10, 0 },
+    { 408, "Request Timeout", 8, 8, 0 }, -- two are still to come
+    { 408, "Interest Expired", 10, 10, 0 },
+    { 409, "Message Size Exceeds MaxBytes", 10, 10, 0 },
+    { 409, "Batch Completed", 10, 10, 0 },
+    { 408, "Request Timeout", nil, 10, 0.2 },
+    { 404, "No Messages", nil, 10, 0.2 },
+    { 408, "Requests Pending", nil, 10, 0.2 },
+    { 409, "Leadership Change", nil, 10, 0.2 },
+    { 409, "Server Shutdown", 10, 10, 0.2 },
+    { 409, "Exceeded MaxWaiting", nil, 10, 0.9 },
+    { 423, "Nats-Wrong-Pin-Id", nil, 10, 0.2 },
+    { 503, nil, nil, 10, 0.2 },
+  } do
+    it(("asks again after %d %s%s"):format(case[1], case[2] or "", case[3] and
+      (", %d pending"):format(case[3]) or ""), function()
+      start()
+      local began = core.clock()
+      say(case[1], case[2], case[3])
+      more_requests(2)
+      local took = core.clock() - began
+      assert.equal(case[4], requests[2].batch)
+      assert.is_true(took >= case[5] and took < case[5] + 0.3, took)
+      assert.same({}, lost)
+    end)
+  end
+
+  it("does not ask more often because of a word about a part", function()
+    start()
+    say(408, "Request Timeout", 3)
+    app.sleep(0.05)
+    assert.equal(1, #requests)
+  end)
+
+  for _, case in ipairs {
+    { 409, "Consumer Deleted", "consumer_lost" },
+    { 409, "Consumer is push based", "consumer_lost" },
+    { 400, "Bad Request - heartbeat value too large", "jetstream" },
+    { 409, "Exceeded MaxRequestBatch of 2", "jetstream" },
+  } do
+    it("is lost after " .. case[2], function()
+      start()
+      say(case[1], case[2])
+      eventually("told", function() return lost[1] end)
+      assert.equal(case[3], lost[1].err.code)
+      assert.equal(case[2], lost[1].err.message)
+      assert.is_false(lost[1].silent)
+      box:resume()
+      more_requests(2)
+    end)
+  end
+
+  it("is lost after the third 503", function()
+    start()
+    for count = 2, 3 do
+      say(503)
+      more_requests(count)
+    end
+    say(503)
+    eventually("told", function() return lost[1] end)
+    assert.is_true(lost[1].silent)
+  end)
+
+  it("is lost without heartbeats, but not with them", function()
+    start { heartbeat = 0.1, expires = 30 }
+    for _ = 1, 6 do
+      app.sleep(0.08)
+      say(100, "Idle Heartbeat")
+    end
+    assert.same({}, lost)
+    eventually("told", function() return lost[1] end)
+    assert.is_true(lost[1].silent)
+    app.sleep(0.3)
+    assert.equal(1, #lost)
+    local old = inbox
+    box:resume()
+    eventually("another request", function() return #requests == 2 end)
+    assert.not_equal(old, inbox)
+  end)
+
+  it("ignores what is no message of a stream", function()
+    start()
+    app.publish(inbox, "hello")
+    deliver(1)
+    eventually("seen", function() return #seen == 1 end)
+    assert.same({ 1 }, seen)
+  end)
+
+  it("handles more than it has asked for", function()
+    start { max_messages = 2 }
+    for seq = 1, 50 do deliver(seq) end
+    eventually("all", function() return #seen == 50 and #acks == 50 end)
+    for seq = 1, 50 do assert.equal(seq, seen[seq]) end
+  end)
+
+  it("says that it is at work, for all messages that are here", function()
+    start({ ack_wait = 0.2, concurrency = 2 }, function() app.sleep(0.25) end)
+    for seq = 1, 4 do deliver(seq) end
+    eventually("all acknowledged", function()
+      local count = 0
+      for _, word in ipairs(acks) do count = count + (word == "+ACK" and 1 or 0) end
+      return count == 4
+    end)
+    local progress = #acks - 4
+    -- Two times 2 messages for 0.25 s, and 2 that waited for as long: every 0.1 s.
+    assert.is_true(progress >= 8 and progress <= 16, progress)
+  end)
+
+  it("gives back what arrives after a stop", function()
+    local gate = core.gate()
+    start({}, function() gate:wait() end)
+    deliver(1)
+    deliver(2)
+    eventually("both here", function() return box:stats().queued == 1 end)
+    box:stop(false)
+    eventually("the second is given back", function() return acks[1] end)
+    assert.same({ "-NAK" }, acks)
+    gate:open()
+    eventually("the first is acknowledged", function() return #acks == 2 end)
+    assert.equal("+ACK", acks[2])
+  end)
+end)

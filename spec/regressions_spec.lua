@@ -1,0 +1,225 @@
+-- Bugs that reviews found in the life of services: reloads that are overtaken by what scripts
+-- do meanwhile, services that end while somebody looks at them.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
+local process = require "spec.support.process"
+local testing = require "lunats.testing"
+
+local function start(source, opts)
+  local svc = testing.start(source, opts)
+  finally(function() svc:stop() end)
+  return svc
+end
+
+local function version(n)
+  return ([[
+    app.listen("version", function() return %d end)
+  ]]):format(n)
+end
+
+---Starts `old` on a server of its own and reloads it to `new` while that server hangs, so that
+---the reload waits for the confirmation of its subscriptions for `seconds`.
+local function slow_reload(old, new, seconds)
+  local broker = testing.broker()
+  finally(function() broker:stop() end)
+  local svc = testing.start(old, { server = broker.url })
+  local result
+  local function reload()
+    app.spawn(function() result = table.pack(svc:reload(new)) end)
+    broker:pause()
+    app.sleep(seconds)
+    broker:resume()
+    while not result do app.sleep(0.005) end
+    return table.unpack(result, 1, result.n)
+  end
+  return svc, reload
+end
+
+describe("while a reload waits for the server,", function()
+  it("a listener that the next version stops is not the old version's", function()
+    local svc, reload = slow_reload(version(1) .. [[
+      app.listen("two", function() return "old" end)
+      app.listen("two", function() end)
+    ]], [[
+      local handles = {}
+      for _, s in ipairs { "version", "two", "fresh" } do
+        handles[#handles + 1] = app.listen(s, function() return 2 end)
+      end
+      app.listen("stays", function() return 2 end)
+      app.on_start(function()
+        app.spawn(function()
+          app.sleep(0.1)
+          for _, handle in ipairs(handles) do handle:stop() end
+        end)
+      end)
+    ]], 0.2)
+    assert(reload())
+    assert.equal(2, assert(svc:request("stays")).data)
+    for _, s in ipairs { "version", "two", "fresh" } do
+      local _, err = svc:request(s)
+      assert.equal("no_responders", err.code)
+    end
+    svc:stop()
+  end)
+
+  it("a listener that the old version stops is there in the next one", function()
+    local svc, reload = slow_reload([[
+      local handle = app.listen("version", function() return 1 end)
+      app.task(function() app.sleep(0.1) handle:stop() end)
+    ]], version(2), 0.2)
+    assert(reload())
+    assert.equal(2, assert(svc:request("version")).data)
+    svc:stop()
+  end)
+
+  it("a listener that the next version adds is subscribed", function()
+    local svc, reload = slow_reload(version(1), version(2) .. [[
+      app.on_start(function()
+        app.spawn(function()
+          app.sleep(0.1)
+          app.listen("late", function() return "late" end)
+        end)
+      end)
+    ]], 0.2)
+    assert(reload())
+    assert.equal("late", assert(svc:request("late")).raw)
+    svc:stop()
+  end)
+
+  it("a listener that the old version adds outlives a failure", function()
+    local svc, reload = slow_reload(version(1) .. [[
+      app.task(function()
+        app.sleep(0.1)
+        app.listen("fresh", function() return "old" end)
+        app.state.bad = print -- fails the reload
+      end)
+    ]], version(2) .. [[
+      app.listen("fresh", function() return "new" end)
+    ]], 0.2)
+    assert.is_nil((reload()))
+    assert.equal("old", assert(svc:request("fresh")).raw)
+    svc:stop()
+  end)
+end)
+
+describe("a reload", function()
+  it("whose new subscription the server refuses leaves the old version in place", function()
+    local broker = testing.broker { config = [[
+      authorization { users = [
+        { user: a, password: b, permissions: { subscribe: { deny: ["refused"] } } } ] }
+    ]] }
+    finally(function() broker:stop() end)
+    local svc = testing.start(version(1),
+      { server = broker.url, user = "a", password = "b" })
+    for _ = 1, 20 do
+      local ok, err = svc:reload('app.listen("refused", function() end)\n' .. version(2))
+      assert.is_nil(ok)
+      assert.matches("refused", err.message)
+      assert.equal(1, assert(svc:request("version")).data)
+    end
+    svc:stop()
+  end)
+
+  it("during the on_reload hooks of the one before starts tasks after its own", function()
+    local svc = start(version(1))
+    assert(svc:reload([[
+      app.on_reload(function() app.sleep(0.1) end)
+      app.listen("slow", function() app.sleep(0.2) end)
+    ]] .. version(2)))
+    svc:publish("slow", "") -- keeps that version
+    assert(svc:reload([[
+      app.on_reload(function() app.sleep(0.2) app.publish("hooked", "") end)
+      app.task(function() app.publish("begun", "") end)
+    ]] .. version(3)))
+    svc:expect "begun"
+    assert.equal(1, #svc:calls "hooked")
+  end)
+end)
+
+describe("a service that ends", function()
+  it("does not wait for subscriptions that the version before took with it", function()
+    local svc = testing.start(version(1) .. [[
+      app.listen("slow", { concurrency = 1 }, function() app.sleep(10) end)
+    ]])
+    for _ = 1, 3 do svc:publish("slow", "") end
+    assert(svc:reload(version(2)))
+    app.sleep(0.7)
+    local began = core.hrtime()
+    assert.equal(0, svc:stop())
+    assert.is_true(core.hrtime() - began < 0.8)
+  end)
+
+  it("at its top level has ended", function()
+    local ok, err = pcall(testing.start, "os.exit(3)\n")
+    assert.is_false(ok)
+    assert.matches("did not start", tostring(err))
+  end)
+
+  it("by itself may be looked at", function()
+    local svc = testing.start('app.listen("end", function() os.exit(0) end)\n')
+    svc:publish("end", "")
+    while svc.handle:running() do
+      for _, look in ipairs { "activity", "listeners", "subscriptions", "deadline",
+        "partition" } do
+        pcall(svc.handle[look], svc.handle, 0)
+      end
+      app.sleep(0)
+    end
+    assert.equal(0, svc:stop())
+  end)
+end)
+
+describe("a client", function()
+  it("that cannot even try to connect is an error", function()
+    local client, err = core.connect { servers = { app.nats.connected_url },
+      tls_ca = "/no/such/file.pem" }
+    assert.is_nil(client)
+    assert.truthy(err.message)
+    app.sleep(0.01)
+  end)
+
+  it("may listen in on_start", function()
+    local svc = start(([[
+      local client_url = %q
+      app.on_start(function()
+        local client = assert(require("lunats.core").connect { servers = { client_url } })
+        local n = 0
+        client.listen("once", nil, function() n = n + 1 return n end)
+        local other = assert(require("lunats.core").connect { servers = { client_url } })
+        other.listen("closed", nil, function() end)
+        other.handle:close()
+      end)
+    ]]):format(app.nats.connected_url) .. version(1))
+    assert.equal(1, assert(svc:request("once")).data)
+    local _, err = svc:request("closed")
+    assert.equal("no_responders", err.code)
+    assert(svc:reload(version(2)))
+    assert.equal(2, assert(svc:request("version")).data)
+  end)
+end)
+
+describe("a finalizer of a script that has ended", function()
+  after_each(process.close_all)
+
+  it("opens nothing that would outlive it", function()
+    local path = process.write("finalizer.lua", [[
+      local core = require "lunats.core"
+      local function no() end
+      kept = setmetatable({}, { __gc = function()
+        print(pcall(core.watch))
+        print(pcall(core.process, { "/bin/true" }))
+        print(pcall(core.js_pull, "S", "C", "$JS.API"))
+        print(pcall(core.js_ordered))
+        print(pcall(core.js_consume, "S", "C", "$JS.API",
+          { max_messages = 1, concurrency = 1 }, no, no, no))
+        print "closed"
+      end })
+    ]])
+    local child = process.spawn { process.lunats(), "lua", "--server",
+      app.nats.connected_url, path }
+    eventually("the end", function() return child:status() end)
+    assert.equal(0, child:status(), child:output())
+    assert.equal(5, child:count "the script has ended")
+    assert.equal(1, child:count "closed")
+  end)
+end)

@@ -1,0 +1,236 @@
+-- Hot reload: the next version takes over while the service serves.
+local testing = require "lunats.testing"
+
+local function start(source, opts)
+  local svc = testing.start(source, opts)
+  finally(function() svc:stop() end)
+  return svc
+end
+
+local function version(n)
+  return ([[
+    app.config { version = "%d.0.0" }
+    app.listen("version", function() return %d end)
+  ]]):format(n, n)
+end
+
+describe("a reload", function()
+  it("puts the new version in the place of the old one", function()
+    local svc = start(version(1))
+    assert.equal(1, assert(svc:request("version")).data)
+    assert(svc:reload(version(2)))
+    assert.equal(2, assert(svc:request("version")).data)
+  end)
+
+  it("keeps the subscription of a listener that stays", function()
+    local svc = start(version(1))
+    local subscriptions = svc.handle:subscriptions()
+    for i = 2, 20 do assert(svc:reload(version(i))) end
+    assert.equal(20, assert(svc:request("version")).data)
+    assert.equal(subscriptions, svc.handle:subscriptions())
+  end)
+
+  for _, case in ipairs {
+    { "a syntax error", "app.listen(\n", "service.lua:2" },
+    { "an error at the top level", "local x = nil\nlocal y = x.y\n", "service.lua:2" },
+    { "a failing on_start", "app.on_start(function()\nerror 'no'\nend)\n",
+      "service.lua:2: no" },
+    { "another name", 'app.config { name = "other" }\n', "cannot change the name" },
+    { "a wrong subject", 'app.listen("a..b", function() end)\n', "invalid subject" },
+  } do
+    it("with " .. case[1] .. " leaves the old version in place", function()
+      local svc = start(version(1))
+      local ok, err = svc:reload(case[2])
+      assert.is_nil(ok)
+      assert.truthy(err.message:find(case[3], 1, true), err.message)
+      assert.equal(1, assert(svc:request("version")).data)
+      assert(svc:reload(version(3)))
+      assert.equal(3, assert(svc:request("version")).data)
+    end)
+  end
+
+  it("runs on_start of the new version while the old one serves", function()
+    local svc = start(version(1), { stubs = { slow = function()
+      app.sleep(0.05)
+      return "done"
+    end } })
+    local answers = {}
+    app.spawn(function()
+      for i = 1, 5 do answers[i] = assert(svc:request("version")).data end
+    end)
+    local slow = 'app.on_start(function() assert(app.request("slow")) end)\n'
+    assert(svc:reload(slow .. version(2)))
+    assert.same({ 1, 1, 1, 1, 1 }, answers)
+    assert.equal(2, assert(svc:request("version")).data)
+  end)
+
+  it("subscribes what is new and drains what is gone", function()
+    local svc = start('app.listen("old", function() return "old" end)\n')
+    assert(svc:reload('app.listen("new", function() return "new" end)\n'))
+    assert.equal("new", assert(svc:request("new")).raw)
+    local _, err = svc:request("old")
+    assert.equal("no_responders", err.code)
+  end)
+
+  it("lets handlers in flight finish on the old version", function()
+    local svc = start([[
+      app.listen("slow", function() app.request("gate") return "old" end)
+    ]] .. version(1), { stubs = { gate = function() app.sleep(0.1) return "open" end } })
+    local answer
+    local finished = false
+    app.spawn(function()
+      answer = svc:request("slow")
+      finished = true
+    end)
+    svc:expect "gate"
+    assert(svc:reload('app.listen("slow", function() return "new" end)\n' .. version(2)))
+    assert.is_false(finished)
+    assert.equal("new", assert(svc:request("slow")).raw)
+    repeat app.sleep(0.005) until finished
+    assert.equal("old", answer.raw)
+  end)
+
+  it("cancels tasks and timers of the old version and starts the new ones", function()
+    local svc = start([[
+      app.task(function()
+        local guard <close> = setmetatable({}, { __close = function()
+          app.publish("left", "")
+        end })
+        app.sleep(1e6)
+      end)
+    ]] .. version(1))
+    assert(svc:reload('app.task(function() app.publish("begun", "") end)\n' .. version(2)))
+    svc:expect "left"
+    svc:expect "begun"
+  end)
+
+  it("keeps the phase of a timer", function()
+    local source = [[
+      app.timer(10, { name = "tick", delay = 10 }, function() app.publish("tick", "%s") end)
+    ]] .. "\n"
+    local svc = start(source:format "old", { clock = "manual" })
+    svc:advance(7)
+    assert(svc:reload(source:format "new"))
+    svc:advance(2.9)
+    assert.equal(0, #svc:calls "tick")
+    svc:advance(0.1)
+    assert.equal("new", svc:calls("tick")[1].raw)
+  end)
+
+  it("carries app.state across and tells the new version", function()
+    local svc = start([[
+      app.state.count = 41
+      app.state.list = { 1, 2.5, "x", { true } }
+      app.state.same = app.state.list
+      app.state.empty = app.json.array {}
+      app.config { version = "1.2.3" }
+    ]])
+    assert(svc:reload([[
+      local at_load = app.state.count
+      app.state.count = app.state.count or 0
+      app.on_reload(function(old)
+        app.publish("state", { old = old, at_load = at_load, count = app.state.count,
+          list = app.state.list, shared = app.state.same == app.state.list,
+          empty = app.state.empty })
+      end)
+    ]]))
+    local state = svc:expect "state"
+    assert.equal("1.2.3", state.data.old)
+    assert.equal(41, state.data.at_load)
+    assert.equal(41, state.data.count)
+    assert.equal("x", state.data.list[3])
+    assert.is_true(state.data.shared)
+    assert.truthy(state.raw:find('"empty":[]', 1, true))
+  end)
+
+  it("names what cannot be copied and leaves the old version in place", function()
+    local svc = start("app.state.users = { { callback = print } }\n" .. version(1))
+    local ok, err = svc:reload(version(2))
+    assert.is_nil(ok)
+    local expected = "app.state.users[1].callback: cannot copy a function"
+    assert.truthy(err.message:find(expected, 1, true), err.message)
+    assert.equal(1, assert(svc:request("version")).data)
+  end)
+
+  it("loses no request and answers none twice", function()
+    local svc = start(version(0))
+    local wrong, answered, done = 0, 0, 0
+    for _ = 1, 8 do
+      app.spawn(function()
+        while done < 1 do
+          local reply = svc:request("version")
+          if reply and math.type(reply.data) == "integer" then
+            answered = answered + 1
+          else
+            wrong = wrong + 1
+          end
+        end
+      end)
+    end
+    for i = 1, 30 do assert(svc:reload(version(i))) end
+    done = 1
+    assert.equal(30, assert(svc:request("version")).data)
+    assert.equal(0, wrong)
+    assert.is_true(answered > 30)
+  end)
+
+  it("hands a durable push consumer over", function()
+    local stream = "RELOAD_PUSH"
+    assert(app.js.add_stream { name = stream, subjects = { "reload.push.*" } })
+    finally(function() app.js.delete_stream(stream) end)
+    local source = [[
+      app.js.subscribe("reload.push.*", { durable = "worker", stream = "RELOAD_PUSH" },
+        function(msg) app.publish("handled", { n = msg.data.n, by = %d }) end)
+    ]] .. "\n"
+    local svc = start(source:format(1))
+    assert(app.js.publish("reload.push.a", { n = 1 }))
+    assert.same({ n = 1, by = 1 }, svc:expect("handled").data)
+    assert(svc:reload(source:format(2)))
+    assert(app.js.publish("reload.push.a", { n = 2 }))
+    assert.same({ n = 2, by = 2 }, svc:expect("handled").data)
+  end)
+
+  it("hands a pull consumer over", function()
+    local stream = "RELOAD_PULL"
+    assert(app.js.add_stream { name = stream, subjects = { "reload.pull.*" } })
+    finally(function() app.js.delete_stream(stream) end)
+    local source = [[
+      app.task(function()
+        local psub = assert(app.js.pull_subscribe("reload.pull.*",
+          { durable = "worker", stream = "RELOAD_PULL" }))
+        while true do
+          for _, msg in ipairs(assert(psub:fetch(1))) do
+            app.publish("handled", { n = msg.data.n, by = %d })
+            msg:ack()
+          end
+        end
+      end)
+    ]] .. "\n"
+    local svc = start(source:format(1))
+    for n = 1, 3 do assert(app.js.publish("reload.pull.a", { n = n })) end
+    for n = 1, 3 do assert.same({ n = n, by = 1 }, svc:expect("handled").data) end
+    assert(svc:reload(source:format(2)))
+    for n = 4, 6 do assert(app.js.publish("reload.pull.a", { n = n })) end
+    -- One that was on its way to the old version comes a second time, perhaps later.
+    local seen = {}
+    for _ = 4, 6 do
+      local data = svc:expect("handled").data
+      assert.equal(2, data.by)
+      seen[data.n] = true
+    end
+    assert.same({ [4] = true, [5] = true, [6] = true }, seen)
+  end)
+
+  it("is given up when the service stops meanwhile", function()
+    local svc = testing.start(version(1), { stubs = { gate = function() app.sleep(0.3) end } })
+    local ok, err = svc:reload([[
+      app.on_start(function()
+        app.spawn(function() os.exit(0) end)
+        app.request("gate")
+      end)
+    ]] .. version(2))
+    assert.is_nil(ok)
+    assert.equal("the reload was given up", err.message)
+    assert.equal(0, svc:stop())
+  end)
+end)

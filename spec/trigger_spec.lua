@@ -1,0 +1,193 @@
+-- What makes a service reload by itself: files, SIGHUP, the control subject.
+local core = require "lunats.core"
+local process = require "spec.support.process"
+local eventually = require "spec.support.eventually"
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+---A service of its own name, so that specs do not share queue groups.
+local count = 0
+local function names()
+  count = count + 1
+  return ("trigger_%s_%d"):format(core.new_inbox():sub(-6), count)
+end
+
+local function source(name, value)
+  return ([[
+    app.config { name = %q, version = "%s.0.0" }
+    app.listen(%q, function() return %s end)
+  ]]):format(name, value, name, value)
+end
+
+local function run(options, text)
+  local path = process.write("svc.lua", text)
+  local command = { process.lunats(), "run", "--server", app.nats.connected_url }
+  for _, word in ipairs(options) do command[#command + 1] = word end
+  command[#command + 1] = path
+  local child = process.spawn(command)
+  child:expect "started, connected"
+  return child, path
+end
+
+local function answer(name)
+  local reply = app.request(name, "", { timeout = 1 })
+  return reply and reply.data
+end
+
+local function becomes(name, value)
+  eventually(("the answer %s"):format(value), function() return answer(name) == value end)
+end
+
+describe("a service with --watch", function()
+  after_each(process.close_all)
+
+  it("reloads when its file is written", function()
+    local name = names()
+    local _, path = run({ "--watch" }, source(name, 1))
+    assert.equal(1, answer(name))
+    write(path, source(name, 2))
+    becomes(name, 2)
+  end)
+
+  it("watches no module of the binary, wherever it is started", function()
+    local path = process.write("svc.lua", "app.task(function() print(app.js.find_stream) end)")
+    local child = process.spawn({ process.lunats(), "dev", path }, { cwd = "/" })
+    child:expect "started, connected"
+    child:stop()
+    assert.equal(0, child:count "cannot watch")
+  end)
+
+  it("reloads when an editor renames a new file over it", function()
+    local name = names()
+    local _, path = run({ "--watch" }, source(name, 1))
+    write(path .. "~", source(name, 2))
+    assert(os.rename(path .. "~", path))
+    becomes(name, 2)
+  end)
+
+  it("goes on with what works through every kind of broken file", function()
+    local name = names()
+    local child, path = run({ "--watch" }, source(name, 1))
+    local good = source(name, 1)
+    for i, text in ipairs { "", "   \n", good:sub(1, #good // 2), "error 'top'\n", "\27Lua",
+      good .. "\0", "local x <close> = 1\n" } do
+      write(path, text)
+      eventually("a failed reload", function() return child:count "reload failed" == i end)
+      assert.equal(1, answer(name))
+    end
+    os.remove(path)
+    assert.equal(1, answer(name))
+    write(path, source(name, 2))
+    becomes(name, 2)
+    assert.is_nil(child:status())
+  end)
+
+  it("notices a module that is broken and mended", function()
+    local name = names()
+    local child, path = run({ "--watch" }, source(name, 1))
+    local module = path:gsub("svc%.lua$", "rates.lua")
+    write(module, "return { rate = 2 }\n")
+    write(path, ([[
+      app.config { name = %q }
+      app.listen(%q, function() return require("rates").rate end)
+      require "rates"
+    ]]):format(name, name))
+    becomes(name, 2)
+    write(module, "return { rate = \n")
+    child:expect "rates.lua:2"
+    assert.equal(2, answer(name))
+    write(module, "return { rate = 3 }\n")
+    becomes(name, 3)
+  end)
+
+  it("reloads only the service whose file has changed", function()
+    local one, two = names(), names()
+    local first = process.write("one.lua", source(one, 1))
+    local second = process.write("two.lua", source(two, 1))
+    local child = process.spawn { process.lunats(), "run", "--watch", "--server",
+      app.nats.connected_url, first, second }
+    child:expect(one .. ": started")
+    child:expect(two .. ": started")
+    write(first, source(one, 2))
+    becomes(one, 2)
+    assert.equal(1, answer(two))
+    assert.equal(0, child:count(two .. ": reloaded"))
+  end)
+end)
+
+describe("SIGHUP", function()
+  after_each(process.close_all)
+
+  it("reloads all services", function()
+    local name = names()
+    local child, path = run({}, source(name, 1))
+    write(path, source(name, 2))
+    assert.equal(1, answer(name))
+    child:signal "HUP"
+    becomes(name, 2)
+  end)
+end)
+
+describe("the control subject", function()
+  after_each(process.close_all)
+
+  local function control(name)
+    local events = {}
+    local listener = app.listen("lunats.events." .. name .. ".*.*", { queue = false },
+      function(msg) events[#events + 1] = msg.subject:match "[^.]+$" end)
+    finally(function() listener:stop() end)
+    assert(app.flush())
+    local path = process.write("svc.lua", source(name, 1)
+      .. ("app.listen(%q, function() return app.instance_id end)"):format(name .. ".id"))
+    local child = process.spawn { process.lunats(), "run", "--control", "--server",
+      app.nats.connected_url, path }
+    child:expect "started, connected"
+    local id = assert(app.request(name .. ".id", "")).raw
+    return child, path, ("lunats.control.%s.%s.reload"):format(name, id), events
+  end
+
+  it("reloads and answers with the version", function()
+    local name = names()
+    local _, path, subject, events = control(name)
+    write(path, source(name, 2))
+    local reply = assert(app.request(subject, ""))
+    assert.same({ status = "reloaded", version = "2.0.0" }, reply.data)
+    assert.equal(2, answer(name))
+    eventually("the event", function() return events[#events] == "reloaded" end)
+  end)
+
+  it("answers with the reason of a failure", function()
+    local name = names()
+    local _, path, subject, events = control(name)
+    write(path, "app.listen(\n")
+    local reply, err = app.request(subject, "")
+    assert.is_nil(reply)
+    assert.equal(500, err.status)
+    assert.truthy(err.message:find("svc.lua:2", 1, true), err.message)
+    eventually("the event", function() return events[#events] == "reload_failed" end)
+    assert.equal(1, answer(name))
+  end)
+
+  it("does not swallow another trigger", function()
+    local name = names()
+    local child, path, subject = control(name)
+    write(path, "app.on_start(function() app.sleep(0.3) end)\n" .. source(name, 2))
+    app.spawn(function() app.request(subject, "") end)
+    app.sleep(0.1)
+    write(path, source(name, 3))
+    child:signal "HUP"
+    becomes(name, 3)
+  end)
+
+  it("does not exist without --control", function()
+    local name = names()
+    local child = run({}, source(name, 1))
+    local _, err = app.request(("lunats.control.%s.x.reload"):format(name), "")
+    assert.equal("no_responders", err.code)
+    assert.is_nil(child:status())
+  end)
+end)

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/options.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spec/unit/test.h"
+
+#define ARGS_MAX 32
+
+static struct options options;
+static char error[512];
+static char folder[] = "/tmp/options_test.XXXXXX";
+
+/* Parses "run --retry a.lua", split at blanks; the result is in `options`, or in `error`. */
+static int parse(const char *line) {
+    char copy[1024];
+    char *argv[ARGS_MAX] = {copy};
+    int argc = 1;
+    snprintf(copy, sizeof(copy), "%s", line);
+    for (char *word = strtok(copy, " "); word != NULL; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    options_free(&options);
+    error[0] = '\0';
+    return options_parse(argc, argv, &options, error, sizeof(error));
+}
+
+static void scripts_and_defaults(void) {
+    CHECK_INT(parse("run b.lua a.lua"), 0);
+    CHECK_INT(options.command, OPTIONS_RUN);
+    CHECK_INT(options.script_count, 2);
+    CHECK_STR(options.scripts[0], "b.lua");
+    CHECK_STR(options.scripts[1], "a.lua");
+    CHECK(options.scripts[2] == NULL);
+    CHECK_INT(options.server_count, 1);
+    CHECK_STR(options.servers[0], "nats://127.0.0.1:4222");
+    CHECK(options.servers[1] == NULL && !options.server_given);
+    CHECK(options.user == NULL && options.creds == NULL && options.name == NULL);
+    CHECK(!options.embedded && !options.retry);
+    CHECK(options.drain_timeout >= 30 && options.drain_timeout <= 30);
+    CHECK(options.log_format == LOG_FORMAT_TEXT && options.log_level == LOG_LEVEL_INFO);
+}
+
+static void every_option(void) {
+    CHECK_INT(
+        parse("run -s nats://a:1 --server=b:2,tls://c a.lua --user u --password=p --retry "
+              "--tlsca a.lua --tlscert a.lua --tlskey b.lua --name n "
+              "--log-format json --log-level=debug --drain-timeout 0.5"),
+        0);
+    CHECK_INT(options.server_count, 3);
+    CHECK_STR(options.servers[0], "nats://a:1");
+    CHECK_STR(options.servers[1], "nats://b:2");
+    CHECK_STR(options.servers[2], "tls://c");
+    CHECK(options.server_given);
+    CHECK_STR(options.user, "u");
+    CHECK_STR(options.password, "p");
+    CHECK_STR(options.tls_ca, "a.lua");
+    CHECK_STR(options.tls_cert, "a.lua");
+    CHECK_STR(options.tls_key, "b.lua");
+    CHECK_STR(options.name, "n");
+    CHECK(options.retry);
+    CHECK(options.log_format == LOG_FORMAT_JSON && options.log_level == LOG_LEVEL_DEBUG);
+    CHECK(options.drain_timeout >= 0.5 && options.drain_timeout <= 0.5);
+    CHECK_INT(parse("run -snats://x --creds a.lua a.lua"), 0);
+    CHECK_STR(options.servers[0], "nats://x");
+    CHECK_STR(options.creds, "a.lua");
+    CHECK_INT(parse("run --nkey a.lua -- a.lua"), 0);
+    CHECK_STR(options.nkey, "a.lua");
+    CHECK_INT(parse("run --token t --embedded a.lua"), 0);
+    CHECK(options.embedded);
+    CHECK_STR(options.token, "t");
+}
+
+static void the_last_of_two_values_wins(void) {
+    CHECK_INT(parse("run --name a --name b --retry --no-retry a.lua"), 0);
+    CHECK_STR(options.name, "b");
+    CHECK(!options.retry);
+}
+
+static void dev_is_embedded(void) {
+    setenv("NATS_URL", "nats://elsewhere", 1);
+    CHECK_INT(parse("dev a.lua"), 0);
+    CHECK(options.embedded && !options.server_given);
+    CHECK_INT(parse("run --embedded a.lua"), 0);
+    CHECK(!options.server_given);
+    CHECK_STR(options.servers[0], "nats://127.0.0.1:4222");
+    unsetenv("NATS_URL");
+    CHECK_INT(parse("dev -s nats://x a.lua"), 2);
+    CHECK_STR(error, "unknown option -s\nSee `lunats dev --help`.");
+}
+
+static void directories_mean_their_scripts(void) {
+    CHECK_INT(parse("run services a.lua"), 0);
+    CHECK_INT(options.script_count, 3);
+    CHECK_STR(options.scripts[0], "services/x.lua");
+    CHECK_STR(options.scripts[1], "services/y.lua");
+    CHECK_STR(options.scripts[2], "a.lua");
+    CHECK_INT(parse("check services/"), 0);
+    CHECK_STR(options.scripts[0], "services/x.lua");
+    CHECK_INT(parse("run empty"), 2);
+    CHECK_STR(error, "no scripts (*.lua) in the directory empty\nSee `lunats run --help`.");
+}
+
+static void test_leaves_the_rest_to_busted(void) {
+    CHECK_INT(parse("test"), 0);
+    CHECK(options.arg_count == 0 && options.log_level == LOG_LEVEL_WARN);
+    CHECK_INT(parse("test -s nats://x --log-level info --filter=a -s --help spec"), 0);
+    CHECK_INT(options.command, OPTIONS_TEST);
+    CHECK(options.server_given);
+    CHECK_INT(options.arg_count, 4);
+    CHECK_STR(options.args[0], "--filter=a");
+    CHECK_STR(options.args[1], "-s");
+    CHECK_STR(options.args[2], "--help");
+    CHECK_STR(options.args[3], "spec");
+    CHECK(options.args[4] == NULL);
+    CHECK_INT(parse("test spec/x_spec.lua -o TAP"), 0);
+    CHECK_INT(options.arg_count, 3);
+    CHECK_INT(parse("test -o TAP"), 0);
+    CHECK_INT(options.arg_count, 2);
+    CHECK_INT(parse("test -- --help"), 0);
+    CHECK_INT(options.command, OPTIONS_TEST);
+    CHECK_STR(options.args[0], "--help");
+}
+
+static void lua_leaves_the_rest_to_the_script(void) {
+    CHECK_INT(parse("lua --log-level debug a.lua --log-level x -- --help"), 0);
+    CHECK_INT(options.command, OPTIONS_LUA);
+    CHECK_INT(options.script_count, 1);
+    CHECK_STR(options.scripts[0], "a.lua");
+    CHECK_INT(options.arg_count, 4);
+    CHECK_STR(options.args[0], "--log-level");
+    CHECK_STR(options.args[3], "--help");
+    CHECK_INT(parse("a.lua --ignore-lua spec"), 0);
+    CHECK_INT(options.command, OPTIONS_LUA);
+    CHECK_STR(options.scripts[0], "a.lua");
+    CHECK_INT(options.arg_count, 2);
+    CHECK_INT(parse("lua services"), 2);
+    CHECK_STR(error,
+              "cannot open the script services: Is a directory\nSee `lunats lua --help`.");
+}
+
+static void help_and_version(void) {
+    CHECK_INT(parse("--version"), 0);
+    CHECK_INT(options.command, OPTIONS_VERSION);
+    CHECK_INT(parse("--help"), 0);
+    CHECK(options.command == OPTIONS_HELP && options.topic == OPTIONS_HELP);
+    CHECK_INT(parse("help"), 0);
+    CHECK(options.command == OPTIONS_HELP && options.topic == OPTIONS_HELP);
+    CHECK_INT(parse("help test"), 0);
+    CHECK(options.command == OPTIONS_HELP && options.topic == OPTIONS_TEST);
+    CHECK_INT(parse("check --help no.lua"), 0);
+    CHECK(options.command == OPTIONS_HELP && options.topic == OPTIONS_CHECK);
+    CHECK_INT(parse("test -h"), 0);
+    CHECK(options.command == OPTIONS_HELP && options.topic == OPTIONS_TEST);
+    CHECK_INT(parse("help rnu"), 2);
+}
+
+static void mistakes_are_explained(void) {
+    static const struct {
+        const char *line, *error;
+    } cases[] = {
+        {"", "no command given\nSee `lunats --help`."},
+        {"rnu a.lua", "unknown command rnu; did you mean run?\nSee `lunats --help`."},
+        {"serve", "unknown command serve\nSee `lunats --help`."},
+        {"--retry run",
+         "options follow the command: lunats run --retry ...\nSee `lunats --help`."},
+        {"run", "no SCRIPT given: lunats run [options] SCRIPT...\nSee `lunats run --help`."},
+        {"lua",
+         "no FILE given: lunats lua [options] FILE [ARGUMENTS]\nSee `lunats lua --help`."},
+        {"run no.lua", "cannot open the script no.lua: No such file or directory\n"
+                       "See `lunats run --help`."},
+        {"run --sever x a.lua",
+         "unknown option --sever; did you mean --server?\nSee `lunats run --help`."},
+        {"run --no-rerty a.lua",
+         "unknown option --no-rerty; did you mean --no-retry?\nSee `lunats run --help`."},
+        {"run --pasword=secret a.lua",
+         "unknown option --pasword; did you mean --password?\nSee `lunats run --help`."},
+        {"run --frobnicate a.lua", "unknown option --frobnicate\nSee `lunats run --help`."},
+        {"run -x a.lua", "unknown option -x\nSee `lunats run --help`."},
+        {"check --server x a.lua",
+         "lunats check does not take --server\nSee `lunats check --help`."},
+        {"run a.lua --server",
+         "--server needs a value: --server URL\nSee `lunats run --help`."},
+        {"run --retry=1 a.lua", "--retry takes no value\nSee `lunats run --help`."},
+        {"run --drain-timeout soon a.lua",
+         "--drain-timeout: soon is not a number of seconds\nSee `lunats run --help`."},
+        {"run --drain-timeout -1 a.lua",
+         "--drain-timeout: -1 is not a number of seconds\nSee `lunats run --help`."},
+        {"run --drain-timeout nan a.lua",
+         "--drain-timeout: nan is not a number of seconds\nSee `lunats run --help`."},
+        {"run --log-level loud a.lua",
+         "--log-level: loud is none of debug, info, warn, error, off\n"
+         "See `lunats run --help`."},
+        {"run --log-format xml a.lua",
+         "--log-format: xml is neither text nor json\nSee `lunats run --help`."},
+        {"run --creds no.creds a.lua", "--creds: cannot read no.creds: No such file or "
+                                       "directory\nSee `lunats run --help`."},
+        {"run --name= a.lua", "--name must not be empty\nSee `lunats run --help`."},
+        {"run -s http://u:secret@x a.lua", "-s: a server is nats://HOST:PORT or tls://HOST:PORT"
+                                           "\nSee `lunats run --help`."},
+        {"run -s , a.lua", "-s: no server in it\nSee `lunats run --help`."},
+        {"run --password x a.lua", "--password needs --user\nSee `lunats run --help`."},
+        {"run --tlscert a.lua a.lua",
+         "--tlscert and --tlskey need each other\nSee `lunats run --help`."},
+        {"run --token x --user y a.lua", "only one of --user, --token, --creds and --nkey can "
+                                         "be used\nSee `lunats run --help`."},
+        {"run --embedded -s x a.lua",
+         "--embedded and --server exclude each other\nSee `lunats run --help`."},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CHECK_INT(parse(cases[i].line), 2);
+        CHECK_STR(error, cases[i].error);
+    }
+}
+
+static void environment_comes_after_the_command_line(void) {
+    setenv("NATS_URL", "nats://env:1,env:2", 1);
+    setenv("LUNATS_LOG_LEVEL", "error", 1);
+    setenv("LUNATS_DRAIN_TIMEOUT", "5", 1);
+    setenv("LUNATS_RETRY", "yes", 1);
+    setenv("LUNATS_EMBEDDED", "0", 1);
+    setenv("LUNATS_NAME", "", 1);
+    setenv("LUNATS_PASSWORD", "secret", 1);
+    CHECK_INT(parse("run --user u a.lua"), 0);
+    CHECK_INT(options.server_count, 2);
+    CHECK_STR(options.servers[1], "nats://env:2");
+    CHECK(options.server_given && options.log_level == LOG_LEVEL_ERROR);
+    CHECK(options.drain_timeout >= 5 && options.drain_timeout <= 5);
+    CHECK(options.retry && !options.embedded && options.name == NULL);
+    CHECK_STR(options.password, "secret");
+    CHECK_INT(parse("run -s x --log-level info --no-retry --token t a.lua"), 0);
+    CHECK_INT(options.server_count, 1);
+    CHECK_STR(options.servers[0], "nats://x");
+    CHECK(options.log_level == LOG_LEVEL_INFO && !options.retry && options.password == NULL);
+    CHECK_INT(parse("check a.lua"), 0);
+    setenv("LUNATS_SERVER", "nats://own", 1);
+    CHECK_INT(parse("run --user u a.lua"), 0);
+    CHECK_STR(options.servers[0], "nats://own");
+    setenv("LUNATS_EMBEDDED", "1", 1);
+    CHECK_INT(parse("run --user u -s x a.lua"), 0);
+    CHECK(!options.embedded && options.server_given);
+    setenv("LUNATS_RETRY", "maybe", 1);
+    CHECK_INT(parse("run --user u a.lua"), 2);
+    CHECK_STR(error, "LUNATS_RETRY: maybe is neither 1 nor 0\nSee `lunats run --help`.");
+    static const char *const names[] = {
+        "NATS_URL",    "LUNATS_LOG_LEVEL", "LUNATS_DRAIN_TIMEOUT", "LUNATS_RETRY",
+        "LUNATS_NAME", "LUNATS_PASSWORD",  "LUNATS_SERVER",        "LUNATS_EMBEDDED"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+}
+
+static void errors_fit_a_small_buffer(void) {
+    char *argv[] = {(char[]){"lunats"}, (char[]){"run"}, (char[]){"--frobnicate"}, NULL};
+    char small[8];
+    struct options out;
+    CHECK_INT(options_parse(3, argv, &out, small, sizeof(small)), 2);
+    CHECK_STR(small, "unknown");
+}
+
+static void help_stays_below_80_columns(void) {
+    for (int topic = OPTIONS_RUN; topic <= OPTIONS_HELP; topic++) {
+        char *text = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&text, &size);
+        options_help(out, (enum options_command)topic);
+        fclose(out);
+        bool fits = true, examples = strstr(text, "\nExamples:\n") != NULL;
+        for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+            fits = fits && strlen(line) < 80;
+        free(text);
+        CHECK(fits && examples);
+        CHECK(strlen(options_command_name((enum options_command)topic)) > 2);
+    }
+}
+
+static void touch(const char *path) {
+    FILE *file = fopen(path, "w");
+    if (file != NULL)
+        fclose(file);
+}
+
+/* A folder with scripts becomes the working directory. */
+static bool make_folder(void) {
+    if (mkdtemp(folder) == NULL || chdir(folder) < 0)
+        return false;
+    touch("a.lua");
+    touch("b.lua");
+    mkdir("empty", 0700);
+    mkdir("services", 0700);
+    mkdir("services/folder.lua", 0700);
+    touch("services/y.lua");
+    touch("services/x.lua");
+    touch("services/x_spec.lua");
+    touch("services/.hidden.lua");
+    touch("services/README");
+    return true;
+}
+
+static void remove_folder(void) {
+    static const char *const files[] = {"services/README",
+                                        "services/.hidden.lua",
+                                        "services/x_spec.lua",
+                                        "services/x.lua",
+                                        "services/y.lua",
+                                        "a.lua",
+                                        "b.lua"};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        unlink(files[i]);
+    rmdir("services/folder.lua");
+    rmdir("services");
+    rmdir("empty");
+    rmdir(folder);
+}
+
+int main(int argc, char **argv) {
+    test_begin(argc, argv);
+    unsetenv("NATS_URL"); /* of whoever runs the tests */
+    if (!make_folder())
+        return 1;
+    RUN(scripts_and_defaults);
+    RUN(every_option);
+    RUN(the_last_of_two_values_wins);
+    RUN(dev_is_embedded);
+    RUN(directories_mean_their_scripts);
+    RUN(test_leaves_the_rest_to_busted);
+    RUN(lua_leaves_the_rest_to_the_script);
+    RUN(help_and_version);
+    RUN(mistakes_are_explained);
+    RUN(environment_comes_after_the_command_line);
+    RUN(errors_fit_a_small_buffer);
+    RUN(help_stays_below_80_columns);
+    options_free(&options);
+    remove_folder();
+    return test_end();
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files in a temporary folder, changed in all the ways editors and deployments do it. */
+#include "host/watch.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/status.h"
+#include "spec/unit/test.h"
+
+static uv_loop_t loop;
+static char folder[64];
+static struct watch *watch;
+
+static struct seen {
+    int calls;
+    char last[256];
+    bool clear, close; /* what the next call does */
+} seen;
+
+static void on_change(void *owner, const char *path) {
+    struct seen *s = owner;
+    s->calls++;
+    snprintf(s->last, sizeof(s->last), "%s", path);
+    if (s->clear)
+        watch_clear(watch);
+    if (s->close)
+        watch_close(watch);
+}
+
+static void on_tick(uv_timer_t *timer) {
+    (void)timer;
+}
+
+/* Runs the loop until there were `calls` or the time is over. */
+static void run(int calls, uint64_t ms) {
+    uv_timer_t tick;
+    uv_timer_init(&loop, &tick);
+    uv_timer_start(&tick, on_tick, 5, 5);
+    uint64_t end = uv_hrtime() + ms * 1000000;
+    while (seen.calls < calls && uv_hrtime() < end)
+        uv_run(&loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&tick, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+/* Nothing (more) comes. */
+static void run_quiet(void) {
+    run(1000, 150);
+}
+
+static const char *in(const char *name) {
+    static char path[4][160];
+    static int turn;
+    char *at = path[turn++ % 4];
+    snprintf(at, 160, "%s/%s", folder, name);
+    return at;
+}
+
+static void put(const char *name, const char *text) {
+    FILE *file = fopen(in(name), "w");
+    if (file == NULL)
+        return;
+    fputs(text, file);
+    fclose(file);
+}
+
+static void begin(void) {
+    snprintf(folder, sizeof(folder), "/tmp/lunats-watch-XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        exit(1);
+    seen = (struct seen){0};
+    uv_loop_init(&loop);
+    if (watch_open(&watch, &loop, on_change, &seen) < 0)
+        exit(1);
+}
+
+static void end(void) {
+    if (!seen.close)
+        watch_close(watch);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    CHECK_SOFT(uv_loop_close(&loop) == 0);
+    char command[100];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    CHECK_SOFT(system(command) == 0);
+}
+
+#define CHECK_SEEN(count, path)                                                                \
+    do {                                                                                       \
+        run(count, 5000);                                                                      \
+        CHECK_INT(seen.calls, count);                                                          \
+        CHECK_STR(seen.last, path);                                                            \
+    } while (0)
+
+static void write_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    put("other.lua", "1");
+    run_quiet();
+    CHECK_INT(seen.calls, 0);
+    put("a.lua", "2"); /* as long as before */
+    CHECK_SEEN(1, in("a.lua"));
+    for (int i = 0; i < 20; i++)
+        put("a.lua", "a burst");
+    CHECK_SEEN(2, in("a.lua"));
+    run_quiet();
+    CHECK_INT(seen.calls, 2);
+}
+
+static void rename_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    for (int i = 1; i <= 3; i++) { /* the inode is another one each time */
+        put("a.lua.new", "2");
+        CHECK_INT(rename(in("a.lua.new"), in("a.lua")), 0);
+        CHECK_SEEN(i, in("a.lua"));
+    }
+    CHECK_INT(rename(in("a.lua"), in("a.lua~")), 0); /* vim: move away, write anew */
+    put("a.lua", "3");
+    CHECK_SEEN(4, in("a.lua"));
+}
+
+static void delete_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    CHECK_INT(watch_add(watch, in("later.lua")), LN_OK);
+    unlink(in("a.lua"));
+    run_quiet();
+    CHECK_INT(seen.calls, 0);
+    put("a.lua", "1");
+    CHECK_SEEN(1, in("a.lua"));
+    put("later.lua", "1");
+    CHECK_SEEN(2, in("later.lua"));
+}
+
+/* ConfigMaps: a.lua -> data/a.lua, data -> v1, and data is turned to v2. */
+static void link_body(void) {
+    CHECK_INT(mkdir(in("v1"), 0700), 0);
+    CHECK_INT(mkdir(in("v2"), 0700), 0);
+    put("v1/a.lua", "1");
+    put("v2/a.lua", "2");
+    CHECK_INT(symlink("v1", in("data")), 0);
+    CHECK_INT(symlink("data/a.lua", in("a.lua")), 0);
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    CHECK_INT(symlink("v2", in("data.new")), 0);
+    CHECK_INT(rename(in("data.new"), in("data")), 0);
+    CHECK_SEEN(1, in("a.lua"));
+}
+
+static void folder_body(void) {
+    CHECK_INT(mkdir(in("spec"), 0700), 0);
+    put("spec/old_spec.lua", "1");
+    CHECK_INT(watch_add_folder(watch, in("spec/"), ".lua"), LN_OK);
+    put("spec/new_spec.lua", "1");
+    CHECK_SEEN(1, in("spec/new_spec.lua"));
+    put("spec/.hidden.lua", "1");
+    put("spec/notes.txt", "1");
+    run_quiet();
+    CHECK_INT(seen.calls, 1);
+    put("spec/old_spec.lua", "2");
+    CHECK_SEEN(2, in("spec/old_spec.lua"));
+}
+
+static void replaced_body(void) {
+    CHECK_INT(mkdir(in("src"), 0700), 0);
+    put("src/a.lua", "1");
+    CHECK_INT(watch_add(watch, in("src/a.lua")), LN_OK);
+    CHECK_INT(rename(in("src"), in("away")), 0);
+    run_quiet();
+    CHECK_INT(seen.calls, 0);
+    CHECK_INT(mkdir(in("src"), 0700), 0); /* git checkout */
+    put("src/a.lua", "2");
+    CHECK_SEEN(1, in("src/a.lua"));
+    put("src/a.lua", "three");
+    CHECK_SEEN(2, in("src/a.lua"));
+}
+
+static void missing_body(void) {
+    CHECK_INT(watch_add(watch, in("no/a.lua")), UV_ENOENT);
+}
+
+static void clear_body(void) {
+    put("a.lua", "1");
+    put("b.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    CHECK_INT(watch_add(watch, in("b.lua")), LN_OK);
+    seen.clear = true;
+    put("a.lua", "2");
+    put("b.lua", "2");
+    run(1, 5000);
+    run_quiet();
+    CHECK_INT(seen.calls, 1); /* the other change was forgotten */
+    seen.clear = false;
+    CHECK_INT(watch_add(watch, in("b.lua")), LN_OK);
+    put("b.lua", "3");
+    CHECK_SEEN(2, in("b.lua"));
+}
+
+static void close_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    seen.close = true;
+    put("a.lua", "2");
+    run(1, 5000);
+    CHECK_INT(seen.calls, 1);
+}
+
+static void relative_body(void) {
+    char before[1024];
+    CHECK(getcwd(before, sizeof(before)) != NULL);
+    CHECK_INT(chdir(folder), 0);
+    put("a.lua", "1");
+    CHECK_SOFT(watch_add(watch, "a.lua") == LN_OK);
+    put("a.lua", "22");
+    run(1, 5000);
+    CHECK_SOFT(strcmp(seen.last, "a.lua") == 0);
+    CHECK_INT(chdir(before), 0);
+}
+
+#define TEST(name, body)                                                                       \
+    static void name(void) {                                                                   \
+        begin();                                                                               \
+        body();                                                                                \
+        end();                                                                                 \
+    }
+TEST(sees_writes_once_a_burst, write_body)
+TEST(sees_files_renamed_over_the_old_one, rename_body)
+TEST(waits_until_a_deleted_file_is_back, delete_body)
+TEST(sees_links_turned_elsewhere, link_body)
+TEST(sees_new_files_of_a_folder, folder_body)
+TEST(follows_a_folder_that_is_replaced, replaced_body)
+TEST(refuses_a_missing_folder, missing_body)
+TEST(forgets_what_was_cleared, clear_body)
+TEST(may_be_closed_by_the_callback, close_body)
+TEST(takes_relative_paths, relative_body)
+
+int main(int argc, char **argv) {
+    test_begin(argc, argv);
+    RUN(sees_writes_once_a_burst);
+    RUN(sees_files_renamed_over_the_old_one);
+    RUN(waits_until_a_deleted_file_is_back);
+    RUN(sees_links_turned_elsewhere);
+    RUN(sees_new_files_of_a_folder);
+    RUN(follows_a_folder_that_is_replaced);
+    RUN(refuses_a_missing_folder);
+    RUN(forgets_what_was_cleared);
+    RUN(may_be_closed_by_the_callback);
+    RUN(takes_relative_paths);
+    return test_end();
+}
