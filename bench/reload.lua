@@ -18,7 +18,6 @@ local AROUND = 0.005 -- seconds before and after a switch that count as the swit
 local SERVICE = [[
 app.config { name = "reloaded", version = "%d.0.0" }
 app.listen("bench.version", function() return %d end)
-app.listen("bench.id", function() return app.instance_id end)
 app.state.loads = (app.state.loads or 0) + 1
 ]]
 
@@ -66,11 +65,13 @@ local broker = testing.broker { jetstream = false }
 local client = assert(core.connect { servers = { broker.url } })
 local path = process.write("reloaded.lua", "")
 write(path, 0)
+local instance
+client.listen("lunats.events.reloaded.*.started", {}, function(msg) instance = msg.data.instance end)
+assert(client.flush())
 local child = process.spawn { process.lunats(), "run", "--control", "--log-level", "warn",
   "--server", broker.url, path }
-local id
-repeat id = client.request("bench.id", "") or app.sleep(0.01) until id
-local control = ("lunats.control.reloaded.%s.reload"):format(id.raw)
+while not instance do app.sleep(0.005) end
+local control = ("lunats.control.reloaded.%s.reload"):format(instance)
 
 local sent, answered, twice, wrong, version, running = 0, 0, 0, 0, 0, true
 local sent_at, seen = {}, {} -- a ring; a bit for each request

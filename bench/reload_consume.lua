@@ -11,7 +11,6 @@ local MESSAGES = tonumber(arg[2]) or 100000
 
 local SERVICE = [[
 app.config { name = "consumer", version = "%d.0.0" }
-app.listen("bench.id", function() return app.instance_id end)
 app.on_start(function()
   local psub = assert(app.js.pull_subscribe("bench.work", { durable = "worker",
     stream = "BENCH_RELOAD", config = { max_ack_pending = 2000 } }))
@@ -44,14 +43,15 @@ app.listen("bench.handled.*", { queue = false }, function(msg)
     handled = handled + 1
   end
 end)
+local instance
+app.listen("lunats.events.consumer.*.started", function(msg) instance = msg.data.instance end)
 assert(app.flush())
 
 local began = core.hrtime()
 local child = process.spawn { process.lunats(), "run", "--control", "--log-level", "warn",
   "--server", app.nats.connected_url, path }
-local id
-repeat id = app.request("bench.id", "") or app.sleep(0.005) until id
-local control = ("lunats.control.consumer.%s.reload"):format(id.raw)
+while not instance do app.sleep(0.005) end
+local control = ("lunats.control.consumer.%s.reload"):format(instance)
 
 local reloads = 0
 while reloads < RELOADS do

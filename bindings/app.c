@@ -23,8 +23,11 @@ static int core_spawn(lua_State *L) {
     return spawn(L, kind == FIBER_PHASE ? FIBER_BACKGROUND : kind);
 }
 
-/* core.background(fn, ...): the same for a fiber that a stop cancels at once. */
+/* core.background(fn, ...): the same for a fiber that a stop cancels at once; in a version that
+ * was replaced it does not even start. */
 static int core_background(lua_State *L) {
+    if (script_state(script_of(L)) == SCRIPT_RETIRING)
+        return 0;
     return spawn(L, FIBER_BACKGROUND);
 }
 

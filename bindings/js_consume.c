@@ -197,6 +197,13 @@ static void on_script_close(struct script_resource *resource) {
     box_close((struct consume_box *)resource);
 }
 
+static void on_script_begin(struct script_resource *resource) {
+    struct consume_box *box = (struct consume_box *)resource;
+    int rc = consume_begin(box->consume);
+    if (rc < 0) /* not from inside of whoever begins */
+        on_lost(box, rc, NULL, false);
+}
+
 static void on_script_drain(struct script_resource *resource) {
     consume_stop(((struct consume_box *)resource)->consume, false);
 }
@@ -255,7 +262,7 @@ static int js_consume(lua_State *L) {
     memset(box, 0, sizeof(*box));
     box->script = script;
     luaL_setmetatable(L, CONSUME_TYPE); /* ..., box */
-    struct consume_options options = {0};
+    struct consume_options options = {.version = script};
     take_options(L, box, &options);
     lua_pushvalue(L, 8);
     box->self = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -264,13 +271,20 @@ static int js_consume(lua_State *L) {
     box->handler = ref_argument(L, 5);
     int rc = consume_open(&box->consume, link, script_loop(script), prefix, stream, consumer,
                           &options, &events, box);
+    bool running = script_state(script) == SCRIPT_RUNNING;
+    if (rc == LN_OK && running)
+        rc = consume_begin(box->consume);
     if (rc < 0) {
+        box_close(box);
         unref(box);
         return luaL_error(L, "js_consume: %s", status_text(rc));
     }
+    box->resource.begin = running ? NULL : on_script_begin;
     box->resource.close = on_script_close;
     box->resource.drain = on_script_drain;
     script_add_resource(script, &box->resource);
+    if (script_state(script) == SCRIPT_RETIRING)
+        consume_stop(box->consume, false);
     return 1;
 }
 

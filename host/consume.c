@@ -183,12 +183,20 @@ static struct consume_msg *dequeue(struct consume *consume) {
     return msg;
 }
 
+/* Whether a handler may begin; those of the versions before count. */
+static bool has_slot(const struct consume *consume) {
+    size_t running = 0;
+    for (const struct consume *at = consume; at != NULL; at = at->elder)
+        running += at->running;
+    return running < consume->options.concurrency;
+}
+
 /* Starts what there are slots for. */
 static void pump(struct consume *consume) {
     if (consume->pumping)
         return; /* the frame that does it goes on */
     consume->pumping = true;
-    while (consume->queue != NULL && consume->running < consume->options.concurrency) {
+    while (consume->queue != NULL && has_slot(consume)) {
         struct consume_msg *msg = dequeue(consume);
         if (msg->stale || too_old(consume, msg)) {
             consume->stats.dropped++; /* the server delivers it to somebody else by now */
@@ -215,6 +223,8 @@ void consume_done(struct consume_msg *msg, enum consume_how how) {
     finish(consume, msg, how);
     if (!consume->closed)
         pump(consume);
+    for (struct consume *heir = consume->heir; heir != NULL; heir = heir->heir)
+        pump(heir);
     leave(consume);
 }
 
@@ -334,6 +344,94 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
     leave(consume);
 }
 
+/* ---- handover ---- */
+
+static struct consume *find_elder(const struct consume *heir) {
+    struct link_observer *at = link_observers(heir->link);
+    for (; at != NULL; at = at->next) {
+        if (at->on_state != on_link_state)
+            continue;
+        struct consume *consume = OF(at, struct consume, observer);
+        if (consume->state == RUNNING && consume->options.version != heir->options.version &&
+            strcmp(consume->subject, heir->subject) == 0)
+            return consume;
+    }
+    return NULL;
+}
+
+/* What waits in the elder's queue now waits in the heir's, as old as it is. */
+static void take_queue(struct consume *heir, struct consume *elder) {
+    for (struct consume_msg *msg = elder->oldest, *next; msg != NULL; msg = next) {
+        next = msg->next;
+        if (msg->running)
+            continue;
+        list_remove(elder, msg);
+        msg->consume = heir;
+        msg->owner = heir->owner;
+        list_add(heir, msg);
+    }
+    if (elder->queue != NULL) {
+        heir->queue = elder->queue;
+        heir->queue_end = elder->queue_end;
+    }
+    elder->queue = NULL;
+    elder->queue_end = &elder->queue;
+    heir->count = heir->queued = elder->queued;
+    heir->stats.received = elder->queued;
+    elder->stats.received -= elder->queued;
+    elder->count -= elder->queued;
+    elder->queued = 0;
+}
+
+static void take_over(struct consume *heir, struct consume *elder) {
+    heir->elder = elder;
+    elder->heir = heir;
+    take_queue(heir, elder);
+    heir->pending = elder->pending - elder->count; /* its own ones are running */
+    heir->absent = elder->absent;
+    heir->retry_ms = elder->retry_ms;
+    memcpy(heir->inbox, elder->inbox, sizeof(heir->inbox));
+    heir->sub = elder->sub;
+    elder->sub = NULL;
+    if (heir->sub != NULL)
+        link_sub_retarget(heir->sub, on_msg, on_sub_error, heir);
+    if (clock_armed(&elder->retry))
+        clock_arm(heir->clock, &heir->retry, heir->retry_ms);
+    if (heir->sub != NULL)
+        watch(heir);
+    arm_progress(heir);
+    consume_stop(elder, false);
+}
+
+/* The handlers of `consume` do not count any more for those that came after it. */
+static void resign(struct consume *consume) {
+    if (consume->heir != NULL)
+        consume->heir->elder = consume->elder;
+    if (consume->elder != NULL)
+        consume->elder->heir = consume->heir;
+    struct consume *heir = consume->heir;
+    consume->heir = consume->elder = NULL;
+    if (heir != NULL)
+        pump(heir);
+}
+
+int consume_begin(struct consume *consume) {
+    if (consume->state != HELD)
+        return LN_OK;
+    consume->busy++;
+    consume->state = RUNNING;
+    int rc = LN_OK;
+    struct consume *elder = find_elder(consume);
+    if (elder != NULL) {
+        take_over(consume, elder);
+        pump(consume);
+    } else if ((rc = subscribe(consume)) < 0) {
+        consume->state = HELD;
+    }
+    leave(consume);
+    return rc;
+}
+
 /* ---- life ---- */
 
 static int prepare(struct consume *consume, struct link *link, uv_loop_t *loop,
@@ -352,15 +450,9 @@ static int prepare(struct consume *consume, struct link *link, uv_loop_t *loop,
     if (!link_subject_ok(consume->subject, strlen(consume->subject)))
         return LN_EINVAL;
     int rc = clock_open(&consume->clock, loop, false);
-    if (rc < 0)
-        return rc;
-    rc = subscribe(consume);
-    if (rc < 0) {
-        clock_close(consume->clock);
-        return rc;
-    }
-    link_observe(link, &consume->observer);
-    return LN_OK;
+    if (rc == LN_OK)
+        link_observe(link, &consume->observer);
+    return rc;
 }
 
 int consume_open(struct consume **out, struct link *link, uv_loop_t *loop, const char *prefix,
@@ -441,6 +533,7 @@ void consume_close(struct consume *consume) {
     consume->sub = NULL;
     unsubscribe(consume);
     return_queue(consume);
+    resign(consume);
     link_unobserve(consume->link, &consume->observer);
     clock_disarm(consume->clock, &consume->progress);
     clock_disarm(consume->clock, &consume->end);

@@ -8,6 +8,12 @@
  * keeps the others in a queue; while a message waits or is worked on, the server is told so
  * every ack_wait / 2. What it cannot finish goes back to the server. It survives lost
  * connections. Nothing in here knows Lua.
+ *
+ * A reload hands a consume over: the heir takes the inbox with its open requests and the
+ * messages that nobody has begun to work on, without a word to the server. Those need no second
+ * delivery, and nats-server 2.9 is spared what it does not do well: redelivering while it still
+ * holds requests of an inbox that is gone, it sends one message twice and forgets another one
+ * until its ack_wait is over.
  */
 #ifndef LUNATS_CONSUME_H
 #define LUNATS_CONSUME_H
@@ -44,6 +50,7 @@ struct consume_options {
     uint32_t heartbeat_ms; /* of the server; at most half of the above */
     uint32_t max_batch;    /* of a request, by configuration of the consumer; 0: any */
     uint64_t ack_wait_ms;  /* of the consumer; 0: messages are not acknowledged */
+    const void *version;   /* of the program that consumes; compared, nothing else */
 };
 
 /* All of them are called from the loop or from within a call of the owner. */
@@ -68,14 +75,21 @@ struct consume_stats {
 };
 
 /*
- * Starts. `prefix` is that of the API ("$JS.API"). On success *out is the caller's, who hands
- * it to consume_close(). Options and events are copied. Returns LN_OK, LN_EINVAL (names),
- * LN_ENOMEM, or what link_subscribe() does.
+ * Makes a consume that does nothing yet. `prefix` is that of the API ("$JS.API"). On success
+ * *out is the caller's, who hands it to consume_close(). Options and events are copied. Returns
+ * LN_OK, LN_EINVAL (names) or LN_ENOMEM.
  */
 int consume_open(struct consume **out, struct link *link, uv_loop_t *loop, const char *prefix,
                  const char *stream, const char *consumer,
                  const struct consume_options *options, const struct consume_events *events,
                  void *owner);
+
+/*
+ * Starts, or fails with what link_subscribe() returns. Where a consume of the same consumer on
+ * the same connection with another `version` is running, it takes its place: that one ends as
+ * after consume_stop(), and until its handlers are done they count for `concurrency` here.
+ */
+int consume_begin(struct consume *consume);
 
 /* How a message ends. */
 enum consume_how {

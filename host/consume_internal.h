@@ -17,6 +17,7 @@
 #include "host/jetstream.h"
 
 enum consume_state {
+    HELD, /* has not begun */
     RUNNING,
     LOST,     /* the owner finds out whether the consumer is still there */
     DRAINING, /* no requests; the queue is handled */
@@ -33,6 +34,7 @@ struct consume {
     struct consume_events events;
     void *owner;
     enum consume_state state;
+    struct consume *elder, *heir; /* the one before and after a handover */
     bool closed;
     bool leaving; /* the subscription is being drained */
     bool pumping;

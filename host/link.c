@@ -121,6 +121,10 @@ void link_observe(struct link *link, struct link_observer *observer) {
     link->observers = observer;
 }
 
+struct link_observer *link_observers(const struct link *link) {
+    return link->observers;
+}
+
 void link_unobserve(struct link *link, struct link_observer *observer) {
     if (observer->prev == NULL)
         return;

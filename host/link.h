@@ -101,6 +101,8 @@ struct link_observer {
     void (*on_state)(struct link_observer *observer, enum link_state state);
 };
 void link_observe(struct link *link, struct link_observer *observer);
+/* The first of those that observe, or NULL. */
+struct link_observer *link_observers(const struct link *link);
 /* Before link_close() at the latest. Does nothing to one that does not observe. */
 void link_unobserve(struct link *link, struct link_observer *observer);
 

@@ -262,6 +262,7 @@ static void switch_over(struct reload *reload) {
     inbound_switch(service, drain_ms(service));
     service->script = next;
     script_set_state(next, SCRIPT_RUNNING);
+    script_begin_resources(next); /* takes over what the old version still has */
     retire(service, old, retiring);
     service->reloads++;
     log_info(service->name, "reloaded%s%s in %llu ms",

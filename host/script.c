@@ -420,6 +420,14 @@ void script_remove_resource(struct script_resource *resource) {
     resource->prev = NULL;
 }
 
+void script_begin_resources(struct script *script) {
+    for (struct script_resource *at = script->resources, *next; at != NULL; at = next) {
+        next = at->next;
+        if (at->begin != NULL)
+            at->begin(at);
+    }
+}
+
 void script_drain_resources(struct script *script) {
     for (struct script_resource *at = script->resources, *next; at != NULL; at = next) {
         next = at->next;

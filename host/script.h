@@ -64,6 +64,8 @@ struct listener {
 /* Something of the bindings that must not outlive the script (an inbox, a watch). Embedded. */
 struct script_resource {
     struct script_resource *next, **prev;
+    /* The script begins to serve; one that is added later begins by itself. May be NULL. */
+    void (*begin)(struct script_resource *resource);
     /* The script stops: no new work; what is queued may finish. May be NULL. */
     void (*drain)(struct script_resource *resource);
     /* The script ends: let go of everything outside of Lua. Already removed from the list. */
@@ -163,6 +165,8 @@ struct listener *script_listeners(const struct script *script);
 
 void script_add_resource(struct script *script, struct script_resource *resource);
 void script_remove_resource(struct script_resource *resource);
+/* Calls begin() of all resources: the listeners are there, tasks and timers follow. */
+void script_begin_resources(struct script *script);
 /* Calls drain() of all resources. */
 void script_drain_resources(struct script *script);
 

@@ -144,13 +144,14 @@ static void run_main(struct service *service) {
 
 static void run(struct service *service) {
     service->state = SERVICE_RUNNING;
+    if (service->options.on_started != NULL) /* first: it subscribes to what the event promises */
+        service->options.on_started(service->options.owner, service);
     service_publish_event(service, "started");
     struct link_info info;
     link_get_info(service->link, &info);
     log_info(service->name, "started, connected to %s", info.url);
+    script_begin_resources(service->script);
     script_run_phase(service->script, SCRIPT_RUN, on_run_end, service);
-    if (service->options.on_started != NULL)
-        service->options.on_started(service->options.owner, service);
 }
 
 static void confirm(struct service *service);

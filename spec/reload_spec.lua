@@ -1,5 +1,6 @@
 -- Hot reload: the next version takes over while the service serves.
 local testing = require "lunats.testing"
+local eventually = require "spec.support.eventually"
 
 local function start(source, opts)
   local svc = testing.start(source, opts)
@@ -219,6 +220,63 @@ describe("a reload", function()
       seen[data.n] = true
     end
     assert.same({ [4] = true, [5] = true, [6] = true }, seen)
+  end)
+
+  it("hands a consume over with its queue: no message is delivered twice", function()
+    local stream = "RELOAD_CONSUME"
+    assert(app.js.add_stream { name = stream, subjects = { "reload.consume" } })
+    finally(function() app.js.delete_stream(stream) end)
+    local source = [[
+      local psub = app.js.pull_subscribe("reload.consume", { durable = "worker",
+        stream = "RELOAD_CONSUME" })
+      psub:consume(function(msg)
+        assert(app.request("gate", { n = msg.data, by = %d,
+          delivery = msg.metadata.num_delivered }))
+      end)
+      app.listen("id", function() end)
+    ]] .. "\n"
+    local seen, gates = {}, {}
+    local svc = start(source:format(1), { stubs = { gate = function(msg)
+      seen[#seen + 1] = ("%d by %d, delivery %d"):format(msg.data.n, msg.data.by,
+        msg.data.delivery)
+      while not gates[msg.data.n] do app.sleep(0.002) end
+      return "go on"
+    end } })
+    for n = 1, 8 do assert(app.js.publish("reload.consume", n)) end
+    eventually("the first message", function() return #seen == 1 end)
+    for v = 2, 3 do assert(svc:reload(source:format(v))) end
+    app.sleep(0.02) -- the next one must wait for the handler of the first version
+    assert.same({ "1 by 1, delivery 1" }, seen)
+    for n = 1, 8 do gates[n] = true end
+    eventually("all messages", function() return #seen == 8 end)
+    for n = 2, 8 do assert.equal(("%d by 3, delivery 1"):format(n), seen[n]) end
+    eventually("the acknowledgements", function()
+      return app.js.consumer_info(stream, "worker").num_ack_pending == 0
+    end)
+    assert.equal(0, app.js.consumer_info(stream, "worker").num_redelivered)
+  end)
+
+  it("starts nothing new in the old version", function()
+    local svc = start([[
+      app.listen("late", function()
+        app.publish("running")
+        app.request("gate")
+        app.timer(0.001, function() app.publish("from.the.old") end)
+        app.task(function() app.publish("from.the.old") end)
+        return "done"
+      end)
+    ]], { stubs = { gate = function()
+      app.sleep(0.05)
+      return "go on"
+    end } })
+    local answer
+    app.spawn(function() answer = svc:request("late") end)
+    svc:expect("running")
+    assert(svc:reload(version(2)))
+    eventually("the answer", function() return answer end)
+    assert.equal("done", answer.raw)
+    app.sleep(0.02)
+    assert.equal(0, #svc:calls("from.the.old"))
   end)
 
   it("is given up when the service stops meanwhile", function()
