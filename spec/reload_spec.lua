@@ -279,6 +279,51 @@ describe("a reload", function()
     assert.equal(0, #svc:calls("from.the.old"))
   end)
 
+  it("leaves nothing of the old versions behind", function()
+    local stream = "RELOAD_REST"
+    assert(app.js.add_stream { name = stream, subjects = { "reload.rest.>" } })
+    assert(app.js.create_key_value { bucket = "reload_rest" })
+    finally(function()
+      app.js.delete_stream(stream)
+      app.js.delete_key_value "reload_rest"
+    end)
+    local source = [[
+      app.listen("id", function() end)
+      app.timer(0.01, function() app.sleep(0.005) end)
+      app.task(function() app.sleep(1000) end)
+      app.task(function() app.request("silent", "", { timeout = 1000 }) end)
+      app.js.subscribe("reload.rest.a", { durable = "pushed", stream = "RELOAD_REST" },
+        function() end)
+      app.js.subscribe("reload.rest.b", { ordered = true, stream = "RELOAD_REST" },
+        function() end)
+      local psub = app.js.pull_subscribe("reload.rest.c", { durable = "pulled",
+        stream = "RELOAD_REST" })
+      psub:consume(function() end)
+      app.on_start(function()
+        assert(app.js.key_value "reload_rest"):watch(">", function() end)
+      end)
+    ]]
+    local svc = start(source, { stubs = { silent = function() end } })
+    local function rest()
+      return { subscriptions = svc.handle:subscriptions(),
+        consumers = #app.js.consumer_names(stream),
+        watches = #app.js.consumer_names "KV_reload_rest" }
+    end
+    assert(svc:reload(source))
+    local first
+    eventually("the first rest", function()
+      first = rest()
+      return first.consumers == 3 and first.watches == 1
+    end)
+    for _ = 1, 20 do assert(svc:reload(source)) end
+    local now
+    eventually(function() return app.json.encode(now) end, function()
+      now = rest()
+      return now.subscriptions == first.subscriptions and now.consumers == first.consumers
+        and now.watches == first.watches
+    end)
+  end)
+
   it("is given up when the service stops meanwhile", function()
     local svc = testing.start(version(1), { stubs = { gate = function() app.sleep(0.3) end } })
     local ok, err = svc:reload([[
