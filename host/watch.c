@@ -124,10 +124,14 @@ static void drop_changes(struct watch *watch) {
 
 static void on_quiet(uv_timer_t *timer);
 
-static void touch(struct folder *folder) {
+/* `wanted`: a file that is watched. Others (a log beside the script) may begin a burst, since a
+ * link on the way to the file may be meant, but must not keep it from ending. */
+static void touch(struct folder *folder, bool wanted) {
     struct watch *watch = folder->watch;
     uint64_t now = uv_now(watch->timer.loop);
     folder->touched = true;
+    if (!wanted && watch->burst != 0)
+        return;
     if (watch->burst == 0)
         watch->burst = now > 0 ? now : 1;
     uint64_t end = watch->burst + BURST_MS;
@@ -140,14 +144,18 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
     struct folder *folder = event->data;
     if (folder == NULL)
         return;
+    bool wanted = false;
     for (struct entry *at = folder->entries; at != NULL && name != NULL && status == 0;
          at = at->next) {
-        if (at->pattern && ends_with(name, at->path))
+        if (at->pattern && ends_with(name, at->path)) {
             add_change(folder->watch, new_change(folder->path, name));
-        else if (!at->pattern && strcmp(at->name, name) == 0)
+            wanted = true;
+        } else if (!at->pattern && strcmp(at->name, name) == 0) {
             at->named = true;
+            wanted = true;
+        }
     }
-    touch(folder);
+    touch(folder, wanted);
 }
 
 /* Starts (again) to listen to a folder, which may be another one than before. */
