@@ -65,7 +65,7 @@ static void finish(struct consume *consume, struct consume_msg *msg, enum consum
         say(consume, msg->msg, "+ACK");
         consume->stats.acked++;
     } else if (how == CONSUME_NAK && acked) {
-        say(consume, msg->msg, "-NAK");
+        say(consume, msg->msg, JS_GIVE_BACK);
         consume->stats.returned++;
     }
     link_release(consume->link, msg->msg);
@@ -272,7 +272,7 @@ static void on_data(struct consume *consume, natsMsg *msg) {
         consume->state == STOPPING || consume->state == ENDED ? NULL : take_record(consume);
     if (record == NULL) {
         if (consume->options.ack_wait_ms > 0)
-            say(consume, msg, "-NAK");
+            say(consume, msg, JS_GIVE_BACK);
         consume->stats.returned++;
         link_release(consume->link, msg);
         return;

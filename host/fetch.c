@@ -82,12 +82,11 @@ static void finish_silent(struct fetch *fetch, const char *text) {
 }
 
 void fetch_give_back(struct link *link, natsMsg *msg) {
-    static const char nak[] = "-NAK";
     if (js_classify(msg) == JS_DATA && natsMsg_GetReply(msg) != NULL)
         link_publish(link, &(struct link_out){
                                .subject = natsMsg_GetReply(msg),
-                               .data = nak,
-                               .len = sizeof(nak) - 1,
+                               .data = JS_GIVE_BACK,
+                               .len = sizeof(JS_GIVE_BACK) - 1,
                            });
     link_release(link, msg);
 }

@@ -44,6 +44,15 @@ struct js_meta {
  */
 bool js_parse_reply(const char *reply, struct js_meta *out);
 
+/* ---- word to the server ---- */
+
+/*
+ * Gives a message back that was not begun. The delay (nanoseconds) lets those who take over ask
+ * first: nats-server 2.9 loses sight of a redelivery until its ack_wait is over when the only
+ * requests that it holds are those of an inbox that is gone.
+ */
+#define JS_GIVE_BACK "-NAK {\"delay\":100000000}"
+
 /* ---- word from the server ---- */
 
 enum js_word {
