@@ -206,4 +206,5 @@ void bindings_js(lua_State *L) {
     bindings_gate(L);
     bindings_js_consume(L);
     bindings_js_ordered(L);
+    bindings_js_publisher(L);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "bindings/bindings.h"
+#include "bindings/js.h"
 #include "bindings/msg.h"
 #include "host/headers.h"
 #include "host/jetstream.h"
@@ -164,9 +165,7 @@ static int core_request(lua_State *L) {
 
 /* ---- publishing into a stream ---- */
 
-#define PUB_ACK_MS 5000
-
-static void push_pub_ack(lua_State *L, const struct js_pub_ack *ack) {
+void push_pub_ack(lua_State *L, const struct js_pub_ack *ack) {
     lua_createtable(L, 0, 4);
     lua_pushlstring(L, ack->stream, ack->stream_len);
     lua_setfield(L, -2, "stream");
@@ -213,8 +212,8 @@ static int core_js_publish(lua_State *L) {
     struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
     wait->fiber = fiber;
     wait->link = link;
-    int rc =
-        link_request(link, &wait->call, script_clock(script_of(L)), &out, PUB_ACK_MS, on_reply);
+    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
+                          on_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
         return push_request_failure(L, link, rc);

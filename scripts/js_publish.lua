@@ -90,10 +90,9 @@ local function send(subject, message, opts, request)
   return nil, api.failure("no_stream", "no stream takes the subject '%s'", subject)
 end
 
----Without options, as most publishes are: checking them costs more than sending.
-local function plain(subject, message)
-  local ack, other = core.js_publish(subject, message)
-  if ack then return ack end
+---The result of a publish without options that got no plain acknowledgement.
+---@param other msg|table an answer of another kind, or an error
+local function exceptional(subject, message, other)
   if type(other) == "userdata" then return pub_ack(subject, other) end
   if other.code ~= "no_responders" then return nil, other end
   core.sleep(NO_STREAM_DELAY)
@@ -106,7 +105,11 @@ end
 ---@param opts table|nil
 ---@return table|nil ack, table|nil err
 function M.publish(subject, message, opts)
-  if opts == nil then return plain(subject, message) end
+  if opts == nil then -- as most are: checking options costs more than sending
+    local ack, other = core.js_publish(subject, message)
+    if ack then return ack end
+    return exceptional(subject, message, other)
+  end
   local request
   opts, request = check_options("app.js.publish", opts)
   return send(subject, message, opts, request)
@@ -120,8 +123,9 @@ local future = {}
 future.__index = future
 M.future = future
 
----Messages whose acknowledgement is outstanding, and the fibers that wait for that to change.
-local outstanding, room, idle = 0, core.gate(), core.gate()
+---Messages whose acknowledgement is outstanding, and the fibers that wait for that to change;
+---full: some wait for room.
+local outstanding, full, room, idle = 0, false, core.gate(), core.gate()
 ---Futures that failed and that nobody has awaited.
 local failures = setmetatable({}, { __mode = "k" })
 
@@ -141,32 +145,73 @@ local function finish(self, ok, ack, err)
     err = core.error("error", tostring(ack))
     ack = nil
   end
-  self.ack, self.err = ack, err
+  self.ack, self.message = ack, nil
   if err then
+    self.err = err
     setmetatable(self, failed)
     failures[self] = true
   end
   outstanding = outstanding - 1
-  room:open(1)
+  if full then
+    full = false
+    room:open()
+  end
   if outstanding == 0 then idle:open() end
   if self.gate then self.gate:open() end
 end
 
----A fiber that is cancelled leaves its future to this.
-function future.__close(self)
-  if self.done then return end
+local function cancel(self)
   finish(self, true, nil, core.error("cancelled", "the service is stopping"))
 end
 
+---A fiber that is cancelled leaves its future to this.
+function future.__close(self) if not self.done then cancel(self) end end
+
 failed.__close = future.__close
 
-local function run(self, message, opts, request)
+---Runs in a fiber of its own: what takes more than sending once.
+local function run(self, fn, ...)
   local _ <close> = self
-  if opts then
-    finish(self, pcall(send, self.subject, message, opts, request))
-  else
-    finish(self, pcall(plain, self.subject, message))
+  finish(self, pcall(fn, self.subject, ...))
+end
+
+-- Messages without options are sent and awaited in C; one fiber settles the futures of all of
+-- them as the acknowledgements come in.
+local publisher, underway, count, settling = core.js_publisher(), {}, 0, false
+
+local ended = setmetatable({}, { __close = function()
+  local rest = underway
+  settling, underway, count = false, {}, 0
+  for _, self in pairs(rest) do cancel(self) end
+end })
+
+local function settle()
+  local _ <close> = ended
+  while count > 0 do
+    local slot, ack, other = publisher:next()
+    local self = underway[slot]
+    if self then -- not one of a fiber before this that was cancelled
+      underway[slot], count = nil, count - 1
+      if ack then
+        finish(self, true, ack)
+      else
+        if type(other) == "table" then
+          other.message = ("%s (%s)"):format(other.message, self.subject)
+        end
+        core.handler_fiber(run, self, exceptional, self.message, other)
+      end
+    end
   end
+end
+
+local function send_plain(self)
+  local slot, err = publisher:send(self.subject, self.message)
+  outstanding = outstanding + 1
+  if not slot then return finish(self, true, nil, err) end
+  underway[slot], count = self, count + 1
+  if settling then return end
+  settling = true
+  core.handler_fiber(settle)
 end
 
 ---The bytes at the time of the call: the caller may change a table right afterwards.
@@ -190,14 +235,25 @@ end
 ---@return js.future
 function M.publish_async(subject, message, opts)
   local what = "app.js.publish_async"
-  core.check_subject(subject)
   local request
-  if opts ~= nil then opts, request = check_options(what, opts) end
+  if opts ~= nil then
+    core.check_subject(subject)
+    opts, request = check_options(what, opts)
+  end
   local bytes, size = bytes_of(message), window(M.js)
-  while outstanding >= size do room:wait() end
-  outstanding = outstanding + 1
-  local self = setmetatable({ subject = subject, done = false }, future)
-  core.handler_fiber(run, self, bytes, opts, request)
+  while outstanding >= size do
+    full = true
+    room:wait()
+  end
+  -- All fields from the beginning: a table that grows costs as much as the rest.
+  local self = setmetatable({ subject = subject, message = bytes, done = false, ack = false },
+    future)
+  if opts then
+    outstanding = outstanding + 1
+    core.handler_fiber(run, self, send, bytes, opts, request)
+  else
+    send_plain(self)
+  end
   return self
 end
 
