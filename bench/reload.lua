@@ -66,7 +66,9 @@ local client = assert(core.connect { servers = { broker.url } })
 local path = process.write("reloaded.lua", "")
 write(path, 0)
 local instance
-client.listen("lunats.events.reloaded.*.started", {}, function(msg) instance = msg.data.instance end)
+client.listen("lunats.events.reloaded.*.started", {}, function(msg)
+  instance = msg.data.instance
+end)
 assert(client.flush())
 local child = process.spawn { process.lunats(), "run", "--control", "--log-level", "warn",
   "--server", broker.url, path }

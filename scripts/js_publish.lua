@@ -177,21 +177,21 @@ end
 
 -- Messages without options are sent and awaited in C; one fiber settles the futures of all of
 -- them as the acknowledgements come in.
-local publisher, underway, count, settling = core.js_publisher(), {}, 0, false
+local publisher, underway, flying, settling = core.js_publisher(), {}, 0, false
 
 local ended = setmetatable({}, { __close = function()
   local rest = underway
-  settling, underway, count = false, {}, 0
+  settling, underway, flying = false, {}, 0
   for _, self in pairs(rest) do cancel(self) end
 end })
 
 local function settle()
   local _ <close> = ended
-  while count > 0 do
+  while flying > 0 do
     local slot, ack, other = publisher:next()
     local self = underway[slot]
     if self then -- not one of a fiber before this that was cancelled
-      underway[slot], count = nil, count - 1
+      underway[slot], flying = nil, flying - 1
       if ack then
         finish(self, true, ack)
       else
@@ -208,7 +208,7 @@ local function send_plain(self)
   local slot, err = publisher:send(self.subject, self.message)
   outstanding = outstanding + 1
   if not slot then return finish(self, true, nil, err) end
-  underway[slot], count = self, count + 1
+  underway[slot], flying = self, flying + 1
   if settling then return end
   settling = true
   core.handler_fiber(settle)
