@@ -144,8 +144,8 @@ static void run_main(struct service *service) {
 
 static void run(struct service *service) {
     service->state = SERVICE_RUNNING;
-    if (service->options.on_started !=
-        NULL) /* first: it subscribes to what the event promises */
+    /* First: it subscribes to what the event promises. */
+    if (service->options.on_started != NULL)
         service->options.on_started(service->options.owner, service);
     service_publish_event(service, "started");
     struct link_info info;
