@@ -8,6 +8,9 @@
  * keep the Lua stack small:
  *
  *     place of outer | its values so far | place of inner | its values so far
+ *
+ * Objects that begin with the same key mostly have the same fields. From the second one on, the
+ * table is made at its first key, as large as the one before was, and filled at once.
  */
 #include "bindings/json.h"
 #include "bindings/json_private.h"
@@ -20,6 +23,7 @@ enum {
     PART_SLOTS = 512, /* waiting stack slots after which a part is stored; even */
     STACK_STEP = 64,  /* stack slots are asked for in this number */
     STACK_SPARE = 8,  /* always free besides: for calls that need a few slots */
+    FIELDS_MAX = 64,  /* a table is not made larger than that by guess */
 };
 
 /* An open array or object. */
@@ -28,6 +32,8 @@ struct frame {
     lua_Integer stored; /* items of an array already in the table */
     bool is_object;
     bool has_table;
+    bool direct;            /* fields go into the table at once */
+    struct json_key *begin; /* the first key of an object, if it is cached */
 };
 
 struct decoder {
@@ -42,8 +48,9 @@ struct decoder {
     int top;   /* stack index of the last value */
     int limit; /* stack slots up to here are known to exist */
     int depth;
-    const char *message; /* of the failure; a literal */
-    const char *where;   /* the byte it talks about */
+    struct json_key *key; /* of the last key read; NULL: it is not cached */
+    const char *message;  /* of the failure; a literal */
+    const char *where;    /* the byte it talks about */
     struct frame frames[JSON_MAX_DEPTH];
 };
 
@@ -152,6 +159,7 @@ static bool same_bytes(const char *a, const char *b, size_t len) {
  */
 static void push_key(struct decoder *d, const char *bytes, size_t len) {
     if (len > JSON_CACHED_KEY_BYTES || len == 0) {
+        d->key = NULL;
         lua_pushlstring(d->L, bytes, len);
         return;
     }
@@ -161,6 +169,7 @@ static void push_key(struct decoder *d, const char *bytes, size_t len) {
     unsigned hash = first * 31 + middle * 7 + last * 131 + (unsigned)len * 17;
     unsigned index = (hash ^ hash >> 8) % JSON_CACHED_KEYS;
     struct json_key *key = &d->state->keys[index];
+    d->key = key;
     if (key->len == len && same_bytes(key->bytes, bytes, len)) {
         lua_rawgeti(d->L, d->key_anchors, (lua_Integer)index + 1);
         return;
@@ -168,7 +177,7 @@ static void push_key(struct decoder *d, const char *bytes, size_t len) {
     const char *anchored = lua_pushlstring(d->L, bytes, len);
     lua_pushvalue(d->L, -1);
     lua_rawseti(d->L, d->key_anchors, (lua_Integer)index + 1);
-    *key = (struct json_key){anchored, len};
+    *key = (struct json_key){anchored, (uint32_t)len, 0};
 }
 
 /* Pushes the string whose opening quote is at d->next. */
@@ -283,8 +292,19 @@ static struct frame *innermost(struct decoder *d) {
     return &d->frames[d->depth - 1];
 }
 
+/* A key and its value are on top of the stack. */
+static void store_field(struct decoder *d, struct frame *f) {
+    lua_rawset(d->L, f->place);
+    d->top -= 2;
+    f->stored += 2;
+}
+
 static void close_frame(struct decoder *d) {
     struct frame *f = innermost(d);
+    if (f->begin != NULL) {
+        lua_Integer fields = (f->stored + (d->top - f->place)) / 2;
+        f->begin->fields = (uint32_t)(fields < FIELDS_MAX ? fields : FIELDS_MAX);
+    }
     if (d->top > f->place || !f->has_table)
         store_waiting(d, f);
     d->next++;
@@ -301,6 +321,18 @@ static bool read_key(struct decoder *d) {
     if (d->next == d->end || *d->next != ':')
         return fail(d, "expected ':'", d->next);
     d->next++;
+    return true;
+}
+
+static bool read_first_key(struct decoder *d) {
+    struct frame *f = innermost(d);
+    d->key = NULL; /* stays so if it is written with escapes */
+    if (!read_key(d))
+        return false;
+    f->begin = d->key;
+    f->direct = d->key != NULL && d->key->fields > 0;
+    if (f->direct)
+        make_table(d, f, 2 * (int)d->key->fields);
     return true;
 }
 
@@ -328,9 +360,7 @@ static enum step open_frame(struct decoder *d) {
         close_frame(d);
         return STEP_DONE;
     }
-    if (is_object && !read_key(d))
-        return STEP_FAILED;
-    return STEP_VALUE;
+    return is_object && !read_first_key(d) ? STEP_FAILED : STEP_VALUE;
 }
 
 static enum step read_value(struct decoder *d) {
@@ -369,7 +399,9 @@ static enum step read_value(struct decoder *d) {
 /* Reads what follows a value of the innermost frame. */
 static enum step read_separator(struct decoder *d) {
     struct frame *f = innermost(d);
-    if (d->top - f->place >= PART_SLOTS)
+    if (f->direct)
+        store_field(d, f);
+    else if (d->top - f->place >= PART_SLOTS)
         store_waiting(d, f);
     d->next = skip_blanks(d->next, d->end);
     char byte = d->next < d->end ? *d->next : '\0';

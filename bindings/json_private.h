@@ -37,7 +37,8 @@ enum {
 /* A key seen lately. The bytes belong to a Lua string anchored at the same index + 1. */
 struct json_key {
     const char *bytes;
-    size_t len; /* 0: free */
+    uint32_t len;    /* 0: free */
+    uint32_t fields; /* of the last object that began with it; 0: not known */
 };
 
 struct json_state {

@@ -716,6 +716,29 @@ static void gives_back_a_large_scratch_buffer(void) {
     CHECK(bytes_in_use(L) < 200000);
     lua_close(L);
 }
+/* The table of an object is as large as the last one that began with its first key. */
+static void guesses_sizes_of_objects(void) {
+    CHECK_LUA("local function object(n)\n"
+              "  local fields = {}\n"
+              "  for i = 1, n do fields[i] = ('\"k%d\":{\"k1\":%d}'):format(i, i) end\n"
+              "  return '{' .. table.concat(fields, ',') .. '}'\n"
+              "end\n"
+              "for _, n in ipairs { 1, 3, 2, 100, 1, 700, 5, 0, 64, 65 } do\n"
+              "  local value = assert(json.decode(object(n)))\n"
+              "  local count = 0\n"
+              "  for key, inner in pairs(value) do\n"
+              "    count = count + 1\n"
+              "    assert(key == 'k' .. inner.k1 and next(inner, 'k1') == nil)\n"
+              "  end\n"
+              "  assert(count == n, n)\n"
+              "end\n"
+              "for _ = 1, 3 do\n"
+              "  local value = json.decode '{\"a\":1,\"b\":2,\"a\":[],\"a\":3}'\n"
+              "  assert(value.a == 3 and value.b == 2)\n"
+              "  assert(json.decode '{\"a\":1,\"b\"' == nil)\n"
+              "  assert(json.decode '{\"a\":1,}' == nil)\n"
+              "end");
+}
 
 int main(int argc, char **argv) {
     test_begin(argc, argv);
@@ -738,5 +761,6 @@ int main(int argc, char **argv) {
     RUN(survives_lack_of_memory);
     RUN(lives_with_finalizers);
     RUN(gives_back_a_large_scratch_buffer);
+    RUN(guesses_sizes_of_objects);
     return test_end();
 }
