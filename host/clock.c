@@ -7,7 +7,7 @@
 #include "host/status.h"
 
 struct clock {
-    uv_timer_t uv;  /* armed for heap[0] of a real clock */
+    uv_timer_t uv;  /* armed for heap[0], unless the clock is manual */
     uv_idle_t soon; /* instead, when heap[0] is due already */
     int handles;    /* of the two, while they close */
     uv_loop_t *loop;
@@ -86,12 +86,12 @@ static void on_soon(uv_idle_t *soon);
  * runs such a timer again and again without ever looking at the sockets.
  */
 static void schedule(struct clock *clock) {
-    if (clock->manual || clock->firing || clock->count == 0)
+    if (clock->firing || clock->count == 0)
         return;
     uint64_t due = clock->heap[0]->due;
-    if (due >= clock->uv_due)
-        return;
     uint64_t now = clock_now(clock);
+    if (due >= clock->uv_due || (clock->manual && due > now))
+        return;
     clock->uv_due = due;
     if (due > now)
         uv_timer_start(&clock->uv, on_timer, due - now, 0);

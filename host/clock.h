@@ -2,7 +2,7 @@
 /*
  * Time and timers of one script.
  *
- * A clock is real (driven by the loop) or manual (it stands still until clock_advance(), for
+ * A clock is real (driven by the loop) or manual (it stands still until clock_step(), for
  * specs). Its timers sit in a binary heap behind a single uv_timer, so that arming the deadline
  * of a request costs no system call and no libuv handle.
  *
@@ -32,7 +32,8 @@ struct clock_timer {
 
 /*
  * Opens a clock. On success *out is the caller's, who must hand it to clock_close().
- * manual: starts at the present time and moves by clock_advance() only.
+ * manual: starts at the present time and moves by clock_step() only. What is due at once (a sleep
+ * of 0) fires in the next turn all the same.
  */
 int clock_open(struct clock **out, uv_loop_t *loop, bool manual);
 

@@ -1,6 +1,6 @@
 -- Listeners: replies, errors, groups, concurrency, stopping.
 local eventually = require "spec.support.eventually"
-local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local count = 0
 local function subject(name)
@@ -26,7 +26,6 @@ end
 before_each(function() handles = {} end)
 after_each(function()
   for _, handle in ipairs(handles) do handle:stop() end
-  process.close_all()
 end)
 
 describe("a reply", function()
@@ -392,11 +391,9 @@ end)
 describe("a queue group", function()
   local SERVICE = [[
     app.config { name = "twin" }
-    local s = ...
     app.listen("%s", %s function(msg)
       app.publish("%s", { who = app.instance_id, n = msg.data })
     end)
-    app.listen("%s.ping", { queue = false }, function() return true end)
   ]]
 
   ---Starts two instances, publishes `n` messages and returns how many each of them got.
@@ -407,12 +404,10 @@ describe("a queue group", function()
       got[msg.data.who] = (got[msg.data.who] or 0) + 1
       total = total + 1
     end)
-    local source = SERVICE:format(s, options, out, s)
-    process.run(source)
-    process.run(source)
-    eventually("both instances", function()
-      return #(app.request_many(s .. ".ping", nil, { max = 2, timeout = 1 }) or {}) == 2
-    end, 20)
+    for _ = 1, 2 do
+      local svc = testing.start(SERVICE:format(s, options, out))
+      finally(function() svc:stop() end)
+    end
     for i = 1, n do assert(app.publish(s, i)) end
     return got, function() return total end
   end

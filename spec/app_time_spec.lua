@@ -1,20 +1,16 @@
 -- Time: sleep, timers, tasks, and where waiting is possible.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
-local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
-local handles
-
-local function keep(handle)
-  handles[#handles + 1] = handle
-  return handle
+---A service whose time stands still but for svc:advance().
+local function start(source)
+  local svc = testing.start(source, { clock = "manual" })
+  finally(function() svc:stop() end)
+  return svc
 end
 
-before_each(function() handles = {} end)
-after_each(function()
-  for _, handle in ipairs(handles) do handle:stop() end
-  process.close_all()
-end)
+local function number(svc, subject) return assert(svc:request(subject)).data end
 
 describe("app.sleep", function()
   it("of 0 s lets messages in, however often it is repeated", function()
@@ -99,94 +95,113 @@ describe("app.spawn", function()
   end)
 
   it("an error in one is logged with its traceback and hurts nobody else", function()
-    local child = process.run [[
+    local svc = start [[
       app.task(function()
         app.spawn(function() error "spawned and failed" end)
         app.spawn(function() error(setmetatable({}, { __tostring = error })) end)
         app.sleep(0)
-        app.log.info "still here"
+        app.publish "still.here"
       end)
     ]]
-    child:expect "still here"
-    assert.matches("svc.lua:2: spawned and failed.-stack traceback", child:output())
-    assert.equal(0, child:stop())
+    svc:expect "still.here"
+    local errors = svc:errors()
+    assert.equal(2, #errors)
+    assert.matches("service.lua:2: spawned and failed.-stack traceback", errors[1])
   end)
 end)
 
 describe("app.timer", function()
   it("ticks at once, then again and again", function()
-    local ticks = 0
-    app.sleep(0)
-    local began = core.hrtime()
-    local timer = keep(app.timer(0.02, function() ticks = ticks + 1 end))
-    app.sleep(0)
-    assert.equal(1, ticks)
-    eventually("the third tick", function() return ticks == 3 end)
-    assert.is_true(core.hrtime() - began >= 0.03)
-    assert.equal(3, timer.ticks)
+    local svc = start [[
+      local timer = app.timer(60, function() app.publish "tick" end)
+      app.listen("ticks", function() return timer.ticks end)
+    ]]
+    svc:expect "tick"
+    svc:advance(59.9)
+    assert.equal(1, #svc:calls "tick")
+    svc:advance(0.2)
+    assert.equal(2, #svc:calls "tick")
+    svc:advance(120)
+    assert.equal(4, #svc:calls "tick")
+    assert.equal(4, number(svc, "ticks"))
   end)
 
   it("waits for its delay first", function()
-    local ticked
-    local began = core.hrtime()
-    keep(app.timer(10, { delay = 0.03 }, function() ticked = core.hrtime() - began end))
-    eventually("the tick", function() return ticked end)
-    assert.is_true(ticked >= 0.029)
+    local svc = start [[app.timer(10, { delay = 30 }, function() app.publish "tick" end)]]
+    svc:advance(29.9)
+    assert.same({}, svc:calls "tick")
+    svc:advance(0.2)
+    assert.equal(1, #svc:calls "tick")
+    svc:advance(10)
+    assert.equal(2, #svc:calls "tick")
   end)
 
   it("never overlaps; late ticks are skipped and counted", function()
-    local running, most = 0, 0
-    local timer = keep(app.timer(0.005, function()
-      running = running + 1
-      most = math.max(most, running)
-      app.sleep(0.03)
-      running = running - 1
-    end))
-    eventually("three ticks", function() return timer.ticks >= 3 end)
-    assert.equal(1, most)
-    assert.is_true(timer.skipped >= 8)
+    local svc = start [[
+      local timer = app.timer(5, function()
+        app.publish("work", "begin")
+        app.sleep(30)
+        app.publish("work", "end")
+      end)
+      app.listen("skipped", function() return timer.skipped end)
+    ]]
+    svc:advance(100)
+    local order = {}
+    for i, msg in ipairs(svc:calls "work") do order[i] = msg.raw end
+    assert.same({ "begin", "end", "begin", "end", "begin", "end", "begin" }, order)
+    assert.equal(3 * 5, number(svc, "skipped"))
   end)
 
   it("lives on after an error, which is counted", function()
-    local odd = setmetatable({}, { __tostring = function() error "x" end })
-    local errors = { "text", {}, odd, { code = "cancelled" }, false }
-    local timer
-    timer = keep(app.timer(0.001, function()
-      if timer and timer.ticks <= #errors then error(errors[timer.ticks]) end
-    end))
-    eventually("ticks after the errors", function() return timer.ticks > #errors + 1 end)
-    assert.is_true(timer.errors >= #errors - 1)
+    local svc = start [[
+      local odd = setmetatable({}, { __tostring = function() error "x" end })
+      local errors = { "text", {}, odd, { code = "cancelled" }, false }
+      local n = 0
+      local timer = app.timer(60, function()
+        n = n + 1
+        if n <= #errors then error(errors[n]) end
+      end)
+      app.listen("counters", function() return { timer.ticks, timer.errors } end)
+    ]]
+    svc:advance(10 * 60)
+    assert.same({ 11, 5 }, number(svc, "counters"))
+    assert.equal(5, #svc:errors())
   end)
 
   it("stops by its handle, also from inside", function()
-    local ticks, timer = 0, nil
-    timer = keep(app.timer(0.001, { delay = 0.001 }, function()
-      ticks = ticks + 1
-      timer:stop()
-    end))
-    eventually("the tick", function() return ticks == 1 end)
-    app.sleep(0.02)
-    assert.equal(1, ticks)
+    local svc = start [[
+      local timer
+      timer = app.timer(60, { delay = 60 }, function()
+        app.publish "tick"
+        timer:stop()
+      end)
+    ]]
+    svc:advance(600)
+    assert.equal(1, #svc:calls "tick")
   end)
 
   it("stopped before its first tick never ticks", function()
-    local ticks = 0
-    app.timer(0.001, function() ticks = ticks + 1 end):stop()
-    app.task(function() ticks = ticks + 1 end):stop()
-    app.sleep(0.02)
-    assert.equal(0, ticks)
+    local svc = start [[
+      app.timer(60, function() app.publish "tick" end):stop()
+      app.task(function() app.publish "tick" end):stop()
+    ]]
+    svc:advance(600)
+    assert.same({}, svc:calls "tick")
   end)
 
   it("is forgotten when it has been stopped", function()
-    local periodic = require "lunats.periodic"
-    app.sleep(0) -- those of other specs go
-    local before = #periodic.list()
-    local timers = {}
-    for i = 1, 50 do timers[i] = app.timer(3600, function() end) end
-    app.sleep(0)
-    for _, timer in ipairs(timers) do timer:stop() end
-    app.sleep(0)
-    assert.equal(before, #periodic.list())
+    local svc = start [[
+      local periodic = require "lunats.periodic"
+      app.listen("fifty", function()
+        local timers = {}
+        for i = 1, 50 do timers[i] = app.timer(3600, function() end) end
+        app.sleep(0)
+        for _, timer in ipairs(timers) do timer:stop() end
+        app.sleep(0)
+        return #periodic.list()
+      end)
+    ]]
+    assert.equal(0, number(svc, "fifty"))
   end)
 
   for _, case in ipairs {
@@ -210,38 +225,49 @@ end)
 
 describe("app.task", function()
   it("runs once", function()
-    local runs = 0
-    local task = keep(app.task(function() runs = runs + 1 end))
-    app.sleep(0.01)
-    assert.equal(1, runs)
-    assert.equal(1, task.ticks)
+    local svc = start [[
+      local task = app.task(function() app.publish "run" end)
+      app.listen("ticks", function() return task.ticks end)
+    ]]
+    svc:advance(3600)
+    assert.equal(1, #svc:calls "run")
+    assert.equal(1, number(svc, "ticks"))
   end)
 
   it("with an interval runs periodically", function()
-    local runs = 0
-    keep(app.task({ interval = 0.002 }, function() runs = runs + 1 end))
-    eventually("three runs", function() return runs >= 3 end)
+    local svc = start [[app.task({ interval = 60 }, function() app.publish "run" end)]]
+    svc:expect "run"
+    svc:advance(600)
+    assert.equal(11, #svc:calls "run")
   end)
 
   it("that fails ends, without restart", function()
-    local task = keep(app.task(function() error "once" end))
-    app.sleep(0.15)
-    assert.equal(1, task.ticks)
-    assert.equal(1, task.errors)
+    local svc = start [[
+      local task = app.task(function() error "once" end)
+      app.listen("counters", function() return { task.ticks, task.errors } end)
+    ]]
+    svc:advance(3600)
+    assert.same({ 1, 1 }, number(svc, "counters"))
+    assert.equal(1, #svc:errors())
   end)
 
   it('with restart = "on_error" runs again with back-off until it succeeds', function()
-    local times = {}
-    local task = keep(app.task({ restart = "on_error" }, function()
-      times[#times + 1] = core.hrtime()
-      if #times < 3 then error "again" end
-    end))
-    eventually("the third run", function() return #times == 3 end)
-    assert.is_true(times[2] - times[1] >= 0.099)
-    assert.is_true(times[3] - times[2] >= 0.199)
-    app.sleep(0.01)
-    assert.equal(3, task.ticks)
-    assert.equal(2, task.errors)
+    local svc = start [[
+      local runs = 0
+      local task = app.task({ restart = "on_error" }, function()
+        runs = runs + 1
+        app.publish "run"
+        if runs < 3 then error "again" end
+      end)
+      app.listen("counters", function() return { task.ticks, task.errors } end)
+    ]]
+    svc:expect "run"
+    for _, step in ipairs { { 0.09, 1 }, { 0.02, 2 }, { 0.18, 2 }, { 0.02, 3 }, { 60, 3 } } do
+      svc:advance(step[1])
+      assert.equal(step[2], #svc:calls "run")
+    end
+    assert.same({ 3, 2 }, number(svc, "counters"))
+    assert.equal(2, #svc:errors())
   end)
 
   for _, case in ipairs {
@@ -338,7 +364,8 @@ describe("waiting gives a clear error", function()
 
   it("in a request inside a coroutine inside gsub, and the next request works", function()
     local s = "spec.time." .. app.instance_id
-    keep(app.listen(s, function() return "pong" end))
+    local handle = app.listen(s, function() return "pong" end)
+    finally(function() handle:stop() end)
     local ok, err
     local _ = ("x"):gsub("x", function()
       ok, err = coroutine.resume(coroutine.create(function() return app.request(s) end))
@@ -354,9 +381,9 @@ describe("waiting gives a clear error", function()
     ["a request at the top level"] = "assert(app.request('x'))",
   } do
     it("at " .. name, function()
-      local child = process.run(source)
-      assert.equal(1, child:wait())
-      assert.matches("svc.lua:1:.-top level", child:output())
+      local ok, err = pcall(testing.start, source)
+      assert.is_false(ok)
+      assert.matches("service.lua:1:.-top level", tostring(err))
     end)
   end
 end)
@@ -412,43 +439,44 @@ end)
 
 describe("a stop", function()
   it("cancels tasks and runs their to-be-closed variables", function()
-    local child = process.run [[
+    local svc = testing.start [[
       app.task(function()
         local _ <close> = setmetatable({}, { __close = function() app.log.info "closed" end })
         local inner = coroutine.wrap(function()
           local _ <close> = setmetatable({}, { __close = function() app.log.info "inner" end })
-          app.log.info "waits"
+          app.publish "waits"
           app.sleep(1000)
         end)
         inner()
         app.log.info "not reached"
       end)
     ]]
-    child:expect "waits"
-    assert.equal(0, child:stop())
-    assert.matches("inner.*closed.*stopped", child:output())
-    assert.equal(0, child:count "not reached")
-    assert.equal(0, child:count "ERROR")
+    svc:expect "waits"
+    assert.equal(0, svc:stop())
+    assert.same({}, svc:logs "not reached")
+    local order = {}
+    for _, line in ipairs(svc:logs()) do order[#order + 1] = line.message end
+    assert.matches("inner.*closed.*stopped", table.concat(order, " "))
   end)
 
   it("ends a fiber that catches the cancellation for ever", function()
-    local child = process.run [[
+    local svc = testing.start [[
       app.task(function()
         local _ <close> = setmetatable({}, { __close = function() app.log.info "closed" end })
-        app.log.info "stubborn"
+        app.publish "stubborn"
         while true do pcall(app.sleep, 1000) end
       end)
       app.timer(1000, function() while true do pcall(app.request, "x.y") end end)
     ]]
-    child:expect "stubborn"
-    assert.equal(0, child:stop())
-    assert.equal(1, child:count "closed")
+    svc:expect "stubborn"
+    assert.equal(0, svc:stop())
+    assert.equal(1, #svc:logs "closed")
   end)
 
   it("ends one that catches it inside coroutines, too", function()
-    local child = process.run [[
+    local svc = testing.start [[
       app.task(function()
-        app.log.info "stubborn"
+        app.publish "stubborn"
         while true do
           coroutine.resume(coroutine.create(function()
             while true do pcall(app.sleep, 1000) end
@@ -456,12 +484,12 @@ describe("a stop", function()
         end
       end)
     ]]
-    child:expect "stubborn"
-    assert.equal(0, child:stop())
+    svc:expect "stubborn"
+    assert.equal(0, svc:stop())
   end)
 
   it("may call everything in finalizers without harm", function()
-    local child = process.run [[
+    local svc = testing.start [[
       for _, name in ipairs { "publish", "listen", "sleep", "request", "flush", "timer",
         "task", "spawn", "on_stop", "on_start", "request_many" } do
         setmetatable({}, { __gc = function()
@@ -483,7 +511,6 @@ describe("a stop", function()
       app.listen("gc.spec", function() collectgarbage() return kept[1] and 1 end)
       app.on_start(function() collectgarbage() end)
     ]]
-    child:expect "started"
-    assert.is_number(child:stop())
+    assert.is_number(svc:stop())
   end)
 end)

@@ -2,7 +2,7 @@
 local core = require "lunats.core"
 local consume = require "lunats.js_consume"
 local eventually = require "spec.support.eventually"
-local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local function unique(name)
   return name .. "_" .. core.new_inbox():match "[^.]+$"
@@ -369,83 +369,87 @@ describe("psub:consume", function()
   end)
 
   describe("in a service", function()
-    after_each(process.close_all)
-
     local SCRIPT = [[
       local psub = app.js.pull_subscribe("%s.a", { durable = "d" })
       psub:consume({ concurrency = 2 }, function(msg)
-        print("begin", msg.data.i)
+        app.publish("begin", msg.data)
         app.sleep(%g)
-        print("end", msg.data.i)
+        app.publish("end", msg.data)
       end)
     ]]
 
     it("stops in order: running handlers finish, the others go back", function()
       put(10)
-      local svc = process.run(SCRIPT:format(stream, 1))
-      svc:expect "begin%s+2"
+      local svc = testing.start(SCRIPT:format(stream, 0.5))
+      svc:expect("begin", { where = function(msg) return msg.data.i == 2 end })
       assert.equal(0, svc:stop())
-      assert.equal(2, svc:count "begin\t")
-      assert.equal(2, svc:count "end\t")
+      assert.equal(2, #svc:calls "begin")
+      assert.equal(2, #svc:calls "end")
       assert.equal(2, info().ack_floor.stream_seq)
       assert.is_true(#assert(subscribe():fetch(8, { timeout = 2 })) >= 7)
     end)
 
     it("fails the start when there is no stream", function()
-      local svc = process.run(SCRIPT:format("nowhere", 0))
-      assert.equal(1, svc:wait())
-      assert.is_true(svc:count "no stream" > 0)
+      local ok, err = pcall(testing.start, SCRIPT:format("nowhere", 0))
+      assert.is_false(ok)
+      assert.matches("no stream", tostring(err))
     end)
 
-    local function with_server(fn)
-      local dir = process.path "js"
-      local args = { "-js", "-sd", dir }
-      local server = process.server { args = args }
-      local svc = process.spawn { process.lunats(), "run", "--server", server.url,
-        process.write("svc.lua", [[
-          app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
-          app.js.pull_subscribe("S", { durable = "d", config = { ack_wait = 1 } }):consume(
-            { heartbeat = 0.3 }, function(msg)
-              app.sleep(0.001)
-              print("seq", msg.metadata.stream_sequence, msg.metadata.num_delivered)
-            end)
-          app.timer(0.01, { delay = 0 }, function()
-            app.js.publish("S", "x", { timeout = 0.5 })
+    ---@param fault fun(broker, svc) what happens while a service consumes
+    local function through(fault)
+      local broker = testing.broker()
+      local svc = testing.start([[
+        app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
+        app.js.pull_subscribe("S", { durable = "d", config = { ack_wait = 1 } }):consume(
+          { heartbeat = 0.3 }, function(msg)
+            app.sleep(0.001)
+            app.log.info("seq " .. msg.metadata.stream_sequence)
           end)
-        ]]) }
-      svc:expect "seq%s+20%s"
-      fn(server, svc, args)
-      local before = svc:count "seq"
-      eventually("more messages", function() return svc:count "seq" > before + 20 end, 20)
+        app.timer(0.01, { delay = 0 }, function()
+          app.js.publish("S", "x", { timeout = 0.5 })
+        end)
+      ]], { server = broker.url })
+      finally(function()
+        svc:stop()
+        broker:stop()
+      end)
+      local function handled() return #svc:logs "^seq" end
+      eventually("20 messages", function() return handled() >= 20 end)
+      fault(broker, svc)
+      local before = handled()
+      eventually("more messages", function() return handled() > before + 20 end, 20)
       -- What the server had delivered into the void comes again after ack_wait.
-      local last = 0
-      for seq in svc:output():gmatch "seq%s+(%d+)" do last = math.max(last, tonumber(seq)) end
+      local seen, last = {}, 0
+      local function note()
+        for _, line in ipairs(svc:logs "^seq") do
+          local seq = tonumber(line.message:match "%d+")
+          seen[seq], last = true, math.max(last, seq)
+        end
+      end
+      note()
+      local goal = last
       eventually("every message", function()
-        local seen = {}
-        for seq in svc:output():gmatch "seq%s+(%d+)" do seen[tonumber(seq)] = true end
-        for seq = 1, last do
+        note()
+        for seq = 1, goal do
           if not seen[seq] then return false end
         end
         return true
       end, 20)
-      assert.equal(0, svc:stop())
     end
 
     it("goes on when the server is killed and comes back", function()
-      with_server(function(server, svc, args)
-        server:signal "KILL"
-        server:wait()
-        svc:expect "connection lost"
-        process.server { port = server.port, args = args }
-        svc:expect "connected again"
+      through(function(broker, svc)
+        broker:kill()
+        eventually("the loss", function() return #svc:logs "connection lost" > 0 end)
+        broker:restart()
       end)
     end)
 
     it("goes on when the server was frozen", function()
-      with_server(function(server)
-        server:signal "STOP"
+      through(function(broker)
+        broker:pause()
         app.sleep(1.5)
-        server:signal "CONT"
+        broker:resume()
       end)
     end)
   end)

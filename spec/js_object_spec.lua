@@ -1,6 +1,7 @@
 -- The object store against a real server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local testing = require "lunats.testing"
 local process = require "spec.support.process"
 
 local CHUNK = 128 * 1024
@@ -305,19 +306,19 @@ describe("app.js object store", function()
 
     it("leaves no chunks when its fiber ends with the service", function()
       local store = create()
-      local svc = process.run(([[
+      local svc = testing.start(([[
         app.task(function()
           local store = assert(app.js.object_store("%s"))
           local count = 0
           store:put("endless", function()
             app.sleep(0.01)
             count = count + 1
-            if count == 20 then app.log.info "under way" end
+            if count == 20 then app.publish "under.way" end
             return "x"
           end, { chunk_size = 1 })
         end)
       ]]):format(store.bucket))
-      svc:expect "under way"
+      svc:expect "under.way"
       assert.is_true(chunks(store) > 0)
       assert.equal(0, svc:stop())
       eventually("no chunks", function() return chunks(store) == 0 end)

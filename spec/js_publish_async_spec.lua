@@ -1,7 +1,7 @@
 -- app.js.publish_async: futures, the window, failures that nobody looks at; options of publish.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
-local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local function unique(name)
   return name .. "_" .. core.new_inbox():match "[^.]+$"
@@ -140,56 +140,52 @@ describe("app.js.publish_async", function()
   end)
 
   describe("in a service", function()
-    after_each(process.close_all)
-
     it("is finished before the service stops", function()
-      local svc = process.run(([[
+      local svc = testing.start(([[
         app.task(function()
           for i = 1, 200 do app.js.publish_async("%s.a", { i = i }) end
-          print "all sent"
+          app.publish "all.sent"
           app.sleep(60)
         end)
       ]]):format(stream))
-      svc:expect "all sent"
+      svc:expect "all.sent"
       assert.equal(0, svc:stop())
       assert.equal(200, app.js.stream_info(stream).state.messages)
     end)
 
     it("tells which messages a killed server has not acknowledged", function()
-      local dir = process.path "js"
-      local args = { "-js", "-sd", dir }
-      local server = process.server { args = args }
-      local svc = process.spawn { process.lunats(), "run", "--server", server.url,
-        process.write("svc.lua", [[
-          app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
-          app.task(function()
-            local n, acked, lost = 0, 0, 0
-            while true do
-              n = n + 1
-              local id = tostring(n)
-              app.spawn(function()
-                while true do -- with an id it may be repeated
-                  local future = app.js.publish_async("S", "x", { msg_id = id, timeout = 0.5 })
-                  if future:await() then break end
-                  lost = lost + 1
-                  app.sleep(0.1)
-                end
-                acked = acked + 1
-                if acked % 100 == 0 then print("acked", acked, lost) end
-              end)
-              app.sleep(0.002)
-            end
-          end)
-        ]]) }
-      svc:expect "acked%s+200%s"
-      server:signal "KILL"
-      server:wait()
-      svc:expect "connection lost"
-      process.server { port = server.port, args = args }
-      svc:expect "connected again"
-      local before = svc:count "acked"
-      eventually("more", function() return svc:count "acked" > before + 2 end, 20)
-      svc:stop()
+      local broker = testing.broker()
+      local svc = testing.start([[
+        app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
+        app.task(function()
+          local n = 0
+          while true do
+            n = n + 1
+            local id = tostring(n)
+            app.spawn(function()
+              while true do -- with an id it may be repeated
+                local future = app.js.publish_async("S", "x", { msg_id = id, timeout = 0.5 })
+                if future:await() then break end
+                app.log.info "lost"
+                app.sleep(0.1)
+              end
+              app.log.info "acked"
+            end)
+            app.sleep(0.002)
+          end
+        end)
+      ]], { server = broker.url })
+      finally(function()
+        svc:stop()
+        broker:stop()
+      end)
+      local function acked() return #svc:logs "^acked$" end
+      eventually("200 messages", function() return acked() >= 200 end)
+      broker:kill()
+      eventually("a loss", function() return #svc:logs "^lost$" > 0 end)
+      broker:restart()
+      local before = acked()
+      eventually("more", function() return acked() > before + 200 end, 20)
     end)
   end)
 end)

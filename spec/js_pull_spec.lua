@@ -1,7 +1,7 @@
 -- Pull subscriptions and what a script can do with a message of a stream.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
-local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local function unique(name)
   return name .. "_" .. core.new_inbox():match "[^.]+$"
@@ -313,54 +313,50 @@ describe("app.js.pull_subscribe", function()
   end)
 
   describe("at the top level of a script", function()
-    after_each(process.close_all)
-
     it("gives a subscription that finds its consumer when first used", function()
       put(1)
-      local svc = process.run(([[
+      local svc = testing.start(([[
         local psub = app.js.pull_subscribe("%s.>")
         app.task(function()
           local msg = assert(psub:fetch(1))[1]
-          print("got", msg.data.i)
           msg:ack()
+          app.publish("got", msg.data)
         end)
       ]]):format(stream))
-      svc:expect "got%s+1"
+      assert.equal(1, svc:expect("got").data.i)
       assert.equal(0, svc:stop())
     end)
 
     it("goes on fetching when the server was gone for a while", function()
-      local dir = process.path "js"
-      local server = process.server { args = { "-js", "-sd", dir } }
-      local svc = process.spawn { process.lunats(), "run", "--server", server.url,
-        process.write("svc.lua", [[
-          local psub
-          app.on_start(function()
-            assert(app.js.add_stream { name = "S" })
-            psub = app.js.pull_subscribe("S", { durable = "d" })
-          end)
-          app.task(function()
-            while true do
-              local msgs, err = psub:fetch(1, { timeout = 20 })
-              print(msgs and #msgs or tostring(err), msgs and msgs[1] and msgs[1].data.n)
-              for _, msg in ipairs(msgs or {}) do msg:ack_sync() end
+      local broker = testing.broker()
+      local svc = testing.start([[
+        local psub
+        app.on_start(function()
+          assert(app.js.add_stream { name = "S" })
+          psub = app.js.pull_subscribe("S", { durable = "d" })
+        end)
+        app.task(function()
+          while true do
+            local msgs = psub:fetch(1, { timeout = 20 })
+            for _, msg in ipairs(msgs or {}) do
+              app.log.info "fetched"
+              msg:ack_sync()
             end
-          end)
-          app.timer(0.05, { delay = 0 }, function()
-            app.state.n = (app.state.n or 0) + 1
-            app.js.publish("S", { n = app.state.n }, { timeout = 0.2 })
-          end)
-        ]]) }
-      svc:expect "1%s+2\n"
-      server:signal "KILL"
-      server:wait()
-      svc:expect "connection lost"
-      local before = select(2, svc:output():gsub("1%s+%d+\n", ""))
-      process.server { port = server.port, args = { "-js", "-sd", dir } }
-      eventually("more messages", function()
-        return select(2, svc:output():gsub("1%s+%d+\n", "")) > before + 3
-      end, 20)
-      assert.equal(0, svc:stop())
+          end
+        end)
+        app.timer(0.05, { delay = 0 }, function() app.js.publish("S", "x", { timeout = 0.2 }) end)
+      ]], { server = broker.url })
+      finally(function()
+        svc:stop()
+        broker:stop()
+      end)
+      local function fetched() return #svc:logs "fetched" end
+      eventually("two messages", function() return fetched() >= 2 end)
+      broker:kill()
+      eventually("the loss", function() return #svc:logs "connection lost" > 0 end)
+      local before = fetched()
+      broker:restart()
+      eventually("more messages", function() return fetched() > before + 3 end, 20)
     end)
   end)
 end)

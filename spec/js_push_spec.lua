@@ -1,7 +1,7 @@
 -- Push subscriptions: handlers that acknowledge, queue groups, durable consumers.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
-local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local function unique(name)
   return name .. "_" .. core.new_inbox():match "[^.]+$"
@@ -225,17 +225,13 @@ describe("app.js.subscribe", function()
   end)
 
   describe("at the top level of a script", function()
-    after_each(process.close_all)
-
     it("subscribes during the start; a queue group spreads over services", function()
       local source = ([[
         local seen = 0
         app.js.subscribe("STREAM.>", { queue = "q" }, function() seen = seen + 1 end)
         app.listen("STREAM_seen", { queue = false }, function() return seen end)
       ]]):gsub("STREAM", stream)
-      local one, two = process.run(source), process.run(source)
-      one:expect "started"
-      two:expect "started"
+      local one, two = testing.start(source), testing.start(source)
       put(40)
       local counts = {}
       eventually("all messages", function()
@@ -250,11 +246,11 @@ describe("app.js.subscribe", function()
     end)
 
     it("fails the start when there is no such stream", function()
-      local svc = process.run(([[
+      local ok, err = pcall(testing.start, ([[
         app.js.subscribe("nobody.%s", function() end)
       ]]):format(stream))
-      assert.equal(1, svc:wait())
-      assert.truthy(svc:output():find("no stream has messages of the subject", 1, true))
+      assert.is_false(ok)
+      assert.matches("no stream has messages of the subject", tostring(err), 1, true)
     end)
   end)
 end)
