@@ -1,7 +1,8 @@
 -- Watching a bucket of the key-value store, against a real server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
-local process = require "spec.support.process"
+local logged = require "spec.support.logged"
+local testing = require "lunats.testing"
 
 local function unique(name)
   return name .. "_" .. core.new_inbox():match "[^.]+$"
@@ -34,7 +35,6 @@ describe("app.js key-value: watch", function()
     for _, handle in ipairs(watches) do handle:stop() end
     for _, name in ipairs(made) do app.js.delete_key_value(name) end
     made, watches = {}, {}
-    process.close_all()
   end)
 
   describe("watch", function()
@@ -242,13 +242,11 @@ describe("app.js key-value: watch", function()
   end)
 
   it("watch misses and repeats nothing when the server is killed and comes back", function()
-    local dir = process.path "store"
-    local server = process.server { args = { "-js", "-sd", dir } }
-    local svc = process.spawn { process.lunats(), "run", "--server", server.url,
-      process.write("svc.lua", [[
+    local broker = testing.broker()
+    local svc = testing.start([[
       app.on_start(function()
         local kv = assert(app.js.create_key_value { bucket = "b", history = 64 })
-        assert(kv:watch(function(entry) print("seen " .. entry.revision) end))
+        assert(kv:watch(function(entry) app.log.info("seen " .. entry.revision) end))
         app.spawn(function()
           for burst = 1, 4 do
             local last
@@ -258,29 +256,27 @@ describe("app.js key-value: watch", function()
                 if not last then app.sleep(0.05) end
               until last
             end
-            print(("burst %d ends at %d."):format(burst, last))
+            app.log.info(("burst %d ends at %d."):format(burst, last))
             app.sleep(0.7)
           end
-          print "over"
         end)
       end)
-    ]]) }
+    ]], { server = broker.url })
+    finally(function()
+      svc:stop()
+      broker:stop()
+    end)
     for burst = 1, 3 do
-      svc:expect(("burst %d ends"):format(burst))
+      logged(svc, ("burst %d ends"):format(burst))
       app.sleep(0.3) -- what was acknowledged is in the file now
-      server:signal "KILL"
-      server:wait()
-      server = process.server { port = server.port, args = { "-js", "-sd", dir } }
+      broker:kill()
+      broker:restart()
     end
-    local last = svc:expect "burst 4 ends at (%d+)%."
-    svc:expect(("seen %d\n"):format(last))
-    local expected = 0
-    for revision in svc:output():gmatch "seen (%d+)\n" do
-      expected = expected + 1
-      assert.equal(expected, tonumber(revision))
-    end
-    assert.equal(tonumber(last), expected)
-    assert.is_true(expected >= 120)
-    svc:stop()
+    local last = tonumber(logged(svc, "burst 4 ends"):match "at (%d+)%.")
+    logged(svc, ("^seen %d$"):format(last))
+    local seen = svc:logs "^seen"
+    for revision, line in ipairs(seen) do assert.equal("seen " .. revision, line.message) end
+    assert.equal(last, #seen)
+    assert.is_true(last >= 120)
   end)
 end)

@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
+local logged = require "spec.support.logged"
 local process = require "spec.support.process"
 
 local CHUNK = 128 * 1024
@@ -345,28 +346,26 @@ describe("app.js object store", function()
   end)
 
   it("a get survives the death of the server, a put leaves nothing behind", function()
-    local dir = process.path "store"
-    local server = process.server { args = { "-js", "-sd", dir } }
-    local svc = process.spawn { process.lunats(), "run", "--server", server.url,
-      process.write("svc.lua", [[
+    local broker = testing.broker()
+    local svc = testing.start([[
       app.task(function()
         local store = assert(app.js.create_object_store { bucket = "b" })
         local count = 0
         local function slowly(text)
           app.sleep(0.02)
           count = count + 1
-          if count == 20 then print(text) end
+          if count == 20 then app.log.info(text) end
         end
         assert(store:put("a", ("x"):rep(4000000), { chunk_size = 100000 }))
         app.sleep(0.3)
         local info, err = store:get("a", { write = function() slowly "reading" end })
-        print("read", info and info.size or err)
+        app.log.info(("read %s"):format(info and info.size or err))
         count = 0
         info, err = store:put("b", function()
           slowly "writing"
           return ("y"):rep(1000)
         end, { chunk_size = 1000 })
-        print("written", info, err)
+        app.log.info(("written %s"):format(info))
         while true do
           local known = app.js.stream_info("OBJ_b", { subjects_filter = "$O.b.C.>" })
           local chunks = 0
@@ -374,19 +373,21 @@ describe("app.js object store", function()
           if known and chunks == 40 then break end
           app.sleep(0.1)
         end
-        print "clean"
+        app.log.info "clean"
       end)
-    ]]) }
+    ]], { server = broker.url })
+    finally(function()
+      svc:stop()
+      broker:stop()
+    end)
     for _, text in ipairs { "reading", "writing" } do
-      svc:expect(text)
-      server:signal "KILL"
-      server:wait()
-      server = process.server { port = server.port, args = { "-js", "-sd", dir } }
-      if text == "reading" then svc:expect "read%s+4000000" end
+      logged(svc, text)
+      broker:kill()
+      broker:restart()
+      if text == "reading" then logged(svc, "^read 4000000$") end
     end
-    svc:expect "written%s+nil"
-    svc:expect "clean"
-    assert.equal(0, svc:stop())
+    logged(svc, "^written nil$")
+    logged(svc, "^clean$")
   end)
 
   describe("list and watch", function()

@@ -2,7 +2,8 @@
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local ordered = require "lunats.js_ordered"
-local process = require "spec.support.process"
+local logged = require "spec.support.logged"
+local testing = require "lunats.testing"
 
 local function unique(name)
   return name .. "_" .. core.new_inbox():match "[^.]+$"
@@ -163,35 +164,28 @@ describe("an ordered consumer", function()
   end)
 
   describe("over restarts", function()
-    after_each(process.close_all)
-
     it("goes on where it was when the server is killed and comes back", function()
-      local dir = process.path "js"
-      local server = process.server { args = { "-js", "-sd", dir } }
-      local svc = process.spawn { process.lunats(), "run", "--server", server.url,
-        process.write("svc.lua", [[
-          app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
-          app.js.subscribe("S", { ordered = true }, function(msg)
-            print("seq", msg.metadata.stream_sequence)
-          end)
-          app.timer(0.02, { delay = 0 }, function()
-            app.js.publish("S", "x", { timeout = 0.2 })
-          end)
-        ]]) }
-      svc:expect "seq%s+5\n"
-      server:signal "KILL"
-      server:wait()
-      svc:expect "connection lost"
-      process.server { port = server.port, args = { "-js", "-sd", dir } }
-      svc:expect "connected again"
-      local before = svc:count "seq"
-      eventually("more messages", function() return svc:count "seq" > before + 5 end, 20)
-      assert.equal(0, svc:stop())
-      local last = 0
-      for seq in svc:output():gmatch "seq%s+(%d+)" do
-        assert.equal(last + 1, tonumber(seq))
-        last = last + 1
-      end
+      local broker = testing.broker()
+      local svc = testing.start([[
+        app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
+        app.js.subscribe("S", { ordered = true }, function(msg)
+          app.log.info("seq " .. msg.metadata.stream_sequence)
+        end)
+        app.timer(0.02, { delay = 0 }, function()
+          app.js.publish("S", "x", { timeout = 0.2 })
+        end)
+      ]], { server = broker.url })
+      finally(function()
+        svc:stop()
+        broker:stop()
+      end)
+      logged(svc, "^seq", 5)
+      broker:kill()
+      logged(svc, "connection lost")
+      broker:restart()
+      logged(svc, "connected again")
+      logged(svc, "^seq", #svc:logs "^seq" + 5)
+      for i, line in ipairs(svc:logs "^seq") do assert.equal("seq " .. i, line.message) end
     end)
   end)
 end)

@@ -344,7 +344,9 @@ describe("app.js.pull_subscribe", function()
             end
           end
         end)
-        app.timer(0.05, { delay = 0 }, function() app.js.publish("S", "x", { timeout = 0.2 }) end)
+        app.timer(0.05, { delay = 0 }, function()
+          app.js.publish("S", "x", { timeout = 0.2 })
+        end)
       ]], { server = broker.url })
       finally(function()
         svc:stop()
