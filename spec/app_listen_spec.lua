@@ -16,8 +16,8 @@ local function listen(...)
   return handle
 end
 
----Asks a service whose handler of `msg` has this body. Returns also what the handler has published
----on "seen".
+---Asks a service whose handler of `msg` has this body. Returns also what the handler has
+---published on "seen".
 local function ask(body, message, opts)
   local s = subject()
   local svc = testing.start(([[
