@@ -537,7 +537,12 @@ static int send_signal(const struct broker *broker, int number) {
 }
 
 int broker_pause(struct broker *broker) {
-    return send_signal(broker, SIGSTOP);
+    int rc = send_signal(broker, SIGSTOP);
+    siginfo_t info;
+    /* Its threads go on for some microseconds, in which it would still answer. */
+    if (rc == LN_OK)
+        waitid(P_PID, (id_t)broker->pid, &info, WSTOPPED | WEXITED | WNOWAIT);
+    return rc;
 }
 
 int broker_resume(struct broker *broker) {

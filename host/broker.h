@@ -88,8 +88,8 @@ int broker_kill(struct broker *broker, void (*on_killed)(void *owner), void *own
  */
 int broker_restart(struct broker *broker, broker_ready_fn on_ready, void *owner);
 
-/* Stops and continues the process (SIGSTOP, SIGCONT): a server that hangs. LN_OK or LN_ECLOSED.
- */
+/* Stops and continues the process (SIGSTOP, SIGCONT): a server that hangs. Returns LN_OK, when
+ * it stands still, or LN_ECLOSED. */
 int broker_pause(struct broker *broker);
 int broker_resume(struct broker *broker);
 
