@@ -1,5 +1,5 @@
--- docs/jetstream.md, key_value.md and object_store.md name every call and every option of app.js,
--- and show each of them in a piece of code. spec/readme_spec.lua runs that code.
+-- docs/jetstream.md, key_value.md and object_store.md name every call and every option of
+-- app.js, and show each of them in a piece of code. spec/readme_spec.lua runs that code.
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -52,8 +52,8 @@ local function calls()
     if type(value) == "function" then names[name] = "app.js" end
   end
   for class, methods in pairs { psub = "js_pull", kv = "js_kv", store = "js_object" } do
-    for method in read("scripts/" .. methods .. ".lua"):gmatch("function " .. class .. ":([%w_]+)")
-    do
+    local source = read("scripts/" .. methods .. ".lua")
+    for method in source:gmatch("function " .. class .. ":([%w_]+)") do
       names[method] = class
     end
   end
