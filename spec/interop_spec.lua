@@ -1,12 +1,15 @@
--- Buckets and objects written by other clients are read here, and the other way round.
+-- Buckets, objects, headers, acknowledgements and service errors of other clients are read
+-- here, and the other way round.
 --
 -- nats.go: Debian's golang-go and golang-github-nats-io-go-nats-dev.
 -- nats.js: npm install --prefix build/interop/npm @nats-io/transport-node @nats-io/jetstream
 --          @nats-io/kv @nats-io/obj
 local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
 local json = require "lunats.json"
 local lfs = require "lfs"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local GOPATH = "/usr/share/gocode"
 local GO_PACKAGE = GOPATH .. "/src/github.com/nats-io/nats.go"
@@ -96,6 +99,54 @@ for name, find in pairs(clients) do
       assert(call("obj_get", object, to))
       return read_file(to)
     end
+
+    shared("understands headers and service errors, and is understood", function()
+      local s = unique "interop"
+      local svc = testing.start(([[
+        app.listen("%s", { data_type = "string" }, function(msg)
+          if msg.data == "wrong" then return nil, { code = 418, message = "not today" } end
+          msg:respond(msg.data, { headers = { Y = msg.headers.X } })
+        end)
+      ]]):format(s))
+      finally(function() svc:stop() end)
+      local reply = assert(call("msg_request", s, "hello"))
+      assert.equal("hello", reply.data)
+      assert.same({ "1", "2" }, { table.unpack(reply.headers.Y) })
+      reply = assert(call("msg_request", s, "wrong"))
+      assert.equal("418", reply.headers["Nats-Service-Error-Code"][1])
+      assert.equal("not today", reply.headers["Nats-Service-Error"][1])
+
+      local refused
+      app.spawn(function()
+        refused = call("msg_refuse", s .. ".theirs", "419", "nor tomorrow")
+      end)
+      local err = eventually("an answer", function()
+        local _, answer = app.request(s .. ".theirs", "x", { timeout = 2 })
+        return answer.code ~= "no_responders" and answer
+      end)
+      assert.equal("service_error", err.code)
+      assert.equal(419, err.status)
+      assert.matches("nor tomorrow", err.message)
+      eventually("its end", function() return refused end)
+    end)
+
+    shared("shares a stream: headers, acknowledgements", function()
+      assert(app.js.add_stream { name = bucket, subjects = { bucket }, storage = "memory" })
+      finally(function() app.js.delete_stream(bucket) end)
+      assert(app.js.add_consumer { stream = bucket, durable_name = "both" })
+      assert(app.js.publish(bucket, "ours", { headers = { X = "ours" } }))
+      assert.equal("ours", assert(call("msg_ack", bucket, "both")))
+      assert.equal(1, app.js.consumer_info(bucket, "both").ack_floor.stream_seq)
+      assert.equal(2, assert(call("msg_store", bucket, "theirs")))
+      local psub = app.js.pull_subscribe(bucket, { stream = bucket, durable = "both" })
+      local msg = assert(psub:fetch(1, { data_type = "string" }))[1]
+      assert.equal("theirs", msg.data)
+      assert.equal("stored", msg:header "X")
+      assert.equal(2, msg.metadata.stream_sequence)
+      assert(msg:ack_sync())
+      assert.equal(0, psub:info().num_ack_pending)
+      psub:stop()
+    end)
 
     shared("shares a bucket that it made", function()
       assert(call "kv_create")

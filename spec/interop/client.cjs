@@ -8,6 +8,7 @@ const { Readable } = require("node:stream");
 const [folder, url, op, ...args] = process.argv.slice(2);
 const load = createRequire(folder + "/index.js");
 const { connect, headers } = load("@nats-io/transport-node");
+const { jetstream } = load("@nats-io/jetstream");
 const { Kvm } = load("@nats-io/kv");
 const { Objm } = load("@nats-io/obj");
 
@@ -53,10 +54,46 @@ const objects = {
   list: async (store) => (await store.list()).map((info) => info.name),
 };
 
+const messages = {
+  // A request with headers; what came back.
+  request: async (nc, subject, data) => {
+    const h = headers();
+    h.append("X", "1");
+    h.append("X", "2");
+    const msg = await nc.request(subject, data, { headers: h, timeout: 5000 });
+    const found = {};
+    for (const key of msg.headers ? msg.headers.keys() : []) found[key] = msg.headers.values(key);
+    return { data: msg.string(), headers: found };
+  },
+  // Answers one request with a service error.
+  refuse: async (nc, subject, code, text) => {
+    for await (const msg of nc.subscribe(subject, { max: 1 })) {
+      const h = headers();
+      h.set("Nats-Service-Error", text);
+      h.set("Nats-Service-Error-Code", code);
+      msg.respond("", { headers: h });
+    }
+    await nc.flush();
+    return true;
+  },
+  // Publishes with headers into a stream, and acknowledges the next message of a consumer.
+  store: async (nc, subject, data) => {
+    const h = headers();
+    h.set("X", "stored");
+    return (await jetstream(nc).publish(subject, data, { headers: h })).seq;
+  },
+  ack: async (nc, stream, consumer) => {
+    const msg = await (await jetstream(nc).consumers.get(stream, consumer)).next();
+    await msg.ackAck();
+    return msg.headers.get("X");
+  },
+};
+
 async function run() {
   const nc = await connect({ servers: url });
   try {
     const [kind, verb] = op.split("_");
+    if (kind === "msg") return await messages[verb](nc, ...args.slice(1));
     const manager = kind === "kv" ? new Kvm(nc) : new Objm(nc);
     if (verb === "create") {
       await manager.create(args[0], kind === "kv" ? { history: 5 } : {});

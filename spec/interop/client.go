@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A key-value and object store client of nats.go for spec/interop_spec.lua: one operation per
+// A client of nats.go for spec/interop_spec.lua: one operation per
 // call, its result as one line of JSON.
 package main
 
@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -109,6 +110,53 @@ func objects(js nats.JetStreamContext, op string, args []string) (any, error) {
 	return nil, fmt.Errorf("no operation %s", op)
 }
 
+func messages(nc *nats.Conn, js nats.JetStreamContext, op string, args []string) (any, error) {
+	msg := nats.NewMsg(args[1])
+	switch op {
+	case "msg_request": // with headers; what came back
+		msg.Data, msg.Header = []byte(args[2]), nats.Header{"X": {"1", "2"}}
+		reply, err := nc.RequestMsg(msg, 5*time.Second)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"data": string(reply.Data), "headers": reply.Header}, nil
+	case "msg_refuse": // answers one request with a service error
+		sub, err := nc.SubscribeSync(args[1])
+		if err != nil {
+			return nil, err
+		}
+		request, err := sub.NextMsg(5 * time.Second)
+		if err != nil {
+			return nil, err
+		}
+		reply := nats.NewMsg(request.Reply)
+		reply.Header.Set("Nats-Service-Error", args[3])
+		reply.Header.Set("Nats-Service-Error-Code", args[2])
+		if err := nc.PublishMsg(reply); err != nil {
+			return nil, err
+		}
+		return true, nc.Flush()
+	case "msg_store": // publishes with headers into a stream
+		msg.Data, msg.Header = []byte(args[2]), nats.Header{"X": {"stored"}}
+		ack, err := js.PublishMsg(msg)
+		if err != nil {
+			return nil, err
+		}
+		return ack.Sequence, nil
+	case "msg_ack": // acknowledges the next message of a consumer
+		sub, err := js.PullSubscribe("", args[2], nats.Bind(args[1], args[2]))
+		if err != nil {
+			return nil, err
+		}
+		list, err := sub.Fetch(1)
+		if err != nil {
+			return nil, err
+		}
+		return list[0].Header.Get("X"), list[0].AckSync()
+	}
+	return nil, fmt.Errorf("no operation %s", op)
+}
+
 func run(url, op string, args []string) (any, error) {
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -121,6 +169,9 @@ func run(url, op string, args []string) (any, error) {
 	}
 	if op[:3] == "kv_" {
 		return keyValue(js, op, args)
+	}
+	if op[:4] == "msg_" {
+		return messages(nc, js, op, args)
 	}
 	return objects(js, op, args)
 }
