@@ -13,8 +13,8 @@
 #include "bindings/bindings.h"
 #include "bindings/js.h"
 #include "bindings/msg.h"
-#include "host/headers.h"
 #include "host/jetstream.h"
+#include "host/message.h"
 #include "host/pull.h"
 
 #define PULL_TYPE "lunats.pull"
@@ -77,7 +77,6 @@ static int pull_box_close(lua_State *L) {
 struct fetch_wait {
     struct fiber *fiber;
     struct fetch *fetch;
-    char *headers;      /* of the message that is being made */
     unsigned char type; /* enum msg_data */
 };
 _Static_assert(sizeof(struct fetch_wait) <= FIBER_WAIT_SIZE, "wait area");
@@ -90,7 +89,6 @@ static void on_fetch_done(struct fetch *fetch, void *owner) {
 static void abandon_fetch(struct fiber *fiber, void *area) {
     (void)fiber;
     struct fetch_wait *wait = area;
-    free(wait->headers);
     if (wait->fetch != NULL)
         fetch_free(wait->fetch);
 }
@@ -100,13 +98,7 @@ static void push_messages(lua_State *L, struct fetch_wait *wait) {
     size_t count = fetch_count(wait->fetch);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        natsMsg *msg = fetch_msg(wait->fetch, i);
-        size_t len;
-        if (headers_copy(msg, &wait->headers, &len) < 0)
-            luaL_error(L, "out of memory");
-        push_msg(L, msg, wait->headers, len, (enum msg_data)wait->type);
-        free(wait->headers);
-        wait->headers = NULL;
+        push_msg(L, fetch_msg(wait->fetch, i), (enum msg_data)wait->type);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }

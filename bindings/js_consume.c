@@ -14,8 +14,8 @@
 #include "bindings/js.h"
 #include "bindings/msg.h"
 #include "host/consume.h"
-#include "host/headers.h"
 #include "host/jetstream.h"
+#include "host/message.h"
 
 #define CONSUME_TYPE "lunats.consume"
 
@@ -94,11 +94,8 @@ static bool delivered_too_often(const struct consume_box *box, const struct msg 
 static int body(lua_State *L) {
     struct consume_msg *record = lua_touserdata(L, AT_RECORD);
     const struct consume_box *box = record->owner;
-    size_t len;
-    if (headers_copy(record->msg, &record->headers, &len) < 0)
-        return luaL_error(L, "out of memory");
     lua_pushcfunction(L, on_error);
-    struct msg *msg = push_msg(L, record->msg, record->headers, len, (enum msg_data)box->type);
+    struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
     record->data = msg;
     if (delivered_too_often(box, msg)) { /* nobody could even say that it failed */
         record->result = CONSUME_SETTLED;
@@ -117,8 +114,6 @@ static void on_body_end(struct fiber *fiber, void *arg, int status, const char *
     const struct consume_box *box = record->owner;
     if (status == LN_ESCRIPT)
         script_report(box->script, text);
-    free(record->headers);
-    record->headers = NULL;
     record->data = NULL;
     /* Cut off, or failed where nothing should fail: somebody else shall try. */
     consume_done(record, status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK);

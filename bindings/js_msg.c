@@ -104,10 +104,10 @@ struct ack_wait {
 };
 _Static_assert(sizeof(struct ack_wait) <= FIBER_WAIT_SIZE, "wait area");
 
-static void on_ack_reply(struct link_call *call, int status, natsMsg *reply) {
+static void on_ack_reply(struct link_call *call, int status, struct message *reply) {
     struct ack_wait *wait = (struct ack_wait *)call;
     if (reply != NULL) /* it is empty: that it came is all it says */
-        link_release(wait->link, reply);
+        message_free(reply);
     fiber_wake(wait->fiber, status);
 }
 

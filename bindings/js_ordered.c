@@ -12,7 +12,7 @@
 #include "bindings/bindings.h"
 #include "bindings/js.h"
 #include "bindings/msg.h"
-#include "host/headers.h"
+#include "host/message.h"
 #include "host/ordered.h"
 
 #define ORDERED_TYPE "lunats.ordered"
@@ -25,8 +25,7 @@ struct ordered_box {
     struct ordered *ordered; /* NULL: closed */
     struct link *link;
     struct fiber *waiting; /* in next() */
-    natsMsg *msg;          /* being made into a Lua message, with its headers */
-    char *headers;
+    struct message *msg;   /* being made into a Lua message */
     unsigned burst;
     bool closing; /* by a stop of the script, in the next turn */
 };
@@ -38,11 +37,8 @@ struct ordered_wait {
 /* ---- life ---- */
 
 static void drop_msg(struct ordered_box *box) {
-    if (box->msg != NULL)
-        link_release(box->link, box->msg);
+    message_free(box->msg);
     box->msg = NULL;
-    free(box->headers);
-    box->headers = NULL;
 }
 
 static void box_close(struct ordered_box *box) {
@@ -154,10 +150,7 @@ static void abandon(struct fiber *fiber, void *area) {
 static int push_taken(lua_State *L, struct ordered_box *box) {
     static const char *const types[] = {"json", "string", NULL};
     enum msg_data type = (enum msg_data)luaL_checkoption(L, 3, "json", types);
-    size_t len;
-    if (headers_copy(box->msg, &box->headers, &len) < 0)
-        return luaL_error(L, "out of memory");
-    push_msg(L, box->msg, box->headers, len, type);
+    push_msg(L, box->msg, type);
     drop_msg(box);
     return 1;
 }

@@ -12,8 +12,8 @@
 #include "bindings/bindings.h"
 #include "bindings/js.h"
 #include "bindings/msg.h"
-#include "host/headers.h"
 #include "host/jetstream.h"
+#include "host/message.h"
 
 #define PUBLISHER_TYPE "lunats.publisher"
 
@@ -24,9 +24,7 @@ struct slot {
     lua_Integer number; /* 1, 2, ... */
     /* Once finished. */
     int status;
-    struct link *link;
-    natsMsg *reply; /* NULL: failed */
-    char *headers;  /* of a reply that is no acknowledgement */
+    struct message *reply; /* NULL: failed */
 };
 
 struct publisher {
@@ -66,16 +64,13 @@ static struct slot *take_slot(struct publisher *publisher) {
 }
 
 static void give_back(struct publisher *publisher, struct slot *slot) {
-    if (slot->reply != NULL)
-        link_release(slot->link, slot->reply);
-    free(slot->headers);
+    message_free(slot->reply);
     slot->reply = NULL;
-    slot->headers = NULL;
     slot->next = publisher->free;
     publisher->free = slot;
 }
 
-static void on_reply(struct link_call *call, int status, natsMsg *reply) {
+static void on_reply(struct link_call *call, int status, struct message *reply) {
     struct slot *slot = (struct slot *)call;
     struct publisher *publisher = slot->publisher;
     slot->status = status;
@@ -102,7 +97,6 @@ static int publisher_send(lua_State *L) {
     struct slot *slot = take_slot(publisher);
     if (slot == NULL)
         return push_failure(L, LN_ENOMEM, NULL);
-    slot->link = link;
     int rc = link_request(link, &slot->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
                           on_reply);
     if (rc < 0) {
@@ -121,16 +115,12 @@ static int push_finished(lua_State *L, struct publisher *publisher) {
     lua_pushinteger(L, slot->number);
     if (slot->reply == NULL) {
         results = 1 + push_failure(L, slot->status, NULL);
-    } else if (js_scan_pub_ack(natsMsg_GetData(slot->reply),
-                               (size_t)natsMsg_GetDataLength(slot->reply), &ack)) {
+    } else if (js_scan_pub_ack(slot->reply->data, slot->reply->len, &ack)) {
         push_pub_ack(L, &ack);
         results = 2;
     } else {
-        size_t len = 0;
-        if (slot->headers == NULL)
-            headers_copy(slot->reply, &slot->headers, &len);
         lua_pushnil(L);
-        push_msg(L, slot->reply, slot->headers, len, MSG_JSON);
+        push_msg(L, slot->reply, MSG_JSON);
     }
     publisher->finished = slot->next;
     if (publisher->finished == NULL)

@@ -107,7 +107,7 @@ static int reply(lua_State *L, const struct job *job) {
     }
     if (!job_wants_reply(job))
         return 0;
-    struct link_out out = {.subject = natsMsg_GetReply(job_msg(job)), .checked = true};
+    struct link_out out = {.subject = job_msg(job)->reply, .checked = true};
     out.data = check_message(L, AT_RESULT, &out.len);
     int rc = link_publish(service_link(job_service(job)), &out);
     if (rc < 0)
@@ -148,11 +148,9 @@ static int handler_done(lua_State *L, int status, lua_KContext context) {
 
 static int listener_body(lua_State *L) {
     const struct job *job = lua_touserdata(L, AT_JOB);
-    size_t headers_len;
-    const char *headers = job_headers(job, &headers_len);
     lua_pushcfunction(L, on_error);
-    struct msg *msg = push_msg(L, job_msg(job), headers, headers_len,
-                               (enum msg_data)(job->listener->type & LISTEN_DATA_MASK));
+    struct msg *msg =
+        push_msg(L, job_msg(job), (enum msg_data)(job->listener->type & LISTEN_DATA_MASK));
     msg->client = service_client_id(job_service(job));
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->listener->handler);
     lua_pushvalue(L, AT_MSG);
@@ -166,12 +164,12 @@ static int listener_body(lua_State *L) {
  */
 static int jetstream_body(lua_State *L) {
     const struct job *job = lua_touserdata(L, AT_JOB);
-    natsMsg *msg = job_msg(job);
-    if (link_msg_status(msg) == 0)
+    struct message *msg = job_msg(job);
+    if (msg->status == 0)
         return listener_body(L);
-    const char *stalled = NULL, *to = natsMsg_GetReply(msg);
-    if (to == NULL && natsMsgHeader_Get(msg, "Nats-Consumer-Stalled", &stalled) == NATS_OK)
-        to = stalled;
+    const char *to = msg->reply;
+    if (to == NULL)
+        to = message_header(msg, "Nats-Consumer-Stalled");
     if (to != NULL) {
         struct link_out out = {.subject = to};
         link_publish(service_link(job_service(job)), &out);

@@ -30,34 +30,15 @@ static const char metatable_key = 'm';
 
 /* ---- making one ---- */
 
-static char *put(char *at, const char *bytes, size_t len) {
-    memcpy(at, bytes, len);
-    at[len] = '\0';
-    return at + len + 1;
-}
-
-struct msg *push_msg(lua_State *L, natsMsg *from, const char *headers, size_t headers_len,
-                     enum msg_data type) {
-    const char *subject = natsMsg_GetSubject(from);
-    const char *reply = natsMsg_GetReply(from);
-    size_t subject_len = strlen(subject);
-    size_t reply_len = reply ? strlen(reply) : 0;
-    size_t len = (size_t)natsMsg_GetDataLength(from);
-    struct msg *msg =
-        lua_newuserdatauv(L, sizeof(*msg) + subject_len + reply_len + len + headers_len + 4, 2);
-    char *at = msg->bytes;
-    msg->subject = at;
-    at = put(at, subject, subject_len);
-    msg->reply = reply ? at : NULL;
-    if (reply != NULL)
-        at = put(at, reply, reply_len);
-    msg->data = at;
-    at = put(at, len ? natsMsg_GetData(from) : "", len);
-    msg->headers = headers ? at : NULL;
-    if (headers != NULL)
-        memcpy(at, headers, headers_len);
-    msg->len = len;
-    msg->headers_len = headers_len;
+struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data type) {
+    struct msg *msg = lua_newuserdatauv(L, sizeof(*msg) + from->size, 2);
+    memcpy(msg->bytes, from->bytes, from->size);
+    msg->subject = msg->bytes;
+    msg->reply = from->reply ? msg->bytes + (from->reply - from->bytes) : NULL;
+    msg->headers = from->headers ? msg->bytes + (from->headers - from->bytes) : NULL;
+    msg->headers_len = from->headers_len;
+    msg->data = msg->bytes + (from->data - from->bytes);
+    msg->len = from->len;
     msg->type = (unsigned char)type;
     msg->client = 0;
     msg->decoded = msg->settled = false;
@@ -90,16 +71,6 @@ enum msg_data option_data_type(lua_State *L, int arg) {
 }
 
 /* ---- headers ---- */
-
-const char *header_find(const char *headers, size_t len, const char *name) {
-    for (const char *at = headers, *end = headers + len; at != NULL && at < end;) {
-        const char *value = at + strlen(at) + 1;
-        if (strcasecmp(at, name) == 0)
-            return value;
-        at = value + strlen(value) + 1;
-    }
-    return NULL;
-}
 
 /* Adds a value to the table on top: one value is a string, several are a list. */
 static void add_header(lua_State *L, const char *name, const char *value) {

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 #include <lua.h>
-#include <nats/nats.h>
+
+#include "host/message.h"
 
 #define MSG_TYPE "lunats.msg"
 
@@ -23,7 +24,7 @@ struct msg {
     const char *subject; /* zero-terminated, in bytes[] */
     const char *reply;   /* the same; NULL = none */
     const char *data;
-    const char *headers; /* see host/headers.h; NULL = none */
+    const char *headers; /* see host/message.h; NULL = none */
     size_t len, headers_len;
     unsigned client;    /* id of the client it came by; 0 = the script's own connection */
     unsigned char type; /* enum msg_data */
@@ -32,21 +33,15 @@ struct msg {
     char bytes[];
 };
 
-/*
- * Pushes a copy of `from`, with `headers` from headers_copy() (may be NULL). Both stay the
- * caller's and must be owned by something that survives a raise.
- */
-struct msg *push_msg(lua_State *L, natsMsg *from, const char *headers, size_t headers_len,
-                     enum msg_data type);
+/* Pushes a copy of `from`, which stays the caller's and must be owned by something that
+ * survives a raise. */
+struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data type);
 
 /* The message at `arg`, or an argument error. */
 struct msg *check_msg(lua_State *L, int arg);
 
 /* The `data_type` field of the options table at `arg`: "json" (default) or "string". */
 enum msg_data option_data_type(lua_State *L, int arg);
-
-/* The first value of a header in a block of headers, letters in any case; NULL if absent. */
-const char *header_find(const char *headers, size_t len, const char *name);
 
 /*
  * If the headers say that the reply is an error of a service: pushes nil and an error with code

@@ -8,8 +8,8 @@
 #include "bindings/bindings.h"
 #include "bindings/js.h"
 #include "bindings/msg.h"
-#include "host/headers.h"
 #include "host/jetstream.h"
+#include "host/message.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
 
@@ -77,19 +77,15 @@ struct request_wait {
     struct link_call call;
     struct fiber *fiber;
     struct link *link;
-    natsMsg *reply;
-    char *headers;
-    size_t headers_len;
+    struct message *reply;
     unsigned client;    /* for struct msg */
     unsigned char type; /* enum msg_data of the reply */
 };
 _Static_assert(sizeof(struct request_wait) <= FIBER_WAIT_SIZE, "wait area");
 
-static void on_reply(struct link_call *call, int status, natsMsg *reply) {
+static void on_reply(struct link_call *call, int status, struct message *reply) {
     struct request_wait *wait = (struct request_wait *)call;
     wait->reply = reply;
-    if (reply != NULL)
-        headers_copy(reply, &wait->headers, &wait->headers_len);
     fiber_wake(wait->fiber, status);
 }
 
@@ -97,9 +93,7 @@ static void abandon_request(struct fiber *fiber, void *area) {
     (void)fiber;
     struct request_wait *wait = area;
     link_call_cancel(&wait->call);
-    if (wait->reply != NULL)
-        link_release(wait->link, wait->reply);
-    free(wait->headers);
+    message_free(wait->reply);
 }
 
 static const struct option request_options[] = {
@@ -128,9 +122,8 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     int rc = fiber_wake_status(fiber), results = 2;
     if (wait->reply == NULL) {
         push_request_failure(L, wait->link, rc);
-    } else if (!push_service_error(L, wait->headers, wait->headers_len)) {
-        push_msg(L, wait->reply, wait->headers, wait->headers_len, (enum msg_data)wait->type)
-            ->client = wait->client;
+    } else if (!push_service_error(L, wait->reply->headers, wait->reply->headers_len)) {
+        push_msg(L, wait->reply, (enum msg_data)wait->type)->client = wait->client;
         results = 1;
     }
     fiber_end_wait(fiber);
@@ -187,13 +180,12 @@ static int js_publish_done(lua_State *L, int status, lua_KContext context) {
     int results = 2;
     if (wait->reply == NULL) {
         push_request_failure(L, wait->link, fiber_wake_status(fiber));
-    } else if (js_scan_pub_ack(natsMsg_GetData(wait->reply),
-                               (size_t)natsMsg_GetDataLength(wait->reply), &ack)) {
+    } else if (js_scan_pub_ack(wait->reply->data, wait->reply->len, &ack)) {
         push_pub_ack(L, &ack);
         results = 1;
     } else {
         lua_pushnil(L);
-        push_msg(L, wait->reply, wait->headers, wait->headers_len, MSG_JSON);
+        push_msg(L, wait->reply, MSG_JSON);
     }
     fiber_end_wait(fiber);
     return results;
@@ -223,13 +215,6 @@ static int core_js_publish(lua_State *L) {
 
 /* ---- request_many ---- */
 
-struct reply_node {
-    struct reply_node *next;
-    natsMsg *msg;
-    char *headers;
-    size_t headers_len;
-};
-
 struct many_wait {
     struct link_call call;
     struct fiber *fiber;
@@ -237,29 +222,22 @@ struct many_wait {
     struct clock *clock;
     struct clock_timer stall; /* silence that ends the collection */
     uint64_t stall_ms;
-    struct reply_node *first, **last;
+    struct message *first, **last;
     lua_Integer count, max;
     unsigned client;
     unsigned char type;
 };
 _Static_assert(sizeof(struct many_wait) <= FIBER_WAIT_SIZE, "wait area");
 
-static void on_many_reply(struct link_call *call, int status, natsMsg *reply) {
+static void on_many_reply(struct link_call *call, int status, struct message *reply) {
     struct many_wait *wait = (struct many_wait *)call;
     if (reply == NULL) {
         fiber_wake(wait->fiber, status);
         return;
     }
-    struct reply_node *node = calloc(1, sizeof(*node));
-    if (node == NULL) {
-        link_release(wait->link, reply);
-        fiber_wake(wait->fiber, LN_ENOMEM);
-        return;
-    }
-    node->msg = reply;
-    headers_copy(reply, &node->headers, &node->headers_len);
-    *wait->last = node;
-    wait->last = &node->next;
+    reply->next = NULL;
+    *wait->last = reply;
+    wait->last = &reply->next;
     if (++wait->count == wait->max)
         fiber_wake(wait->fiber, LN_OK);
     else if (wait->stall_ms > 0)
@@ -278,11 +256,9 @@ static void abandon_many(struct fiber *fiber, void *area) {
     link_call_cancel(&wait->call);
     clock_disarm(wait->clock, &wait->stall);
     while (wait->first != NULL) {
-        struct reply_node *node = wait->first;
-        wait->first = node->next;
-        link_release(wait->link, node->msg);
-        free(node->headers);
-        free(node);
+        struct message *msg = wait->first;
+        wait->first = msg->next;
+        message_free(msg);
     }
 }
 
@@ -298,9 +274,8 @@ static int many_done(lua_State *L, int status, lua_KContext context) {
     }
     lua_createtable(L, (int)wait->count, 0);
     lua_Integer index = 0;
-    for (struct reply_node *at = wait->first; at != NULL; at = at->next) {
-        push_msg(L, at->msg, at->headers, at->headers_len, (enum msg_data)wait->type)->client =
-            wait->client;
+    for (const struct message *at = wait->first; at != NULL; at = at->next) {
+        push_msg(L, at, (enum msg_data)wait->type)->client = wait->client;
         lua_rawseti(L, -2, ++index);
     }
     fiber_end_wait(fiber);

@@ -49,9 +49,9 @@ static void list_remove(struct consume *consume, struct consume_msg *msg) {
         consume->newest = msg->prev;
 }
 
-static void say(struct consume *consume, natsMsg *msg, const char *word) {
+static void say(struct consume *consume, struct message *msg, const char *word) {
     link_publish(consume->link, &(struct link_out){
-                                    .subject = natsMsg_GetReply(msg),
+                                    .subject = msg->reply,
                                     .data = word,
                                     .len = strlen(word),
                                     .checked = true, /* it came from the server */
@@ -68,7 +68,7 @@ static void finish(struct consume *consume, struct consume_msg *msg, enum consum
         say(consume, msg->msg, JS_GIVE_BACK);
         consume->stats.returned++;
     }
-    link_release(consume->link, msg->msg);
+    message_free(msg->msg);
     list_remove(consume, msg);
     consume->count--;
     if (consume->pending > 0)
@@ -90,7 +90,7 @@ static void watch(struct consume *consume) {
     clock_arm(consume->clock, &consume->heartbeat, 2 * (uint64_t)consume->options.heartbeat_ms);
 }
 
-static void on_msg(void *owner, natsMsg *msg);
+static void on_msg(void *owner, struct message *msg);
 static void on_sub_error(void *owner, int status, const char *text);
 
 static void unsubscribe(struct consume *consume) {
@@ -263,9 +263,9 @@ static void on_progress(struct clock_timer *timer) {
 
 /* ---- receiving ---- */
 
-static void on_data(struct consume *consume, natsMsg *msg) {
-    if (natsMsg_GetReply(msg) == NULL) { /* somebody else wrote to our inbox */
-        link_release(consume->link, msg);
+static void on_data(struct consume *consume, struct message *msg) {
+    if (msg->reply == NULL) { /* somebody else wrote to our inbox */
+        message_free(msg);
         return;
     }
     struct consume_msg *record =
@@ -274,7 +274,7 @@ static void on_data(struct consume *consume, natsMsg *msg) {
         if (consume->options.ack_wait_ms > 0)
             say(consume, msg, JS_GIVE_BACK);
         consume->stats.returned++;
-        link_release(consume->link, msg);
+        message_free(msg);
         return;
     }
     *record = (struct consume_msg){
@@ -290,7 +290,7 @@ static void on_data(struct consume *consume, natsMsg *msg) {
     pump(consume);
 }
 
-static void on_msg(void *owner, natsMsg *msg) {
+static void on_msg(void *owner, struct message *msg) {
     struct consume *consume = owner;
     consume->busy++;
     consume->heard = clock_now(consume->clock);
@@ -300,7 +300,7 @@ static void on_msg(void *owner, natsMsg *msg) {
         on_data(consume, msg);
     } else {
         consume_on_word(consume, msg, word);
-        link_release(consume->link, msg);
+        message_free(msg);
     }
     leave(consume);
 }

@@ -30,10 +30,9 @@ struct consume;
 /* One message, from its arrival to consume_done(). */
 struct consume_msg {
     void *owner; /* the one given to consume_open() */
-    natsMsg *msg;
+    struct message *msg;
     /* The owner's, 0 at first. */
     void *data;
-    char *headers;
     int result;
     /* The consume's. */
     struct consume *consume;

@@ -63,7 +63,7 @@ void consume_pull(struct consume *consume);
 void consume_on_retry(struct clock_timer *timer);
 
 /* Word of the server on the inbox; `msg` stays the caller's. */
-void consume_on_word(struct consume *consume, natsMsg *msg, enum js_word word);
+void consume_on_word(struct consume *consume, struct message *msg, enum js_word word);
 
 /* No more requests until the owner has found out what is the matter. */
 void consume_lose(struct consume *consume, int status, const char *text, bool silent);

@@ -62,14 +62,14 @@ void consume_on_retry(struct clock_timer *timer) {
 
 /* ---- answers ---- */
 
-static size_t number(natsMsg *msg, const char *name, bool *found) {
-    const char *value = NULL;
-    *found = natsMsgHeader_Get(msg, name, &value) == NATS_OK && value != NULL;
+static size_t number(struct message *msg, const char *name, bool *found) {
+    const char *value = message_header(msg, name);
+    *found = value != NULL;
     return *found ? (size_t)strtoull(value, NULL, 10) : 0;
 }
 
 /* A request is over: its rest is not pending any more. */
-static void ended(struct consume *consume, natsMsg *msg, uint32_t wait_ms) {
+static void ended(struct consume *consume, struct message *msg, uint32_t wait_ms) {
     bool known;
     size_t rest = number(msg, "Nats-Pending-Messages", &known);
     if (!known || consume->pending < consume->count + rest)
@@ -84,7 +84,7 @@ static void ended(struct consume *consume, natsMsg *msg, uint32_t wait_ms) {
         consume_pull(consume);
 }
 
-static void absent(struct consume *consume, natsMsg *msg) {
+static void absent(struct consume *consume, struct message *msg) {
     consume->retry_ms = consume->absent == 0 ? RETRY_FIRST_MS : consume->retry_ms * 2;
     if (++consume->absent >= ABSENT_MAX)
         consume_lose(consume, LN_ECONSUMER_LOST, "no server has this consumer", true);
@@ -92,10 +92,8 @@ static void absent(struct consume *consume, natsMsg *msg) {
         ended(consume, msg, consume->retry_ms);
 }
 
-void consume_on_word(struct consume *consume, natsMsg *msg, enum js_word word) {
-    const char *text = NULL;
-    if (natsMsgHeader_Get(msg, "Description", &text) != NATS_OK)
-        text = NULL;
+void consume_on_word(struct consume *consume, struct message *msg, enum js_word word) {
+    const char *text = message_header(msg, "Description");
     if (word != JS_ABSENT)
         consume->absent = 0;
     switch (word) {

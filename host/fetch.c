@@ -39,7 +39,7 @@ void fetch_stop_timers(struct fetch *fetch) {
     clock_disarm(fetch->clock, &fetch->retry);
 }
 
-static void on_late_msg(void *owner, natsMsg *msg) {
+static void on_late_msg(void *owner, struct message *msg) {
     fetch_give_back(owner, msg);
 }
 
@@ -81,14 +81,14 @@ static void finish_silent(struct fetch *fetch, const char *text) {
     fetch_finish(fetch, LN_ECONSUMER_LOST, text);
 }
 
-void fetch_give_back(struct link *link, natsMsg *msg) {
-    if (js_classify(msg) == JS_DATA && natsMsg_GetReply(msg) != NULL)
+void fetch_give_back(struct link *link, struct message *msg) {
+    if (js_classify(msg) == JS_DATA && msg->reply != NULL)
         link_publish(link, &(struct link_out){
-                               .subject = natsMsg_GetReply(msg),
+                               .subject = msg->reply,
                                .data = JS_GIVE_BACK,
                                .len = sizeof(JS_GIVE_BACK) - 1,
                            });
-    link_release(link, msg);
+    message_free(msg);
 }
 
 /* The time is up. */
@@ -161,7 +161,7 @@ static size_t write_request(struct fetch *fetch, char out[BODY_SIZE]) {
     return append(out, len, "}");
 }
 
-static void on_msg(void *owner, natsMsg *msg);
+static void on_msg(void *owner, struct message *msg);
 static void on_sub_error(void *owner, int status, const char *text);
 
 static int subscribe(struct fetch *fetch) {
@@ -282,10 +282,10 @@ static void on_word(struct fetch *fetch, enum js_word word, const char *text) {
     fetch_finish(fetch, LN_OK, NULL);
 }
 
-static bool keep(struct fetch *fetch, natsMsg *msg) {
+static bool keep(struct fetch *fetch, struct message *msg) {
     if (fetch->count == fetch->size) {
         size_t size = fetch->size == 0 ? 16 : fetch->size * 2;
-        natsMsg **msgs = realloc(fetch->msgs, size * sizeof(natsMsg *));
+        struct message **msgs = realloc(fetch->msgs, size * sizeof(struct message *));
         if (msgs == NULL)
             return false;
         fetch->msgs = msgs;
@@ -296,12 +296,12 @@ static bool keep(struct fetch *fetch, natsMsg *msg) {
 }
 
 /* Word about an earlier request on the same inbox. */
-static bool outdated(const struct fetch *fetch, natsMsg *msg) {
-    const char *dot = strrchr(natsMsg_GetSubject(msg), '.');
+static bool outdated(const struct fetch *fetch, struct message *msg) {
+    const char *dot = strrchr(msg->subject, '.');
     return dot == NULL || strtoul(dot + 1, NULL, 10) != fetch->number;
 }
 
-static void on_msg(void *owner, natsMsg *msg) {
+static void on_msg(void *owner, struct message *msg) {
     struct fetch *fetch = owner;
     struct link *link = fetch->pull->link;
     enum js_word word = js_classify(msg);
@@ -323,11 +323,11 @@ static void on_msg(void *owner, natsMsg *msg) {
         return;
     }
     char text[FETCH_TEXT_SIZE] = "";
-    const char *description = NULL;
+    const char *description = message_header(msg, "Description");
     bool ignore = fetch->state != ASKING || outdated(fetch, msg);
-    if (!ignore && natsMsgHeader_Get(msg, "Description", &description) == NATS_OK)
+    if (!ignore && description != NULL)
         snprintf(text, sizeof(text), "%s", description);
-    link_release(link, msg);
+    message_free(msg);
     if (!ignore)
         on_word(fetch, word, text);
 }

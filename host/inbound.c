@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/headers.h"
 #include "host/log.h"
+#include "host/message.h"
 
 /* Longest text of an error reply; headers of a message share 64 KiB. */
 #define ERROR_TEXT_MAX 1024
@@ -32,11 +32,9 @@ static struct inbound *take_inbound(struct service *service, size_t jobs) {
 
 static void give_back(struct inbound *inbound) {
     struct service *service = inbound->service;
-    link_release(service->link, inbound->msg);
-    if (inbound->headers != NULL || inbound->error_code != 0) {
-        free(inbound->headers);
+    message_free(inbound->msg);
+    if (inbound->error_code != 0) {
         free(inbound->error_text);
-        inbound->headers = NULL;
         inbound->error_text = NULL;
         inbound->error_code = 0;
     }
@@ -62,8 +60,7 @@ static void send_error(struct inbound *inbound) {
     if (inbound->answered || inbound->error_code == 0)
         return;
     const char *text = inbound->error_text ? inbound->error_text : "internal error";
-    service_reply_error(inbound->service, natsMsg_GetReply(inbound->msg), inbound->error_code,
-                        text);
+    service_reply_error(inbound->service, inbound->msg->reply, inbound->error_code, text);
 }
 
 int service_reply_error(struct service *service, const char *reply, int code,
@@ -123,18 +120,17 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     }
 }
 
-static void on_msg(void *owner, natsMsg *msg) {
+static void on_msg(void *owner, struct message *msg) {
     struct subscription *subscription = owner;
     struct service *service = subscription->service;
     struct inbound *inbound = take_inbound(service, subscription->count);
     if (inbound == NULL) {
-        link_release(service->link, msg);
+        message_free(msg);
         log_error(service->name, "out of memory: a message on %s is lost",
                   subscription->subject);
         return;
     }
     inbound->msg = msg;
-    headers_copy(msg, &inbound->headers, &inbound->headers_len);
     /* A handler may end listeners, so all jobs are written down before the first one runs. */
     size_t count = 0;
     for (struct listener *at = subscription->listeners; at != NULL; at = at->sibling) {
@@ -455,17 +451,12 @@ struct service *job_service(const struct job *job) {
     return job->inbound->service;
 }
 
-natsMsg *job_msg(const struct job *job) {
+struct message *job_msg(const struct job *job) {
     return job->inbound->msg;
 }
 
-const char *job_headers(const struct job *job, size_t *len) {
-    *len = job->inbound->headers_len;
-    return job->inbound->headers;
-}
-
 bool job_wants_reply(const struct job *job) {
-    return !job->inbound->answered && natsMsg_GetReply(job->inbound->msg) != NULL;
+    return !job->inbound->answered && job->inbound->msg->reply != NULL;
 }
 
 void job_answered(const struct job *job) {

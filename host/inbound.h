@@ -33,9 +33,7 @@ struct subscription {
 struct inbound {
     struct inbound *next; /* in service->spare */
     struct service *service;
-    natsMsg *msg;
-    char *headers; /* owned; see headers.h */
-    size_t headers_len;
+    struct message *msg;
     size_t jobs_left;
     bool answered;
     int error_code;   /* of the first failure; 0 = none */

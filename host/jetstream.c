@@ -114,17 +114,14 @@ enum js_word js_classify_status(int status, const char *text) {
     return JS_REFUSED;
 }
 
-enum js_word js_classify(natsMsg *msg) {
-    const char *reply = natsMsg_GetReply(msg);
+enum js_word js_classify(const struct message *msg) {
+    const char *reply = msg->reply;
     if (reply != NULL && strncmp(reply, ACK_PREFIX, ACK_PREFIX_LEN) == 0)
         return JS_DATA;
-    int status = link_msg_status(msg);
+    int status = msg->status;
     if (status == 0)
         return JS_DATA;
-    const char *text = NULL;
-    if (natsMsgHeader_Get(msg, "Description", &text) != NATS_OK)
-        text = NULL;
-    return js_classify_status(status, text);
+    return js_classify_status(status, message_header(msg, "Description"));
 }
 
 /* ---- acknowledgements of publishing ---- */

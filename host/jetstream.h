@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <nats/nats.h>
+#include "host/message.h"
 
 /* ---- names ---- */
 
@@ -74,7 +74,7 @@ enum js_word {
  * Tells what a message on the inbox of a consumer is. A message with an acknowledgement subject
  * is always data: a stored message may carry any header.
  */
-enum js_word js_classify(natsMsg *msg);
+enum js_word js_classify(const struct message *msg);
 
 /* The same from status number and text; text may be NULL. */
 enum js_word js_classify_status(int status, const char *text);

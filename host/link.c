@@ -199,7 +199,6 @@ void link_on_connected(struct conn *conn) {
         return;
     }
     link->conn = conn;
-    link->seen_msgs = 0;
     link->unwritten = 0;
     link->want_write = false;
     link->connected_at = clock_now(link->clock);
@@ -250,21 +249,11 @@ static int loss_reason(struct conn *conn, char *text, size_t size) {
     return mapped == LN_OK ? LN_EDISCONNECTED : mapped;
 }
 
-static void add_stats(struct link *link, struct conn *conn, struct link_stats *out) {
-    uint64_t in_msgs = 0, in_bytes = 0, out_msgs = 0, out_bytes = 0;
-    natsConnection_GetStats(conn->nats, link->stats);
-    natsStatistics_GetCounts(link->stats, &in_msgs, &in_bytes, &out_msgs, &out_bytes, NULL);
-    out->in_msgs += in_msgs;
-    out->in_bytes += in_bytes;
-    out->out_msgs += out_msgs;
-    out->out_bytes += out_bytes;
-}
-
 void link_on_lost(struct conn *conn) {
     struct link *link = conn->link;
     char text[256];
     int status = loss_reason(conn, text, sizeof(text));
-    add_stats(link, conn, &link->closed_stats);
+    conn->transport->add_stats(conn, &link->closed_stats);
     link->conn = NULL;
     subs_disconnected(link);
     conn_kill(conn);
@@ -375,10 +364,8 @@ void link_get_info(const struct link *link, struct link_info *out) {
 void link_get_stats(const struct link *link, struct link_stats *out) {
     *out = link->closed_stats;
     if (link->conn != NULL) {
-        struct link *counted = link->conn->link; /* the same, but not const: scratch memory */
-        add_stats(counted, link->conn, out);
-        int left = natsConnection_Buffered(link->conn->nats);
-        out->buffered = left > 0 ? (size_t)left : 0;
+        link->conn->transport->add_stats(link->conn, out);
+        out->buffered = link->conn->transport->buffered(link->conn);
     } else {
         out->buffered = link->offline_len;
     }
@@ -415,14 +402,12 @@ static bool copy_strings(struct link *link, const struct link_options *options) 
 
 static void free_memory(struct link *link) {
     subs_free(link);
-    link_empty_garbage(link);
     for (size_t i = 0; i < link->server_count; i++)
         free(link->servers[i]);
     free(link->servers);
     free(link->prefix);
     free(link->slots);
     free(link->flush_done);
-    free(link->inbox_msgs);
     free(link->offline);
     natsStatistics_Destroy(link->stats);
     natsOptions_Destroy(link->options);
@@ -561,7 +546,7 @@ static void on_close_timer(struct clock_timer *timer) {
     close_kill(OF(timer, struct link, close_timer));
 }
 
-static void on_close_flushed(struct link_call *call, int status, natsMsg *reply) {
+static void on_close_flushed(struct link_call *call, int status, struct message *reply) {
     struct link *link = OF(call, struct link, close_call);
     (void)status;
     (void)reply;

@@ -2,11 +2,11 @@
 /*
  * One NATS connection on the loop.
  *
- * nats.c gives the protocol, TLS, authentication and reconnecting; this module drives it from
- * libuv without any delivery thread: it reads when the socket is readable, takes the messages
- * from synchronous subscriptions on the loop thread, and writes once per turn of the loop.
- * Nothing in here blocks and nothing knows Lua. Everything runs on the loop thread except where
- * nats.c's own threads call in; those only set a flag and wake the loop.
+ * nats.c gives connecting, TLS, authentication and the conversation with the server; messages
+ * on a plain socket are read and written here (link_direct.c says why), without any delivery
+ * thread, and written once per turn of the loop. Nothing in here blocks and nothing knows Lua.
+ * Everything runs on the loop thread except where nats.c's own threads call in; those only set
+ * a flag and wake the loop.
  */
 #ifndef LUNATS_LINK_H
 #define LUNATS_LINK_H
@@ -19,6 +19,7 @@
 #include <uv.h>
 
 #include "host/clock.h"
+#include "host/message.h"
 #include "host/status.h"
 
 struct link;
@@ -45,6 +46,8 @@ struct link_options {
     uint32_t connect_timeout_ms;             /* default 2000 */
     uint32_t ping_interval_ms; /* silence after which the peer is probed; default 20000 */
     size_t high_water; /* bytes not yet written at which link_congested(); default 8 MiB */
+    bool by_nats; /* nats.c reads and writes plain sockets, too, as it does with TLS: for tests
+                   */
 };
 
 /*
@@ -190,10 +193,10 @@ struct link_sub_options {
 };
 
 /*
- * Receives one message on the loop thread. The callee takes `msg` and hands it to
- * link_release() sooner or later. It may call anything of the link, also unsubscribe itself.
+ * Receives one message on the loop thread. `msg` is the callee's. It may call anything of the
+ * link, also unsubscribe itself.
  */
-typedef void (*link_msg_fn)(void *owner, natsMsg *msg);
+typedef void (*link_msg_fn)(void *owner, struct message *msg);
 
 /* The server refused the subscription or its queue overflowed (LN_EFULL, once per overflow). */
 typedef void (*link_sub_error_fn)(void *owner, int status, const char *text);
@@ -232,9 +235,6 @@ void link_unsubscribe(struct link_sub *sub);
  */
 void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms, void (*on_drained)(void *owner));
 
-/* Gives a message back to nats.c, in batches (a destroyed message wakes nats.c's GC thread). */
-void link_release(struct link *link, natsMsg *msg);
-
 /* ---- calls: requests with replies ---- */
 
 /*
@@ -253,7 +253,7 @@ struct link_call {
      * failure with reply == NULL. The call is idle again before this is called. With `many` it
      * is called for each reply (call still active) and once with a failure status at the end.
      */
-    void (*on_reply)(struct link_call *call, int status, natsMsg *reply);
+    void (*on_reply)(struct link_call *call, int status, struct message *reply);
 };
 
 /*
@@ -265,19 +265,20 @@ struct link_call {
  */
 int link_request(struct link *link, struct link_call *call, struct clock *clock,
                  const struct link_out *out, uint32_t timeout_ms,
-                 void (*on_reply)(struct link_call *, int, natsMsg *));
+                 void (*on_reply)(struct link_call *, int, struct message *));
 
 /* The same for any number of replies; ends by link_call_cancel(), deadline, 503 or loss. */
 int link_request_many(struct link *link, struct link_call *call, struct clock *clock,
                       const struct link_out *out, uint32_t timeout_ms,
-                      void (*on_reply)(struct link_call *, int, natsMsg *));
+                      void (*on_reply)(struct link_call *, int, struct message *));
 
 /*
  * A round trip to the server: everything sent before has been processed when it finishes with
  * LN_OK (on_reply's reply is NULL).
  */
 int link_flush(struct link *link, struct link_call *call, struct clock *clock,
-               uint32_t timeout_ms, void (*on_reply)(struct link_call *, int, natsMsg *));
+               uint32_t timeout_ms,
+               void (*on_reply)(struct link_call *, int, struct message *));
 
 /* Ends a call without a result. Does nothing to an idle one. */
 void link_call_cancel(struct link_call *call);
@@ -285,13 +286,5 @@ void link_call_cancel(struct link_call *call);
 /* Writes a new unique inbox subject "<prefix>.<nuid>" for a subscription of one's own. */
 #define LINK_INBOX_SIZE 128
 void link_new_inbox(struct link *link, char out[LINK_INBOX_SIZE]);
-
-/* ---- messages ---- */
-
-/*
- * Status of a message that is no data but word from the server: an empty message whose header
- * `Status` is set ("503", "404", "100", ...). Returns the number, or 0 for an ordinary message.
- */
-int link_msg_status(natsMsg *msg);
 
 #endif

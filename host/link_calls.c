@@ -3,14 +3,6 @@
  * Requests: a publish whose reply comes to a token under the one wildcard inbox of the link.
  * The token names a slot and its generation, so that finding the call is an array access and a
  * late reply to an ended call finds nobody.
- *
- * A difficulty: natsSubscription_NextMsg() destroys a 503 ("no responders") and returns only a
- * status, so it would be unknown which of several requests was meant. It asks
- * natsMsg_IsNoResponders() for that, a public function of nats.c, which this file replaces with
- * one that says no while the link takes messages. Where libnats is bound to its own copy
- * (-Bsymbolic, macOS) this has no effect; then the first message shows it, and the inbox
- * becomes an asynchronous subscription, whose messages come by a delivery thread: slower, same
- * result.
  */
 #include "host/link_internal.h"
 
@@ -23,34 +15,6 @@
 #define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static const char alphabet[] = "0123456789abcdefghijklmnopqrstuv";
-
-/* ---- 503 ---- */
-
-_Thread_local bool link_taking;
-static _Thread_local bool hook_works;
-
-int link_msg_status(natsMsg *msg) {
-    const char *value = NULL;
-    if (natsMsg_GetDataLength(msg) != 0 ||
-        natsMsgHeader_Get(msg, "Status", &value) != NATS_OK || value == NULL)
-        return 0;
-    int status = 0;
-    for (int i = 0; i < 3; i++) {
-        if (value[i] < '0' || value[i] > '9')
-            return 0;
-        status = status * 10 + (value[i] - '0');
-    }
-    return status;
-}
-
-/* Replaces the function of nats.c; see above. */
-bool natsMsg_IsNoResponders(natsMsg *msg) {
-    if (link_taking) {
-        hook_works = true;
-        return false;
-    }
-    return msg != NULL && link_msg_status(msg) == 503;
-}
 
 /* ---- tokens ---- */
 
@@ -137,7 +101,7 @@ static void retire(struct link_call *call) {
     call->link = NULL;
 }
 
-static void finish(struct link_call *call, int status, natsMsg *reply) {
+static void finish(struct link_call *call, int status, struct message *reply) {
     retire(call);
     call->on_reply(call, status, reply);
 }
@@ -155,7 +119,8 @@ void link_call_cancel(struct link_call *call) {
 
 /* Takes a slot and writes its token into link->inbox. */
 static int begin(struct link *link, struct link_call *call, struct clock *clock,
-                 uint32_t timeout_ms, void (*on_reply)(struct link_call *, int, natsMsg *)) {
+                 uint32_t timeout_ms,
+                 void (*on_reply)(struct link_call *, int, struct message *)) {
     if (link->first_free == NO_SLOT && !slots_grow(link))
         return LN_ENOMEM;
     call->clock = clock;
@@ -183,7 +148,7 @@ static int begin(struct link *link, struct link_call *call, struct clock *clock,
 
 static int request(struct link *link, struct link_call *call, struct clock *clock,
                    const struct link_out *out, uint32_t timeout_ms, bool many,
-                   void (*on_reply)(struct link_call *, int, natsMsg *)) {
+                   void (*on_reply)(struct link_call *, int, struct message *)) {
     if (link->state == LINK_CLOSED)
         return LN_ECLOSED;
     if (link->conn == NULL || link->state != LINK_CONNECTED)
@@ -209,13 +174,13 @@ static int request(struct link *link, struct link_call *call, struct clock *cloc
 
 int link_request(struct link *link, struct link_call *call, struct clock *clock,
                  const struct link_out *out, uint32_t timeout_ms,
-                 void (*on_reply)(struct link_call *, int, natsMsg *)) {
+                 void (*on_reply)(struct link_call *, int, struct message *)) {
     return request(link, call, clock, out, timeout_ms, false, on_reply);
 }
 
 int link_request_many(struct link *link, struct link_call *call, struct clock *clock,
                       const struct link_out *out, uint32_t timeout_ms,
-                      void (*on_reply)(struct link_call *, int, natsMsg *)) {
+                      void (*on_reply)(struct link_call *, int, struct message *)) {
     return request(link, call, clock, out, timeout_ms, true, on_reply);
 }
 
@@ -228,16 +193,12 @@ static int send_round_trip(struct link *link) {
         struct link_out out = {.subject = link->inbox, .data = ""};
         return link_send(link, &out, NULL);
     }
-    natsSubscription *sub = NULL;
-    natsStatus s = natsConnection_SubscribeSync(&sub, link->conn->nats, link->inbox);
-    if (s != NATS_OK)
-        return link_failed(link, s);
-    natsSubscription_Destroy(sub);
-    return LN_OK;
+    return link->conn->transport->provoke(link->conn, link->inbox);
 }
 
 int calls_flush(struct link *link, struct link_call *call, struct clock *clock,
-                uint32_t timeout_ms, void (*on_reply)(struct link_call *, int, natsMsg *)) {
+                uint32_t timeout_ms,
+                void (*on_reply)(struct link_call *, int, struct message *)) {
     if (link->conn == NULL)
         return LN_EDISCONNECTED;
     int rc = begin(link, call, clock, timeout_ms, on_reply);
@@ -251,7 +212,8 @@ int calls_flush(struct link *link, struct link_call *call, struct clock *clock,
 }
 
 int link_flush(struct link *link, struct link_call *call, struct clock *clock,
-               uint32_t timeout_ms, void (*on_reply)(struct link_call *, int, natsMsg *)) {
+               uint32_t timeout_ms,
+               void (*on_reply)(struct link_call *, int, struct message *)) {
     if (link->state == LINK_CLOSED)
         return LN_ECLOSED;
     if (link->state != LINK_CONNECTED)
@@ -293,30 +255,22 @@ void calls_deliver_flushed(struct link *link) {
     link->flush_done_count = 0;
 }
 
-static void use_async_inbox(struct link *link);
-
-static void on_inbox_msg(void *owner, natsMsg *msg) {
+static void on_inbox_msg(void *owner, struct message *msg) {
     struct link *link = owner;
-    const char *subject = natsMsg_GetSubject(msg);
-    struct call_slot *slot = find_slot(link, subject, strlen(subject));
-    if (!link->inbox_async && !hook_works)
-        use_async_inbox(link);
-    if (slot == NULL) {
-        link_release(link, msg);
+    struct call_slot *slot = find_slot(link, msg->subject, strlen(msg->subject));
+    struct link_call *call = slot != NULL ? slot->call : NULL;
+    if (slot != NULL && !slot->flush && msg->status != 503) {
+        if (call->many)
+            call->on_reply(call, LN_OK, msg);
+        else
+            finish(call, LN_OK, msg);
         return;
     }
-    struct link_call *call = slot->call;
-    if (slot->flush) {
-        link_release(link, msg);
+    message_free(msg);
+    if (slot != NULL && slot->flush)
         flush_came(link, slot);
-    } else if (natsMsg_GetDataLength(msg) == 0 && link_msg_status(msg) == 503) {
-        link_release(link, msg);
+    else if (slot != NULL)
         finish(call, LN_ENORESPONDERS, NULL);
-    } else if (call->many) {
-        call->on_reply(call, LN_OK, msg);
-    } else {
-        finish(call, LN_OK, msg);
-    }
 }
 
 /* Ends those calls for which `wanted` says yes. Callbacks may begin and cancel others. */
@@ -392,72 +346,11 @@ void calls_inbox_denied(struct link *link) {
 
 /* ---- the inbox ---- */
 
-static void inbox_pattern(struct link *link) {
-    strcpy(link->inbox + link->inbox_len, "*");
-}
-
-/* On a delivery thread of nats.c. */
-static void on_async_msg(natsConnection *nats, natsSubscription *sub, natsMsg *msg,
-                         void *closure) {
-    struct link *link = closure;
-    (void)nats;
-    (void)sub;
-    uv_mutex_lock(&link->mutex);
-    if (link->inbox_msg_count == link->inbox_msg_size) {
-        size_t size = link->inbox_msg_size == 0 ? 64 : link->inbox_msg_size * 2;
-        natsMsg **msgs = realloc(link->inbox_msgs, size * sizeof(natsMsg *));
-        if (msgs == NULL) {
-            uv_mutex_unlock(&link->mutex);
-            natsMsg_Destroy(msg);
-            return;
-        }
-        link->inbox_msgs = msgs;
-        link->inbox_msg_size = size;
-    }
-    link->inbox_msgs[link->inbox_msg_count++] = msg;
-    uv_async_send(&link->async);
-    uv_mutex_unlock(&link->mutex);
-}
-
-void calls_take_async(struct link *link) {
-    if (!link->inbox_async)
-        return;
-    uv_mutex_lock(&link->mutex);
-    natsMsg **msgs = link->inbox_msgs;
-    size_t count = link->inbox_msg_count;
-    link->inbox_msgs = NULL;
-    link->inbox_msg_count = link->inbox_msg_size = 0;
-    uv_mutex_unlock(&link->mutex);
-    for (size_t i = 0; i < count; i++)
-        on_inbox_msg(link, msgs[i]);
-    free(msgs);
-    calls_deliver_flushed(link);
-}
-
-static void use_async_inbox(struct link *link) {
-    link->inbox_async = true;
-    if (link->conn == NULL)
-        return;
-    inbox_pattern(link);
-    natsStatus s = natsConnection_Subscribe(&link->inbox_nats, link->conn->nats, link->inbox,
-                                            on_async_msg, link);
-    if (s != NATS_OK)
-        link_failed(link, s);
-    if (link->inbox_sub != NULL)
-        link_unsubscribe(link->inbox_sub);
-    link->inbox_sub = NULL;
-}
-
-/* Subscribes to the inbox and lets one message of our own show how 503 will come. */
 void calls_connected(struct link *link) {
     link->inbox_denied = false;
-    inbox_pattern(link);
-    if (link->inbox_sub == NULL && !link->inbox_async)
-        link_subscribe_any(link, link->inbox, on_inbox_msg, link, &link->inbox_sub);
-    if (link->inbox_async)
-        use_async_inbox(link);
-    else if (!hook_works)
-        calls_probe(link);
+    strcpy(link->inbox + link->inbox_len, "*");
+    if (link->inbox_sub == NULL)
+        subs_open_inbox(link, link->inbox, on_inbox_msg, link, &link->inbox_sub);
 }
 
 int calls_open(struct link *link) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One natsConnection on the loop: the thread in which it connects, and the adapter through
- * which nats.c tells what it wants from the socket.
+ * One connection on the loop: the thread in which nats.c connects, the adapter through which
+ * nats.c tells what it wants from the socket, and the poll handle that drives the transport.
  *
  * With reconnecting switched off, the ping timer off and SendAsap on, nats.c has no thread of
  * its own for a connection. Foreign calls that remain: attach() from our connect thread,
@@ -12,7 +12,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 static bool on_loop(const struct conn *conn) {
     uv_thread_t self = uv_thread_self();
@@ -85,8 +84,8 @@ static void read_event(struct conn *conn) {
     struct link *link = conn->link;
     link->last_read = uv_now(link->loop);
     link->probed = false;
-    natsConnection_ProcessReadEvent(conn->nats);
-    subs_take(link);
+    conn->transport->read(conn);
+    subs_after_read(link);
     after_event(conn);
 }
 
@@ -99,23 +98,24 @@ static void poll_for(struct conn *conn, int events) {
     uv_poll_start(&conn->poll, events, on_poll);
 }
 
+void conn_want_write(struct conn *conn) {
+    struct link *link = conn->link;
+    if (link->want_write || link->conn != conn)
+        return;
+    link->want_write = true;
+    link_want_turn(link);
+}
+
 void conn_write(struct conn *conn) {
     struct link *link = conn->link;
     link->want_write = false;
-    conn->written = false;
-    natsConnection_ProcessWriteEvent(conn->nats);
+    bool all = conn->transport->write(conn);
     if (conn->lost) {
         after_event(conn);
         return;
     }
-    if (conn->written) {
-        link->unwritten = 0;
-        poll_for(conn, UV_READABLE);
-    } else {
-        int left = natsConnection_Buffered(conn->nats);
-        link->unwritten = left > 0 ? (size_t)left : 0;
-        poll_for(conn, UV_READABLE | UV_WRITABLE);
-    }
+    link->unwritten = all ? 0 : conn->transport->buffered(conn);
+    poll_for(conn, all ? UV_READABLE : UV_READABLE | UV_WRITABLE);
     link_on_written(link);
 }
 
@@ -171,9 +171,9 @@ static natsStatus adapter_write(void *data, bool add) {
         uv_mutex_unlock(&link->mutex);
     } else if (!add) {
         conn->written = true;
-    } else if (!link->want_write) {
-        link->want_write = true;
-        link_want_turn(link);
+    } else {
+        conn->nats_wants = true;
+        conn_want_write(conn);
     }
     return NATS_OK;
 }
@@ -247,6 +247,9 @@ int conn_start(struct link *link) {
 
 static void take_over(struct conn *conn) {
     struct link *link = conn->link;
+    conn->transport = &transport_nats;
+    if (link->direct)
+        direct_begin(conn); /* or else nats.c goes on as it does with TLS */
     int rc = uv_poll_init(link->loop, &conn->poll, conn->fd);
     if (rc == 0) {
         conn->poll.data = conn;
@@ -257,41 +260,20 @@ static void take_over(struct conn *conn) {
         link_on_connected(conn);
         return;
     }
-    natsConnection_Destroy(conn->nats); /* out of handles; nothing is buffered, so no wait */
-    conn->nats = NULL;
-    conn->dead = true;
+    conn_kill(conn); /* out of handles */
     conn->connect_status = NATS_ERR;
     strncpy(conn->connect_text, uv_strerror(rc), sizeof(conn->connect_text) - 1);
     link_on_connect_failed(conn);
 }
 
-/*
- * Ends the connection without blocking: natsConnection_Destroy() of a live connection may wait
- * 500 ms for a flush, but with the socket shut down nats.c closes it on the next read.
- */
 void conn_kill(struct conn *conn) {
     if (conn->dead)
         return;
     conn->dead = true;
-    if (!conn->lost) {
-        shutdown(conn->fd, SHUT_RDWR);
-        char scrap[4096];
-        while (recv(conn->fd, scrap, sizeof(scrap), MSG_DONTWAIT) > 0)
-            ;
-        for (int i = 0; i < 1000 && !conn->lost; i++)
-            natsConnection_ProcessReadEvent(conn->nats);
-    }
     stop_polling(conn);
+    conn->transport->end(conn);
     natsConnection_Destroy(conn->nats);
     conn->nats = NULL;
-}
-
-uint64_t conn_in_msgs(struct conn *conn) {
-    natsStatistics *stats = conn->link->stats;
-    uint64_t in_msgs = 0;
-    natsConnection_GetStats(conn->nats, stats);
-    natsStatistics_GetCounts(stats, &in_msgs, NULL, NULL, NULL, NULL);
-    return in_msgs;
 }
 
 /* ---- what the foreign threads left for the loop ---- */
@@ -332,9 +314,9 @@ static bool settle(struct conn **at) {
             link_on_connect_failed(conn);
         }
     }
-    if (write && link->conn == conn && !link->want_write) {
-        link->want_write = true;
-        link_want_turn(link);
+    if (write) {
+        conn->nats_wants = true;
+        conn_want_write(conn);
     }
     if (!done || !conn->dead || conn->poll_open)
         return false;
@@ -348,6 +330,5 @@ void conn_on_async(struct link *link) {
     for (struct conn **at = &link->conns; *at != NULL;)
         if (!settle(at))
             at = &(*at)->next;
-    calls_take_async(link);
     link_check_closed(link);
 }

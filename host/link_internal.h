@@ -6,7 +6,9 @@
  *   link_publish.c  publishing, also while disconnected; waiters
  *   link_server.c   options of nats.c, facts about the server
  *   link_conn.c     one natsConnection: connecting in a thread, the event loop adapter
- *   link_subs.c     subscriptions, taking messages, draining
+ *   link_direct.c   transport: we read and write the socket
+ *   link_nats.c     transport: nats.c does, as it must with TLS
+ *   link_subs.c     subscriptions, dispatching messages, draining
  *   link_calls.c    requests and replies over the wildcard inbox
  *   subject.c       what may go on the wire
  *
@@ -22,10 +24,6 @@
 
 #include <string.h>
 
-/* Destroyed messages are kept back up to this many, or this many bytes: each batch wakes the GC
- * thread of nats.c, and 1024 cost 10 % less CPU per echo than 256. */
-#define LINK_GARBAGE 1024
-#define LINK_GARBAGE_BYTES ((size_t)1024 * 1024)
 #define LINK_TOKEN_LEN 10 /* 5 digits of slot, 5 of generation, base 32 */
 #define LINK_OFFLINE_MAX ((size_t)8 * 1024 * 1024)
 
@@ -44,6 +42,29 @@ struct notice {
 };
 
 /*
+ * How messages come and go on a connection that is established. Everything on the loop thread.
+ */
+struct transport {
+    /* The socket is readable: calls subs_dispatch() for each message. */
+    void (*read)(struct conn *conn);
+    /* Writes what is buffered, as much as the socket takes; true if nothing is left. */
+    bool (*write)(struct conn *conn);
+    /* Buffers a message, which has been checked. LN_OK, LN_ETOOLARGE, LN_ENOMEM, LN_ENATS. */
+    int (*publish)(struct conn *conn, const struct link_out *out, const char *reply);
+    int (*subscribe)(struct conn *conn, struct link_sub *sub);
+    /* Tells the server to send no more; what is on its way still arrives. False: not told. */
+    bool (*drain)(struct conn *conn, struct link_sub *sub);
+    /* Ends a subscription, also after drain() and on a connection that is lost. */
+    void (*unsubscribe)(struct conn *conn, struct link_sub *sub);
+    /* Subscribes to what is known to be refused: the refusal comes back with its name. */
+    int (*provoke)(struct conn *conn, const char *subject);
+    size_t (*buffered)(const struct conn *conn);
+    void (*add_stats)(const struct conn *conn, struct link_stats *out);
+    /* Makes nats.c let go of its socket, without blocking, and frees what the transport has. */
+    void (*end)(struct conn *conn);
+};
+
+/*
  * One natsConnection from its connect thread to its last callback. Owned by the link, which
  * frees it when the poll handle is closed and nats.c announced (closed callback: the last one
  * it makes) that it will not call any more.
@@ -52,17 +73,21 @@ struct conn {
     struct conn *next;
     struct link *link;
     natsConnection *nats;
-    uv_thread_t thread; /* runs natsConnection_Connect() */
+    const struct transport *transport; /* once connected */
+    struct direct *direct;             /* of link_direct.c; NULL with nats.c as transport */
+    uint64_t seen_msgs;                /* of link_nats.c: messages that were looked for */
+    uv_thread_t thread;                /* runs natsConnection_Connect() */
     uv_poll_t poll;
     int fd;
-    int events;     /* polled for */
-    bool poll_open; /* poll is initialised and its on_closed has not run */
-    bool polling;   /* poll is in use: not being closed */
-    bool attached;  /* nats.c has a socket for us */
-    bool lost;      /* nats.c let go of the socket */
-    bool written;   /* nats.c's buffer was written completely */
-    bool silent;    /* the peer was probed in vain */
-    bool dead;      /* the link has no more business with it */
+    int events;      /* polled for */
+    bool poll_open;  /* poll is initialised and its on_closed has not run */
+    bool polling;    /* poll is in use: not being closed */
+    bool attached;   /* nats.c has a socket for us */
+    bool lost;       /* nats.c let go of the socket */
+    bool nats_wants; /* nats.c has something to write */
+    bool written;    /* nats.c's buffer was written completely */
+    bool silent;     /* the peer was probed in vain */
+    bool dead;       /* the link has no more business with it */
     /* Under link->mutex: set by threads of nats.c. */
     bool connect_done;
     bool callbacks_done;
@@ -75,18 +100,21 @@ struct conn {
 struct link_sub {
     struct link *link;
     struct link_sub *next, *prev; /* link->subs, most recently delivered first */
-    natsSubscription *nats;       /* NULL while there is no connection */
+    struct conn *conn;            /* on which it is subscribed, or NULL */
+    natsSubscription *nats;       /* of link_nats.c */
+    uint64_t sid;                 /* of link_direct.c */
     link_msg_fn on_msg;
     link_sub_error_fn on_error;
     void *owner;
     void (*on_drained)(void *owner);
     /* Messages that wait because the owner paused; a ring of `ring_size` (a power of two). */
-    natsMsg **ring;
+    struct message **ring;
     size_t ring_size, ring_head, ring_count, ring_bytes;
     size_t max_msgs, max_bytes;
     uint64_t dropped;
     struct link_call drain_call;
     unsigned busy; /* frames on the stack that use this sub */
+    bool inbox;    /* the one of the link itself */
     bool paused, overflowing, draining, confirmed, dead;
     char *queue;    /* NULL or behind the pattern */
     char pattern[]; /* zero-terminated */
@@ -121,13 +149,14 @@ struct link {
     struct conn *conns; /* all that are not freed yet */
     struct conn *conn;  /* the connected one, or NULL */
     bool connecting;
+    bool direct; /* the transport for plain sockets */
     bool retry;
     unsigned attempts; /* in a row without lasting success; for the back-off */
     uint64_t connected_at;
     uint64_t not_before; /* no attempt to connect before; see link_partition() */
     uint64_t last_read;  /* loop time of the last read event */
     uint32_t ping_interval;
-    struct clock_timer retry_timer, probe_timer, garbage_timer, close_timer;
+    struct clock_timer retry_timer, probe_timer, close_timer;
     bool probed;
     uint64_t random;
 
@@ -138,10 +167,8 @@ struct link {
     struct link_sub *subs;
     struct link_sub *cursor; /* the sub after the one being taken from; moved by removal */
     size_t sub_count;
-    uint64_t seen_msgs; /* messages of the connection that were looked for */
-    bool resumed;       /* some sub has waiting messages to deliver */
-    bool drain_check;   /* some drain may be complete */
-    bool taking;
+    bool resumed;     /* some sub has waiting messages to deliver */
+    bool drain_check; /* some drain may be complete */
 
     /* Calls. */
     struct call_slot *slots;
@@ -154,10 +181,6 @@ struct link {
     size_t inbox_len;
     struct link_sub *inbox_sub;
     bool inbox_denied; /* the server refused the inbox subscription */
-    bool inbox_async;  /* see link_calls.c: nats.c hides 503 from synchronous subscriptions */
-    natsSubscription *inbox_nats; /* the asynchronous one */
-    natsMsg **inbox_msgs;         /* under mutex: from the delivery thread */
-    size_t inbox_msg_count, inbox_msg_size;
 
     /* Publishing. */
     void (*tap)(void *owner, const struct link_out *out); /* NULL: nobody looks on */
@@ -168,9 +191,6 @@ struct link {
     struct link_waiter *waiters;
     char *offline; /* published while disconnected */
     size_t offline_len, offline_size;
-
-    natsMsg *garbage[LINK_GARBAGE];
-    size_t garbage_count, garbage_bytes;
 
     struct link_info info;
     struct link_stats closed_stats; /* sums of the connections before this one */
@@ -222,12 +242,26 @@ int conn_start(struct link *link);
 void conn_kill(struct conn *conn);
 void conn_write(struct conn *conn);
 void conn_on_async(struct link *link);
-uint64_t conn_in_msgs(struct conn *conn);
+/* Writes at the end of this turn. */
+void conn_want_write(struct conn *conn);
+
+/* link_direct.c */
+extern const struct transport transport_direct;
+bool direct_begin(struct conn *conn);
+
+/* link_nats.c */
+extern const struct transport transport_nats;
 
 /* link_subs.c */
-int link_subscribe_any(struct link *link, const char *pattern, link_msg_fn on_msg, void *owner,
-                       struct link_sub **out);
-void subs_take(struct link *link);
+int subs_open_inbox(struct link *link, const char *pattern, link_msg_fn on_msg, void *owner,
+                    struct link_sub **out);
+/* A message for this subscription, which may be gone afterwards. Takes the message. */
+void subs_dispatch(struct link_sub *sub, struct message *msg);
+void subs_after_read(struct link *link);
+/* To the front of the list. */
+void subs_touch(struct link_sub *sub);
+/* After `busy++`: the sub may be gone. */
+void subs_leave(struct link_sub *sub);
 void subs_turn(struct link *link);
 void subs_connected(struct link *link);
 void subs_disconnected(struct link *link);
@@ -235,7 +269,6 @@ void subs_close(struct link *link);
 void subs_free(struct link *link);
 void subs_denied(struct link *link, const char *subject, size_t len, const char *queue,
                  size_t queue_len, const char *text);
-void link_empty_garbage(struct link *link);
 
 /* link_calls.c */
 int calls_open(struct link *link);
@@ -246,10 +279,9 @@ bool calls_own_pattern(struct link *link, const char *subject, size_t len);
 void calls_denied(struct link *link, const char *subject, size_t len);
 void calls_inbox_denied(struct link *link);
 void calls_deliver_flushed(struct link *link);
-void calls_take_async(struct link *link);
 int calls_flush(struct link *link, struct link_call *call, struct clock *clock,
-                uint32_t timeout_ms, void (*on_reply)(struct link_call *, int, natsMsg *));
+                uint32_t timeout_ms,
+                void (*on_reply)(struct link_call *, int, struct message *));
 void calls_probe(struct link *link);
-extern _Thread_local bool link_taking;
 
 #endif

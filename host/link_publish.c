@@ -23,33 +23,12 @@ bool link_out_ok(const struct link_out *out, const char *reply) {
     return true;
 }
 
-static natsStatus send_with_headers(struct link *link, const struct link_out *out,
-                                    const char *reply) {
-    natsMsg *msg = NULL;
-    natsStatus s = natsMsg_Create(&msg, out->subject, reply, out->data, (int)out->len);
-    for (size_t i = 0; s == NATS_OK && i < out->header_count; i++)
-        s = natsMsgHeader_Add(msg, out->headers[i].name, out->headers[i].value);
-    if (s == NATS_OK)
-        s = natsConnection_PublishMsg(link->conn->nats, msg);
-    if (msg != NULL)
-        link_release(link, msg);
-    return s;
-}
-
 /* Sends on the connection; everything has been checked. */
 int link_send(struct link *link, const struct link_out *out, const char *reply) {
-    natsConnection *nats = link->conn->nats;
-    natsStatus s;
-    if (out->header_count > 0)
-        s = send_with_headers(link, out, reply);
-    else if (reply != NULL)
-        s = natsConnection_PublishRequest(nats, out->subject, reply, out->data, (int)out->len);
-    else
-        s = natsConnection_Publish(nats, out->subject, out->data, (int)out->len);
-    if (s != NATS_OK)
-        return link_failed(link, s);
-    link->unwritten += out->len + 64;
-    return LN_OK;
+    int rc = link->conn->transport->publish(link->conn, out, reply);
+    if (rc == LN_OK)
+        link->unwritten += out->len + 64;
+    return rc;
 }
 
 static size_t offline_record_size(const struct link_out *out, const char *reply) {

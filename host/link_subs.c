@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Subscriptions of a link.
- *
- * Only synchronous subscriptions of nats.c are used. After each read event their queues are
- * emptied at once: into on_msg, or into the ring of a subscription that is paused. So the loss
- * of a connection, which empties nats.c's queues, takes nothing away, and the count of messages
- * that a read brought tells when all of them are found. The list is kept most recently used
- * first, so that finding them rarely looks at an idle subscription.
+ * Subscriptions of a link. What a read brings goes to their owners at once, or into the ring of
+ * a subscription that is paused.
  */
 #include "host/link_internal.h"
 
@@ -14,39 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define GARBAGE_MS 100
 #define TURN_BATCH 1024 /* messages of a resumed subscription per turn */
 
 #define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
-
-/* ---- messages given back ---- */
-
-static size_t weight(natsMsg *msg) {
-    int len = natsMsg_GetDataLength(msg);
-    return len > 0 ? (size_t)len : 0;
-}
-
-void link_empty_garbage(struct link *link) {
-    for (size_t i = 0; i < link->garbage_count; i++)
-        natsMsg_Destroy(link->garbage[i]);
-    link->garbage_count = 0;
-    link->garbage_bytes = 0;
-}
-
-static void on_garbage(struct clock_timer *timer) {
-    link_empty_garbage(OF(timer, struct link, garbage_timer));
-}
-
-void link_release(struct link *link, natsMsg *msg) {
-    link->garbage[link->garbage_count++] = msg;
-    link->garbage_bytes += weight(msg);
-    if (link->garbage_count == LINK_GARBAGE || link->garbage_bytes > LINK_GARBAGE_BYTES) {
-        link_empty_garbage(link);
-    } else if (!clock_armed(&link->garbage_timer) && !link->close_ended) {
-        link->garbage_timer.fire = on_garbage;
-        clock_arm(link->clock, &link->garbage_timer, GARBAGE_MS);
-    }
-}
 
 /* ---- the list ---- */
 
@@ -72,11 +37,18 @@ static void list_push_front(struct link_sub *sub) {
     link->subs = sub;
 }
 
+void subs_touch(struct link_sub *sub) {
+    if (sub->link->subs == sub)
+        return;
+    list_remove(sub);
+    list_push_front(sub);
+}
+
 /* ---- the ring of a paused subscription ---- */
 
 static bool ring_grow(struct link_sub *sub) {
     size_t size = sub->ring_size == 0 ? 16 : sub->ring_size * 2;
-    natsMsg **ring = malloc(size * sizeof(natsMsg *));
+    struct message **ring = malloc(size * sizeof(struct message *));
     if (ring == NULL)
         return false;
     for (size_t i = 0; i < sub->ring_count; i++)
@@ -88,11 +60,11 @@ static bool ring_grow(struct link_sub *sub) {
     return true;
 }
 
-static void ring_push(struct link_sub *sub, natsMsg *msg) {
-    size_t bytes = weight(msg);
+static void ring_push(struct link_sub *sub, struct message *msg) {
+    size_t bytes = msg->size;
     if (sub->ring_count >= sub->max_msgs || sub->ring_bytes + bytes > sub->max_bytes ||
         (sub->ring_count == sub->ring_size && !ring_grow(sub))) {
-        link_release(sub->link, msg);
+        message_free(msg);
         sub->dropped++;
         sub->link->closed_stats.dropped++;
         if (!sub->overflowing) {
@@ -108,26 +80,26 @@ static void ring_push(struct link_sub *sub, natsMsg *msg) {
     sub->ring_bytes += bytes;
 }
 
-static natsMsg *ring_pop(struct link_sub *sub) {
-    natsMsg *msg = sub->ring[sub->ring_head];
+static struct message *ring_pop(struct link_sub *sub) {
+    struct message *msg = sub->ring[sub->ring_head];
     sub->ring_head = (sub->ring_head + 1) & (sub->ring_size - 1);
     sub->ring_count--;
-    sub->ring_bytes -= weight(msg);
+    sub->ring_bytes -= msg->size;
     return msg;
 }
 
 /* ---- the end of a subscription ---- */
 
-static void detach_nats(struct link_sub *sub) {
-    if (sub->nats == NULL)
-        return;
-    natsSubscription_Destroy(sub->nats);
-    sub->nats = NULL;
+static void detach(struct link_sub *sub) {
+    struct conn *conn = sub->conn;
+    sub->conn = NULL;
+    if (conn != NULL)
+        conn->transport->unsubscribe(conn, sub);
 }
 
 static void sub_free(struct link_sub *sub) {
     while (sub->ring_count > 0)
-        link_release(sub->link, ring_pop(sub));
+        message_free(ring_pop(sub));
     free(sub->ring);
     free(sub);
 }
@@ -138,33 +110,25 @@ static void sub_end(struct link_sub *sub) {
         return;
     sub->dead = true;
     link_call_cancel(&sub->drain_call);
-    detach_nats(sub);
+    detach(sub);
     list_remove(sub);
     sub->link->sub_count--;
     if (sub->busy == 0)
         sub_free(sub);
 }
 
-static void leave(struct link_sub *sub) {
+void subs_leave(struct link_sub *sub) {
     if (--sub->busy == 0 && sub->dead)
         sub_free(sub);
 }
 
 /* ---- subscribing ---- */
 
-static natsStatus attach_nats(struct link_sub *sub) {
-    natsConnection *nats = sub->link->conn->nats;
-    natsStatus s;
-    if (sub->queue != NULL)
-        s = natsConnection_QueueSubscribeSync(&sub->nats, nats, sub->pattern, sub->queue);
-    else
-        s = natsConnection_SubscribeSync(&sub->nats, nats, sub->pattern);
-    if (s != NATS_OK) {
-        sub->nats = NULL;
-        return s;
-    }
-    /* Emptied after each read, so one read is the bound; the ring has the limits. */
-    return natsSubscription_SetPendingLimits(sub->nats, -1, -1);
+static int attach(struct link_sub *sub) {
+    struct conn *conn = sub->link->conn;
+    int rc = conn->transport->subscribe(conn, sub);
+    sub->conn = rc == LN_OK ? conn : NULL;
+    return rc;
 }
 
 static bool queue_ok(const char *queue) {
@@ -191,10 +155,8 @@ static struct link_sub *sub_new(struct link *link, const char *pattern, const ch
 /* Takes the sub: into the list, or back to the heap. */
 static int sub_begin(struct link_sub *sub, struct link_sub **out) {
     struct link *link = sub->link;
-    natsStatus s = link->conn != NULL ? attach_nats(sub) : NATS_OK;
-    if (s != NATS_OK) {
-        int rc = link_failed(link, s);
-        detach_nats(sub);
+    int rc = link->conn != NULL ? attach(sub) : LN_OK;
+    if (rc != LN_OK) {
         free(sub);
         return rc;
     }
@@ -228,12 +190,13 @@ int link_subscribe(struct link *link, const char *pattern,
     return sub_begin(sub, out);
 }
 
-/* For the link itself, in any state: the round trip of link_close() needs the inbox. */
-int link_subscribe_any(struct link *link, const char *pattern, link_msg_fn on_msg, void *owner,
-                       struct link_sub **out) {
+/* In any state: the round trip of link_close() needs it. */
+int subs_open_inbox(struct link *link, const char *pattern, link_msg_fn on_msg, void *owner,
+                    struct link_sub **out) {
     struct link_sub *sub = sub_new(link, pattern, NULL);
     if (sub == NULL)
         return LN_ENOMEM;
+    sub->inbox = true;
     sub->on_msg = on_msg;
     sub->owner = owner;
     return sub_begin(sub, out);
@@ -272,57 +235,18 @@ void link_unsubscribe(struct link_sub *sub) {
 
 /* ---- taking messages ---- */
 
-static void dispatch(struct link_sub *sub, natsMsg *msg) {
-    if (sub->dead || (sub->link->closing && sub != sub->link->inbox_sub))
-        link_release(sub->link, msg);
+void subs_dispatch(struct link_sub *sub, struct message *msg) {
+    if (sub->dead || (sub->link->closing && !sub->inbox))
+        message_free(msg);
     else if (sub->paused || sub->ring_count > 0)
         ring_push(sub, msg);
     else
         sub->on_msg(sub->owner, msg);
 }
 
-/* Empties nats.c's queue of one subscription; returns how many messages it held. */
-static uint64_t take_from(struct link_sub *sub) {
-    int count = 0;
-    if (sub->nats == NULL || natsSubscription_GetPending(sub->nats, &count, NULL) != NATS_OK ||
-        count <= 0)
-        return 0;
-    if (sub->link->subs != sub) {
-        list_remove(sub);
-        list_push_front(sub);
-    }
-    sub->busy++;
-    for (int i = 0; i < count && !sub->dead && sub->nats != NULL; i++) {
-        natsMsg *msg = NULL;
-        link_taking = true;
-        natsStatus s = natsSubscription_NextMsg(&msg, sub->nats, 0);
-        link_taking = false;
-        if (s == NATS_OK)
-            dispatch(sub, msg);
-        else if (s != NATS_SLOW_CONSUMER && s != NATS_NO_RESPONDERS)
-            break;
-    }
-    leave(sub);
-    return (uint64_t)count;
-}
-
 static void finish_drains(struct link *link);
 
-void subs_take(struct link *link) {
-    struct conn *conn = link->conn;
-    if (conn == NULL)
-        return;
-    uint64_t in_msgs = conn_in_msgs(conn);
-    uint64_t fresh = in_msgs - link->seen_msgs;
-    link->seen_msgs = in_msgs;
-    if (fresh == 0)
-        return;
-    for (struct link_sub *sub = link->subs; sub != NULL && fresh > 0; sub = link->cursor) {
-        link->cursor = sub->next;
-        uint64_t took = take_from(sub);
-        fresh -= took < fresh ? took : fresh;
-    }
-    link->cursor = NULL;
+void subs_after_read(struct link *link) {
     calls_deliver_flushed(link);
     if (link->drain_check)
         finish_drains(link);
@@ -342,7 +266,7 @@ static bool deliver_ring(struct link_sub *sub) {
         if (sub->draining)
             sub->link->drain_check = true;
     }
-    leave(sub);
+    subs_leave(sub);
     return more;
 }
 
@@ -388,7 +312,7 @@ static void confirm(struct link_sub *sub) {
     link_want_turn(sub->link);
 }
 
-static void on_drain_flushed(struct link_call *call, int status, natsMsg *reply) {
+static void on_drain_flushed(struct link_call *call, int status, struct message *reply) {
     (void)status; /* time-out or loss: then what has arrived is all there is */
     (void)reply;
     confirm(OF(call, struct link_sub, drain_call));
@@ -403,10 +327,7 @@ void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms,
     if (sub->draining)
         return;
     sub->draining = true;
-    /* Sends the UNSUB and, unlike Unsubscribe(), lets messages on their way in. The time-out
-     * of nats.c is not used. */
-    if (link->conn == NULL || sub->nats == NULL ||
-        natsSubscription_DrainTimeout(sub->nats, 0) != NATS_OK ||
+    if (sub->conn == NULL || !sub->conn->transport->drain(sub->conn, sub) ||
         calls_flush(link, &sub->drain_call, link->clock, timeout_ms, on_drain_flushed) != LN_OK)
         confirm(sub);
 }
@@ -415,22 +336,16 @@ void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms,
 
 void subs_connected(struct link *link) {
     for (struct link_sub *sub = link->subs; sub != NULL; sub = sub->next)
-        if (sub->nats == NULL && !sub->draining && !(link->closing && sub != link->inbox_sub)) {
-            natsStatus s = attach_nats(sub);
-            if (s != NATS_OK) {
-                int rc = link_failed(link, s);
-                if (link->events.on_error != NULL && !link->closing)
-                    link->events.on_error(link->owner, rc, link->error);
-            }
+        if (sub->conn == NULL && !sub->draining && !(link->closing && !sub->inbox)) {
+            int rc = attach(sub);
+            if (rc != LN_OK && link->events.on_error != NULL && !link->closing)
+                link->events.on_error(link->owner, rc, link->error);
         }
 }
 
 void subs_disconnected(struct link *link) {
     for (struct link_sub *sub = link->subs; sub != NULL; sub = sub->next)
-        detach_nats(sub);
-    if (link->inbox_nats != NULL)
-        natsSubscription_Destroy(link->inbox_nats);
-    link->inbox_nats = NULL;
+        detach(sub);
 }
 
 /* Ends all but the inbox, over which the close makes its round trip. */
@@ -438,8 +353,8 @@ void subs_close(struct link *link) {
     for (struct link_sub *sub = link->subs, *next; sub != NULL; sub = next) {
         next = sub->next;
         link_call_cancel(&sub->drain_call);
-        if (sub != link->inbox_sub)
-            detach_nats(sub);
+        if (!sub->inbox)
+            detach(sub);
     }
 }
 

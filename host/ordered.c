@@ -26,7 +26,7 @@ struct ordered {
     uint64_t expected;     /* consumer sequence of the next message */
     uint64_t sequence;     /* stream sequence of the last one taken */
     /* What has arrived and was not taken: a ring of `size` (a power of two). */
-    natsMsg **ring;
+    struct message **ring;
     size_t size, head, count, bytes;
     bool lost, closed;
     bool doubted; /* heartbeats are missing; a last look at the socket is under way */
@@ -40,7 +40,7 @@ struct ordered {
 
 static bool grow(struct ordered *ordered) {
     size_t size = ordered->size == 0 ? 64 : ordered->size * 2;
-    natsMsg **ring = malloc(size * sizeof(natsMsg *));
+    struct message **ring = malloc(size * sizeof(struct message *));
     if (ring == NULL)
         return false;
     for (size_t i = 0; i < ordered->count; i++)
@@ -52,12 +52,12 @@ static bool grow(struct ordered *ordered) {
     return true;
 }
 
-static size_t weight(natsMsg *msg) {
-    return (size_t)natsMsg_GetDataLength(msg) + 128;
+static size_t weight(struct message *msg) {
+    return msg->len + 128;
 }
 
-static natsMsg *take(struct ordered *ordered) {
-    natsMsg *msg = ordered->ring[ordered->head];
+static struct message *take(struct ordered *ordered) {
+    struct message *msg = ordered->ring[ordered->head];
     ordered->head = (ordered->head + 1) & (ordered->size - 1);
     ordered->count--;
     ordered->bytes -= weight(msg);
@@ -66,7 +66,7 @@ static natsMsg *take(struct ordered *ordered) {
 
 static void drop_queue(struct ordered *ordered) {
     while (ordered->count > 0)
-        link_release(ordered->link, take(ordered));
+        message_free(take(ordered));
 }
 
 /* ---- giving up an inbox ---- */
@@ -125,13 +125,13 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
 
 /* ---- receiving ---- */
 
-static void on_msg(void *owner, natsMsg *msg) {
+static void on_msg(void *owner, struct message *msg) {
     struct ordered *ordered = owner;
     ordered->doubted = false;
     ordered->heard = clock_now(ordered->clock); /* cheaper than arming the timer each time */
     if (ordered->count >= QUEUE_MSGS || ordered->bytes >= QUEUE_BYTES ||
         (ordered->count == ordered->size && !grow(ordered))) {
-        link_release(ordered->link, msg);
+        message_free(msg);
         lose(ordered, "the messages were not taken fast enough");
         return; /* there are others to take */
     }
@@ -153,40 +153,35 @@ static void answer(struct ordered *ordered, const char *subject) {
         link_publish(ordered->link, &(struct link_out){.subject = subject});
 }
 
-static const char *header(natsMsg *msg, const char *name) {
-    const char *value = NULL;
-    return natsMsgHeader_Get(msg, name, &value) == NATS_OK ? value : NULL;
-}
-
-static void on_word(struct ordered *ordered, natsMsg *msg, enum js_word word) {
+static void on_word(struct ordered *ordered, struct message *msg, enum js_word word) {
     if (word == JS_FLOW_CONTROL) {
-        answer(ordered, natsMsg_GetReply(msg));
+        answer(ordered, msg->reply);
     } else if (word == JS_HEARTBEAT) {
-        const char *last = header(msg, "Nats-Last-Consumer");
-        answer(ordered, header(msg, "Nats-Consumer-Stalled"));
+        const char *last = message_header(msg, "Nats-Last-Consumer");
+        answer(ordered, message_header(msg, "Nats-Consumer-Stalled"));
         if (last != NULL && strtoull(last, NULL, 10) != ordered->expected - 1) {
             drop_queue(ordered);
             lose(ordered, "messages were lost on the way");
         }
     }
-    link_release(ordered->link, msg);
+    message_free(msg);
 }
 
-enum ordered_result ordered_next(struct ordered *ordered, natsMsg **out) {
+enum ordered_result ordered_next(struct ordered *ordered, struct message **out) {
     while (ordered->count > 0 && !ordered->closed) {
-        natsMsg *msg = take(ordered);
+        struct message *msg = take(ordered);
         enum js_word word = js_classify(msg);
         if (word != JS_DATA) {
             on_word(ordered, msg, word);
             continue;
         }
         struct js_meta meta;
-        if (!js_parse_reply(natsMsg_GetReply(msg), &meta)) {
-            link_release(ordered->link, msg); /* somebody else wrote to our inbox */
+        if (!js_parse_reply(msg->reply, &meta)) {
+            message_free(msg); /* somebody else wrote to our inbox */
             continue;
         }
         if (meta.consumer_seq != ordered->expected) {
-            link_release(ordered->link, msg);
+            message_free(msg);
             drop_queue(ordered);
             lose(ordered, "messages were lost on the way");
             break;

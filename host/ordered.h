@@ -52,7 +52,7 @@ int ordered_subscribe(struct ordered *ordered, char inbox[LINK_INBOX_SIZE]);
 int ordered_created(struct ordered *ordered, uint32_t heartbeat_ms, const char *delete_subject);
 
 /* Takes the next message. */
-enum ordered_result ordered_next(struct ordered *ordered, natsMsg **out);
+enum ordered_result ordered_next(struct ordered *ordered, struct message **out);
 
 /* Why the inbox was given up. Borrowed until ordered_subscribe(). */
 const char *ordered_reason(const struct ordered *ordered);

@@ -171,7 +171,7 @@ size_t fetch_count(const struct fetch *fetch) {
     return fetch->count;
 }
 
-natsMsg *fetch_msg(const struct fetch *fetch, size_t i) {
+struct message *fetch_msg(const struct fetch *fetch, size_t i) {
     return fetch->msgs[i];
 }
 
@@ -184,7 +184,7 @@ void fetch_free(struct fetch *fetch) {
     fetch_stop_timers(fetch);
     for (size_t i = 0; i < fetch->count; i++)
         if (fetch->taken)
-            link_release(pull->link, fetch->msgs[i]);
+            message_free(fetch->msgs[i]);
         else
             fetch_give_back(pull->link, fetch->msgs[i]);
     fetch->count = 0;

@@ -74,7 +74,7 @@ bool fetch_silent(const struct fetch *fetch);
 
 /* The messages; they stay the fetch's. */
 size_t fetch_count(const struct fetch *fetch);
-natsMsg *fetch_msg(const struct fetch *fetch, size_t i);
+struct message *fetch_msg(const struct fetch *fetch, size_t i);
 
 /* The messages are in good hands: fetch_free() will not ask for their redelivery. */
 void fetch_taken(struct fetch *fetch);

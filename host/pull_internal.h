@@ -32,7 +32,7 @@ struct fetch {
     struct clock_timer deadline, heartbeat, retry;
     uint64_t due; /* on the clock: the end as the owner asked for it */
     struct fetch_options options;
-    natsMsg **msgs;
+    struct message **msgs;
     size_t count, size;
     enum js_word last; /* why a request had to be repeated */
     int status;
@@ -68,6 +68,6 @@ void fetch_stop_timers(struct fetch *fetch);
 void fetch_unsubscribe(struct fetch *fetch);
 
 /* Nobody waits for this message any more: the server shall deliver it to somebody else. */
-void fetch_give_back(struct link *link, natsMsg *msg);
+void fetch_give_back(struct link *link, struct message *msg);
 
 #endif

@@ -279,7 +279,7 @@ static void switch_over(struct reload *reload) {
 
 static void confirm(struct reload *reload);
 
-static void on_confirmed(struct link_call *call, int status, natsMsg *reply) {
+static void on_confirmed(struct link_call *call, int status, struct message *reply) {
     (void)reply;
     struct reload *reload = OF(call, struct reload, confirm);
     if (status == LN_OK && *reload->reason == '\0')

@@ -157,7 +157,7 @@ static void run(struct service *service) {
 
 static void confirm(struct service *service);
 
-static void on_confirmed(struct link_call *call, int status, natsMsg *reply) {
+static void on_confirmed(struct link_call *call, int status, struct message *reply) {
     (void)reply;
     struct service *service =
         (struct service *)(void *)((char *)call - offsetof(struct service, confirm));

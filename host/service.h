@@ -149,9 +149,7 @@ struct job {
 struct service *job_service(const struct job *job);
 
 /* The message; borrowed until the body ends. */
-natsMsg *job_msg(const struct job *job);
-/* Its headers as "name\0value\0...", or NULL; borrowed until the body ends. */
-const char *job_headers(const struct job *job, size_t *len);
+struct message *job_msg(const struct job *job);
 
 /* Nobody has answered this message yet and it wants an answer. */
 bool job_wants_reply(const struct job *job);

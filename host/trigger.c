@@ -93,10 +93,10 @@ static void on_control_done(void *owner, int status, const char *text) {
     on_reloaded(trigger, status, text);
 }
 
-static void on_control(void *owner, natsMsg *msg) {
+static void on_control(void *owner, struct message *msg) {
     struct trigger *trigger = owner;
     struct service *service = trigger->service;
-    const char *reply = natsMsg_GetReply(msg) ? natsMsg_GetReply(msg) : "";
+    const char *reply = msg->reply ? msg->reply : "";
     struct control_request *request = malloc(sizeof(*request) + strlen(reply) + 1);
     int rc = LN_ENOMEM;
     if (request != NULL) {
@@ -110,7 +110,7 @@ static void on_control(void *owner, natsMsg *msg) {
                    rc == LN_EFULL ? "a reload is under way" : status_text(rc));
         free(request);
     }
-    link_release(service_link(service), msg);
+    message_free(msg);
 }
 
 static int subscribe_control(struct trigger *trigger) {

@@ -86,13 +86,12 @@ static void close_all(void) {
 static char answer[4096];
 static bool answered;
 
-static void on_answer(struct link_call *call, int status, natsMsg *reply) {
+static void on_answer(struct link_call *call, int status, struct message *reply) {
     (void)call;
     snprintf(answer, sizeof(answer), "%s", status < 0 ? status_word(status) : "");
     if (reply != NULL) {
-        snprintf(answer, sizeof(answer), "%.*s", natsMsg_GetDataLength(reply),
-                 natsMsg_GetData(reply));
-        link_release(link_, reply);
+        snprintf(answer, sizeof(answer), "%.*s", (int)reply->len, reply->data);
+        message_free(reply);
     }
     answered = true;
 }
@@ -180,10 +179,9 @@ static int start(struct pull *pull, struct got *got, struct fetch_options option
 
 static void acknowledge(struct got *got) {
     for (size_t i = 0; i < fetch_count(got->fetch); i++) {
-        natsMsg *msg = fetch_msg(got->fetch, i);
-        if (natsMsg_GetReply(msg) != NULL)
-            link_publish(link_,
-                         &(struct link_out){.subject = natsMsg_GetReply(msg), .data = ""});
+        struct message *msg = fetch_msg(got->fetch, i);
+        if (msg->reply != NULL)
+            link_publish(link_, &(struct link_out){.subject = msg->reply, .data = ""});
     }
     fetch_taken(got->fetch);
     fetch_free(got->fetch);
@@ -293,18 +291,24 @@ static void words(void) {
 }
 
 /* A stored message may look like word from the server. */
+static enum js_word classify_409(const char *reply) {
+    static const char headers[] = "NATS/1.0 409 Consumer Deleted\r\n\r\n";
+    struct message *msg = message_new(&(struct message_parts){
+        .subject = "x",
+        .subject_len = 1,
+        .reply = reply,
+        .reply_len = reply != NULL ? strlen(reply) : 0,
+        .headers = headers,
+        .headers_len = sizeof(headers) - 1,
+    });
+    enum js_word word = js_classify(msg);
+    message_free(msg);
+    return word;
+}
+
 static void data_that_looks_like_a_word(void) {
-    natsMsg *msg = NULL;
-    CHECK(natsMsg_Create(&msg, "x", "$JS.ACK.P.w.1.4.5.6.7", "", 0) == NATS_OK);
-    natsMsgHeader_Set(msg, "Status", "409");
-    natsMsgHeader_Set(msg, "Description", "Consumer Deleted");
-    CHECK_SOFT(js_classify(msg) == JS_DATA);
-    natsMsg_Destroy(msg);
-    CHECK(natsMsg_Create(&msg, "_INBOX.x.1", NULL, "", 0) == NATS_OK);
-    natsMsgHeader_Set(msg, "Status", "409");
-    natsMsgHeader_Set(msg, "Description", "Consumer Deleted");
-    CHECK_SOFT(js_classify(msg) == JS_GONE);
-    natsMsg_Destroy(msg);
+    CHECK(classify_409("$JS.ACK.P.w.1.4.5.6.7") == JS_DATA);
+    CHECK(classify_409(NULL) == JS_GONE);
 }
 
 /* ---- tests: fetching ---- */
@@ -321,7 +325,7 @@ static void full_batches_share_an_inbox(void) {
         CHECK_INT(fetch_status(got.fetch), LN_OK);
         CHECK_INT(fetch_count(got.fetch), 2);
         struct js_meta meta;
-        CHECK(js_parse_reply(natsMsg_GetReply(fetch_msg(got.fetch, 1)), &meta));
+        CHECK(js_parse_reply(fetch_msg(got.fetch, 1)->reply, &meta));
         CHECK_INT(meta.stream_seq, 2 * i + 2);
         acknowledge(&got);
     }
@@ -521,7 +525,7 @@ static void cancelled_fetch_gives_back(void) {
     CHECK(run_until(&got.done, 3000));
     CHECK_INT(fetch_count(got.fetch), 2);
     struct js_meta meta;
-    CHECK(js_parse_reply(natsMsg_GetReply(fetch_msg(got.fetch, 0)), &meta));
+    CHECK(js_parse_reply(fetch_msg(got.fetch, 0)->reply, &meta));
     CHECK_INT(meta.num_delivered, 2);
     acknowledge(&got);
     pull_close(pull);
@@ -587,13 +591,12 @@ static struct fake {
     void (*answer)(struct fake *fake);
 } fake;
 
-static void on_fake_request(void *owner, natsMsg *msg) {
+static void on_fake_request(void *owner, struct message *msg) {
     struct fake *f = owner;
     int at = f->asked++ % 8;
-    snprintf(f->replies[at], sizeof(f->replies[at]), "%s", natsMsg_GetReply(msg));
-    snprintf(f->bodies[at], sizeof(f->bodies[at]), "%.*s", natsMsg_GetDataLength(msg),
-             natsMsg_GetData(msg));
-    link_release(link_, msg);
+    snprintf(f->replies[at], sizeof(f->replies[at]), "%s", msg->reply);
+    snprintf(f->bodies[at], sizeof(f->bodies[at]), "%.*s", (int)msg->len, msg->data);
+    message_free(msg);
     f->answer(f);
 }
 

@@ -25,6 +25,8 @@ static int test_passed_count, test_failed_count, test_arg_count;
 static bool test_current_failed;
 static char test_message[1024];
 static char **test_args;
+/* Shown behind the names of tests that run more than once. */
+static const char *test_variant = "";
 
 static inline void test_begin(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -60,10 +62,10 @@ static inline void test_run(const char *name, void (*body)(void)) {
     body();
     if (test_current_failed) {
         test_failed_count++;
-        printf("not ok %s: %s\n", name, test_message);
+        printf("not ok %s%s: %s\n", name, test_variant, test_message);
     } else {
         test_passed_count++;
-        printf("ok %s\n", name);
+        printf("ok %s%s\n", name, test_variant);
     }
 }
 
