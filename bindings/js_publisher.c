@@ -3,8 +3,8 @@
  * Publishes into streams whose acknowledgements nobody waits for one by one.
  *
  * A message under way is a slot with a call of the link: no fiber, no userdata. Slots that have
- * finished are queued, and one fiber of scripts/js_publish.lua takes them with next(), many in
- * a turn. That is a third of the instructions of a fiber per message.
+ * finished are queued, and one fiber of scripts/js_publish.lua settles all that a read of the
+ * socket brought. That is a fourth of the instructions of a fiber per message.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,7 @@ struct slot {
     lua_Integer number; /* 1, 2, ... */
     /* Once finished. */
     int status;
+    struct link *link;
     struct message *reply; /* NULL: failed */
 };
 
@@ -32,7 +33,8 @@ struct publisher {
     size_t count, capacity;
     struct slot *free;
     struct slot *finished, **last_finished;
-    struct fiber *waiting; /* in next() */
+    struct fiber *waiting;              /* in settle() */
+    struct link_deferred finished_some; /* one wake-up for all that a read brought */
 };
 
 /* ---- slots ---- */
@@ -78,14 +80,25 @@ static void on_reply(struct link_call *call, int status, struct message *reply) 
     slot->next = NULL;
     *publisher->last_finished = slot;
     publisher->last_finished = &slot->next;
+    link_defer(slot->link, &publisher->finished_some);
+}
+
+static void on_finished_some(struct link_deferred *deferred) {
+    struct publisher *publisher =
+        (struct publisher *)(void *)((char *)deferred -
+                                     offsetof(struct publisher, finished_some));
     if (publisher->waiting != NULL)
         fiber_wake(publisher->waiting, LN_OK);
 }
 
 /* ---- for Lua ---- */
 
+/* Upvalue 1 of the methods is the metatable, to compare with: every message comes by here. */
 static struct publisher *check_publisher(lua_State *L) {
-    return luaL_checkudata(L, 1, PUBLISHER_TYPE);
+    bool same = lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(1));
+    luaL_argexpected(L, same, 1, PUBLISHER_TYPE);
+    lua_pop(L, 1);
+    return lua_touserdata(L, 1);
 }
 
 /* publisher:send(subject, message) -> slot number | nil, err. Raises when they are wrong. */
@@ -97,6 +110,7 @@ static int publisher_send(lua_State *L) {
     struct slot *slot = take_slot(publisher);
     if (slot == NULL)
         return push_failure(L, LN_ENOMEM, NULL);
+    slot->link = link;
     int rc = link_request(link, &slot->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
                           on_reply);
     if (rc < 0) {
@@ -107,26 +121,69 @@ static int publisher_send(lua_State *L) {
     return 1;
 }
 
-/* The slot stays in the queue until everything that may raise is done. */
-static int push_finished(lua_State *L, struct publisher *publisher) {
-    struct slot *slot = publisher->finished;
-    struct js_pub_ack ack;
-    int results = 3;
-    lua_pushinteger(L, slot->number);
-    if (slot->reply == NULL) {
-        results = 1 + push_failure(L, slot->status, NULL);
-    } else if (js_scan_pub_ack(slot->reply->data, slot->reply->len, &ack)) {
-        push_pub_ack(L, &ack);
-        results = 2;
-    } else {
-        lua_pushnil(L);
-        push_msg(L, slot->reply, MSG_JSON);
-    }
+/* What settle() is given: the futures that are under way, by slot number. */
+#define AT_FUTURES 2
+
+static void take_off(struct publisher *publisher, struct slot *slot) {
     publisher->finished = slot->next;
     if (publisher->finished == NULL)
         publisher->last_finished = &publisher->finished;
     give_back(publisher, slot);
-    return results;
+}
+
+/*
+ * The usual case, without a call back into Lua: the future is told sequence and stream. False
+ * when there is more to it. All fields exist, so no table grows.
+ */
+static bool settle_plain(lua_State *L, const struct slot *slot, const struct js_pub_ack *ack) {
+    if (ack->duplicate || ack->domain != NULL ||
+        lua_rawgeti(L, AT_FUTURES, slot->number) != LUA_TTABLE)
+        return false;
+    lua_pushliteral(L, "gate");
+    if (lua_rawget(L, -2) != LUA_TNIL) /* somebody waits for it */
+        return false;
+    lua_pop(L, 1);
+    lua_pushlstring(L, ack->stream, ack->stream_len);
+    lua_setfield(L, -2, "message");
+    lua_pushinteger(L, ack->seq);
+    lua_setfield(L, -2, "ack");
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, "done");
+    lua_pushnil(L);
+    lua_rawseti(L, AT_FUTURES, slot->number);
+    return true;
+}
+
+/* Slots stay in the queue until everything that may raise is done with them. */
+static int settle(lua_State *L, struct publisher *publisher) {
+    lua_Integer settled = 0;
+    struct slot *slot = publisher->finished;
+    struct js_pub_ack ack;
+    bool plain = false;
+    for (; slot != NULL; slot = publisher->finished) {
+        lua_settop(L, AT_FUTURES);
+        plain =
+            slot->reply != NULL && js_scan_pub_ack(slot->reply->data, slot->reply->len, &ack);
+        if (!plain || !settle_plain(L, slot, &ack))
+            break;
+        take_off(publisher, slot);
+        settled++;
+    }
+    lua_settop(L, AT_FUTURES);
+    lua_pushinteger(L, settled);
+    if (slot == NULL)
+        return 1;
+    lua_pushinteger(L, slot->number);
+    if (plain) {
+        push_pub_ack(L, &ack);
+    } else if (slot->reply != NULL) {
+        lua_pushnil(L);
+        push_msg(L, slot->reply, MSG_JSON);
+    } else {
+        push_failure(L, slot->status, NULL);
+    }
+    take_off(publisher, slot);
+    return lua_gettop(L) - AT_FUTURES;
 }
 
 static void abandon(struct fiber *fiber, void *area) {
@@ -135,30 +192,34 @@ static void abandon(struct fiber *fiber, void *area) {
     (*publisher)->waiting = NULL;
 }
 
-static int next_done(lua_State *L, int status, lua_KContext context) {
+static int settle_done(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     struct fiber *fiber = wait_resumed(L);
     fiber_end_wait(fiber);
-    return push_finished(L, check_publisher(L));
+    return settle(L, lua_touserdata(L, 1));
 }
 
 /*
- * publisher:next() -> slot number, ack | slot number, nil, msg | slot number, nil, err
- * Waits until a message is acknowledged or has failed. msg is an answer that is no plain ack.
+ * publisher:settle(futures) -> count [, slot number, ack | nil, msg | err]
+ * Waits until messages are acknowledged or have failed. Futures with a plain acknowledgement
+ * are settled, as many as `count`: done = true, ack = sequence, message = stream. It ends early
+ * at one that somebody waits for (`gate`) or that got another answer, which is for the caller.
  */
-static int publisher_next(lua_State *L) {
+static int publisher_settle(lua_State *L) {
     struct publisher *publisher = check_publisher(L);
+    luaL_checktype(L, AT_FUTURES, LUA_TTABLE);
     if (publisher->finished != NULL)
-        return push_finished(L, publisher);
-    struct fiber *fiber = check_fiber(L, "publisher:next");
+        return settle(L, publisher);
+    struct fiber *fiber = check_fiber(L, "publisher:settle");
     struct publisher **area = fiber_begin_wait(fiber, abandon);
     *area = publisher;
     publisher->waiting = fiber;
-    return wait_yield(L, next_done);
+    return wait_yield(L, settle_done);
 }
 
 static int publisher_gc(lua_State *L) {
     struct publisher *publisher = check_publisher(L);
+    link_defer_cancel(&publisher->finished_some);
     for (size_t i = 0; i < publisher->count; i++) {
         struct slot *slot = publisher->slots[i];
         link_call_cancel(&slot->call);
@@ -177,13 +238,14 @@ static int js_publisher(lua_State *L) {
     struct publisher *publisher = lua_newuserdatauv(L, sizeof(*publisher), 0);
     memset(publisher, 0, sizeof(*publisher));
     publisher->last_finished = &publisher->finished;
+    publisher->finished_some.fn = on_finished_some;
     luaL_setmetatable(L, PUBLISHER_TYPE);
     return 1;
 }
 
 static const luaL_Reg methods[] = {
     {"send", publisher_send},
-    {"next", publisher_next},
+    {"settle", publisher_settle},
     {"__gc", publisher_gc},
     {NULL, NULL},
 };
@@ -195,7 +257,8 @@ static const luaL_Reg functions[] = {
 
 void bindings_js_publisher(lua_State *L) {
     luaL_newmetatable(L, PUBLISHER_TYPE);
-    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    luaL_setfuncs(L, methods, 1);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);

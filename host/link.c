@@ -81,12 +81,42 @@ const char *link_last_error(const struct link *link) {
 
 /* ---- one turn of the loop ---- */
 
+void link_defer(struct link *link, struct link_deferred *deferred) {
+    if (deferred->prev != NULL)
+        return;
+    deferred->next = link->deferred;
+    deferred->prev = &link->deferred;
+    if (deferred->next != NULL)
+        deferred->next->prev = &deferred->next;
+    link->deferred = deferred;
+    link_want_turn(link);
+}
+
+void link_defer_cancel(struct link_deferred *deferred) {
+    if (deferred->prev == NULL)
+        return;
+    *deferred->prev = deferred->next;
+    if (deferred->next != NULL)
+        deferred->next->prev = deferred->prev;
+    deferred->next = NULL;
+    deferred->prev = NULL;
+}
+
+static void run_deferred(struct link *link) {
+    while (link->deferred != NULL) {
+        struct link_deferred *deferred = link->deferred;
+        link_defer_cancel(deferred);
+        deferred->fn(deferred);
+    }
+}
+
 static void on_idle(uv_idle_t *idle) {
     struct link *link = idle->data;
     uv_idle_stop(idle);
     if (link->closing && !link->close_begun)
         close_begin(link);
     subs_turn(link);
+    run_deferred(link);
     if (link->want_write && link->conn != NULL)
         conn_write(link->conn);
     else
@@ -401,6 +431,8 @@ static bool copy_strings(struct link *link, const struct link_options *options) 
 }
 
 static void free_memory(struct link *link) {
+    while (link->deferred != NULL)
+        link_defer_cancel(link->deferred);
     subs_free(link);
     for (size_t i = 0; i < link->server_count; i++)
         free(link->servers[i]);

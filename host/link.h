@@ -184,6 +184,20 @@ struct link_waiter {
 void link_wait(struct link *link, struct link_waiter *waiter);
 void link_wait_cancel(struct link_waiter *waiter);
 
+/*
+ * Something to do once all that a read brought is delivered, and before what was published
+ * meanwhile is written: so that many messages cost one wake-up. Embedded by the caller; all
+ * zero is idle.
+ */
+struct link_deferred {
+    struct link_deferred *next, **prev; /* the link's */
+    void (*fn)(struct link_deferred *deferred);
+};
+/* Calls fn once, soon. Does nothing to one that is waiting already. */
+void link_defer(struct link *link, struct link_deferred *deferred);
+/* Does nothing to an idle one. Needed only if its memory goes before it was called. */
+void link_defer_cancel(struct link_deferred *deferred);
+
 /* ---- subscribing ---- */
 
 struct link_sub_options {

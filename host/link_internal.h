@@ -189,6 +189,7 @@ struct link {
     size_t high_water;
     bool want_write;
     struct link_waiter *waiters;
+    struct link_deferred *deferred;
     char *offline; /* published while disconnected */
     size_t offline_len, offline_size;
 

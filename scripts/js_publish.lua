@@ -3,6 +3,8 @@ local core = require "lunats.core"
 local json = require "lunats.json"
 local api = require "lunats.js_api"
 
+local type, setmetatable = type, setmetatable -- every message comes by here
+
 local M = {}
 
 local OPTIONS = {
@@ -138,6 +140,15 @@ function failed.__gc(self)
   end
 end
 
+---The fibers that wait for room, or for all to be done.
+local function wake()
+  if full then
+    full = false
+    room:open()
+  end
+  if outstanding == 0 then idle:open() end
+end
+
 local function finish(self, ok, ack, err)
   if self.done then return end
   self.done = true
@@ -152,11 +163,7 @@ local function finish(self, ok, ack, err)
     failures[self] = true
   end
   outstanding = outstanding - 1
-  if full then
-    full = false
-    room:open()
-  end
-  if outstanding == 0 then idle:open() end
+  wake()
   if self.gate then self.gate:open() end
 end
 
@@ -176,7 +183,8 @@ local function run(self, fn, ...)
 end
 
 -- Messages without options are sent and awaited in C; one fiber settles the futures of all of
--- them as the acknowledgements come in.
+-- them as the acknowledgements come in. Of a plain one C leaves the sequence in `ack` and the
+-- stream in `message`.
 local publisher, underway, flying, settling = core.js_publisher(), {}, 0, false
 
 local ended = setmetatable({}, { __close = function()
@@ -188,8 +196,12 @@ end })
 local function settle()
   local _ <close> = ended
   while flying > 0 do
-    local slot, ack, other = publisher:next()
-    local self = underway[slot]
+    local settled, slot, ack, other = publisher:settle(underway)
+    if settled > 0 then
+      flying, outstanding = flying - settled, outstanding - settled
+      wake()
+    end
+    local self = slot and underway[slot]
     if self then -- not one of a fiber before this that was cancelled
       underway[slot], flying = nil, flying - 1
       if ack then
@@ -204,8 +216,10 @@ local function settle()
   end
 end
 
-local function send_plain(self)
-  local slot, err = publisher:send(self.subject, self.message)
+local send_slot = publisher.send
+
+local function send_plain(self, subject, bytes)
+  local slot, err = send_slot(publisher, subject, bytes)
   outstanding = outstanding + 1
   if not slot then return finish(self, true, nil, err) end
   underway[slot], flying = self, flying + 1
@@ -220,12 +234,13 @@ local function bytes_of(message)
   return type(message) == "string" and message or json.encode(message)
 end
 
-local function window(js)
-  local size = js.publish_window
+local window -- the last one seen, which is a good one
+
+local function check_window(size)
   if math.type(size) ~= "integer" or size < 1 then
     error("app.js.publish_window must be a whole number, 1 or more", 3)
   end
-  return size
+  window = size
 end
 
 ---Publishes and returns at once; waits only while `publish_window` messages are under way.
@@ -234,13 +249,13 @@ end
 ---@param opts table|nil those of publish
 ---@return js.future
 function M.publish_async(subject, message, opts)
-  local what = "app.js.publish_async"
   local request
   if opts ~= nil then
     core.check_subject(subject)
-    opts, request = check_options(what, opts)
+    opts, request = check_options("app.js.publish_async", opts)
   end
-  local bytes, size = bytes_of(message), window(M.js)
+  local bytes, size = bytes_of(message), M.js.publish_window
+  if size ~= window then check_window(size) end
   while outstanding >= size do
     full = true
     room:wait()
@@ -252,7 +267,7 @@ function M.publish_async(subject, message, opts)
     outstanding = outstanding + 1
     core.handler_fiber(run, self, send, bytes, opts, request)
   else
-    send_plain(self)
+    send_plain(self, subject, bytes)
   end
   return self
 end
@@ -273,6 +288,9 @@ function future:await(timeout)
   if self.err then
     self.seen, failures[self] = true, nil
     return nil, self.err
+  end
+  if type(self.ack) == "number" then
+    self.ack = { stream = self.message, seq = self.ack, duplicate = false }
   end
   return self.ack
 end
