@@ -21,6 +21,35 @@ static void close_begin(struct link *link);
 static void close_kill(struct link *link);
 static void retry_later(struct link *link);
 
+/* ---- the library ---- */
+
+static struct {
+    uv_thread_t thread;
+    bool running;
+} preparing; /* like nats.c itself, one per process */
+
+static void prepare(void *unused) {
+    (void)unused;
+    nats_Open(-1);
+    nats_ReleaseThreadMemory();
+}
+
+void link_prepare(void) {
+    preparing.running = uv_thread_create(&preparing.thread, prepare, NULL) == 0;
+}
+
+/* While one thread opens nats.c, calls from others fail. */
+static void wait_prepared(void) {
+    if (preparing.running)
+        uv_thread_join(&preparing.thread);
+    preparing.running = false;
+}
+
+void link_finish(uint32_t timeout_ms) {
+    wait_prepared();
+    nats_CloseAndWait(timeout_ms);
+}
+
 /* ---- statuses ---- */
 
 int link_map_status(natsStatus status) {
@@ -498,6 +527,7 @@ int link_open(struct link **out, uv_loop_t *loop, const struct link_options *opt
               const struct link_events *events, void *owner) {
     if (!options_ok(options))
         return LN_EINVAL;
+    wait_prepared();
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return LN_ENOMEM;

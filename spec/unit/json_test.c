@@ -695,6 +695,46 @@ static void lives_with_finalizers(void) {
         "assert(runs > 0)\n");
 }
 
+static int decode_argument(lua_State *L) {
+    size_t len;
+    const char *bytes = lua_tolstring(L, 1, &len);
+    return json_decode(L, bytes, len) ? 0 : lua_error(L);
+}
+
+static bool collects(lua_State *L) {
+    return lua_gc(L, LUA_GCISRUNNING) != 0;
+}
+
+/* A large text is decoded while the collector waits: it goes on however that ends. */
+static void collector_goes_on_after_a_large_text(void) {
+    struct budget budget = {.allocations_left = 1000000};
+    lua_State *L = lua_newstate(limited_alloc, &budget);
+    luaL_openlibs(L);
+    CHECK_INT(luaL_dostring(L, "return '[' .. ('[1,{}],'):rep(20000) .. '1]', "
+                               "'[' .. ('[1,{}],'):rep(20000) .. '}'"),
+              LUA_OK);
+    size_t good_len, bad_len, offset;
+    const char *good = lua_tolstring(L, 1, &good_len), *bad = lua_tolstring(L, 2, &bad_len);
+    const struct json_options options = {.big_as_string = false};
+    CHECK(json_decode_with(L, good, good_len, &options, &offset));
+    CHECK_INT(lua_rawlen(L, -1), 20001);
+    CHECK(collects(L));
+    CHECK(!json_decode_with(L, bad, bad_len, &options, &offset));
+    CHECK_INT(offset, bad_len);
+    CHECK(collects(L));
+    CHECK_INT(lua_gettop(L), 4);
+    budget.allocations_left = 1000;
+    lua_pushcfunction(L, decode_argument);
+    lua_pushvalue(L, 1);
+    CHECK_INT(lua_pcall(L, 1, 0, 0), LUA_ERRMEM);
+    budget.allocations_left = 1000000;
+    CHECK(collects(L));
+    lua_gc(L, LUA_GCSTOP);
+    CHECK(json_decode_with(L, good, good_len, &options, &offset));
+    CHECK(!collects(L)); /* it was the script that stopped it */
+    lua_close(L);
+}
+
 static size_t bytes_in_use(lua_State *L) {
     lua_gc(L, LUA_GCCOLLECT);
     return (size_t)lua_gc(L, LUA_GCCOUNT) * 1024;
@@ -716,6 +756,7 @@ static void gives_back_a_large_scratch_buffer(void) {
     CHECK(bytes_in_use(L) < 200000);
     lua_close(L);
 }
+
 /* The table of an object is as large as the last one that began with its first key. */
 static void guesses_sizes_of_objects(void) {
     CHECK_LUA("local function object(n)\n"
@@ -760,6 +801,7 @@ int main(int argc, char **argv) {
     RUN(every_prefix_is_survived);
     RUN(survives_lack_of_memory);
     RUN(lives_with_finalizers);
+    RUN(collector_goes_on_after_a_large_text);
     RUN(gives_back_a_large_scratch_buffer);
     RUN(guesses_sizes_of_objects);
     return test_end();
