@@ -187,12 +187,26 @@ static natsStatus adapter_detach(void *data) {
 
 /* ---- connecting ---- */
 
+/*
+ * Before 3.8 nats.c forgets to send a signature that begins with a zero byte, one of 256
+ * (https://github.com/nats-io/nats.c/pull/705), and is refused: the server's next nonce gets
+ * another one.
+ */
+static natsStatus connect_signed(natsConnection **nats, const struct link *link) {
+    int tries = link->signs && nats_GetVersionNumber() < 0x030800 ? 3 : 1;
+    natsStatus status;
+    do
+        status = natsConnection_Connect(nats, link->options);
+    while (status == NATS_CONNECTION_AUTH_FAILED && --tries > 0);
+    return status;
+}
+
 /* Blocks (names, TCP, TLS, handshake), hence a thread of its own. */
 static void connect_thread(void *arg) {
     struct conn *conn = arg;
     struct link *link = conn->link;
     natsConnection *nats = NULL;
-    natsStatus status = natsConnection_Connect(&nats, link->options);
+    natsStatus status = connect_signed(&nats, link);
     const char *text = NULL;
     if (status != NATS_OK)
         text = link_plain_text(nats_GetLastError(NULL));

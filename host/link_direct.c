@@ -55,11 +55,13 @@ struct direct {
 
 /* ---- buffers ---- */
 
-/* Room for `need` more bytes at the end; NULL when memory is short. */
+/* Room for `need` more bytes at the end; NULL when memory is short. What is left moves to the
+ * front when that is less than what has gone, so that a byte is moved once on average. */
 static char *reserve(struct buffer *buffer, size_t need, size_t first_size) {
-    if (buffer->len + need > buffer->size && buffer->at > 0) {
-        memmove(buffer->bytes, buffer->bytes + buffer->at, buffer->len - buffer->at);
-        buffer->len -= buffer->at;
+    size_t left = buffer->len - buffer->at;
+    if (buffer->len + need > buffer->size && buffer->at > 0 && left <= buffer->at) {
+        memmove(buffer->bytes, buffer->bytes + buffer->at, left);
+        buffer->len = left;
         buffer->at = 0;
     }
     if (buffer->len + need > buffer->size) {
@@ -305,7 +307,8 @@ static int direct_publish(struct conn *conn, const struct link_out *out, const c
     struct direct *direct = conn->direct;
     size_t headers = headers_size(out);
     size_t subject_len = strlen(out->subject), reply_len = reply != NULL ? strlen(reply) : 0;
-    if (headers + out->len > (size_t)conn->link->info.max_payload)
+    int64_t max = conn->link->info.max_payload;
+    if (max > 0 && headers + out->len > (size_t)max)
         return LN_ETOOLARGE;
     size_t need = subject_len + reply_len + headers + out->len + 2 * NUMBER_SIZE + 16;
     char *at = reserve(&direct->out, need, WRITE_SIZE);

@@ -150,6 +150,7 @@ struct link {
     struct conn *conn;  /* the connected one, or NULL */
     bool connecting;
     bool direct; /* the transport for plain sockets */
+    bool signs;  /* proves with a key who we are */
     bool retry;
     unsigned attempts; /* in a row without lasting success; for the back-off */
     uint64_t connected_at;

@@ -112,6 +112,7 @@ static bool wants_tls(const struct link *link, const struct link_options *from) 
 natsStatus link_set_options(struct link *link, const struct link_options *from) {
     natsOptions *to = link->options;
     link->direct = !from->by_nats && !wants_tls(link, from);
+    link->signs = from->creds != NULL || from->nkey != NULL;
     natsStatus s = natsOptions_SetServers(to, (const char **)(void *)link->servers,
                                           (int)link->server_count);
     if (s == NATS_OK && from->name != NULL)

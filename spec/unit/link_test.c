@@ -190,6 +190,9 @@ static int peer_open_with(struct peer *p, struct link_options *o, const char *ur
 static bool peer_wait(struct peer *p, enum link_state state, unsigned ms) {
     for (unsigned i = 0; i < ms / 5 && p->state != state; i++)
         run_until(NULL, 5);
+    if (p->state != state)
+        printf("# state %d with status %d (%s), not state %d\n", (int)p->state, p->status,
+               p->text, (int)state);
     return p->state == state;
 }
 
