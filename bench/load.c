@@ -8,8 +8,9 @@
  *   load fill [options] STREAM [DURABLE] makes the stream <STREAM>, subject <STREAM>.x, anew
  *   load work [options] SUBJECT JSON STREAM [DURABLE]
  *                                        one long request; then the server must agree
- *   load start [options] SUBJECT COMMAND...
- *                                        starts a service: time to its first reply, memory
+ *   load start [options] SUBJECT [NAME=VALUE...] COMMAND...
+ *                                        starts a service, with these in its environment: time
+ *                                        to its first reply, memory
  * Options:
  *   -u URL      server                     -n N  messages           -b N  bytes of a payload
  *   -w N        requests under way         -k N  requests before the clock runs
@@ -627,6 +628,8 @@ static int mode_start(char **command) {
     double began = now();
     pid_t pid = fork();
     if (pid == 0) {
+        while (strchr(*command, '=') != NULL)
+            putenv(*command++);
         execvp(command[0], command);
         _exit(127);
     }

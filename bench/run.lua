@@ -63,7 +63,7 @@ end
 
 ---The command of a peer, with its environment.
 local function command_of(peer, url)
-  local words = { "/usr/bin/env", "NATS_URL=" .. url }
+  local words = { "NATS_URL=" .. url }
   for name, value in pairs(peer.env) do words[#words + 1] = name .. "=" .. value end
   return table.move(peer.words, 1, #peer.words, #words + 1, words)
 end

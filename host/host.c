@@ -333,8 +333,6 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
         log_error(NULL, "cannot start: %s", status_text(rc));
         return EXIT_SCRIPT;
     }
-    if (!is_offline(options))
-        link_prepare();
     watch_signals(&host);
     host.status = open_all(&host);
     if (host.status != EXIT_OK) {
@@ -351,6 +349,6 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     free(host.services);
     free(host.triggers);
     free(host.broker_url);
-    link_finish(1000); /* so that nothing is left behind */
+    nats_CloseAndWait(1000); /* joins the threads of nats.c, so that nothing is left behind */
     return host.status;
 }

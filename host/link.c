@@ -21,91 +21,8 @@ static void close_begin(struct link *link);
 static void close_kill(struct link *link);
 static void retry_later(struct link *link);
 
-/* ---- the library ---- */
-
-static struct {
-    uv_thread_t thread;
-    bool running;
-} preparing; /* like nats.c itself, one per process */
-
-static void prepare(void *unused) {
-    (void)unused;
-    nats_Open(-1);
-    nats_ReleaseThreadMemory();
-}
-
-void link_prepare(void) {
-    preparing.running = uv_thread_create(&preparing.thread, prepare, NULL) == 0;
-}
-
-/* While one thread opens nats.c, calls from others fail. */
-static void wait_prepared(void) {
-    if (preparing.running)
-        uv_thread_join(&preparing.thread);
-    preparing.running = false;
-}
-
-void link_finish(uint32_t timeout_ms) {
-    wait_prepared();
-    nats_CloseAndWait(timeout_ms);
-}
-
-/* ---- statuses ---- */
-
-int link_map_status(natsStatus status) {
-    switch (status) {
-    case NATS_OK:
-        return LN_OK;
-    case NATS_NO_MEMORY:
-        return LN_ENOMEM;
-    case NATS_MAX_PAYLOAD:
-        return LN_ETOOLARGE;
-    case NATS_INSUFFICIENT_BUFFER:
-        return LN_EFULL;
-    case NATS_NOT_PERMITTED:
-        return LN_EPERMISSION;
-    case NATS_CONNECTION_AUTH_FAILED:
-        return LN_EAUTH;
-    case NATS_NO_SERVER:
-    case NATS_TIMEOUT:
-        return LN_ENOSERVER;
-    case NATS_INVALID_SUBJECT:
-    case NATS_INVALID_QUEUE_NAME:
-    case NATS_INVALID_ARG:
-        return LN_EINVAL;
-    case NATS_SLOW_CONSUMER:
-        return LN_EFULL;
-    case NATS_CONNECTION_CLOSED:
-    case NATS_IO_ERROR:
-    case NATS_STALE_CONNECTION:
-        return LN_EDISCONNECTED;
-    default:
-        return LN_ENATS;
-    }
-}
-
 static void keep_error(struct link *link, const char *text) {
     copy_text(link->error, sizeof(link->error), text);
-}
-
-/* nats.c puts the place in its own source in front: "(conn.c:2088): No server ...". */
-const char *link_plain_text(const char *text) {
-    const char *colon = text != NULL && text[0] == '(' ? strstr(text, "): ") : NULL;
-    return colon != NULL && strcspn(text, " )") == (size_t)(colon - text) ? colon + 3 : text;
-}
-
-/* Keeps the text of a failed call of nats.c and translates its status. */
-int link_failed(struct link *link, natsStatus status) {
-    natsStatus last = NATS_OK;
-    const char *text = link_plain_text(nats_GetLastError(&last));
-    keep_error(link, last == status && text != NULL && *text != '\0'
-                         ? text
-                         : natsStatus_GetText(status));
-    return link_map_status(status);
-}
-
-const char *link_last_error(const struct link *link) {
-    return link->error;
 }
 
 /* ---- one turn of the loop ---- */
@@ -414,6 +331,10 @@ static void on_probe(struct clock_timer *timer) {
 
 /* ---- facts ---- */
 
+const char *link_last_error(const struct link *link) {
+    return link->error;
+}
+
 void link_get_info(const struct link *link, struct link_info *out) {
     *out = link->info;
     if (link->conn == NULL)
@@ -527,7 +448,7 @@ int link_open(struct link **out, uv_loop_t *loop, const struct link_options *opt
               const struct link_events *events, void *owner) {
     if (!options_ok(options))
         return LN_EINVAL;
-    wait_prepared();
+    link_open_library();
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return LN_ENOMEM;

@@ -65,17 +65,6 @@ struct link_events {
     void (*on_lame_duck)(void *owner);
 };
 
-/* ---- the library ---- */
-
-/*
- * Starts nats.c in a thread: its own threads and OpenSSL take 1.3 ms, in which a script can be
- * loaded. Optional, once per process, before the first link_open().
- */
-void link_prepare(void);
-
-/* Waits until the threads of nats.c have ended, at most `timeout_ms`. After the last link. */
-void link_finish(uint32_t timeout_ms);
-
 /* ---- life ---- */
 
 /*

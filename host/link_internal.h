@@ -3,6 +3,7 @@
  * What the files of the link share. Nobody else includes this.
  *
  *   link.c          life of a link, its states
+ *   link_library.c  nats.c as a library, its statuses and texts
  *   link_publish.c  publishing, also while disconnected; waiters
  *   link_server.c   options of nats.c, facts about the server
  *   link_conn.c     one natsConnection: connecting in a thread, the event loop adapter
@@ -215,6 +216,14 @@ static inline void copy_text(char *out, size_t size, const char *text) {
     out[len] = '\0';
 }
 
+/* link_library.c */
+void link_open_library(void);
+int link_map_status(natsStatus status);
+/* The text without the place in the source of nats.c; borrowed from `text`, NULL for NULL. */
+const char *link_plain_text(const char *text);
+/* Keeps the text of a failed call of nats.c and translates its status. */
+int link_failed(struct link *link, natsStatus status);
+
 /* link_server.c */
 void link_learn_info(struct link *link, struct conn *conn);
 void link_learn_servers(struct link *link, struct conn *conn);
@@ -229,10 +238,6 @@ void link_on_written(struct link *link);
 
 /* link.c */
 void link_want_turn(struct link *link);
-int link_map_status(natsStatus status);
-/* The text without the place in the source of nats.c; borrowed from `text`, NULL for NULL. */
-const char *link_plain_text(const char *text);
-int link_failed(struct link *link, natsStatus status);
 void link_on_connected(struct conn *conn);
 void link_on_connect_failed(struct conn *conn);
 void link_on_lost(struct conn *conn);
