@@ -12,12 +12,13 @@ struct field {
     size_t len;
 };
 
-/* Cuts a line at its blanks; returns the number of fields, more than FIELDS_MAX as one more. */
+/* Cuts a line at its blanks and control bytes, of which it has one at its end; returns the
+ * number of fields, more than FIELDS_MAX as one more. */
 static size_t split(const char *at, const char *end, struct field fields[FIELDS_MAX]) {
     size_t count = 0;
     while (at < end) {
         const char *start = at;
-        while (at < end && *at != ' ' && *at != '\t')
+        while ((unsigned char)*at > ' ')
             at++;
         if (at > start) {
             if (count == FIELDS_MAX)
