@@ -163,7 +163,7 @@ struct link_out {
 
 /*
  * Queues a message; it is written at the end of this turn of the loop. While disconnected
- * nats.c keeps up to 8 MiB and sends them after the reconnect. Returns LN_OK, LN_EINVAL
+ * the link keeps up to 8 MiB and sends them after the reconnect. Returns LN_OK, LN_EINVAL
  * (subject or header), LN_ETOOLARGE, LN_EFULL (buffer of the outage is full), LN_ECLOSED,
  * LN_ENATS.
  */
