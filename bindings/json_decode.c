@@ -13,6 +13,7 @@
  * table is made at its first key, as large as the one before was, and filled at once.
  */
 #include "bindings/json.h"
+#include "bindings/json_plain.h"
 #include "bindings/json_private.h"
 
 #include <string.h>
@@ -78,56 +79,49 @@ static const char *skip_blanks(const char *p, const char *end) {
 
 /* ---- strings ---- */
 
+#define CONTROL_BYTE "control byte in a string (write it as \\u00XX)"
+
 /* The closing quote, or end. What stands before it may still be invalid. */
-static const char *find_quote(const char *p, const char *end) {
-    while ((p = json_skip_plain(p, end)) < end && *p != '"')
-        p += *p == '\\' && end - p > 1 ? 2 : 1;
+static const char *find_quote(const char *p, const char *end, uint64_t *high) {
+    while ((p = json_skip_plain(p, end, high)) < end && *p != '"') {
+        if (*p == '\\' && end - p > 1)
+            *high |= (unsigned char)*++p & 0x80;
+        p++;
+    }
     return p;
 }
 
-/*
- * What to do with a byte that is not plain and neither quote nor escape: the length of the
- * UTF-8 sequence it starts, or 0 after a failure.
- */
-static size_t check_special(struct decoder *d, const char *p) {
-    if ((unsigned char)*p < 0x20) {
-        fail(d, "control byte in a string (write it as \\u00XX)", p);
-        return 0;
-    }
-    size_t len = json_utf8_length(p, d->end);
-    if (len == 0)
-        fail(d, "invalid UTF-8", p);
-    return len;
+/* Whether a string from `start` to its closing quote is UTF-8. */
+static bool check_utf8(struct decoder *d, const char *start, const char *quote, uint64_t high) {
+    const char *wrong = high != 0 ? json_find_invalid(start, quote) : NULL;
+    return wrong == NULL || fail(d, "invalid UTF-8", wrong);
 }
 
-/* A string with escapes: at least one of them is at `p`. It never gets longer than it was. */
-static bool push_escaped(struct decoder *d, const char *start, const char *p) {
-    const char *quote = find_quote(p, d->end);
+/* A string with escapes: the first is at `p`. It never gets longer than it was. */
+static bool push_escaped(struct decoder *d, const char *start, const char *p, uint64_t high) {
+    const char *quote = find_quote(p, d->end, &high);
     luaL_Buffer buffer;
     char *bytes = luaL_buffinitsize(d->L, &buffer, (size_t)(quote - start));
     char *out = bytes;
     memcpy(out, start, (size_t)(p - start));
     out += p - start;
-    while (p < quote) {
+    while (p < quote) { /* what fails clears the stack, which frees the buffer */
         if (*p == '\\') {
             const char *message;
             out = json_unescape(&p, d->end, out, &message);
             if (out == NULL)
-                return fail(d, message, p); /* clearing the stack frees the buffer */
-        } else if ((unsigned char)*p >= 0x80 || (unsigned char)*p < 0x20) {
-            size_t len = check_special(d, p);
-            if (len == 0)
-                return false;
-            memcpy(out, p, len);
-            out += len;
-            p += len;
+                return fail(d, message, p);
+        } else if ((unsigned char)*p < 0x20) {
+            return fail(d, CONTROL_BYTE, p);
         }
-        const char *stop = json_copy_plain(out, p, quote);
+        const char *stop = json_copy_plain(out, p, quote, &high);
         out += stop - p;
         p = stop;
     }
     if (quote == d->end)
         return fail(d, "string without its closing quote", start - 1);
+    if (!check_utf8(d, start, quote, high))
+        return false;
     luaL_pushresultsize(&buffer, (size_t)(out - bytes));
     d->next = quote + 1;
     return true;
@@ -164,11 +158,7 @@ static void push_key(struct decoder *d, const char *bytes, size_t len) {
         lua_pushlstring(d->L, bytes, len);
         return;
     }
-    unsigned first = (unsigned char)bytes[0];
-    unsigned middle = (unsigned char)bytes[len / 2];
-    unsigned last = (unsigned char)bytes[len - 1];
-    unsigned hash = first * 31 + middle * 7 + last * 131 + (unsigned)len * 17;
-    unsigned index = (hash ^ hash >> 8) % JSON_CACHED_KEYS;
+    unsigned index = json_key_place(bytes, len);
     struct json_key *key = &d->state->keys[index];
     d->key = key;
     if (key->len == len && same_bytes(key->bytes, bytes, len)) {
@@ -184,18 +174,17 @@ static void push_key(struct decoder *d, const char *bytes, size_t len) {
 /* Pushes the string whose opening quote is at d->next. */
 static bool push_string(struct decoder *d, bool is_key) {
     const char *start = d->next + 1;
-    const char *p = json_skip_plain(start, d->end);
+    uint64_t high = 0;
+    const char *p = json_skip_plain(start, d->end, &high);
     take_slot(d);
-    while (p < d->end && *p != '"') {
-        if (*p == '\\')
-            return push_escaped(d, start, p);
-        size_t len = check_special(d, p);
-        if (len == 0)
-            return false;
-        p = json_skip_plain(p + len, d->end);
-    }
     if (p == d->end)
         return fail(d, "string without its closing quote", start - 1);
+    if (*p == '\\')
+        return push_escaped(d, start, p, high);
+    if (*p != '"')
+        return fail(d, CONTROL_BYTE, p);
+    if (!check_utf8(d, start, p, high))
+        return false;
     if (is_key)
         push_key(d, start, (size_t)(p - start));
     else

@@ -11,6 +11,7 @@
  * when it grows may encode too, and gets another one. It goes back when the text is complete.
  */
 #include "bindings/json.h"
+#include "bindings/json_plain.h"
 #include "bindings/json_private.h"
 
 #include <string.h>
@@ -33,7 +34,7 @@ struct frame {
 
 struct encoder {
     lua_State *L;
-    const struct json_state *state;
+    struct json_state *state;
     int scratch; /* stack index; the first table is above it */
     char *begin;
     char *next; /* where to write */
@@ -178,29 +179,21 @@ static void put_escape(struct encoder *e, unsigned char byte) {
 
 /* Writes text with its quotes. Returns NULL, or the first byte that is not UTF-8. */
 static const char *put_string(struct encoder *e, const char *text, size_t len) {
-    const char *end = text + len;
+    const char *begin = text, *end = text + len;
+    uint64_t high = 0;
     reserve(e, len + 2);
     *e->next++ = '"';
     for (;;) {
-        const char *stop = json_copy_plain(e->next, text, end);
+        const char *stop = json_copy_plain(e->next, text, end, &high);
         e->next += stop - text;
         text = stop;
         if (text == end)
             break;
-        size_t bytes = 1;
-        if ((unsigned char)*text >= 0x80) {
-            bytes = json_utf8_length(text, end);
-            if (bytes == 0)
-                return text;
-            put_bytes(e, text, bytes);
-        } else {
-            put_escape(e, (unsigned char)*text);
-        }
-        text += bytes;
+        put_escape(e, (unsigned char)*text++);
         reserve(e, (size_t)(end - text) + 1);
     }
     *e->next++ = '"';
-    return NULL;
+    return high != 0 ? json_find_invalid(begin, end) : NULL;
 }
 
 static void write_string(struct encoder *e) {
@@ -311,11 +304,52 @@ static bool next_indexed(struct encoder *e, struct frame *f) {
     return true;
 }
 
+/* 1 to JSON_CACHED_KEY_BYTES bytes, as words that overlap. */
+static void copy_key(char *out, const char *key, size_t len) {
+    if (len >= 16) {
+        memcpy(out, key, 16);
+        memcpy(out + len - 16, key + len - 16, 16);
+    } else if (len >= 8) {
+        memcpy(out, key, 8);
+        memcpy(out + len - 8, key + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(out, key, 4);
+        memcpy(out + len - 4, key + len - 4, 4);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            out[i] = key[i];
+    }
+}
+
+/* Keeps the key of the item on top, which needs no escapes, for the next time. */
+static void remember_key(struct encoder *e, const char *key, size_t len) {
+    unsigned index = json_key_place(key, len);
+    lua_getiuservalue(e->L, e->scratch - 1, JSON_SLOT_KEYS); /* key, value, anchors */
+    lua_pushvalue(e->L, -3);
+    lua_rawseti(e->L, -2, (lua_Integer)index + 1);
+    lua_pop(e->L, 1);
+    e->state->keys[index] = (struct json_key){key, (uint32_t)len, 0};
+}
+
+/* A key that is the very string of the cache is copied without looking at its bytes. */
 static void write_key(struct encoder *e) {
     size_t len;
     const char *key = lua_tolstring(e->L, -2, &len);
+    bool cacheable = len > 0 && len <= JSON_CACHED_KEY_BYTES;
+    if (cacheable && e->state->keys[json_key_place(key, len)].bytes == key) {
+        reserve(e, len + 3);
+        *e->next++ = '"';
+        copy_key(e->next, key, len);
+        e->next += len;
+        *e->next++ = '"';
+        *e->next++ = ':';
+        return;
+    }
+    size_t before = (size_t)(e->next - e->begin);
     if (put_string(e, key, len) != NULL)
         complain_table(e, "a table with a key that is not UTF-8");
+    if (cacheable && (size_t)(e->next - e->begin) == before + len + 2)
+        remember_key(e, key, len);
     put_byte(e, ':');
 }
 

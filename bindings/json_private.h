@@ -34,7 +34,8 @@ enum {
     JSON_CACHED_KEY_BYTES = 32, /* longer keys are not cached */
 };
 
-/* A key seen lately. The bytes belong to a Lua string anchored at the same index + 1. */
+/* A key seen lately, valid and without bytes to escape. The bytes belong to a Lua string
+ * anchored at the same index + 1. */
 struct json_key {
     const char *bytes;
     uint32_t len;    /* 0: free */
@@ -47,6 +48,15 @@ struct json_state {
     size_t last_len; /* of the last json_encode() */
     struct json_key keys[JSON_CACHED_KEYS];
 };
+
+/* Where in `keys` a key of 1 to JSON_CACHED_KEY_BYTES bytes belongs. */
+static inline unsigned json_key_place(const char *bytes, size_t len) {
+    unsigned first = (unsigned char)bytes[0];
+    unsigned middle = (unsigned char)bytes[len / 2];
+    unsigned last = (unsigned char)bytes[len - 1];
+    unsigned hash = first * 31 + middle * 7 + last * 131 + (unsigned)len * 17;
+    return (hash ^ hash >> 8) % JSON_CACHED_KEYS;
+}
 
 /* Pushes the codec's userdata of this Lua state, made at the first call. May raise. */
 struct json_state *json_push_state(lua_State *L);
@@ -93,17 +103,8 @@ char *json_write_double(char *out, double value);
 
 /* ---- json_text.c: bytes of strings; never raises ---- */
 
-/*
- * Skips bytes that mean themselves in a JSON string: ASCII but control bytes, '"' and '\\'.
- * Returns the first other byte, or end.
- */
-const char *json_skip_plain(const char *text, const char *end);
-
-/* As json_skip_plain(), and copies what it skips to `out`, which must have room for it. */
-const char *json_copy_plain(char *out, const char *text, const char *end);
-
-/* Length (2 to 4) of the valid UTF-8 sequence that starts with a byte >= 0x80; 0 if invalid. */
-size_t json_utf8_length(const char *text, const char *end);
+/* The first byte that is not part of valid UTF-8; NULL if there is none. */
+const char *json_find_invalid(const char *text, const char *end);
 
 /*
  * Reads the escape at *text, writes the bytes it stands for (never more than it has itself) and

@@ -1,117 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The bytes of JSON strings: plain runs, UTF-8, escapes. Most of a text is plain, so it is
- * looked at 16 bytes (SSE2) or 8 bytes (any other machine, and what is left) at a time.
- */
+/* The bytes of JSON strings that are not plain: UTF-8, escapes. */
+#include "bindings/json_plain.h"
 #include "bindings/json_private.h"
 
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
-static bool is_plain(unsigned char byte) {
-    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
-}
-
-/*
- * Eight bytes at once: not zero if any of them is not plain. (Which ones cannot be told: a
- * borrow may also flag the plain byte above.)
- */
-static uint64_t special_bytes(uint64_t word) {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    const uint64_t tops = ones << 7;
-    uint64_t quote = word ^ (ones * '"');
-    uint64_t slash = word ^ (ones * '\\');
-    return ((word - ones * 0x20) | (quote - ones) | (slash - ones) | word) & tops;
-}
-
-#if defined(__SSE2__)
-/* One bit per byte that is not plain. Bytes >= 0x80 are negative, hence "less than 0x20". */
-static unsigned special_mask(__m128i block) {
-    __m128i low = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
-    __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
-    __m128i slash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, slash)));
-}
-#endif
-
-const char *json_skip_plain(const char *text, const char *end) {
-#if defined(__SSE2__)
-    while (end - text >= 16) {
-        unsigned mask = special_mask(_mm_loadu_si128((const __m128i *)(const void *)text));
-        if (mask != 0)
-            return text + __builtin_ctz(mask);
-        text += 16;
-    }
-#endif
-    while (end - text >= 8) {
-        uint64_t word;
-        memcpy(&word, text, sizeof(word));
-        if (special_bytes(word) != 0)
-            break;
-        text += 8;
-    }
-    while (text < end && is_plain((unsigned char)*text))
-        text++;
-    return text;
-}
-
-/*
- * Copies 4 to 15 plain bytes, as two words that overlap: most keys and many values are that
- * short. Returns false, with useless bytes in `out`, if not all of them are plain.
- */
-static bool copy_short(char *out, const char *text, size_t len) {
-    if (len >= 8) {
-        uint64_t head;
-        uint64_t tail;
-        memcpy(&head, text, 8);
-        memcpy(&tail, text + len - 8, 8);
-        memcpy(out, &head, 8);
-        memcpy(out + len - 8, &tail, 8);
-        return (special_bytes(head) | special_bytes(tail)) == 0;
-    }
-    uint32_t head;
-    uint32_t tail;
-    memcpy(&head, text, 4);
-    memcpy(&tail, text + len - 4, 4);
-    memcpy(out, &head, 4);
-    memcpy(out + len - 4, &tail, 4);
-    return special_bytes((uint64_t)tail << 32 | head) == 0;
-}
-
-const char *json_copy_plain(char *out, const char *text, const char *end) {
-#if defined(__SSE2__)
-    /* The store may write bytes that are not plain; the caller overwrites them. */
-    while (end - text >= 16) {
-        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)text);
-        _mm_storeu_si128((__m128i *)(void *)out, block);
-        unsigned mask = special_mask(block);
-        if (mask != 0)
-            return text + __builtin_ctz(mask);
-        text += 16;
-        out += 16;
-    }
-#else
-    while (end - text >= 16 && copy_short(out, text, 8)) {
-        text += 8;
-        out += 8;
-    }
-#endif
-    size_t left = (size_t)(end - text);
-    if (left >= 4 && left < 16 && copy_short(out, text, left))
-        return end;
-    while (text < end && is_plain((unsigned char)*text))
-        *out++ = *text++;
-    return text;
-}
+/* ---- UTF-8 ---- */
 
 static bool is_tail(const char *text) {
     return ((unsigned char)*text & 0xC0) == 0x80;
 }
 
-size_t json_utf8_length(const char *text, const char *end) {
+/* Length (2 to 4) of the valid sequence that starts with a byte >= 0x80; 0 if invalid. */
+static size_t utf8_length(const char *text, const char *end) {
     unsigned char lead = (unsigned char)text[0];
     unsigned char second = end - text > 1 ? (unsigned char)text[1] : 0;
     if ((second & 0xC0) != 0x80 || lead < 0xC2 || lead > 0xF4)
@@ -130,6 +31,35 @@ size_t json_utf8_length(const char *text, const char *end) {
     if (overlong || beyond || end - text < 4 || !is_tail(text + 3))
         return 0;
     return 4;
+}
+
+static bool is_three(const char *text) {
+    unsigned lead = (unsigned char)text[0];
+    unsigned high = (lead & 0x0F) << 6 | ((unsigned char)text[1] & 0x3F); /* of 16 bits, 10 */
+    bool valid = (lead & 0xF0) == 0xE0 && is_tail(text + 1) && is_tail(text + 2);
+    return valid && high >= 0x20 && high >> 5 != 0x1B; /* neither overlong nor a surrogate */
+}
+
+static bool is_ascii(const char *eight) {
+    uint64_t word;
+    memcpy(&word, eight, sizeof(word));
+    return (word & JSON_TOPS) == 0;
+}
+
+/* In long texts most bytes are ASCII, and most others in sequences of three. */
+const char *json_find_invalid(const char *text, const char *end) {
+    for (;;) {
+        while (end - text >= 8 && is_ascii(text))
+            text += 8;
+        while (end - text >= 3 && is_three(text))
+            text += 3;
+        if (text == end)
+            return NULL;
+        size_t len = (unsigned char)*text < 0x80 ? 1 : utf8_length(text, end);
+        if (len == 0)
+            return text;
+        text += len;
+    }
 }
 
 /* ---- escapes ---- */

@@ -781,6 +781,57 @@ static void guesses_sizes_of_objects(void) {
               "end");
 }
 
+/* Sequences valid and invalid, at every distance from both ends of a text. */
+static void finds_invalid_utf8_anywhere(void) {
+    CHECK_LUA(
+        "local bad = { '\\x80', '\\xc0\\x80', '\\xe0\\x9f\\xbf', '\\xed\\xa0\\x80', "
+        "'\\xed\\xbf\\xbf', '\\xe2\\x82', '\\xe2\\x28\\xa1', '\\xf0\\x8f\\xbf\\xbf', "
+        "'\\xf4\\x90\\x80\\x80', '\\xf0\\x9f\\x98', '\\xff' }\n"
+        "local good = { '\\xc2\\x80', '\\xdf\\xbf', '\\xe0\\xa0\\x80', '\\xed\\x9f\\xbf', "
+        "'\\xee\\x80\\x80', '\\xef\\xbf\\xbf', '\\xf0\\x90\\x80\\x80', "
+        "'\\xf4\\x8f\\xbf\\xbf', '\\n', 'a\\xc3\\xa9\\xe2\\x82\\xac' }\n"
+        "for before = 0, 20 do for after = 0, 20 do\n"
+        "  local head, tail = ('x'):rep(before), ('y'):rep(after)\n"
+        "  for _, bytes in ipairs(good) do\n"
+        "    local text = head .. bytes .. tail\n"
+        "    assert(json.decode(json.encode(text)) == text)\n"
+        "    assert(json.decode(json.encode { [text] = text })[text] == text)\n"
+        "  end\n"
+        "  for _, bytes in ipairs(bad) do\n"
+        "    local text = head .. '\\xe2\\x82\\xac' .. bytes .. tail\n"
+        "    local _, at = utf8.len(text)\n"
+        "    local ok, message = pcall(json.encode, text)\n"
+        "    assert(not ok and message:find('byte ' .. at, 1, true), message)\n"
+        "    local value, err = json.decode('\"' .. text .. '\"')\n"
+        "    assert(value == nil and err.offset == at + 1, err.message)\n"
+        "    value, err = json.decode('\"\\\\n' .. text .. '\"')\n"
+        "    assert(value == nil and err.offset == at + 3, err.message)\n"
+        "    assert(not pcall(json.encode, { [text] = 1 }))\n"
+        "    assert(not pcall(json.encode, { [text] = 1 }))\n"
+        "  end\n"
+        "end end");
+}
+
+/* What is kept of the last keys must never show: neither of others nor of those with escapes.
+ */
+static void writes_keys_again(void) {
+    CHECK_LUA("for round = 1, 3 do\n"
+              "  for len = 0, 40 do\n"
+              "    for _, last in ipairs { 'z', '\"', '\\n', '\\0', '\\xc3\\xa9' } do\n"
+              "      local key = ('k'):rep(len) .. last\n"
+              "      local text = json.encode { [key] = len }\n"
+              "      assert(text == '{' .. json.encode(key) .. ':' .. len .. '}', text)\n"
+              "      assert(json.decode(text)[key] == len)\n"
+              "      assert(json.encode { [key] = len } == text)\n"
+              "    end\n"
+              "  end\n"
+              "  for i = 1, 2000 do\n"
+              "    assert(json.encode { ['id' .. i] = i } == ('{\"id%d\":%d}'):format(i, i))\n"
+              "  end\n"
+              "  collectgarbage()\n"
+              "end");
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(accepts_valid_texts);
@@ -804,5 +855,7 @@ int main(int argc, char **argv) {
     RUN(collector_goes_on_after_a_large_text);
     RUN(gives_back_a_large_scratch_buffer);
     RUN(guesses_sizes_of_objects);
+    RUN(finds_invalid_utf8_anywhere);
+    RUN(writes_keys_again);
     return test_end();
 }
