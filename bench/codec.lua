@@ -45,20 +45,23 @@ local function event(i)
   local id = 138586341 + i
   local performance = {
     id = id, eventId = id, start = 1372701600000 + i * 3600000,
-    prices = { { amount = 90250, audienceSubCategoryId = 337100890, seatCategoryId = 338937235 },
-      { amount = 66500, audienceSubCategoryId = 337100890, seatCategoryId = 338937236 } },
+    prices = {
+      { amount = 90250, audienceSubCategoryId = 337100890, seatCategoryId = 338937235 },
+      { amount = 66500, audienceSubCategoryId = 337100890, seatCategoryId = 338937236 },
+    },
     seatCategories = { { seatCategoryId = 338937235,
       areas = { { areaId = 205705999 + i, blockIds = { 1, 2 } } } } },
   }
-  return tostring(id), { id = id, name = "30th Anniversary Tour " .. i, topicIds = { 324846099,
-    107888604 }, subTopicIds = { 337184269, 337184283 } }, performance
+  local about = { id = id, name = "30th Anniversary Tour " .. i,
+    topicIds = { 324846099, 107888604 }, subTopicIds = { 337184269, 337184283 } }
+  return tostring(id), about, performance
 end
 
 local function catalogue(n)
   local events, performances, names = {}, {}, {}
   for i = 1, n do
-    local id, one, performance = event(i)
-    events[id], performances[i] = one, performance
+    local id, about, performance = event(i)
+    events[id], performances[i] = about, performance
     names[id] = "Arrière-scène côté jardin " .. i
   end
   return { events = events, performances = performances, seatCategoryNames = names }
