@@ -270,7 +270,7 @@ static struct {
     size_t prefix; /* of the reply subjects, before the number of the slot */
     char *packet;
     int64_t wrong;
-    int64_t asked; /* by answers(), and not yet answered */
+    int64_t asked;  /* by answers(), and not yet answered */
     float *latency; /* microseconds; NULL: not measured */
     bool json;
 } requests;
