@@ -15,7 +15,7 @@
  *   -u URL      server                     -n N  messages           -b N  bytes of a payload
  *   -w N        requests under way         -k N  requests before the clock runs
  *   -m N        %d in SUBJECT runs from 0 to N - 1
- *   -e FORMAT   envelope: plain, nest, moleculer
+ *   -e FORMAT   envelope: plain, nest, moleculer              -f    the stream is a file
  *   -p NAME=PID a process whose CPU time counts, during the measured part alone
  * Prints one JSON object in one line; exit status 0 only if everything was right.
  */
@@ -47,6 +47,7 @@ static struct {
     int64_t count, warm_up;
     int size, window, subjects;
     enum envelope envelope;
+    bool file;
 } options = {
     .url = "nats://127.0.0.1:4222", .count = 100000, .size = 128, .window = 256, .subjects = 1};
 
@@ -567,7 +568,7 @@ static int mode_fill(const char *stream, const char *durable) {
     config.Name = stream;
     config.Subjects = subjects;
     config.SubjectsLen = 1;
-    config.Storage = js_MemoryStorage;
+    config.Storage = options.file ? js_FileStorage : js_MemoryStorage;
     check("stream", js_AddStream(NULL, js, &config, NULL, NULL));
     for (int64_t i = 0; i < options.count; i++)
         check("publish", js_PublishAsync(js, subject, body, options.size, NULL));
@@ -674,6 +675,9 @@ static bool set_option(int option, char *value) {
     case 'm':
         options.subjects = atoi(value);
         return options.subjects > 0;
+    case 'f':
+        options.file = true;
+        return true;
     case 'p':
         watch(value);
         return true;
@@ -693,7 +697,7 @@ int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     int option;
     argv++, argc--;
-    while ((option = getopt(argc, argv, "+u:n:k:b:w:m:p:e:")) != -1)
+    while ((option = getopt(argc, argv, "+u:n:k:b:w:m:p:e:f")) != -1)
         if (!set_option(option, optarg))
             return 2;
     argv += optind, argc -= optind;

@@ -12,15 +12,18 @@ local function requests(mode, window, count, warm_up)
   end
 end
 
----One job of JetStream; `durable` when the stream is read.
-local function work(subject, count, job, durable)
+---One job of JetStream; `durable` when the stream is read, `storage`: "file", or memory.
+local function work(subject, count, job, durable, storage)
   return function(bench)
     job.count = bench.count(count)
     local n = tostring(job.count)
     local warm, why = machine.load("echo", { "-u", bench.url, "-n", "20000", "bench.echo" })
     if not warm then return nil, why end
     local stored = durable and n or "0"
-    assert(machine.load("fill", { "-u", bench.url, "-n", stored, "BENCH", durable }))
+    local fill = { "-u", bench.url, "-n", stored }
+    fill[#fill + 1] = storage == "file" and "-f" or nil
+    table.move({ "BENCH", durable }, 1, 2, #fill + 1, fill)
+    assert(machine.load("fill", fill))
     return machine.load("work", { "-u", bench.url, "-n", n, "-p", "service=" .. bench.service,
       "bench." .. subject, app.json.encode(job), "BENCH", durable })
   end
@@ -40,6 +43,7 @@ local function start(bench)
 end
 
 local PULL = { stream = "BENCH", durable = "bench", batch = 100 }
+local PUBLISH = { subject = "BENCH.x", size = 128, window = 256 }
 local CONSUME = { stream = "BENCH", durable = "bench", batch = 100, consume = true }
 
 ---`value` is what is compared: cpu (microseconds of the service's CPU per message), p50 and p99
@@ -63,7 +67,11 @@ return {
     run = work("pull", 100000, CONSUME, "bench"), consumes = true },
   { id = "W5", name = "publish", title = "W5 publish, PubAck awaited, 256 under way; memory",
     value = "cpu",
-    run = work("publish", 100000, { subject = "BENCH.x", size = 128, window = 256 }),
+    run = work("publish", 100000, PUBLISH),
+    goal = { peer = "nats.go", factor = 0.35 } },
+  { id = "W5", name = "publish-file", title = "W5 publish, PubAck awaited, 256 under way; file",
+    value = "cpu",
+    run = work("publish", 100000, PUBLISH, nil, "file"),
     goal = { peer = "nats.go", factor = 0.35 } },
   { id = "W5", name = "publish-1", title = "W5 publish, one after the other; memory",
     value = "cpu",
