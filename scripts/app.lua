@@ -1,7 +1,6 @@
 ---The table `app` of every script: declarations in Lua, everything hot in C ("lunats.core").
 local core = require "lunats.core"
 local json = require "lunats.json"
-local state = require "lunats.state"
 require "lunats.coroutine"
 require "lunats.files"
 
@@ -110,18 +109,21 @@ core.set_phase("run", periodic.start)
 
 local old_version
 
+---Loaded when there is a reload: a service starts without it.
+local function state() return require "lunats.state" end
+
 core.set_phase("save", function()
   local timers = periodic.phases()
-  return state.pack({ version = app.version, timers = timers }, "timers")
-    .. state.pack(app.state, "app.state")
+  return state().pack({ version = app.version, timers = timers }, "timers")
+    .. state().pack(app.state, "app.state")
 end)
 
 ---The values of the version before win over those that the new one has set on its way up.
 core.set_phase("restore", function(bytes)
-  local host, at = state.unpack(bytes)
+  local host, at = state().unpack(bytes)
   old_version = host.version
   periodic.inherit(host.timers)
-  for key, value in pairs((state.unpack(bytes, at))) do app.state[key] = value end
+  for key, value in pairs((state().unpack(bytes, at))) do app.state[key] = value end
 end)
 
 core.set_phase("reloaded", function()
