@@ -11,6 +11,7 @@
 #include "bindings/json.h"
 #include "bindings/listen.h"
 #include "bindings/msg.h"
+#include "host/jetstream.h"
 #include "host/log.h"
 
 #define HANDLE_TYPE "lunats.listener"
@@ -165,7 +166,7 @@ static int listener_body(lua_State *L) {
 static int jetstream_body(lua_State *L) {
     const struct job *job = lua_touserdata(L, AT_JOB);
     struct message *msg = job_msg(job);
-    if (msg->status == 0)
+    if (js_classify(msg) == JS_DATA)
         return listener_body(L);
     const char *to = msg->reply;
     if (to == NULL)

@@ -164,10 +164,13 @@ static bool scan_number(struct scan *scan, int64_t *number) {
     skip_blanks(scan);
     const char *start = scan->at;
     int64_t value = 0;
-    while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9')
+    while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9') {
+        if (scan->at - start == 18)
+            return false; /* it may overflow: a matter for the JSON parser */
         value = value * 10 + (*scan->at++ - '0');
+    }
     *number = value;
-    return scan->at > start && scan->at - start <= 18; /* no overflow; then a JSON parser */
+    return scan->at > start;
 }
 
 static bool scan_word(struct scan *scan, const char *word) {

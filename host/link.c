@@ -458,12 +458,15 @@ int link_open(struct link **out, uv_loop_t *loop, const struct link_options *opt
     if (events != NULL)
         link->events = *events;
     link->retry = options->retry;
+    link->connect_timeout =
+        options->connect_timeout_ms > 0 ? options->connect_timeout_ms : 2000;
     link->ping_interval = options->ping_interval_ms > 0 ? options->ping_interval_ms : 20000;
     link->high_water = options->high_water > 0 ? options->high_water : LINK_OFFLINE_MAX;
     link->random = uv_hrtime() ^ (uint64_t)(uintptr_t)link;
     link->notices_tail = &link->notices;
     link->retry_timer.fire = on_retry;
     link->probe_timer.fire = on_probe;
+    link->dial_timer.fire = conn_on_dial_timer;
     int rc = uv_mutex_init(&link->mutex);
     if (rc < 0) {
         free(link);
@@ -516,6 +519,7 @@ static void close_kill(struct link *link) {
     clock_disarm(link->clock, &link->retry_timer);
     clock_disarm(link->clock, &link->probe_timer);
     link_call_cancel(&link->close_call);
+    conn_give_up(link);
     calls_fail_all(link, LN_ECLOSED);
     if (link->conn != NULL) {
         subs_disconnected(link);

@@ -221,9 +221,14 @@ int link_flush(struct link *link, struct link_call *call, struct clock *clock,
     return calls_flush(link, call, clock, timeout_ms, on_reply);
 }
 
+const char *calls_unused_subject(struct link *link) {
+    strcpy(link->inbox + link->inbox_len, "alive");
+    return link->inbox;
+}
+
 /* Asks the server for a sign of life; the read event is the answer. */
 void calls_probe(struct link *link) {
-    strcpy(link->inbox + link->inbox_len, "alive");
+    calls_unused_subject(link);
     send_round_trip(link);
 }
 

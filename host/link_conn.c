@@ -10,8 +10,16 @@
  */
 #include "host/link_internal.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DIAL_GRACE_MS 500 /* beyond the connect timeout, which nats.c sees to, mostly */
+
+#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static bool on_loop(const struct conn *conn) {
     uv_thread_t self = uv_thread_self();
@@ -121,9 +129,13 @@ void conn_write(struct conn *conn) {
 
 static void on_poll(uv_poll_t *handle, int status, int events) {
     struct conn *conn = handle->data;
-    /* An error of the socket is found by reading. */
+    if (status < 0)
+        conn->events = 0; /* libuv has stopped the handle */
+    /* An error of the socket is found by reading, once what came before it is read. */
     if (status < 0 || (events & UV_READABLE) != 0)
         read_event(conn);
+    if (status < 0 && !conn->dead)
+        poll_for(conn, UV_READABLE);
     if (conn->polling && !conn->dead && (events & UV_WRITABLE) != 0)
         conn_write(conn);
 }
@@ -188,6 +200,60 @@ static natsStatus adapter_detach(void *data) {
 /* ---- connecting ---- */
 
 /*
+ * nats.c before 3.8 waits for ever, in an endless loop that takes more and more memory, for a
+ * server that falls silent behind its INFO (https://github.com/nats-io/nats.c/pull/707). Only
+ * the end of the socket gets it out of there, and only connect() tells which socket that is: so
+ * this file replaces the function of libc with one that keeps a copy of the descriptor, in the
+ * threads that connect here.
+ */
+static _Thread_local struct conn *dialling;
+
+static void note_dialled(struct conn *conn, int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    uv_mutex_lock(&conn->link->mutex);
+    int old = conn->dialled;
+    conn->dialled = copy;
+    conn->dials++;
+    uv_mutex_unlock(&conn->link->mutex);
+    if (old >= 0)
+        close(old);
+}
+
+/* Replaces the function of libc; see above. */
+int connect(int fd, const struct sockaddr *address, socklen_t size) {
+    if (dialling != NULL)
+        note_dialled(dialling, fd);
+    return (int)syscall(SYS_connect, fd, address, size);
+}
+
+static void hang_up_dialled(struct conn *conn) {
+    uv_mutex_lock(&conn->link->mutex);
+    if (conn->dialled >= 0)
+        shutdown(conn->dialled, SHUT_RDWR);
+    uv_mutex_unlock(&conn->link->mutex);
+}
+
+void conn_give_up(struct link *link) {
+    if (link->connecting != NULL)
+        hang_up_dialled(link->connecting);
+}
+
+/* Twice in a row the same socket: nats.c should have given it up long ago. */
+void conn_on_dial_timer(struct clock_timer *timer) {
+    struct link *link = OF(timer, struct link, dial_timer);
+    struct conn *conn = link->connecting;
+    if (conn == NULL)
+        return;
+    uv_mutex_lock(&link->mutex);
+    unsigned dials = conn->dials;
+    uv_mutex_unlock(&link->mutex);
+    if (dials > 0 && dials == conn->dials_seen)
+        hang_up_dialled(conn);
+    conn->dials_seen = dials;
+    clock_arm(link->clock, timer, link->connect_timeout + DIAL_GRACE_MS);
+}
+
+/*
  * Before 3.8 nats.c forgets to send a signature that begins with a zero byte, one of 256
  * (https://github.com/nats-io/nats.c/pull/705), and is refused: the server's next nonce gets
  * another one.
@@ -206,7 +272,9 @@ static void connect_thread(void *arg) {
     struct conn *conn = arg;
     struct link *link = conn->link;
     natsConnection *nats = NULL;
+    dialling = conn;
     natsStatus status = connect_signed(&nats, link);
+    dialling = NULL;
     const char *text = NULL;
     if (status != NATS_OK)
         text = link_plain_text(nats_GetLastError(NULL));
@@ -243,7 +311,7 @@ int conn_start(struct link *link) {
     if (conn == NULL)
         return LN_ENOMEM;
     conn->link = link;
-    conn->fd = -1;
+    conn->fd = conn->dialled = -1;
     if (prepare_options(conn) != NATS_OK) {
         free(conn);
         return LN_ENOMEM;
@@ -253,7 +321,8 @@ int conn_start(struct link *link) {
         free(conn);
         return rc;
     }
-    link->connecting = true;
+    link->connecting = conn;
+    clock_arm(link->clock, &link->dial_timer, link->connect_timeout + DIAL_GRACE_MS);
     conn->next = link->conns;
     link->conns = conn;
     return LN_OK;
@@ -263,7 +332,7 @@ static void take_over(struct conn *conn) {
     struct link *link = conn->link;
     conn->transport = &transport_nats;
     if (link->direct)
-        direct_begin(conn); /* or else nats.c goes on as it does with TLS */
+        direct_begin(conn); /* or else nats.c goes on: with TLS it has to */
     int rc = uv_poll_init(link->loop, &conn->poll, conn->fd);
     if (rc == 0) {
         conn->poll.data = conn;
@@ -319,7 +388,10 @@ static bool settle(struct conn **at) {
     uv_mutex_unlock(&link->mutex);
     if (connected) {
         uv_thread_join(&conn->thread);
-        link->connecting = false;
+        link->connecting = NULL;
+        clock_disarm(link->clock, &link->dial_timer);
+        if (conn->dialled >= 0)
+            close(conn->dialled);
         if (conn->connect_status == NATS_OK) {
             take_over(conn);
         } else {

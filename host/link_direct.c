@@ -10,7 +10,9 @@
  * holds. Only messages are many: read, copied, queued, locked and freed by nats.c they cost
  * 1,700 instructions each, here 400; an echo as a whole takes half the time.
  *
- * With TLS the bytes are inside of nats.c: see link_nats.c.
+ * With TLS the bytes are inside of nats.c: see link_nats.c. Whether it is TLS is not a matter
+ * of options, since servers may ask for it: before anything else goes over the socket, nats.c
+ * has to write a message through the pair.
  */
 #include "host/link_internal.h"
 #include "host/wire.h"
@@ -399,6 +401,7 @@ static void direct_add_stats(const struct conn *conn, struct link_stats *out) {
 static void direct_end(struct conn *conn) {
     struct direct *direct = conn->direct;
     hang_up(conn);
+    shutdown(conn->fd, SHUT_RDWR); /* also where a child process has it, too */
     close(conn->fd);
     free(direct->in.bytes);
     free(direct->out.bytes);
@@ -420,20 +423,46 @@ const struct transport transport_direct = {
     .end = direct_end,
 };
 
-/* Takes the socket from nats.c; false, and nothing has changed, when descriptors are short. */
+/*
+ * What nats.c now writes comes out of the pair. Returns false if it is not the message that it
+ * was told to write but TLS, which servers may ask for whatever the URL says: those bytes
+ * belong into the stream. Nobody else listens to the subject, and its refusal would be ours to
+ * handle.
+ */
+static bool writes_plainly(struct conn *conn, int nats_end, int fd) {
+    char bytes[512];
+    const char *subject = calls_unused_subject(conn->link);
+    if (natsConnection_Publish(conn->nats, subject, NULL, 0) != NATS_OK)
+        return false;
+    natsConnection_ProcessWriteEvent(conn->nats);
+    conn->nats_wants = false;
+    ssize_t len = recv(nats_end, bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (len >= 4 && memcmp(bytes, "PUB ", 4) == 0)
+        return true;
+    if (len > 0 && send(fd, bytes, (size_t)len, MSG_NOSIGNAL) != len)
+        shutdown(fd, SHUT_RDWR); /* its buffer was empty: the connection is of no use */
+    return false;
+}
+
+/* Takes the socket from nats.c; false, and nothing has changed, when it is one with TLS or
+ * descriptors are short. */
 bool direct_begin(struct conn *conn) {
     struct direct *direct = calloc(1, sizeof(*direct));
     int fd = fcntl(conn->fd, F_DUPFD_CLOEXEC, 0), ends[2] = {-1, -1};
-    if (direct == NULL || fd < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0 ||
-        dup3(ends[0], conn->fd, O_CLOEXEC) < 0) {
+    bool replaced =
+        direct != NULL && fd >= 0 &&
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0 &&
+        dup3(ends[0], conn->fd, O_CLOEXEC) >= 0;
+    bool plain = replaced && writes_plainly(conn, ends[1], fd);
+    if (replaced && !plain)
+        dup3(fd, conn->fd, O_CLOEXEC);
+    close(ends[0]);
+    if (!plain) {
         free(direct);
         close(fd);
-        close(ends[0]);
         close(ends[1]);
         return false;
     }
-    close(ends[0]);
     direct->nats_end = ends[1];
     direct->first_free = NO_PLACE;
     conn->fd = fd;

@@ -80,16 +80,19 @@ struct conn {
     uv_thread_t thread;                /* runs natsConnection_Connect() */
     uv_poll_t poll;
     int fd;
-    int events;      /* polled for */
-    bool poll_open;  /* poll is initialised and its on_closed has not run */
-    bool polling;    /* poll is in use: not being closed */
-    bool attached;   /* nats.c has a socket for us */
-    bool lost;       /* nats.c let go of the socket */
-    bool nats_wants; /* nats.c has something to write */
-    bool written;    /* nats.c's buffer was written completely */
-    bool silent;     /* the peer was probed in vain */
-    bool dead;       /* the link has no more business with it */
+    int events;          /* polled for */
+    bool poll_open;      /* poll is initialised and its on_closed has not run */
+    bool polling;        /* poll is in use: not being closed */
+    bool attached;       /* nats.c has a socket for us */
+    bool lost;           /* nats.c let go of the socket */
+    bool nats_wants;     /* nats.c has something to write */
+    bool written;        /* nats.c's buffer was written completely */
+    bool silent;         /* the peer was probed in vain */
+    bool dead;           /* the link has no more business with it */
+    unsigned dials_seen; /* at the last look */
     /* Under link->mutex: set by threads of nats.c. */
+    int dialled; /* our copy of the socket on which nats.c is connecting, or -1 */
+    unsigned dials;
     bool connect_done;
     bool callbacks_done;
     natsStatus connect_status;
@@ -147,10 +150,11 @@ struct link {
     natsStatistics *stats;
     char **servers; /* as configured */
     size_t server_count;
-    struct conn *conns; /* all that are not freed yet */
-    struct conn *conn;  /* the connected one, or NULL */
-    bool connecting;
-    bool direct; /* the transport for plain sockets */
+    struct conn *conns;      /* all that are not freed yet */
+    struct conn *conn;       /* the connected one, or NULL */
+    struct conn *connecting; /* by a thread, or NULL */
+    uint32_t connect_timeout;
+    bool direct; /* the transport for plain sockets, where it can be */
     bool signs;  /* proves with a key who we are */
     bool retry;
     unsigned attempts; /* in a row without lasting success; for the back-off */
@@ -158,7 +162,7 @@ struct link {
     uint64_t not_before; /* no attempt to connect before; see link_partition() */
     uint64_t last_read;  /* loop time of the last read event */
     uint32_t ping_interval;
-    struct clock_timer retry_timer, probe_timer, close_timer;
+    struct clock_timer retry_timer, dial_timer, probe_timer, close_timer;
     bool probed;
     uint64_t random;
 
@@ -223,6 +227,8 @@ int link_map_status(natsStatus status);
 const char *link_plain_text(const char *text);
 /* Keeps the text of a failed call of nats.c and translates its status. */
 int link_failed(struct link *link, natsStatus status);
+/* What to say about a call of ours that failed with `status`. */
+const char *link_error_text(const struct link *link, int status);
 
 /* link_server.c */
 void link_learn_info(struct link *link, struct conn *conn);
@@ -246,6 +252,10 @@ void link_check_closed(struct link *link);
 
 /* link_conn.c */
 int conn_start(struct link *link);
+/* While connecting: looks whether one socket takes too long. */
+void conn_on_dial_timer(struct clock_timer *timer);
+/* Makes the thread that is connecting, if there is one, fail soon. */
+void conn_give_up(struct link *link);
 void conn_kill(struct conn *conn);
 void conn_write(struct conn *conn);
 void conn_on_async(struct link *link);
@@ -289,6 +299,8 @@ void calls_deliver_flushed(struct link *link);
 int calls_flush(struct link *link, struct link_call *call, struct clock *clock,
                 uint32_t timeout_ms,
                 void (*on_reply)(struct link_call *, int, struct message *));
+/* A subject of our inbox that belongs to no call. Borrowed until the next call begins. */
+const char *calls_unused_subject(struct link *link);
 void calls_probe(struct link *link);
 
 #endif

@@ -75,3 +75,7 @@ int link_failed(struct link *link, natsStatus status) {
     copy_text(link->error, sizeof(link->error), text);
     return link_map_status(status);
 }
+
+const char *link_error_text(const struct link *link, int status) {
+    return status == LN_ENATS ? link->error : status_text(status);
+}

@@ -106,7 +106,7 @@ void link_send_offline(struct link *link) {
         at += head[2];
         int rc = link_send(link, &out, reply);
         if (rc != LN_OK && !link->closing && link->events.on_error != NULL)
-            link->events.on_error(link->owner, rc, link->error);
+            link->events.on_error(link->owner, rc, link_error_text(link, rc));
         if (list != headers)
             free(list);
     }

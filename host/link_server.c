@@ -100,26 +100,16 @@ static natsStatus set_security(natsOptions *to, const struct link_options *from)
     return s;
 }
 
-/* Whether the connection may become one with TLS: nats.c takes the scheme of one URL for all.
- */
-static bool wants_tls(const struct link *link, const struct link_options *from) {
-    bool tls = from->tls_ca != NULL || from->tls_cert != NULL;
-    for (size_t i = 0; i < link->server_count && !tls; i++)
-        tls = strncasecmp(link->servers[i], "tls:", 4) == 0;
-    return tls;
-}
-
 natsStatus link_set_options(struct link *link, const struct link_options *from) {
     natsOptions *to = link->options;
-    link->direct = !from->by_nats && !wants_tls(link, from);
+    link->direct = !from->by_nats;
     link->signs = from->creds != NULL || from->nkey != NULL;
     natsStatus s = natsOptions_SetServers(to, (const char **)(void *)link->servers,
                                           (int)link->server_count);
     if (s == NATS_OK && from->name != NULL)
         s = natsOptions_SetName(to, from->name);
     if (s == NATS_OK)
-        s = natsOptions_SetTimeout(to, from->connect_timeout_ms > 0 ? from->connect_timeout_ms
-                                                                    : 2000);
+        s = natsOptions_SetTimeout(to, link->connect_timeout);
     if (s == NATS_OK)
         s = natsOptions_SetSendAsap(to, true);
     if (s == NATS_OK)

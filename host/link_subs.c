@@ -339,7 +339,7 @@ void subs_connected(struct link *link) {
         if (sub->conn == NULL && !sub->draining && !(link->closing && !sub->inbox)) {
             int rc = attach(sub);
             if (rc != LN_OK && link->events.on_error != NULL && !link->closing)
-                link->events.on_error(link->owner, rc, link->error);
+                link->events.on_error(link->owner, rc, link_error_text(link, rc));
         }
 }
 

@@ -43,6 +43,19 @@ describe("app.js.subscribe", function()
     assert.is_true(sub:info().push_bound)
   end)
 
+  it("takes a message for what it is, though its headers look like a word of the server",
+    function()
+      local subject = stream .. ".a"
+      assert(app.js.publish(subject, "", { headers = { Status = "200" } }))
+      assert(app.js.publish(subject, "", { headers = { Status = "100", Description = "x" } }))
+      local seen = {}
+      assert(subscribe(subject, { durable = "d", data_type = "string" }, function(msg)
+        seen[#seen + 1] = msg:header "Status"
+      end))
+      eventually("both messages", function() return #seen == 2 end)
+      assert.same({ "200", "100" }, seen)
+    end)
+
   it("naks with a delay what its handler failed on", function()
     local calls = 0
     local sub = assert(subscribe(stream .. ".>", { durable = "d" }, function(msg)

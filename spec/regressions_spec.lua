@@ -223,3 +223,20 @@ describe("a finalizer of a script that has ended", function()
     assert.equal(1, child:count "closed")
   end)
 end)
+
+describe("TLS that the server asks for", function()
+  it("is used though the URL does not say so", function()
+    local broker = testing.broker { tls = true }
+    local path = process.write("svc.lua", [[
+      app.listen("secret", { data_type = "string" }, function(msg) return #msg.data end)
+      app.task(function() app.log.info("answer " .. app.request("secret", "12345").data) end)
+    ]])
+    local url = broker.url:gsub("^tls:", "nats:")
+    local child = process.spawn({ process.lunats(), "run", "-s", url, path },
+      { env = { SSL_CERT_FILE = testing.certificates().ca } })
+    child:expect "answer 5"
+    assert.equal(0, child:stop())
+    broker:stop()
+    process.close_all()
+  end)
+end)

@@ -780,6 +780,7 @@ static void pub_acks_are_scanned(void) {
         "{\"stream\":\"S\",\"seq\":1}x",
         "{\"stream\":\"S\\u0041\",\"seq\":1}",
         "{\"stream\":\"S\",\"seq\":1234567890123456789}",
+        "{\"stream\":\"S\",\"seq\":99999999999999999999999999999999999999}",
         "{\"error\":{\"code\":400},\"stream\":\"S\",\"seq\":1}",
         "{\"stream\":\"S\",\"seq\":1,\"duplicate\":false}",
     };

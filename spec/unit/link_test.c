@@ -120,7 +120,7 @@ struct peer {
     struct link *link;
     enum link_state state;
     int status, states, errors, error_status, lame_ducks;
-    char text[256];
+    char text[256], error_text[256];
     bool closed;
 };
 
@@ -135,7 +135,7 @@ static void on_error(void *owner, int status, const char *text) {
     struct peer *p = owner;
     p->errors++;
     p->error_status = status;
-    snprintf(p->text, sizeof(p->text), "%s", text);
+    snprintf(p->error_text, sizeof(p->error_text), "%s", text);
 }
 static void on_lame_duck(void *owner) {
     ((struct peer *)owner)->lame_ducks++;
@@ -873,6 +873,20 @@ WITH_SERVER(offline_buffer_is_bounded, NULL) {
     CHECK(stats.out_msgs >= 8);
 }
 
+WITH_SERVER(what_does_not_fit_any_more_is_told, NULL) {
+    static char body[50000];
+    CHECK(peer_open(&a, server.url));
+    server_kill(&server);
+    CHECK(peer_wait(&a, LINK_DISCONNECTED, 1000));
+    struct link_out out = {.subject = "big", .data = body, .len = sizeof(body)};
+    CHECK_INT(link_publish(a.link, &out), LN_OK);
+    CHECK_INT(a.errors, 0);
+    server_run(&server, "max_payload: 1000");
+    CHECK(run_count(&a.errors, 1, 9000));
+    CHECK_INT(a.error_status, LN_ETOOLARGE);
+    CHECK_STR(a.error_text, status_text(LN_ETOOLARGE));
+}
+
 WITH_SERVER(half_open_connection_is_found, NULL) {
     struct link_options o = {.ping_interval_ms = 100};
     CHECK_INT(peer_open_with(&a, &o, server.url), LN_OK);
@@ -1075,6 +1089,7 @@ static void run_all(void) {
     RUN(loss_fails_calls_and_reconnects);
     RUN(paused_messages_survive_an_outage);
     RUN(offline_buffer_is_bounded);
+    RUN(what_does_not_fit_any_more_is_told);
     RUN(half_open_connection_is_found);
     RUN(closed_for_good_by_the_server_comes_back);
     RUN(lame_duck_is_told);

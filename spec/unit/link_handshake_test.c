@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connecting to a server that does what real ones do rarely: that chooses its nonces, falls
+ * silent in the middle of the handshake, or resets a connection with data on its way.
+ */
+#include "host/link.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "spec/unit/test.h"
+
+#define SEED "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"
+
+/* ---- the server ---- */
+
+enum behaviour {
+    ACCEPTS_SIGNATURES,
+    REFUSES,
+    SAYS_NOTHING,
+    SAYS_INFO_ONLY,
+    RESETS, /* with data on its way */
+};
+
+static struct {
+    int fd, port;
+    enum behaviour behaviour;
+    char nonces[4][32]; /* one for each connection */
+    int connections;
+} server;
+
+static void make_nonce(char nonce[32], bool starts_with_zero) {
+    static int counter;
+    for (bool found = false; !found;) {
+        unsigned char *signature = NULL;
+        int len = 0;
+        snprintf(nonce, 32, "nonce-%d", counter++);
+        if (nats_Sign(SEED, nonce, &signature, &len) != NATS_OK)
+            abort();
+        found = (signature[0] == 0) == starts_with_zero;
+        free(signature);
+    }
+}
+
+static bool say(int fd, const char *text) {
+    return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+static void wait_for_end(int fd) {
+    char scrap[256];
+    while (read(fd, scrap, sizeof(scrap)) > 0)
+        ;
+}
+
+/* Reads up to the PING that ends what a client has to say; false if it never comes. */
+static bool hear(int fd, char *heard, size_t size) {
+    size_t len = 0;
+    heard[0] = '\0';
+    while (strstr(heard, "PING\r\n") == NULL && len < size - 1) {
+        ssize_t got = read(fd, heard + len, size - 1 - len);
+        if (got <= 0)
+            return false;
+        len += (size_t)got;
+        heard[len] = '\0';
+    }
+    return true;
+}
+
+static void reset(int fd) {
+    struct linger linger = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    usleep(20000); /* in which the client has begun to look elsewhere */
+    say(fd, "+OK\r\n");
+}
+
+static void serve_one(int fd, const char *nonce) {
+    char info[512], heard[4096];
+    snprintf(info, sizeof(info),
+             "INFO {\"server_id\":\"N\",\"version\":\"2.9.10\",\"proto\":1,\"headers\":true,"
+             "\"max_payload\":1048576,\"auth_required\":true,\"nonce\":\"%s\"}\r\n",
+             nonce);
+    if (server.behaviour == SAYS_NOTHING) {
+        wait_for_end(fd);
+        return;
+    }
+    say(fd, info);
+    if (!hear(fd, heard, sizeof(heard)))
+        return;
+    if (server.behaviour == SAYS_INFO_ONLY) {
+        wait_for_end(fd);
+    } else if (server.behaviour == REFUSES || (server.behaviour == ACCEPTS_SIGNATURES &&
+                                               strstr(heard, "\"sig\":\"") == NULL)) {
+        say(fd, "-ERR 'Authorization Violation'\r\n");
+    } else {
+        say(fd, "PONG\r\n");
+        if (server.behaviour == RESETS)
+            reset(fd);
+        else
+            wait_for_end(fd);
+    }
+}
+
+static void serve(void *unused) {
+    (void)unused;
+    for (int fd; (fd = accept(server.fd, NULL, NULL)) >= 0; close(fd)) {
+        if (server.connections < 4)
+            serve_one(fd, server.nonces[server.connections]);
+        server.connections++;
+    }
+}
+
+static void server_listen(void) {
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    socklen_t size = sizeof(a);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    server.connections = 0;
+    server.fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(server.fd, (struct sockaddr *)&a, size) < 0 || listen(server.fd, 4) < 0 ||
+        getsockname(server.fd, (struct sockaddr *)&a, &size) < 0)
+        abort();
+    server.port = ntohs(a.sin_port);
+}
+
+/* ---- a link to it ---- */
+
+struct peer {
+    struct link *link;
+    int states, status;
+    enum link_state state;
+    bool closed;
+};
+
+static uv_loop_t loop;
+static uv_thread_t server_thread;
+static char seed_path[32];
+
+static void on_state(void *owner, enum link_state state, int status, const char *text) {
+    struct peer *p = owner;
+    (void)text;
+    p->state = state;
+    p->status = status;
+    p->states++;
+    if (server.behaviour == RESETS && state == LINK_CONNECTED)
+        usleep(100000); /* busy: data and reset are found together */
+}
+
+static void on_closed(void *owner) {
+    struct peer *p = owner;
+    p->closed = true;
+}
+
+static void on_tick(uv_timer_t *timer) {
+    (void)timer;
+}
+
+/* Starts server and link. */
+static void begin(struct peer *peer, enum behaviour behaviour, struct link_options options) {
+    static const struct link_events events = {.on_state = on_state};
+    char url[64];
+    const char *servers[] = {url};
+    strcpy(seed_path, "/tmp/lunats-nkey.XXXXXX");
+    int fd = mkstemp(seed_path);
+    if (fd < 0 || !say(fd, SEED "\n"))
+        abort();
+    close(fd);
+    server.behaviour = behaviour;
+    server_listen();
+    snprintf(url, sizeof(url), "nats://127.0.0.1:%d", server.port);
+    uv_loop_init(&loop);
+    uv_thread_create(&server_thread, serve, NULL);
+    options.servers = servers;
+    options.server_count = 1;
+    options.nkey = seed_path;
+    memset(peer, 0, sizeof(*peer));
+    if (link_open(&peer->link, &loop, &options, &events, peer) != LN_OK)
+        abort();
+}
+
+/* Runs the loop until the link has told of `states` states; how long that took, at most `ms`.
+ */
+static unsigned run(const struct peer *peer, int states, unsigned ms) {
+    uv_timer_t tick;
+    uint64_t start = uv_hrtime();
+    unsigned took = 0;
+    uv_timer_init(&loop, &tick);
+    uv_timer_start(&tick, on_tick, 5, 5);
+    while (peer->states < states && took < ms && !peer->closed) {
+        uv_run(&loop, UV_RUN_ONCE);
+        took = (unsigned)((uv_hrtime() - start) / 1000000u);
+    }
+    uv_close((uv_handle_t *)&tick, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    return took;
+}
+
+static void end(struct peer *peer) {
+    link_close(peer->link, 0, on_closed, peer);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    shutdown(server.fd, SHUT_RDWR); /* ends accept() */
+    uv_thread_join(&server_thread);
+    close(server.fd);
+    uv_loop_close(&loop);
+    unlink(seed_path);
+}
+
+/* ---- signatures ---- */
+
+static struct peer sign_in(enum behaviour behaviour) {
+    struct peer peer;
+    begin(&peer, behaviour, (struct link_options){0});
+    run(&peer, 1, 5000);
+    end(&peer);
+    return peer;
+}
+
+static void a_signature_is_accepted(void) {
+    make_nonce(server.nonces[0], false);
+    struct peer peer = sign_in(ACCEPTS_SIGNATURES);
+    CHECK_INT(peer.state, LINK_CONNECTED);
+    CHECK_INT(server.connections, 1);
+}
+
+static void a_signature_that_begins_with_zero_is_asked_for_again(void) {
+    make_nonce(server.nonces[0], true);
+    make_nonce(server.nonces[1], true);
+    make_nonce(server.nonces[2], false);
+    struct peer peer = sign_in(ACCEPTS_SIGNATURES);
+    CHECK_INT(peer.state, LINK_CONNECTED);
+    CHECK_INT(peer.states, 1);
+}
+
+static void a_refusal_is_final_all_the_same(void) {
+    for (int i = 0; i < 4; i++)
+        make_nonce(server.nonces[i], false);
+    struct peer peer = sign_in(REFUSES);
+    CHECK_INT(peer.state, LINK_CLOSED);
+    CHECK_INT(peer.status, LN_EAUTH);
+}
+
+/* ---- silence ---- */
+
+static void check_silent(enum behaviour behaviour) {
+    struct peer peer;
+    begin(&peer, behaviour, (struct link_options){.connect_timeout_ms = 200});
+    unsigned took = run(&peer, 1, 10000);
+    end(&peer);
+    CHECK_INT(peer.state, LINK_CLOSED);
+    CHECK(took < 8000);
+}
+
+static void a_server_that_says_nothing_is_given_up(void) {
+    check_silent(SAYS_NOTHING);
+}
+
+static void a_server_that_falls_silent_is_given_up(void) {
+    check_silent(SAYS_INFO_ONLY);
+}
+
+/* The timeout of connecting is much longer than the test waits. */
+static void closing_does_not_wait_for_a_silent_server(void) {
+    struct peer peer;
+    begin(&peer, SAYS_INFO_ONLY, (struct link_options){.connect_timeout_ms = 60000});
+    run(&peer, 1, 200);
+    CHECK_SOFT(peer.states == 0);
+    uint64_t start = uv_hrtime();
+    end(&peer);
+    CHECK((uv_hrtime() - start) / 1000000u < 10000);
+    CHECK(peer.closed);
+}
+
+/* ---- resets ---- */
+
+/* Without waiting for probes, which would take 40 s. */
+static void check_reset(bool by_nats) {
+    struct peer peer;
+    begin(&peer, RESETS, (struct link_options){.by_nats = by_nats});
+    unsigned took = run(&peer, 2, 10000);
+    enum link_state state = peer.state;
+    end(&peer);
+    CHECK_INT(state, LINK_DISCONNECTED);
+    CHECK(took < 8000);
+}
+
+static void a_reset_behind_data_is_noticed(void) {
+    check_reset(false);
+}
+
+static void a_reset_behind_data_is_noticed_by_nats(void) {
+    check_reset(true);
+}
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN);
+    test_begin(argc, argv);
+    nats_Open(-1);
+    RUN(a_signature_is_accepted);
+    RUN(a_signature_that_begins_with_zero_is_asked_for_again);
+    RUN(a_refusal_is_final_all_the_same);
+    RUN(a_server_that_says_nothing_is_given_up);
+    RUN(a_server_that_falls_silent_is_given_up);
+    RUN(closing_does_not_wait_for_a_silent_server);
+    RUN(a_reset_behind_data_is_noticed);
+    RUN(a_reset_behind_data_is_noticed_by_nats);
+    nats_CloseAndWait(2000);
+    return test_end();
+}
