@@ -159,6 +159,8 @@ static void retry_later(struct link *link) {
 }
 
 void link_partition(struct link *link, uint32_t ms) {
+    if (link->closing)
+        return;
     link->not_before = clock_now(link->clock) + ms;
     if (link->conn != NULL)
         shutdown(link->conn->fd, SHUT_RDWR); /* the next read event finds the end */
@@ -175,7 +177,7 @@ void link_on_connected(struct conn *conn) {
         return;
     }
     link->conn = conn;
-    link->unwritten = 0;
+    link->unwritten = link->unsent = 0;
     link->want_write = false;
     link->connected_at = clock_now(link->clock);
     link_learn_info(link, conn);
@@ -209,8 +211,8 @@ void link_on_connect_failed(struct conn *conn) {
 static int loss_reason(struct conn *conn, char *text, size_t size) {
     const char *last = NULL;
     natsStatus status = natsConnection_GetLastError(conn->nats, &last);
-    if (conn->silent) {
-        copy_text(text, size, "no sign of life from the server");
+    if (conn->why_lost != NULL) {
+        copy_text(text, size, conn->why_lost);
         return LN_EDISCONNECTED;
     }
     bool auth = last != NULL && (strcasestr(last, "authoriz") != NULL ||
@@ -230,6 +232,7 @@ void link_on_lost(struct conn *conn) {
     char text[256];
     int status = loss_reason(conn, text, sizeof(text));
     conn->transport->add_stats(conn, &link->closed_stats);
+    link->unsent = conn->transport->buffered(conn);
     link->conn = NULL;
     subs_disconnected(link);
     conn_kill(conn);
@@ -324,12 +327,16 @@ static void on_probe(struct clock_timer *timer) {
         calls_probe(link);
         clock_arm(link->clock, timer, link->ping_interval);
     } else {
-        conn->silent = true;
+        conn->why_lost = "no sign of life from the server";
         link_on_lost(conn);
     }
 }
 
 /* ---- facts ---- */
+
+size_t link_unsent(const struct link *link) {
+    return link->unsent;
+}
 
 const char *link_last_error(const struct link *link) {
     return link->error;
@@ -426,11 +433,12 @@ static void on_handle_closed(uv_handle_t *handle) {
     struct link *link = handle->data;
     if (--link->handles > 0)
         return;
-    void (*on_closed)(void *) = link->on_closed;
+    void (*on_closed)(void *, size_t) = link->on_closed;
     void *owner = link->closed_owner;
+    size_t unsent = link->unsent;
     free_memory(link);
     if (on_closed != NULL)
-        on_closed(owner);
+        on_closed(owner, unsent);
 }
 
 static int open_handles(struct link *link) {
@@ -522,10 +530,12 @@ static void close_kill(struct link *link) {
     conn_give_up(link);
     calls_fail_all(link, LN_ECLOSED);
     if (link->conn != NULL) {
+        link->unsent = link->conn->transport->buffered(link->conn);
         subs_disconnected(link);
         conn_kill(link->conn);
         link->conn = NULL;
     }
+    link->unsent += link->offline_len;
     uv_async_send(&link->async); /* link_check_closed(), not from inside of a walk over conns */
 }
 
@@ -561,8 +571,8 @@ static void close_begin(struct link *link) {
     }
 }
 
-void link_close(struct link *link, uint32_t flush_ms, void (*on_closed)(void *owner),
-                void *owner) {
+void link_close(struct link *link, uint32_t flush_ms,
+                void (*on_closed)(void *owner, size_t unsent), void *owner) {
     if (link->closing)
         return;
     if (link->state == LINK_CLOSED)

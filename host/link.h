@@ -78,12 +78,13 @@ int link_open(struct link **out, uv_loop_t *loop, const struct link_options *opt
 /*
  * Closes for good: subscriptions end without delivering what they hold, pending calls finish
  * with LN_ECLOSED, bytes already published are written within `flush_ms`, then the connection
- * is destroyed off the loop thread and on_closed(owner) is called, after which the memory is
- * gone. No event is delivered once this was called. Works in any state, also while connecting
- * or reconnecting. on_closed may be NULL.
+ * is destroyed off the loop thread and on_closed(owner, unsent) is called, after which the
+ * memory is gone; `unsent` is the number of bytes that were published and could not be written.
+ * No event is delivered once this was called. Works in any state, also while connecting or
+ * reconnecting. on_closed may be NULL.
  */
-void link_close(struct link *link, uint32_t flush_ms, void (*on_closed)(void *owner),
-                void *owner);
+void link_close(struct link *link, uint32_t flush_ms,
+                void (*on_closed)(void *owner, size_t unsent), void *owner);
 
 /*
  * Loses the connection now and does not try again before `ms` milliseconds have passed: what a
@@ -126,6 +127,8 @@ struct link_stats {
 };
 void link_get_info(const struct link *link, struct link_info *out);
 void link_get_stats(const struct link *link, struct link_stats *out);
+/* Bytes that were published and not written when the connection was lost; 0 while connected. */
+size_t link_unsent(const struct link *link);
 
 /* The text that belongs to the last LN_ENATS. Borrowed until the next call on the link. */
 const char *link_last_error(const struct link *link);
@@ -173,7 +176,8 @@ int link_publish(struct link *link, const struct link_out *out);
 void link_set_tap(struct link *link, void (*tap)(void *owner, const struct link_out *out),
                   void *owner);
 
-/* True above the high-water mark of unwritten bytes: a well-behaved publisher waits. */
+/* True above the high-water mark of unwritten bytes: a well-behaved publisher waits. Nothing is
+ * read meanwhile. */
 bool link_congested(const struct link *link);
 
 /* Waits for the end of congestion. Embedded by the caller; all zero is idle. */

@@ -88,22 +88,31 @@ static void after_event(struct conn *conn) {
         link_on_lost(conn);
 }
 
-static void read_event(struct conn *conn) {
-    struct link *link = conn->link;
+static void sign_of_life(struct link *link) {
     link->last_read = uv_now(link->loop);
     link->probed = false;
-    conn->transport->read(conn);
-    subs_after_read(link);
-    after_event(conn);
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events);
 
-static void poll_for(struct conn *conn, int events) {
+/* What comes in makes replies, and those would pile up: from a server that does not take them
+ * nothing more is read. */
+static void poll_again(struct conn *conn) {
+    bool stuffed = conn->full && link_congested(conn->link);
+    int events = (conn->full ? UV_WRITABLE : 0) | (stuffed ? 0 : UV_READABLE);
     if (!conn->polling || conn->events == events)
         return;
     conn->events = events;
     uv_poll_start(&conn->poll, events, on_poll);
+}
+
+static void read_event(struct conn *conn) {
+    struct link *link = conn->link;
+    sign_of_life(link);
+    conn->transport->read(conn);
+    subs_after_read(link);
+    after_event(conn);
+    poll_again(conn);
 }
 
 void conn_want_write(struct conn *conn) {
@@ -117,13 +126,13 @@ void conn_want_write(struct conn *conn) {
 void conn_write(struct conn *conn) {
     struct link *link = conn->link;
     link->want_write = false;
-    bool all = conn->transport->write(conn);
+    conn->full = !conn->transport->write(conn);
     if (conn->lost) {
         after_event(conn);
         return;
     }
-    link->unwritten = all ? 0 : conn->transport->buffered(conn);
-    poll_for(conn, all ? UV_READABLE : UV_READABLE | UV_WRITABLE);
+    link->unwritten = conn->full ? conn->transport->buffered(conn) : 0;
+    poll_again(conn);
     link_on_written(link);
 }
 
@@ -134,10 +143,10 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     /* An error of the socket is found by reading, once what came before it is read. */
     if (status < 0 || (events & UV_READABLE) != 0)
         read_event(conn);
-    if (status < 0 && !conn->dead)
-        poll_for(conn, UV_READABLE);
-    if (conn->polling && !conn->dead && (events & UV_WRITABLE) != 0)
+    if (conn->polling && !conn->dead && (events & UV_WRITABLE) != 0) {
+        sign_of_life(conn->link); /* it was full, and the peer has taken some */
         conn_write(conn);
+    }
 }
 
 static void on_poll_closed(uv_handle_t *handle) {
@@ -338,7 +347,7 @@ static void take_over(struct conn *conn) {
         conn->poll.data = conn;
         conn->poll_open = true;
         conn->polling = true;
-        poll_for(conn, UV_READABLE);
+        poll_again(conn);
         link->last_read = uv_now(link->loop);
         link_on_connected(conn);
         return;

@@ -203,6 +203,11 @@ static void deliver(struct conn *conn, const struct wire_frame *frame) {
         sub->on_error(sub->owner, LN_ENOMEM, "out of memory: a message is lost");
 }
 
+static void refuse(struct conn *conn) {
+    conn->why_lost = "what the server sends is not the protocol of NATS";
+    hang_up(conn);
+}
+
 /* Handles all whole frames; returns how many bytes the next one wants to have, 0 = unknown. */
 static size_t take_frames(struct conn *conn) {
     struct buffer *in = &conn->direct->in;
@@ -218,7 +223,7 @@ static size_t take_frames(struct conn *conn) {
         else if (kind == WIRE_LINE)
             forward(conn, bytes, frame.size);
         else
-            hang_up(conn);
+            refuse(conn);
     }
     return 0;
 }
@@ -249,18 +254,21 @@ static size_t direct_buffered(const struct conn *conn) {
     return conn->direct->out.len - conn->direct->out.at;
 }
 
-/* Appends what nats.c has to say (PONG) to what we have. */
+/* Appends what nats.c has to say (PONG) to what we have. The pair may be too small for all of
+ * it at once. */
 static void take_word(struct conn *conn) {
     char words[1024];
-    ssize_t got;
-    conn->nats_wants = false;
-    natsConnection_ProcessWriteEvent(conn->nats);
-    while (!conn->lost &&
-           (got = recv(conn->direct->nats_end, words, sizeof(words), MSG_DONTWAIT)) > 0) {
-        char *at = reserve(&conn->direct->out, (size_t)got, WRITE_SIZE);
-        if (at == NULL)
-            return;
-        wrote(conn, put(at, words, (size_t)got));
+    conn->nats_wants = conn->written = false;
+    while (!conn->written && !conn->lost) {
+        ssize_t got;
+        natsConnection_ProcessWriteEvent(conn->nats);
+        while (!conn->lost &&
+               (got = recv(conn->direct->nats_end, words, sizeof(words), MSG_DONTWAIT)) > 0) {
+            char *at = reserve(&conn->direct->out, (size_t)got, WRITE_SIZE);
+            if (at == NULL)
+                return;
+            wrote(conn, put(at, words, (size_t)got));
+        }
     }
 }
 
@@ -271,8 +279,9 @@ static bool direct_write(struct conn *conn) {
     if (conn->lost || out->at == out->len)
         return true;
     ssize_t sent = send(conn->fd, out->bytes + out->at, out->len - out->at, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        out->at = out->len; /* reading finds out, and tells */
+    bool later = errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM;
+    if (sent < 0 && !later) {
+        out->at = out->len; /* reading finds out, after what is still to be read */
         rewind_empty(out);
         return true;
     }

@@ -80,16 +80,17 @@ struct conn {
     uv_thread_t thread;                /* runs natsConnection_Connect() */
     uv_poll_t poll;
     int fd;
-    int events;          /* polled for */
-    bool poll_open;      /* poll is initialised and its on_closed has not run */
-    bool polling;        /* poll is in use: not being closed */
-    bool attached;       /* nats.c has a socket for us */
-    bool lost;           /* nats.c let go of the socket */
-    bool nats_wants;     /* nats.c has something to write */
-    bool written;        /* nats.c's buffer was written completely */
-    bool silent;         /* the peer was probed in vain */
-    bool dead;           /* the link has no more business with it */
-    unsigned dials_seen; /* at the last look */
+    int events;           /* polled for */
+    bool poll_open;       /* poll is initialised and its on_closed has not run */
+    bool polling;         /* poll is in use: not being closed */
+    bool attached;        /* nats.c has a socket for us */
+    bool lost;            /* nats.c let go of the socket */
+    bool nats_wants;      /* nats.c has something to write */
+    bool written;         /* nats.c's buffer was written completely */
+    bool full;            /* the socket did not take all at the last write */
+    const char *why_lost; /* what nats.c cannot know, a literal; NULL: ask nats.c */
+    bool dead;            /* the link has no more business with it */
+    unsigned dials_seen;  /* at the last look */
     /* Under link->mutex: set by threads of nats.c. */
     int dialled; /* our copy of the socket on which nats.c is connecting, or -1 */
     unsigned dials;
@@ -160,7 +161,7 @@ struct link {
     unsigned attempts; /* in a row without lasting success; for the back-off */
     uint64_t connected_at;
     uint64_t not_before; /* no attempt to connect before; see link_partition() */
-    uint64_t last_read;  /* loop time of the last read event */
+    uint64_t last_read;  /* loop time of the last sign of life of the server */
     uint32_t ping_interval;
     struct clock_timer retry_timer, dial_timer, probe_timer, close_timer;
     bool probed;
@@ -191,6 +192,7 @@ struct link {
     /* Publishing. */
     void (*tap)(void *owner, const struct link_out *out); /* NULL: nobody looks on */
     void *tap_owner;
+    size_t unsent;    /* bytes published and never written, of the last connection */
     size_t unwritten; /* bytes published since the buffer was last known to be empty */
     size_t high_water;
     bool want_write;
@@ -207,7 +209,7 @@ struct link {
     bool closing, close_begun, close_killed, close_ended;
     uint32_t flush_ms;
     struct link_call close_call;
-    void (*on_closed)(void *owner);
+    void (*on_closed)(void *owner, size_t unsent);
     void *closed_owner;
 };
 

@@ -59,11 +59,11 @@ static char *put_headers(char *at, const char *line, size_t len) {
         const char *eol = memchr(line, '\n', (size_t)(end - line));
         const char *stop = eol != NULL ? eol : end;
         const char *colon = memchr(line, ':', (size_t)(stop - line));
-        if (first && len >= sizeof(VERSION) - 1 &&
+        bool broken = memchr(line, '\0', (size_t)(stop - line)) != NULL;
+        if (!broken && first && len >= sizeof(VERSION) - 1 &&
             memcmp(line, VERSION, sizeof(VERSION) - 1) == 0) {
             at = put_status(at, line, stop);
-        } else if (colon != NULL && colon > line &&
-                   memchr(line, '\0', (size_t)(stop - line)) == NULL) {
+        } else if (!broken && colon != NULL && colon > line) {
             at = put(at, line, (size_t)(colon - line));
             at = put_trimmed(at, colon + 1, stop);
         }

@@ -85,6 +85,8 @@ bool service_version_ok(const char *version) {
 
 void service_publish_event(struct service *service, const char *event) {
     char subject[256], body[512];
+    if (!link_is_connected(service->link))
+        return; /* news, not to be kept for later */
     snprintf(subject, sizeof(subject), "lunats.events.%s.%s.%s", service->name,
              service->instance, event);
     int len = snprintf(body, sizeof(body),
@@ -239,6 +241,15 @@ static void on_first_failure(struct service *service, const char *text) {
     step_later(service, close_all);
 }
 
+static void log_lost(struct service *service, const char *text) {
+    size_t unsent = link_unsent(service->link);
+    if (unsent > 0)
+        log_warn(service->name, "connection lost (%s) with %zu bytes not sent, reconnecting",
+                 text, unsent);
+    else
+        log_warn(service->name, "connection lost (%s), reconnecting", text);
+}
+
 static void on_state(void *owner, enum link_state state, int status, const char *text) {
     struct service *service = owner;
     struct link_info info;
@@ -257,7 +268,7 @@ static void on_state(void *owner, enum link_state state, int status, const char 
         }
         break;
     case LINK_DISCONNECTED:
-        log_warn(service->name, "connection lost (%s), reconnecting", text ? text : "");
+        log_lost(service, text != NULL ? text : "");
         break;
     case LINK_CLOSED:
         if (service->state == SERVICE_CONNECTING)
@@ -280,9 +291,11 @@ static void on_lame_duck(void *owner) {
 
 /* ---- stop ---- */
 
-static void on_link_closed(void *owner) {
+static void on_link_closed(void *owner, size_t unsent) {
     struct service *service = owner;
     service->link = NULL;
+    if (unsent > 0)
+        log_warn(service->name, "%zu bytes that were published could not be sent", unsent);
     step_later(service, service_discard);
 }
 

@@ -82,6 +82,7 @@ describe("while a reload waits for the server,", function()
       end)
     ]], 0.2)
     assert(reload())
+    eventually("a subscription", function() return svc:request("late") end)
     assert.equal("late", assert(svc:request("late")).raw)
     svc:stop()
   end)
@@ -156,8 +157,11 @@ describe("a service that ends", function()
   end)
 
   it("by itself may be looked at", function()
-    local svc = testing.start('app.listen("end", function() os.exit(0) end)\n')
+    local svc = testing.start [[
+      app.listen("end", function() app.publish("ending") os.exit(0) end)
+    ]]
     svc:publish("end", "")
+    svc:expect "ending" -- a look may cut the connection
     while svc.handle:running() do
       for _, look in ipairs { "activity", "listeners", "subscriptions", "deadline",
         "partition" } do

@@ -293,6 +293,7 @@ describe("a stop", function()
     assert.equal(0, child:stop())
     assert.is_true(app.now() - began < 10)
     assert.matches("request: %a+", child:output())
+    assert.matches("WARN.* %d+ bytes that were published could not be sent", child:output())
   end)
 
   it("by os.exit in a handler uses its status, and the caller is answered", function()

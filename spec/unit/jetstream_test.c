@@ -51,6 +51,11 @@ static void on_flag(void *flag) {
     *(bool *)flag = true;
 }
 
+static void on_link_closed(void *flag, size_t unsent) {
+    (void)unsent;
+    *(bool *)flag = true;
+}
+
 static bool wait_connected(bool wanted) {
     for (int i = 0; i < 500 && link_is_connected(link_) != wanted; i++)
         run_for(10);
@@ -71,7 +76,7 @@ static bool open_all(void) {
 }
 
 static void close_all(void) {
-    link_close(link_, 1000, on_flag, &link_gone);
+    link_close(link_, 1000, on_link_closed, &link_gone);
     run_until(&link_gone, 5000);
     broker_stop(broker, on_flag, &broker_gone);
     run_until(&broker_gone, 5000);

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,13 +24,20 @@ enum behaviour {
     SAYS_NOTHING,
     SAYS_INFO_ONLY,
     RESETS, /* with data on its way */
+    FLOODS, /* with more PINGs in one read than a socket pair holds PONGs */
+    READS_NO_REPLIES,
 };
+
+#define PINGS 300000
+#define REQUEST_SIZE 1000
 
 static struct {
     int fd, port;
     enum behaviour behaviour;
     char nonces[4][32]; /* one for each connection */
     int connections;
+    size_t pongs;
+    atomic_bool ends;
 } server;
 
 static void make_nonce(char nonce[32], bool starts_with_zero) {
@@ -45,8 +53,19 @@ static void make_nonce(char nonce[32], bool starts_with_zero) {
     }
 }
 
+static bool say_bytes(int fd, const char *bytes, size_t len) {
+    while (len > 0) {
+        ssize_t said = write(fd, bytes, len);
+        if (said <= 0)
+            return false;
+        bytes += said;
+        len -= (size_t)said;
+    }
+    return true;
+}
+
 static bool say(int fd, const char *text) {
-    return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    return say_bytes(fd, text, strlen(text));
 }
 
 static void wait_for_end(int fd) {
@@ -55,11 +74,11 @@ static void wait_for_end(int fd) {
         ;
 }
 
-/* Reads up to the PING that ends what a client has to say; false if it never comes. */
-static bool hear(int fd, char *heard, size_t size) {
+/* Reads until the client has said `word`; false if it never does. */
+static bool hear(int fd, const char *word, char *heard, size_t size) {
     size_t len = 0;
     heard[0] = '\0';
-    while (strstr(heard, "PING\r\n") == NULL && len < size - 1) {
+    while (strstr(heard, word) == NULL && len < size - 1) {
         ssize_t got = read(fd, heard + len, size - 1 - len);
         if (got <= 0)
             return false;
@@ -67,6 +86,43 @@ static bool hear(int fd, char *heard, size_t size) {
         heard[len] = '\0';
     }
     return true;
+}
+
+/* A message for nobody makes the buffer large that the client reads into. */
+static void flood(int fd) {
+    size_t size = (8u << 20) + 1, head, len = 0;
+    char *bytes = calloc(1, size + PINGS * 6 + 64), scrap[65536];
+    if (bytes == NULL)
+        abort();
+    head = (size_t)sprintf(bytes, "MSG x 999 %zu\r\n", size);
+    memcpy(bytes + head + size, "\r\n", 2);
+    len = head + size + 2;
+    for (int i = 0; i < PINGS; i++, len += 6)
+        memcpy(bytes + len, "PING\r\n", 6);
+    say_bytes(fd, bytes, len);
+    free(bytes);
+    const char pong[] = "PONG\r\n";
+    size_t at = 0;
+    for (ssize_t got; (got = read(fd, scrap, sizeof(scrap))) > 0;)
+        for (ssize_t i = 0; i < got; i++) {
+            at = scrap[i] == pong[at] ? at + 1 : scrap[i] == 'P';
+            if (at == sizeof(pong) - 1)
+                server.pongs++, at = 0;
+        }
+}
+
+/* Requests for the subscription to "echo", as many as the client takes. */
+static void ask_on(int fd, const char *heard) {
+    static char request[REQUEST_SIZE + 64];
+    unsigned long long sid;
+    const char *sub = strstr(heard, "SUB echo ");
+    if (sub == NULL || sscanf(sub, "SUB echo %llu", &sid) != 1)
+        return;
+    size_t len = (size_t)sprintf(request, "MSG echo %llu reply %d\r\n", sid, REQUEST_SIZE);
+    memset(request + len, 'x', REQUEST_SIZE);
+    memcpy(request + len + REQUEST_SIZE, "\r\n", 2);
+    while (!server.ends && say_bytes(fd, request, len + REQUEST_SIZE + 2))
+        ;
 }
 
 static void reset(int fd) {
@@ -87,7 +143,7 @@ static void serve_one(int fd, const char *nonce) {
         return;
     }
     say(fd, info);
-    if (!hear(fd, heard, sizeof(heard)))
+    if (!hear(fd, "PING\r\n", heard, sizeof(heard)))
         return;
     if (server.behaviour == SAYS_INFO_ONLY) {
         wait_for_end(fd);
@@ -98,6 +154,10 @@ static void serve_one(int fd, const char *nonce) {
         say(fd, "PONG\r\n");
         if (server.behaviour == RESETS)
             reset(fd);
+        else if (server.behaviour == FLOODS)
+            flood(fd);
+        else if (server.behaviour == READS_NO_REPLIES && hear(fd, "SUB echo ", heard, 4096))
+            ask_on(fd, heard);
         else
             wait_for_end(fd);
     }
@@ -131,6 +191,7 @@ struct peer {
     int states, status;
     enum link_state state;
     bool closed;
+    int messages;
 };
 
 static uv_loop_t loop;
@@ -147,9 +208,18 @@ static void on_state(void *owner, enum link_state state, int status, const char 
         usleep(100000); /* busy: data and reset are found together */
 }
 
-static void on_closed(void *owner) {
+static void on_closed(void *owner, size_t unsent) {
+    (void)unsent;
     struct peer *p = owner;
     p->closed = true;
+}
+
+static void on_request(void *owner, struct message *msg) {
+    struct peer *p = owner;
+    struct link_out out = {.subject = msg->reply, .data = msg->data, .len = msg->len};
+    p->messages++;
+    link_publish(p->link, &out);
+    message_free(msg);
 }
 
 static void on_tick(uv_timer_t *timer) {
@@ -167,6 +237,8 @@ static void begin(struct peer *peer, enum behaviour behaviour, struct link_optio
         abort();
     close(fd);
     server.behaviour = behaviour;
+    server.pongs = 0;
+    server.ends = false;
     server_listen();
     snprintf(url, sizeof(url), "nats://127.0.0.1:%d", server.port);
     uv_loop_init(&loop);
@@ -197,6 +269,7 @@ static unsigned run(const struct peer *peer, int states, unsigned ms) {
 }
 
 static void end(struct peer *peer) {
+    server.ends = true;
     link_close(peer->link, 0, on_closed, peer);
     uv_run(&loop, UV_RUN_DEFAULT);
     shutdown(server.fd, SHUT_RDWR); /* ends accept() */
@@ -292,6 +365,46 @@ static void a_reset_behind_data_is_noticed_by_nats(void) {
     check_reset(true);
 }
 
+/* ---- floods ---- */
+
+static void every_ping_is_answered(void) {
+    struct peer peer;
+    begin(&peer, FLOODS, (struct link_options){0});
+    run(&peer, 2, 3000);
+    end(&peer);
+    CHECK_INT(peer.states, 1);
+    CHECK_INT(server.pongs, PINGS);
+}
+
+/* Replies wait in memory for a server that reads none, but not without bound. */
+static void check_bounded(bool by_nats) {
+    struct peer peer;
+    struct link_sub *sub;
+    struct link_stats stats = {0};
+    begin(&peer, READS_NO_REPLIES,
+          (struct link_options){.high_water = 1000000, .by_nats = by_nats});
+    run(&peer, 1, 5000);
+    int rc = link_subscribe(peer.link, "echo", NULL, on_request, NULL, &peer, &sub);
+    int before = -1;
+    for (int i = 0; i < 100 && (before != peer.messages || peer.messages == 0); i++) {
+        before = peer.messages;
+        run(&peer, 2, 300);
+    }
+    link_get_stats(peer.link, &stats);
+    end(&peer);
+    CHECK_INT(rc, LN_OK);
+    CHECK(peer.messages > 1000);
+    CHECK(stats.buffered > 500000 && stats.buffered < 2000000);
+}
+
+static void replies_that_nobody_reads_are_bounded(void) {
+    check_bounded(false);
+}
+
+static void replies_that_nobody_reads_are_bounded_by_nats(void) {
+    check_bounded(true);
+}
+
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     test_begin(argc, argv);
@@ -304,6 +417,9 @@ int main(int argc, char **argv) {
     RUN(closing_does_not_wait_for_a_silent_server);
     RUN(a_reset_behind_data_is_noticed);
     RUN(a_reset_behind_data_is_noticed_by_nats);
+    RUN(every_ping_is_answered);
+    RUN(replies_that_nobody_reads_are_bounded);
+    RUN(replies_that_nobody_reads_are_bounded_by_nats);
     nats_CloseAndWait(2000);
     return test_end();
 }

@@ -122,6 +122,7 @@ struct peer {
     int status, states, errors, error_status, lame_ducks;
     char text[256], error_text[256];
     bool closed;
+    size_t unsent;
 };
 
 static void on_state(void *owner, enum link_state state, int status, const char *text) {
@@ -140,8 +141,9 @@ static void on_error(void *owner, int status, const char *text) {
 static void on_lame_duck(void *owner) {
     ((struct peer *)owner)->lame_ducks++;
 }
-static void on_closed(void *owner) {
+static void on_closed(void *owner, size_t unsent) {
     ((struct peer *)owner)->closed = true;
+    ((struct peer *)owner)->unsent = unsent;
 }
 
 static const struct link_events events = {on_state, on_error, on_lame_duck};
@@ -1004,6 +1006,7 @@ WITH_SERVER(close_gives_up_when_nobody_reads, NULL) {
     uint64_t start = uv_hrtime();
     CHECK(peer_close(&a, 200));
     CHECK(uv_hrtime() - start < 1000000000u);
+    CHECK(a.unsent > 1000000 && a.unsent <= 20001000);
 }
 
 static void closes_while_connecting(void) {

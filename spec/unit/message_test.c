@@ -83,6 +83,10 @@ static void malformed_headers_are_left_out(void) {
     struct message *msg = make(zero, sizeof(zero) - 1, NULL, 0);
     CHECK_MEM(msg->headers, msg->headers_len, "E\0f", 4);
     message_free(msg);
+    static const char zero_in_status[] = "NATS/1.0 1 a\0b\r\nE: f\r\n\r\n";
+    msg = make(zero_in_status, sizeof(zero_in_status) - 1, NULL, 0);
+    CHECK_MEM(msg->headers, msg->headers_len, "E\0f", 4);
+    message_free(msg);
 }
 
 static void status_lines_become_headers(void) {
