@@ -428,8 +428,8 @@ static void prepare_requests(void) {
     barrier();
 }
 
-static bool answers(void) {
-    send_request(0, 0);
+static bool answers(int64_t number) {
+    send_request(0, number);
     requests.asked++;
     if (!wait_for(requests.sub, 0.0005))
         return false;
@@ -449,17 +449,18 @@ static void take_late_answers(void) {
             natsMsg_Destroy(take(requests.sub));
 }
 
-/* Asks, shortly, until the service answers. */
+/* Asks, shortly, until the service answers on each subject. */
 static void await_service(void) {
     double end = now() + PATIENCE;
     int size = options.size;
     if (size > 16)
         options.size = 16;
-    while (!answers()) {
-        if (now() > end)
-            fail("there is no service", NATS_TIMEOUT);
-        usleep(1000);
-    }
+    for (int i = 0; i < options.subjects; i++)
+        while (!answers(i)) {
+            if (now() > end)
+                fail("there is no service", NATS_TIMEOUT);
+            usleep(1000);
+        }
     options.size = size;
     take_late_answers();
 }
@@ -640,7 +641,7 @@ static int mode_start(char **command) {
         _exit(127);
     }
     bool answered = false;
-    while (!(answered = answers()) && now() - began < PATIENCE &&
+    while (!(answered = answers(0)) && now() - began < PATIENCE &&
            waitpid(pid, NULL, WNOHANG) == 0)
         usleep(250);
     double took = now() - began;
