@@ -241,13 +241,12 @@ static void on_first_failure(struct service *service, const char *text) {
     step_later(service, close_all);
 }
 
-static void log_lost(struct service *service, const char *text) {
-    size_t unsent = link_unsent(service->link);
-    if (unsent > 0)
-        log_warn(service->name, "connection lost (%s) with %zu bytes not sent, reconnecting",
-                 text, unsent);
-    else
-        log_warn(service->name, "connection lost (%s), reconnecting", text);
+static void log_lost(const struct service *service, const char *text) {
+    size_t count = link_unsent(service->link);
+    char unsent[64] = "";
+    if (count > 0)
+        snprintf(unsent, sizeof(unsent), " with %zu bytes not sent", count);
+    log_warn(service->name, "connection lost (%s)%s, reconnecting", text, unsent);
 }
 
 static void on_state(void *owner, enum link_state state, int status, const char *text) {
