@@ -9,13 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/outer.h"
 #include "host/pull.h"
 
 #define DOUBT_MS 50u    /* last look at the socket before silence is believed */
 #define DRAIN_MS 2000u  /* for the server to confirm that nothing more comes */
 #define SPARE_MAX 1024u /* message records kept */
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* ---- message records ---- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/consume_internal.h"
+#include "host/outer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,6 @@
 #define RETRY_BUSY_MS 1000u
 #define ABSENT_MAX 3 /* 503 in a row after which the consumer counts as lost */
 #define BODY_SIZE 160
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* ---- requests ---- */
 

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/outer.h"
 #include "host/pull_internal.h"
 
 #define HEARTBEAT_MS 5000u
@@ -26,8 +27,6 @@
 #define ABSENT_MAX 3 /* 503 in a row after which the consumer counts as lost */
 #define BODY_SIZE 192
 #define LATE_MS 2000 /* for the server's word that a given up request brings no more */
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* ---- the end ---- */
 

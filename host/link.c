@@ -4,6 +4,7 @@
  */
 #include "host/link_internal.h"
 #include "host/nkey.h"
+#include "host/outer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,6 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 4000u
 #define LASTING_MS 5000u /* a connection that held so long was a success */
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static void close_begin(struct link *link);
 static void close_kill(struct link *link);

@@ -5,6 +5,7 @@
  * late reply to an ended call finds nobody.
  */
 #include "host/link_internal.h"
+#include "host/outer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,6 @@
 #define NO_SLOT UINT32_MAX
 #define DIGITS 5
 #define SLOT_MAX (1u << (5 * DIGITS))
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
-
 static const char alphabet[] = "0123456789abcdefghijklmnopqrstuv";
 
 /* ---- tokens ---- */

@@ -9,6 +9,7 @@
  * callbacks for errors, lame duck and "closed" from its one callback thread.
  */
 #include "host/link_internal.h"
+#include "host/outer.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,8 +19,6 @@
 #include <unistd.h>
 
 #define DIAL_GRACE_MS 500 /* beyond the connect timeout, which nats.c sees to, mostly */
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static bool on_loop(const struct conn *conn) {
     uv_thread_t self = uv_thread_self();

@@ -265,8 +265,10 @@ static void take_word(struct conn *conn) {
         while (!conn->lost &&
                (got = recv(conn->direct->nats_end, words, sizeof(words), MSG_DONTWAIT)) > 0) {
             char *at = reserve(&conn->direct->out, (size_t)got, WRITE_SIZE);
-            if (at == NULL)
+            if (at == NULL) {
+                hang_up(conn); /* half a word would be worse */
                 return;
+            }
             wrote(conn, put(at, words, (size_t)got));
         }
     }

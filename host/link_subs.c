@@ -4,14 +4,13 @@
  * a subscription that is paused.
  */
 #include "host/link_internal.h"
+#include "host/outer.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define TURN_BATCH 1024 /* messages of a resumed subscription per turn */
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* ---- the list ---- */
 

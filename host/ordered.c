@@ -6,13 +6,12 @@
 #include <string.h>
 
 #include "host/jetstream.h"
+#include "host/outer.h"
 
 /* More than a server sends before it waits for flow control (32 MiB). */
 #define QUEUE_MSGS 65536
 #define QUEUE_BYTES (64 * 1024 * 1024)
 #define DOUBT_MS 50
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 struct ordered {
     struct link *link;

@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/outer.h"
 #include "host/pull_internal.h"
 
 #define IDLE_MAX 8 /* inboxes kept by a pull */
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* ---- memory ---- */
 

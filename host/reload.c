@@ -17,6 +17,7 @@
 
 #include "host/inbound.h"
 #include "host/log.h"
+#include "host/outer.h"
 
 /* on_start of a new version may take so long, and the confirmation of its subscriptions. */
 #define START_MS 30000
@@ -45,8 +46,6 @@ struct retiring {
     struct retiring *next;
     struct clock_timer step, deadline;
 };
-
-#define OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static uint32_t drain_ms(const struct service *service) {
     return (uint32_t)(service->options.drain_timeout * 1000);

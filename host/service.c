@@ -7,6 +7,7 @@
 
 #include "host/inbound.h"
 #include "host/log.h"
+#include "host/outer.h"
 
 /* Bytes already published get this long to reach the server when a service closes. */
 #define CLOSE_FLUSH_MS 2000
@@ -161,8 +162,7 @@ static void confirm(struct service *service);
 
 static void on_confirmed(struct link_call *call, int status, struct message *reply) {
     (void)reply;
-    struct service *service =
-        (struct service *)(void *)((char *)call - offsetof(struct service, confirm));
+    struct service *service = OF(call, struct service, confirm);
     if (service->state != SERVICE_SUBSCRIBING)
         return;
     if (status == LN_OK)
