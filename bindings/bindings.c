@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bindings/bindings.h"
+#include "bindings/lib/lib.h"
 
 #include <string.h>
 
 #include "bindings/embedded.h"
-#include "bindings/json.h"
+#include "bindings/json/json.h"
 
 /* package.searchers: modules of scripts/ inside the binary ("lunats.testing"). */
 static int search_embedded(lua_State *L) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What scripts/js_object.lua needs from C: SHA-256 and base64, both of libcrypto.
+ * What scripts/js/object.lua needs from C: SHA-256 and base64, both of libcrypto.
  *
  * A digest owns its EVP_MD_CTX until final() or __gc.
  */
@@ -9,7 +9,7 @@
 
 #include <openssl/evp.h>
 
-#include "bindings/bindings.h"
+#include "bindings/lib/lib.h"
 
 #define DIGEST_TYPE "lunats.sha256"
 

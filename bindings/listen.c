@@ -7,12 +7,12 @@
  */
 #include <string.h>
 
-#include "bindings/bindings.h"
-#include "bindings/json.h"
+#include "bindings/json/json.h"
+#include "bindings/lib/lib.h"
 #include "bindings/listen.h"
 #include "bindings/msg.h"
-#include "host/jetstream.h"
-#include "host/log.h"
+#include "host/base/log.h"
+#include "host/jetstream/status.h"
 
 #define HANDLE_TYPE "lunats.listener"
 

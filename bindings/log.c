@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* app.log: one function per level, with fields. */
-#include "host/log.h"
+#include "host/base/log.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "bindings/bindings.h"
-#include "bindings/json.h"
+#include "bindings/json/json.h"
+#include "bindings/lib/lib.h"
 
 #define FIELDS_MAX 32
 

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "bindings/bindings.h"
-#include "bindings/js_msg.h"
-#include "bindings/json.h"
+#include "bindings/js/msg.h"
+#include "bindings/json/json.h"
+#include "bindings/lib/lib.h"
 
 enum field {
     FIELD_DATA = 1,

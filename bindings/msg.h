@@ -9,7 +9,7 @@
 
 #include <lua.h>
 
-#include "host/message.h"
+#include "host/link/message.h"
 
 #define MSG_TYPE "lunats.msg"
 
@@ -24,7 +24,7 @@ struct msg {
     const char *subject; /* zero-terminated, in bytes[] */
     const char *reply;   /* the same; NULL = none */
     const char *data;
-    const char *headers; /* see host/message.h; NULL = none */
+    const char *headers; /* see host/link/message.h; NULL = none */
     size_t len, headers_len;
     unsigned client;    /* id of the client it came by; 0 = the script's own connection */
     unsigned char type; /* enum msg_data */

@@ -5,11 +5,11 @@
  */
 #include <stdlib.h>
 
-#include "bindings/bindings.h"
-#include "bindings/js.h"
+#include "bindings/js/js.h"
+#include "bindings/lib/lib.h"
 #include "bindings/msg.h"
-#include "host/jetstream.h"
-#include "host/message.h"
+#include "host/jetstream/status.h"
+#include "host/link/message.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
 

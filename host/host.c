@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/broker.h"
-#include "host/log.h"
-#include "host/service.h"
-#include "host/trigger.h"
+#include "host/base/log.h"
+#include "host/broker/broker.h"
+#include "host/service/service.h"
+#include "host/service/trigger.h"
 
 struct host {
     uv_loop_t loop;

@@ -8,7 +8,7 @@
 
 #include <lua.h>
 
-#include "host/options.h"
+#include "host/options/options.h"
 
 /* What the host needs of the layers below it. */
 struct host_hooks {

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include "bindings/bindings.h"
-#include "bindings/options.h"
+#include "bindings/lib/lib.h"
+#include "bindings/tools/options.h"
+#include "host/base/log.h"
 #include "host/host.h"
-#include "host/log.h"
-#include "host/options.h"
+#include "host/options/options.h"
 
 static const struct host_hooks hooks = {
     .open_bindings = bindings_open,
     .take_options = bindings_take_options,
     .source =
         {
-            [OPTIONS_TEST] = "require('lunats.test')()",
-            [OPTIONS_CHECK] = "require('lunats.check')()",
-            [OPTIONS_RECORD] = "require('lunats.record')()",
-            [OPTIONS_NEW] = "require('lunats.new')()",
+            [OPTIONS_TEST] = "require('lunats.commands.test')()",
+            [OPTIONS_CHECK] = "require('lunats.commands.check')()",
+            [OPTIONS_RECORD] = "require('lunats.commands.record')()",
+            [OPTIONS_NEW] = "require('lunats.commands.new')()",
         },
 };
 

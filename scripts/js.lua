@@ -1,9 +1,9 @@
 ---`app.js`: streams, consumers, publishing and subscribing. Times are seconds.
-local consumers = require "lunats.js_consumers"
-local publish = require "lunats.js_publish"
-local pull = require "lunats.js_pull"
-local push = require "lunats.js_push"
-local streams = require "lunats.js_streams"
+local consumers = require "lunats.js.consumers"
+local publish = require "lunats.js.publish"
+local pull = require "lunats.js.pull"
+local push = require "lunats.js.push"
+local streams = require "lunats.js.streams"
 
 ---@class js
 local M = {}
@@ -35,10 +35,10 @@ M.subscribe = push.subscribe
 
 ---Loaded when first used: not every service needs them.
 local LAZY = {
-  create_key_value = "lunats.js_kv", key_value = "lunats.js_kv",
-  delete_key_value = "lunats.js_kv", key_value_names = "lunats.js_kv",
-  create_object_store = "lunats.js_object", object_store = "lunats.js_object",
-  delete_object_store = "lunats.js_object", object_store_names = "lunats.js_object",
+  create_key_value = "lunats.js.kv", key_value = "lunats.js.kv",
+  delete_key_value = "lunats.js.kv", key_value_names = "lunats.js.kv",
+  create_object_store = "lunats.js.object", object_store = "lunats.js.object",
+  delete_object_store = "lunats.js.object", object_store_names = "lunats.js.object",
 }
 
 return setmetatable(M, {

@@ -3,9 +3,9 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local subject = require "lunats.subject"
-local fake = require "lunats.testing_fake"
+local fake = require "lunats.testing.fake"
 
-local M = { fake_js_msg = fake.js_msg, replay = require("lunats.testing_replay").replay }
+local M = { fake_js_msg = fake.js_msg, replay = require("lunats.testing.replay").replay }
 
 local DEFAULT_TIMEOUT = 2
 
@@ -23,7 +23,7 @@ function M.broker(opts)
     if opts.config_file then error("testing.broker: no config_file with tls", 2) end
     local own = {}
     for name, value in pairs(opts) do own[name] = value end
-    local config = require("lunats.testing_tls").config(tls == "verify")
+    local config = require("lunats.testing.tls").config(tls == "verify")
     own.tls, own.config = nil, config .. (opts.config or "")
     opts = own
   end
@@ -31,11 +31,11 @@ function M.broker(opts)
 end
 
 ---Paths of PEM files for connections to servers with TLS: { ca =, cert =, key = }.
-function M.certificates() return require("lunats.testing_tls").certificates() end
+function M.certificates() return require("lunats.testing.tls").certificates() end
 
 ---A JetStream cluster on loopback; returns a list of brokers with `urls`.
 function M.cluster(size)
-  return require("lunats.testing_cluster").start(size or 3)
+  return require("lunats.testing.cluster").start(size or 3)
 end
 
 -- ---- messages that a service has sent --------------------------------------

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A client of nats.go for spec/interop_spec.lua: one operation per
+// A client of nats.go for spec/interop/interop_spec.lua: one operation per
 // call, its result as one line of JSON.
 package main
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* With a real nats-server. */
-#include "host/broker.h"
+#include "host/broker/broker.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JetStream on the wire, and fetching from a real nats-server. */
-#include "host/jetstream.h"
+#include "host/jetstream/status.h"
 
 #include <stdlib.h>
 
-#include "host/broker.h"
-#include "host/pull.h"
+#include "host/broker/broker.h"
+#include "host/jetstream/pull.h"
 #include "spec/unit/test.h"
 
 /* ---- a loop, a server, a link ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bindings/json.h"
+#include "bindings/json/json.h"
 
-#include "bindings/json_private.h"
+#include "bindings/json/internal.h"
 #include "spec/unit/test.h"
 
 #include <math.h>

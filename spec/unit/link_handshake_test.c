@@ -3,7 +3,7 @@
  * Connecting to a server that does what real ones do rarely: that chooses its nonces, falls
  * silent in the middle of the handshake, or resets a connection with data on its way.
  */
-#include "host/link.h"
+#include "host/link/link.h"
 
 #include <arpa/inet.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The link against a real nats-server. */
-#include "host/link.h"
+#include "host/link/link.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

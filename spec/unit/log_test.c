@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/log.h"
+#include "host/base/log.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages and their headers. */
-#include "host/message.h"
+#include "host/link/message.h"
 
 #include "spec/unit/test.h"
 

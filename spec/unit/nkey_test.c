@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/nkey.h"
+#include "host/link/nkey.h"
 
 #include <string.h>
 
-#include "host/status.h"
+#include "host/base/status.h"
 #include "spec/unit/test.h"
 
 /* The pair that the documentation of nats-server uses. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/options.h"
+#include "host/options/options.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>

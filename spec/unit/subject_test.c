@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/link.h"
+#include "host/link/link.h"
 
 #include "spec/unit/test.h"
 

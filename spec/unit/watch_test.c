@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files in a temporary folder, changed in all the ways editors and deployments do it. */
-#include "host/watch.h"
+#include "host/base/watch.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/status.h"
+#include "host/base/status.h"
 #include "spec/unit/test.h"
 
 static uv_loop_t loop;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The protocol, from bytes to frames. */
-#include "host/wire.h"
+#include "host/link/wire.h"
 
 #include <stdlib.h>
 

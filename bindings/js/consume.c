@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What scripts/js/consume.lua needs from C: a consume, each message in a fiber of its own.
+ *
+ * A message that is handled is acknowledged here; everything else - errors, messages that were
+ * delivered too often, a lost consumer - is decided by functions in Lua. The userdata anchors
+ * itself as long as the consume runs, so that a script need not keep the handle.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bindings/js/js.h"
+#include "bindings/lib/lib.h"
+#include "bindings/msg.h"
+#include "host/jetstream/consume.h"
+#include "host/jetstream/status.h"
+#include "host/link/message.h"
+
+#define CONSUME_TYPE "lunats.consume"
+
+struct consume_box {
+    struct script_resource resource;
+    struct script *script;
+    struct consume *consume;         /* NULL: over */
+    struct consume_stats stats;      /* when it is over */
+    int self, handler, failed, lost; /* registry references */
+    lua_Integer max_deliver;         /* 0: no limit */
+    unsigned char type;              /* enum msg_data */
+    bool auto_ack;
+    uint64_t failures;
+    /* Why it was lost, for the fiber that finds out. */
+    int lost_status;
+    bool lost_silent;
+    char lost_text[160];
+};
+
+/* Stack of the body; then what the handler returned. */
+enum { AT_RECORD = 1, AT_ERROR_HANDLER = 2, AT_MSG = 3, AT_RESULT = 4 };
+
+/* ---- one message ---- */
+
+/* Message handler of the protected call: the traceback exists only here. */
+static int on_error(lua_State *L) {
+    struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
+    if (fiber_cancelled(fiber))
+        return 1;
+    luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
+    return 1;
+}
+
+static int failed_done(lua_State *L, int status, lua_KContext context) {
+    (void)L, (void)status, (void)context;
+    return 0;
+}
+
+/* Lua decides what becomes of it: failed(msg, why), `why` on the top of the stack. */
+static int call_failed(lua_State *L, struct consume_msg *record) {
+    const struct consume_box *box = record->owner;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->failed); /* why, failed */
+    lua_insert(L, -2);
+    lua_pushvalue(L, AT_MSG);
+    lua_insert(L, -2); /* failed, msg, why */
+    lua_callk(L, 2, 0, 0, failed_done);
+    return failed_done(L, LUA_OK, 0);
+}
+
+static int body_done(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    struct consume_msg *record = lua_touserdata(L, AT_RECORD);
+    struct consume_box *box = record->owner;
+    const struct msg *msg = lua_touserdata(L, AT_MSG);
+    bool success = status == LUA_OK || status == LUA_YIELD;
+    if (!success && fiber_cancelled(fibers_current(script_fibers(box->script))))
+        return lua_error(L); /* the fiber ends as cancelled */
+    bool refused = success && lua_isnil(L, AT_RESULT) && !lua_isnil(L, AT_RESULT + 1);
+    record->result = CONSUME_SETTLED;
+    if (success && !refused) {
+        if (box->auto_ack && !msg->settled)
+            record->result = CONSUME_ACK;
+        return 0;
+    }
+    box->failures++;
+    lua_settop(L, success ? AT_RESULT + 1 : -1);
+    return call_failed(L, record);
+}
+
+static bool delivered_too_often(const struct consume_box *box, const struct msg *msg) {
+    struct js_meta meta;
+    return box->max_deliver > 0 && js_parse_reply(msg->reply, &meta) &&
+           meta.num_delivered > (uint64_t)box->max_deliver;
+}
+
+static int body(lua_State *L) {
+    struct consume_msg *record = lua_touserdata(L, AT_RECORD);
+    const struct consume_box *box = record->owner;
+    lua_pushcfunction(L, on_error);
+    struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
+    record->data = msg;
+    if (delivered_too_often(box, msg)) { /* nobody could even say that it failed */
+        record->result = CONSUME_SETTLED;
+        lua_pushnil(L);
+        return call_failed(L, record);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->handler);
+    lua_pushvalue(L, AT_MSG);
+    int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, 0, body_done);
+    return body_done(L, status, 0);
+}
+
+static void on_body_end(struct fiber *fiber, void *arg, int status, const char *text) {
+    (void)fiber;
+    struct consume_msg *record = arg;
+    const struct consume_box *box = record->owner;
+    if (status == LN_ESCRIPT)
+        script_report(box->script, text);
+    record->data = NULL;
+    /* Cut off, or failed where nothing should fail: somebody else shall try. */
+    consume_done(record, status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK);
+}
+
+static void on_msg(void *owner, struct consume_msg *record) {
+    const struct consume_box *box = owner;
+    if (fiber_spawn(script_fibers(box->script), FIBER_HANDLER, body, record, on_body_end) < 0)
+        consume_done(record, CONSUME_NAK);
+}
+
+static bool is_settled(const struct consume_msg *record) {
+    const struct msg *msg = record->data;
+    return msg != NULL && msg->settled;
+}
+
+/* ---- a lost consumer ---- */
+
+static int lost_body(lua_State *L) {
+    const struct consume_box *box = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->lost);
+    push_error(L, status_word(box->lost_status),
+               box->lost_text[0] != '\0' ? box->lost_text : status_text(box->lost_status));
+    lua_pushboolean(L, box->lost_silent);
+    lua_callk(L, 2, 0, 0, failed_done);
+    return 0;
+}
+
+static void on_lost_end(struct fiber *fiber, void *arg, int status, const char *text) {
+    (void)fiber;
+    struct consume_box *box = arg;
+    if (status == LN_ESCRIPT)
+        script_report(box->script, text);
+    if (status != LN_OK && box->consume != NULL)
+        consume_stop(box->consume, false);
+}
+
+static void on_lost(void *owner, int status, const char *text, bool silent) {
+    struct consume_box *box = owner;
+    box->lost_status = status;
+    box->lost_silent = silent;
+    snprintf(box->lost_text, sizeof(box->lost_text), "%s", text != NULL ? text : "");
+    if (fiber_spawn(script_fibers(box->script), FIBER_BACKGROUND, lost_body, box, on_lost_end) <
+        0)
+        consume_stop(box->consume, false);
+}
+
+/* ---- life ---- */
+
+static void box_close(struct consume_box *box) {
+    struct consume *consume = box->consume;
+    if (consume == NULL)
+        return;
+    box->consume = NULL;
+    consume_get_stats(consume, &box->stats);
+    consume_close(consume);
+}
+
+static void unref(struct consume_box *box) {
+    lua_State *L = script_lua(box->script); /* clears fields that exist: cannot raise */
+    luaL_unref(L, LUA_REGISTRYINDEX, box->handler);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->failed);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->lost);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->self);
+    box->handler = box->failed = box->lost = box->self = LUA_NOREF;
+}
+
+static void on_end(void *owner) {
+    struct consume_box *box = owner;
+    script_remove_resource(&box->resource);
+    box_close(box);
+    unref(box);
+}
+
+static void on_script_close(struct script_resource *resource) {
+    box_close((struct consume_box *)resource);
+}
+
+static void on_script_begin(struct script_resource *resource) {
+    struct consume_box *box = (struct consume_box *)resource;
+    int rc = consume_begin(box->consume);
+    if (rc < 0) /* not from inside of whoever begins */
+        on_lost(box, rc, NULL, false);
+}
+
+static void on_script_drain(struct script_resource *resource) {
+    consume_stop(((struct consume_box *)resource)->consume, false);
+}
+
+static const struct consume_events events = {
+    .on_msg = on_msg,
+    .is_settled = is_settled,
+    .on_lost = on_lost,
+    .on_end = on_end,
+};
+
+static uint32_t number_field(lua_State *L, const char *name, lua_Integer max) {
+    lua_getfield(L, 4, name);
+    lua_Integer value = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return (uint32_t)(value < 0 ? 0 : value > max ? max : value);
+}
+
+static void take_options(lua_State *L, struct consume_box *box, struct consume_options *out) {
+    out->max_messages = number_field(L, "max_messages", 1000000);
+    out->concurrency = number_field(L, "concurrency", 1000000);
+    out->max_batch = number_field(L, "max_batch", INT32_MAX);
+    out->expires_ms = (uint32_t)option_ms(L, 4, "expires", 30000);
+    out->heartbeat_ms = (uint32_t)option_ms(L, 4, "heartbeat", 5000);
+    out->ack_wait_ms = option_ms(L, 4, "ack_wait", 0);
+    box->max_deliver = number_field(L, "max_deliver", INT32_MAX);
+    box->type = (unsigned char)option_data_type(L, 4);
+    lua_getfield(L, 4, "auto_ack");
+    box->auto_ack = lua_toboolean(L, -1);
+    lua_settop(L, 8);
+}
+
+static int ref_argument(lua_State *L, int arg) {
+    lua_pushvalue(L, arg);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/*
+ * core.js_consume(stream, consumer, api_prefix, opts, handler, failed, lost) -> consume
+ * opts are checked by the Lua side: max_messages, concurrency, max_batch, expires, heartbeat,
+ * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack.
+ * failed(msg, why): why is the traceback, what the handler refused with, or nil when the
+ * message was delivered more than max_deliver times. lost(err, silent): the consumer is gone.
+ */
+static int js_consume(lua_State *L) {
+    const char *stream = luaL_checkstring(L, 1), *consumer = luaL_checkstring(L, 2);
+    const char *prefix = check_subject(L, 3);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    for (int i = 5; i <= 7; i++)
+        luaL_checktype(L, i, LUA_TFUNCTION);
+    lua_settop(L, 7);
+    check_open(L);
+    struct link *link = check_link(L);
+    struct script *script = script_of(L);
+    struct consume_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
+    memset(box, 0, sizeof(*box));
+    box->script = script;
+    luaL_setmetatable(L, CONSUME_TYPE); /* ..., box */
+    struct consume_options options = {.version = script};
+    take_options(L, box, &options);
+    lua_pushvalue(L, 8);
+    box->self = luaL_ref(L, LUA_REGISTRYINDEX);
+    box->lost = ref_argument(L, 7);
+    box->failed = ref_argument(L, 6);
+    box->handler = ref_argument(L, 5);
+    int rc = consume_open(&box->consume, link, script_loop(script), prefix, stream, consumer,
+                          &options, &events, box);
+    bool running = script_state(script) == SCRIPT_RUNNING;
+    if (rc == LN_OK && running)
+        rc = consume_begin(box->consume);
+    if (rc < 0) {
+        box_close(box);
+        unref(box);
+        return luaL_error(L, "js_consume: %s", status_text(rc));
+    }
+    box->resource.begin = running ? NULL : on_script_begin;
+    box->resource.close = on_script_close;
+    box->resource.drain = on_script_drain;
+    script_add_resource(script, &box->resource);
+    if (script_state(script) == SCRIPT_RETIRING)
+        consume_stop(box->consume, false);
+    return 1;
+}
+
+static struct consume_box *check_box(lua_State *L) {
+    return luaL_checkudata(L, 1, CONSUME_TYPE);
+}
+
+/* consume:stop(drain) */
+static int box_stop(lua_State *L) {
+    struct consume_box *box = check_box(L);
+    if (box->consume != NULL)
+        consume_stop(box->consume, lua_toboolean(L, 2));
+    return 0;
+}
+
+/* consume:resume(): the consumer is there again */
+static int box_resume(lua_State *L) {
+    struct consume_box *box = check_box(L);
+    if (box->consume != NULL)
+        consume_resume(box->consume);
+    return 0;
+}
+
+/* consume:over() -> boolean: stopped, and the last handler has ended */
+static int box_over(lua_State *L) {
+    lua_pushboolean(L, check_box(L)->consume == NULL);
+    return 1;
+}
+
+/* consume:stopped() -> boolean */
+static int box_stopped(lua_State *L) {
+    struct consume_box *box = check_box(L);
+    lua_pushboolean(L, box->consume == NULL || consume_stopped(box->consume));
+    return 1;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+/* consume:stats() -> { received, acked, failed, returned, dropped, running, queued } */
+static int box_stats(lua_State *L) {
+    struct consume_box *box = check_box(L);
+    if (box->consume != NULL)
+        consume_get_stats(box->consume, &box->stats);
+    lua_createtable(L, 0, 7);
+    set_count(L, "received", box->stats.received);
+    set_count(L, "acked", box->stats.acked);
+    set_count(L, "failed", box->failures);
+    set_count(L, "returned", box->stats.returned);
+    set_count(L, "dropped", box->stats.dropped);
+    set_count(L, "running", box->stats.running);
+    set_count(L, "queued", box->stats.queued);
+    return 1;
+}
+
+static int box_gc(lua_State *L) {
+    struct consume_box *box = check_box(L);
+    if (box->consume != NULL)
+        script_remove_resource(&box->resource);
+    box_close(box);
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"stop", box_stop},   {"resume", box_resume}, {"over", box_over}, {"stopped", box_stopped},
+    {"stats", box_stats}, {"__gc", box_gc},       {NULL, NULL},
+};
+
+static const luaL_Reg functions[] = {
+    {"js_consume", js_consume},
+    {NULL, NULL},
+};
+
+void bindings_js_consume(lua_State *L) {
+    luaL_newmetatable(L, CONSUME_TYPE);
+    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Acknowledging messages of a stream, and what their reply subject tells.
+ *
+ * A message is settled once (ack, nak or term). The server believes the last word it gets, and
+ * a second one would say something about a message that may be on its way to somebody else
+ * already.
+ */
+#include "bindings/js/msg.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bindings/lib/lib.h"
+#include "host/jetstream/status.h"
+
+#define ACK_SYNC_TIMEOUT_MS 5000
+
+/* ---- arguments ---- */
+
+/* The message at 1, which must come from a stream; `what` names the method. */
+static struct msg *check_js_msg(lua_State *L, const char *what) {
+    static const char prefix[] = "$JS.ACK.";
+    struct msg *msg = check_msg(L, 1);
+    if (msg->reply == NULL || strncmp(msg->reply, prefix, sizeof(prefix) - 1) != 0)
+        luaL_error(L, "%s: this message does not come from a stream (subject %s)", what,
+                   msg->subject);
+    return msg;
+}
+
+static int push_already_acked(lua_State *L) {
+    lua_pushnil(L);
+    push_error(L, "already_acked", "the message has been acknowledged already");
+    return 2;
+}
+
+/* ---- settling ---- */
+
+static int send_word(lua_State *L, const struct msg *msg, const char *word) {
+    struct link *link = check_client_link(L, msg->client);
+    struct link_out out = {
+        .subject = msg->reply, .data = word, .len = strlen(word), .checked = true};
+    int rc = link_publish(link, &out);
+    return rc < 0 ? push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL) : 0;
+}
+
+static int settle(lua_State *L, struct msg *msg, const char *word) {
+    if (msg->settled)
+        return push_already_acked(L);
+    int pushed = send_word(L, msg, word);
+    if (pushed > 0)
+        return pushed;
+    msg->settled = true;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* msg:ack() -> true | nil, err */
+static int msg_ack(lua_State *L) {
+    return settle(L, check_js_msg(L, "msg:ack"), "+ACK");
+}
+
+/* msg:nak([delay]) -> true | nil, err: deliver it again, after `delay` seconds */
+static int msg_nak(lua_State *L) {
+    struct msg *msg = check_js_msg(L, "msg:nak");
+    char word[64] = "-NAK";
+    if (!lua_isnoneornil(L, 2)) {
+        uint64_t ms = check_ms(L, 2);
+        if (ms > 0)
+            snprintf(word, sizeof(word), "-NAK {\"delay\":%llu}",
+                     (unsigned long long)ms * 1000000);
+    }
+    return settle(L, msg, word);
+}
+
+/*
+ * msg:term([reason]) -> true | nil, err: never deliver it again. The reason is for the reader
+ * of the script: servers before 2.10.4 ignore a word with a reason, so it is not sent.
+ */
+static int msg_term(lua_State *L) {
+    struct msg *msg = check_js_msg(L, "msg:term");
+    luaL_optstring(L, 2, NULL);
+    return settle(L, msg, "+TERM");
+}
+
+/* msg:in_progress() -> true | nil, err: the time until redelivery starts anew */
+static int msg_in_progress(lua_State *L) {
+    struct msg *msg = check_js_msg(L, "msg:in_progress");
+    if (msg->settled)
+        return push_already_acked(L);
+    int pushed = send_word(L, msg, "+WPI");
+    if (pushed > 0)
+        return pushed;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* ---- ack_sync ---- */
+
+struct ack_wait {
+    struct link_call call;
+    struct fiber *fiber;
+    struct link *link;
+};
+_Static_assert(sizeof(struct ack_wait) <= FIBER_WAIT_SIZE, "wait area");
+
+static void on_ack_reply(struct link_call *call, int status, struct message *reply) {
+    struct ack_wait *wait = (struct ack_wait *)call;
+    if (reply != NULL) /* it is empty: that it came is all it says */
+        message_free(reply);
+    fiber_wake(wait->fiber, status);
+}
+
+static void abandon_ack(struct fiber *fiber, void *area) {
+    (void)fiber;
+    link_call_cancel(&((struct ack_wait *)area)->call);
+}
+
+static int ack_done(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct msg *msg = check_msg(L, 1);
+    struct fiber *fiber = wait_resumed(L);
+    int rc = fiber_wake_status(fiber);
+    fiber_end_wait(fiber);
+    msg->settled = rc == LN_OK;
+    return push_status(L, rc, NULL);
+}
+
+/*
+ * msg:ack_sync([timeout = 5]) -> true | nil, err: acknowledges and waits until the server has
+ * confirmed it. After a failure it may be tried again.
+ */
+static int msg_ack_sync(lua_State *L) {
+    struct msg *msg = check_js_msg(L, "msg:ack_sync");
+    uint64_t ms = lua_isnoneornil(L, 2) ? ACK_SYNC_TIMEOUT_MS : check_ms(L, 2);
+    struct link *link = check_link(L);
+    struct fiber *fiber = check_fiber(L, "msg:ack_sync");
+    if (msg->settled)
+        return push_already_acked(L);
+    struct ack_wait *wait = fiber_begin_wait(fiber, abandon_ack);
+    wait->fiber = fiber;
+    wait->link = link;
+    struct link_out out = {.subject = msg->reply, .data = "+ACK", .len = 4};
+    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
+                          on_ack_reply);
+    if (rc < 0) {
+        fiber_end_wait(fiber);
+        return push_status(L, rc, NULL);
+    }
+    msg->settled = true; /* while it is under way */
+    return wait_yield(L, ack_done);
+}
+
+/* ---- metadata ---- */
+
+static void set_integer(lua_State *L, const char *name, uint64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_slice(lua_State *L, const char *name, struct js_slice slice) {
+    lua_pushlstring(L, slice.at, slice.len);
+    lua_setfield(L, -2, name);
+}
+
+int push_metadata(lua_State *L, const struct msg *msg) {
+    struct js_meta meta;
+    if (!js_parse_reply(msg->reply, &meta)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_createtable(L, 0, 8);
+    set_slice(L, "stream", meta.stream);
+    set_slice(L, "consumer", meta.consumer);
+    if (meta.domain.len > 0)
+        set_slice(L, "domain", meta.domain);
+    set_integer(L, "stream_sequence", meta.stream_seq);
+    set_integer(L, "consumer_sequence", meta.consumer_seq);
+    set_integer(L, "num_delivered", meta.num_delivered);
+    set_integer(L, "num_pending", meta.num_pending);
+    lua_pushnumber(L, (lua_Number)meta.timestamp / 1e9);
+    lua_setfield(L, -2, "timestamp");
+    return 1;
+}
+
+const luaL_Reg js_msg_methods[] = {
+    {"ack", msg_ack},   {"ack_sync", msg_ack_sync},       {"nak", msg_nak},
+    {"term", msg_term}, {"in_progress", msg_in_progress}, {NULL, NULL},
+};

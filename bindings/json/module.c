@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The JSON module of scripts, and what the codec keeps per Lua state. The work is done in
+ * json_decode.c and json_encode.c.
+ */
+#include "bindings/json/json.h"
+
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "bindings/json/internal.h"
+#include "bindings/lib/error.h"
+
+/* ---- what each Lua state keeps ---- */
+
+static const void *set_mark(lua_State *L, int state, int slot, const char *name) {
+    lua_createtable(L, 0, 1); /* metatable */
+    const void *mark = lua_topointer(L, -1);
+    lua_pushstring(L, name);
+    lua_setfield(L, -2, "__name");
+    lua_setiuservalue(L, state, slot); /* - */
+    return mark;
+}
+
+struct json_state *json_push_state(lua_State *L) {
+    static const char key = 0; /* its address is the key */
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TUSERDATA)
+        return lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    struct json_state *state = lua_newuserdatauv(L, sizeof(*state), JSON_SLOT_LAST);
+    int index = lua_gettop(L);
+    memset(state, 0, sizeof(*state));
+    state->array_mark = set_mark(L, index, JSON_SLOT_ARRAY, "json.array");
+    state->object_mark = set_mark(L, index, JSON_SLOT_OBJECT, "json.object");
+    lua_createtable(L, JSON_CACHED_KEYS, 0);
+    lua_setiuservalue(L, index, JSON_SLOT_KEYS);
+    lua_pushvalue(L, index);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &key); /* last: only a complete one is found */
+    return state;
+}
+
+/* ---- errors ---- */
+
+/* Replaces the message on top by an error table with the byte offset. */
+static void push_decode_error(lua_State *L, size_t offset) {
+    push_error(L, "bad_json", lua_tostring(L, -1)); /* message, err */
+    lua_remove(L, -2);
+    lua_pushinteger(L, (lua_Integer)offset);
+    lua_setfield(L, -2, "offset");
+}
+
+/* ---- functions of scripts ---- */
+
+/* json.encode(value) -> string */
+static int encode(lua_State *L) {
+    luaL_checkany(L, 1);
+    size_t len;
+    const char *bytes = json_encode(L, 1, &len);
+    lua_pushlstring(L, bytes, len);
+    return 1;
+}
+
+static void check_options(lua_State *L, int arg, struct json_options *options) {
+    if (lua_isnoneornil(L, arg))
+        return;
+    luaL_checktype(L, arg, LUA_TTABLE);
+    lua_getfield(L, arg, "big");
+    if (!lua_isnil(L, -1)) {
+        const char *name = lua_tostring(L, -1);
+        options->big_as_string = name != NULL && strcmp(name, "string") == 0;
+        bool as_float = name != NULL && strcmp(name, "float") == 0;
+        luaL_argcheck(L, options->big_as_string || as_float, arg,
+                      "field 'big' must be \"float\" or \"string\"");
+    }
+    lua_pop(L, 1);
+}
+
+/* json.decode(text [, options]) -> value | nil, err */
+static int decode(lua_State *L) {
+    struct json_options options = {.big_as_string = false};
+    luaL_checktype(L, 1, LUA_TSTRING);
+    check_options(L, 2, &options);
+    size_t len;
+    const char *text = lua_tolstring(L, 1, &len);
+    size_t offset;
+    if (json_decode_with(L, text, len, &options, &offset))
+        return 1;
+    push_decode_error(L, offset); /* err */
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* The slot of the mark that the table at index 1 has; 0: no metatable, -1: another one. */
+static int mark_of(lua_State *L, const struct json_state *state) {
+    if (!lua_getmetatable(L, 1))
+        return 0;
+    const void *mark = lua_topointer(L, -1);
+    lua_pop(L, 1);
+    if (mark == state->array_mark)
+        return JSON_SLOT_ARRAY;
+    return mark == state->object_mark ? JSON_SLOT_OBJECT : -1;
+}
+
+/* Marks the table at index 1, or a new one, and returns it. */
+static int mark_table(lua_State *L, int slot) {
+    if (lua_isnoneornil(L, 1)) {
+        lua_settop(L, 0);
+        lua_newtable(L);
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct json_state *state = json_push_state(L);
+    luaL_argcheck(L, mark_of(L, state) >= 0, 1, "the table has a metatable of its own");
+    lua_getiuservalue(L, -1, slot); /* state, metatable */
+    lua_setmetatable(L, 1);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* json.array([table]) -> table */
+static int array(lua_State *L) {
+    return mark_table(L, JSON_SLOT_ARRAY);
+}
+
+/* json.object([table]) -> table */
+static int object(lua_State *L) {
+    return mark_table(L, JSON_SLOT_OBJECT);
+}
+
+/* json.is_array(value) -> boolean */
+static int is_array(lua_State *L) {
+    luaL_checkany(L, 1);
+    bool result = false;
+    if (lua_istable(L, 1)) {
+        int mark = mark_of(L, json_push_state(L));
+        result = mark == JSON_SLOT_ARRAY || (mark != JSON_SLOT_OBJECT && lua_rawlen(L, 1) > 0);
+    }
+    lua_pushboolean(L, result);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"encode", encode}, {"decode", decode},     {"array", array},
+    {"object", object}, {"is_array", is_array}, {NULL, NULL},
+};
+
+int luaopen_lunats_json(lua_State *L) {
+    luaL_newlib(L, functions);
+    lua_pushlightuserdata(L, NULL); /* the value that lua-cjson uses */
+    lua_setfield(L, -2, "null");
+    return 1;
+}

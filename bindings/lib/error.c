@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Error tables: what `nil, err` returns and what errors of the host raise. */
+#include "bindings/lib/error.h"
+
+#include <lauxlib.h>
+
+#include "host/base/status.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define ERROR_TYPE "lunats.error"
+
+static int error_tostring(lua_State *L) {
+    if (lua_getfield(L, 1, "message") != LUA_TSTRING) {
+        lua_getfield(L, 1, "code");
+        luaL_tolstring(L, -1, NULL);
+    }
+    return 1;
+}
+
+/* err1 .. text, text .. err1: so that messages can be built as with plain strings. */
+static int error_concat(lua_State *L) {
+    luaL_tolstring(L, 1, NULL);
+    luaL_tolstring(L, 2, NULL);
+    lua_concat(L, 2);
+    return 1;
+}
+
+int push_error(lua_State *L, const char *code, const char *message) {
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, code);
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    if (luaL_newmetatable(L, ERROR_TYPE)) {
+        lua_pushcfunction(L, error_tostring);
+        lua_setfield(L, -2, "__tostring");
+        lua_pushcfunction(L, error_concat);
+        lua_setfield(L, -2, "__concat");
+    }
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
+int push_failure(lua_State *L, int status, const char *detail) {
+    lua_pushnil(L);
+    if (detail == NULL || *detail == '\0') {
+        push_error(L, status_word(status), status_text(status));
+        return 2;
+    }
+    lua_pushfstring(L, "%s (%s)", status_text(status), detail);
+    push_error(L, status_word(status), lua_tostring(L, -1));
+    lua_remove(L, -2);
+    return 2;
+}
+
+int push_status(lua_State *L, int status, const char *detail) {
+    if (status < 0)
+        return push_failure(L, status, detail);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* Pushes "file:line: " of the innermost Lua function that is not one of ours. */
+static void push_position(lua_State *L) {
+    lua_Debug at;
+    for (int level = 1; lua_getstack(L, level, &at); level++) {
+        lua_getinfo(L, "Sl", &at);
+        if (at.currentline > 0 && strncmp(at.source, "=lunats/", 8) != 0) {
+            lua_pushfstring(L, "%s:%d: ", at.short_src, at.currentline);
+            return;
+        }
+    }
+    lua_pushliteral(L, "");
+}
+
+int raise_error(lua_State *L, const char *format, ...) {
+    va_list arguments;
+    push_position(L);
+    va_start(arguments, format);
+    lua_pushvfstring(L, format, arguments);
+    va_end(arguments);
+    lua_concat(L, 2);
+    return lua_error(L);
+}

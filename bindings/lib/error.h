@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Error tables: what `nil, err` returns and what errors of the host raise. */
+#ifndef LUNATS_LIB_ERROR_H
+#define LUNATS_LIB_ERROR_H
+
+#include <lua.h>
+
+/*
+ * Pushes an error table { code = word, message = text } whose tostring is the message; more
+ * fields may be added. Returns 1.
+ */
+int push_error(lua_State *L, const char *code, const char *message);
+
+/* Pushes nil and an error table for a status of the host; returns 2. `detail` may be NULL. */
+int push_failure(lua_State *L, int status, const char *detail);
+
+/*
+ * luaL_error() with the position in the user's code: our own Lua (scripts/) on the way to a
+ * primitive is left out.
+ */
+int raise_error(lua_State *L, const char *format, ...);
+
+/* Pushes true, or nil and an error. */
+int push_status(lua_State *L, int status, const char *detail);
+
+#endif

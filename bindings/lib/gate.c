@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A gate: fibers of a script wait at it until another one opens it. For Lua in scripts/ that
+ * has to wait for something of its own.
+ */
+#include <string.h>
+
+#include "bindings/js/js.h"
+#include "bindings/lib/lib.h"
+
+#define GATE_TYPE "lunats.gate"
+
+struct gate_wait {
+    struct gate_wait *next, **prev;
+    struct fiber *fiber;
+    bool woken;
+};
+_Static_assert(sizeof(struct gate_wait) <= FIBER_WAIT_SIZE, "wait area");
+
+struct gate {
+    struct gate_wait *first; /* in the order of their arrival */
+};
+
+static void abandon(struct fiber *fiber, void *area) {
+    (void)fiber;
+    struct gate_wait *wait = area;
+    *wait->prev = wait->next;
+    if (wait->next != NULL)
+        wait->next->prev = wait->prev;
+}
+
+/* core.gate() -> gate */
+static int core_gate(lua_State *L) {
+    struct gate *gate = lua_newuserdatauv(L, sizeof(*gate), 0);
+    memset(gate, 0, sizeof(*gate));
+    luaL_setmetatable(L, GATE_TYPE);
+    return 1;
+}
+
+static int wait_done(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct fiber *fiber = wait_resumed(L);
+    int rc = fiber_wake_status(fiber);
+    fiber_end_wait(fiber);
+    lua_pushboolean(L, rc == LN_OK);
+    return 1;
+}
+
+/* gate:wait(timeout | nil) -> true | false: opened, or the time is up */
+static int gate_wait(lua_State *L) {
+    struct gate *gate = luaL_checkudata(L, 1, GATE_TYPE);
+    bool bounded = !lua_isnoneornil(L, 2);
+    uint64_t ms = bounded ? check_ms(L, 2) : 0;
+    struct fiber *fiber = check_fiber(L, "this call");
+    struct gate_wait *wait = fiber_begin_wait(fiber, abandon);
+    struct gate_wait **end = &gate->first;
+    while (*end != NULL)
+        end = &(*end)->next;
+    wait->prev = end;
+    *end = wait;
+    wait->fiber = fiber;
+    if (bounded && fiber_deadline(fiber, ms) < 0) {
+        fiber_end_wait(fiber);
+        return luaL_error(L, "out of memory");
+    }
+    return wait_yield(L, wait_done);
+}
+
+/* gate:open([n]): wakes all that wait, or the first n. They run when this fiber waits. */
+static int gate_open(lua_State *L) {
+    struct gate *gate = luaL_checkudata(L, 1, GATE_TYPE);
+    lua_Integer left = luaL_optinteger(L, 2, LUA_MAXINTEGER);
+    for (struct gate_wait *at = gate->first, *next; at != NULL && left > 0; at = next) {
+        next = at->next;
+        if (at->woken)
+            continue;
+        at->woken = true;
+        left--;
+        fiber_wake(at->fiber, LN_OK);
+    }
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"wait", gate_wait},
+    {"open", gate_open},
+    {NULL, NULL},
+};
+
+static const luaL_Reg functions[] = {
+    {"gate", core_gate},
+    {NULL, NULL},
+};
+
+void bindings_gate(lua_State *L) {
+    luaL_newmetatable(L, GATE_TYPE);
+    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the bindings share. Names tell what may raise: check_* and push_* may, so they are
+ * called while nothing is held.
+ */
+#ifndef LUNATS_LIB_H
+#define LUNATS_LIB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "bindings/lib/error.h"
+#include "host/link/link.h"
+#include "host/script/script.h"
+#include "host/service/service.h"
+
+/*
+ * Opens everything in a new lua_State. The C functions of all bindings go into one table of
+ * primitives, the module "lunats.core", with Lua on top of it in scripts/: "lunats.app" returns
+ * the table that becomes the global `app`.
+ */
+int bindings_open(lua_State *L);
+
+/* ---- each adds its functions to the table on top of the stack (core) ---- */
+
+void bindings_app(lua_State *L);     /* ./app.c: fibers, identity, life of the script */
+void bindings_send(lua_State *L);    /* ./send.c: publish, request, flush, ... */
+void bindings_client(lua_State *L);  /* ./client.c: connect */
+void bindings_broker(lua_State *L);  /* ./broker.c: broker */
+void bindings_hosted(lua_State *L);  /* ./hosted.c: start_service */
+void bindings_load(lua_State *L);    /* ./load.c: load_service */
+void bindings_nearest(lua_State *L); /* ./nearest.c: nearest */
+void bindings_process(lua_State *L); /* ./process.c: process */
+void bindings_watch(lua_State *L);   /* ./watch.c: watch */
+void bindings_time(lua_State *L);    /* ./time.c: sleep, now, alarm, ... */
+void bindings_listen(lua_State *L);  /* ./listen.c: listen */
+void bindings_msg(lua_State *L);     /* ./msg.c: the metatable of messages */
+void bindings_log(lua_State *L);     /* ./log.c: log */
+void bindings_nats(lua_State *L);    /* ./nats.c: nats_* */
+void bindings_js(lua_State *L);      /* ./js.c: js_* */
+void bindings_digest(lua_State *L);  /* ./digest.c: sha256, base64 */
+
+/* ---- waiting (./wait.c) ---- */
+
+/*
+ * The running fiber, able to wait. Raises a clear error at the top level, inside require and
+ * other places that cannot wait, and the cancellation in a cancelled fiber. `what` names the
+ * caller: "app.sleep".
+ */
+struct fiber *check_fiber(lua_State *L, const char *what);
+
+/* Whether check_fiber() would succeed. */
+bool can_wait(lua_State *L);
+
+/* Raises in finalizers of a script that is closed: what they open would outlive it. */
+void check_open(lua_State *L);
+
+/* Suspends the fiber, whose wait has begun; `k` continues: `return wait_yield(...)`. */
+int wait_yield(lua_State *L, lua_KFunction k);
+
+/*
+ * First thing in a continuation: returns the fiber, or raises the cancellation after having
+ * left the wait.
+ */
+struct fiber *wait_resumed(lua_State *L);
+
+/* ---- arguments (./check.c) ---- */
+
+struct option {
+    const char *name;
+    const char *types; /* "number", "string|boolean", "table", ...; NULL: any */
+};
+
+/*
+ * Checks an options table: nil, none or a table that holds only `known` names (ended by a NULL
+ * name) with values of the right type. Raises an error that names the nearest known option.
+ * Returns false when there are no options. `what` names the function: "app.request".
+ */
+bool check_options(lua_State *L, int arg, const char *what, const struct option *known);
+
+/* A number of seconds as milliseconds, rounded up; `def` if the field is absent. The options
+ * table is at `arg`; negative and NaN raise. */
+uint64_t option_ms(lua_State *L, int arg, const char *name, uint64_t def);
+
+/* Seconds at `arg` as milliseconds. */
+uint64_t check_ms(lua_State *L, int arg);
+
+/* A subject to publish to, or to subscribe to. */
+const char *check_subject(lua_State *L, int arg);
+const char *check_pattern(lua_State *L, int arg);
+
+/*
+ * The bytes of a message: a string as it is, nil as empty, anything else as JSON. Borrowed:
+ * until the next message is encoded or the value leaves the stack.
+ */
+const char *check_message(lua_State *L, int arg, size_t *len);
+
+/*
+ * The headers table at `index` (nil is fine) as an array for struct link_out. Pushes one value
+ * that keeps the array alive. Values are strings, numbers, or lists of them.
+ */
+const struct link_header *check_headers(lua_State *L, int index, size_t *count);
+
+/*
+ * The service that the running C function works for: the client in its first upvalue, or else
+ * the script's own. Raises when the client is closed.
+ */
+struct service *check_service(lua_State *L); /* ./client.c */
+
+/* Its link. Raises when the script runs without a server. */
+struct link *check_link(lua_State *L);
+
+/* The link of the client with this id (struct msg), 0 = the script's own. Raises when closed.
+ */
+struct link *check_client_link(lua_State *L, unsigned id); /* ./client.c */
+
+/* Functions that work for a client as well, ended by NULL. */
+extern const luaL_Reg send_functions[];   /* ./send.c */
+extern const luaL_Reg listen_functions[]; /* ./listen.c */
+extern const luaL_Reg nats_functions[];   /* ./nats.c */
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connection options as a Lua table. */
+#ifndef LUNATS_TOOLS_CONNECT_H
+#define LUNATS_TOOLS_CONNECT_H
+
+#include <lua.h>
+
+#include "host/link/link.h"
+
+#define CONNECT_SERVERS 16
+
+/* Options with room for the list that they point to. */
+struct connect_options {
+    struct link_options link;
+    const char *servers[CONNECT_SERVERS];
+};
+
+/*
+ * Checks the table at `arg` and fills in *out, which must stay at its place afterwards. The
+ * strings belong to the table: whoever keeps *out keeps the table. Raises.
+ */
+void check_connect_options(lua_State *L, int arg, struct connect_options *out);
+
+#endif

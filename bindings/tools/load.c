@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * core.load_service(): loads a script in a lua_State of its own, as for a start, and asks it
+ * what it has declared. Nothing connects, no hook runs. For `lunats check`.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bindings/lib/lib.h"
+
+#define LOADED_TYPE "lunats.loaded"
+
+struct loaded {
+    char *failure; /* owned; why the script cannot be loaded */
+    char *result;  /* owned; what the question was answered with */
+    size_t len;
+};
+
+static void on_error(void *owner, const char *text) {
+    struct loaded *loaded = owner;
+    if (loaded->failure == NULL)
+        loaded->failure = strdup(text);
+}
+
+/* Runs in the other state: its text is copied before that goes. */
+static void ask(struct service *service, struct loaded *loaded) {
+    static const char question[] = "return require('lunats.commands.declared').list()";
+    lua_State *L = script_lua(service_script(service));
+    int rc = luaL_loadstring(L, question);
+    if (rc == LUA_OK)
+        rc = lua_pcall(L, 0, 1, 0);
+    size_t len = 0;
+    const char *text = lua_tolstring(L, -1, &len);
+    if (rc != LUA_OK)
+        on_error(loaded, text != NULL ? text : "error");
+    else if (text != NULL && (loaded->result = malloc(len + 1)) != NULL)
+        memcpy(loaded->result, text, (loaded->len = len) + 1);
+    lua_pop(L, 1);
+}
+
+/* Timers and subscriptions leave nothing behind that could be listed: their declarations are
+ * noted from the beginning. May raise: runs in the protected call that loads the script. */
+static int open_watched(lua_State *L) {
+    static const char watch[] = "require('lunats.commands.declared').watch()";
+    bindings_open(L);
+    if (luaL_loadstring(L, watch) != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, 0);
+    return 0;
+}
+
+/* The texts belong to a userdata, so that nothing is lost when Lua runs out of memory. */
+static int loaded_gc(lua_State *L) {
+    struct loaded *loaded = luaL_checkudata(L, 1, LOADED_TYPE);
+    free(loaded->failure);
+    free(loaded->result);
+    loaded->failure = loaded->result = NULL;
+    return 0;
+}
+
+/* core.load_service(path) -> JSON of lunats.commands.declared.list() | nil, text */
+static int core_load_service(lua_State *L) {
+    struct service_options options = {
+        .path = luaL_checkstring(L, 1),
+        .offline = true,
+        .open = open_watched,
+        .on_error = on_error,
+    };
+    struct loaded *loaded = lua_newuserdatauv(L, sizeof(*loaded), 0);
+    memset(loaded, 0, sizeof(*loaded));
+    luaL_setmetatable(L, LOADED_TYPE);
+    options.owner = loaded;
+    struct script *script = script_of(L);
+    struct service *service = NULL;
+    int rc = service_open(&service, script_loop(script), script_scheduler(script), &options);
+    if (rc == LN_OK) {
+        ask(service, loaded);
+        service_discard(service);
+    }
+    if (loaded->result != NULL) {
+        lua_pushlstring(L, loaded->result, loaded->len);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, loaded->failure != NULL ? loaded->failure : status_text(rc));
+    return 2;
+}
+
+void bindings_load(lua_State *L) {
+    luaL_newmetatable(L, LOADED_TYPE);
+    lua_pushcfunction(L, loaded_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, core_load_service);
+    lua_setfield(L, -2, "load_service");
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line, for the commands that are written in Lua. */
+#include "bindings/tools/options.h"
+#include "bindings/lib/lib.h"
+
+static void push_list(lua_State *L, char *const *list, size_t count) {
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_pushstring(L, list[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static void set_text(lua_State *L, const char *name, const char *text) {
+    lua_pushstring(L, text); /* nil for NULL */
+    lua_setfield(L, -2, name);
+}
+
+static void set_flag(lua_State *L, const char *name, bool on) {
+    lua_pushboolean(L, on);
+    lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, lua_Integer value) {
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, name);
+}
+
+int bindings_take_options(lua_State *L) {
+    const struct options *options = lua_touserdata(L, 1);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, "lunats.core"); /* loaded, core */
+    lua_newtable(L);                    /* loaded, core, options */
+    push_list(L, options->scripts, options->script_count);
+    lua_setfield(L, -2, "scripts");
+    push_list(L, options->args, options->arg_count);
+    lua_setfield(L, -2, "args");
+    set_flag(L, "watch", options->watch);
+    set_flag(L, "coverage", options->coverage);
+    set_flag(L, "json", options->json);
+    set_flag(L, "server_given", options->server_given);
+    set_integer(L, "jobs", options->jobs);
+    set_integer(L, "count", options->count);
+    set_text(L, "output", options->output);
+    set_text(L, "log_level", log_level_name(options->log_level));
+    lua_pushnumber(L, options->seconds);
+    lua_setfield(L, -2, "seconds");
+    lua_setfield(L, -2, "options");
+    return 0;
+}

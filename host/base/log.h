@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Structured log lines on stderr.
+ *
+ * One sink per process: a line is composed first and then written with a single write(2), so
+ * that lines of several processes on one terminal or pipe do not mix. A sink that is full,
+ * closed or gone (EAGAIN, EPIPE) loses the line and nothing else happens. Taps see the records
+ * too; specs capture them that way.
+ *
+ * Everything here belongs to the loop thread. Nothing fails and nothing is kept of the
+ * arguments.
+ */
+#ifndef LUNATS_BASE_LOG_H
+#define LUNATS_BASE_LOG_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level {
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_OFF, /* as a threshold only: nothing is written */
+};
+
+enum log_format {
+    LOG_FORMAT_TEXT, /* 2026-11-23T17:30:01.123Z INFO  orders: message key=value key="a b" */
+    LOG_FORMAT_JSON, /* {"time":"...","level":"info","service":"orders","message":"...",...} */
+};
+
+enum log_type {
+    LOG_TYPE_STRING,
+    LOG_TYPE_INT,
+    LOG_TYPE_FLOAT, /* what JSON cannot express (nan, inf) becomes null there */
+    LOG_TYPE_BOOL,
+    LOG_TYPE_JSON, /* text that is JSON already; written as it is, line breaks become blanks */
+};
+
+/* One key=value pair of a record; everything is borrowed for the call. */
+struct log_field {
+    const char *key; /* zero-terminated; "time", "level", "service" and "message" are taken */
+    enum log_type type;
+    union {
+        struct {
+            const char *data; /* any bytes */
+            size_t len;
+        } string; /* of LOG_TYPE_STRING and LOG_TYPE_JSON */
+        int64_t integer;
+        double number;
+        bool boolean;
+    } value;
+};
+
+/* One record as taps see it; borrowed for the call. */
+struct log_record {
+    enum log_level level;
+    int64_t time_ms;     /* Unix time in milliseconds */
+    const char *service; /* NULL: the process itself */
+    const char *message; /* zero-terminated; several lines possible */
+    const struct log_field *fields;
+    size_t field_count;
+};
+
+/* Sets the threshold and the format. Before the first call: info, text. */
+void log_configure(enum log_level level, enum log_format format);
+
+/* Finds the level or format by its name ("debug", "json", ...); false if there is none. */
+bool log_level_parse(const char *name, enum log_level *out);
+bool log_format_parse(const char *name, enum log_format *out);
+
+/* The name of a level: "debug", "info", "warn", "error", "off". Borrowed, static. */
+const char *log_level_name(enum log_level level);
+
+/* The lowest level anybody listens to, taps included. Read it through log_enabled() only. */
+extern enum log_level log_threshold;
+
+/* Tells whether a record of this level goes anywhere; cheap enough for every message. */
+static inline bool log_enabled(enum log_level level) {
+    return level >= log_threshold;
+}
+
+/*
+ * Writes one record. `service` is NULL for the process itself; `fields` may be NULL when
+ * field_count is 0. Several lines of a message are indented in text and escaped in JSON.
+ */
+void log_write(enum log_level level, const char *service, const char *message,
+               const struct log_field *fields, size_t field_count);
+
+/* Writes a record without fields; the message is printf-like. */
+void log_printf(enum log_level level, const char *service, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void log_vprintf(enum log_level level, const char *service, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+/* log_debug(service, format, ...) and its sisters do not evaluate their arguments when off. */
+#define log_at(level, ...)                                                                     \
+    do {                                                                                       \
+        if (log_enabled(level))                                                                \
+            log_printf((level), __VA_ARGS__);                                                  \
+    } while (0)
+#define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
+#define log_info(...) log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...) log_at(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
+
+/*
+ * A listener to all records from `level` on, whatever the threshold of stderr is. Embedded by
+ * the owner, who fills in the upper part and must remove it before its memory goes.
+ */
+struct log_tap {
+    enum log_level level;
+    const char *service; /* only the records of this service; NULL: all. Borrowed while added */
+    /* Sees a record. Returning true keeps it away from stderr. It may log (the taps do not see
+     * that record) and may remove any tap. */
+    bool (*on_record)(struct log_tap *tap, const struct log_record *record);
+    void *owner;
+    struct log_tap *next; /* the module's */
+};
+void log_tap_add(struct log_tap *tap);
+void log_tap_remove(struct log_tap *tap); /* does nothing to one that was not added */
+
+#endif

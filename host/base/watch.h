@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tells that files have changed: for `lunats test --watch` and the hot reload.
+ *
+ * It watches the folders of the files, not the files, so that editors that save by renaming a
+ * new file over the old one are seen, and symbolic links that are turned elsewhere (ConfigMaps
+ * of Kubernetes) too. A burst of events is one change; a file that is gone has not changed
+ * until it is there again.
+ */
+#ifndef LUNATS_BASE_WATCH_H
+#define LUNATS_BASE_WATCH_H
+
+#include <uv.h>
+
+struct watch;
+
+/*
+ * One call for each file that has changed in a burst. `path` is what watch_add() got, or for
+ * watch_add_folder() the folder with the name of the file; borrowed for the call. All functions
+ * of this module may be called from it.
+ */
+typedef void (*watch_change_fn)(void *owner, const char *path);
+
+/* Opens a watch of nothing. The caller owns *out and gives it to watch_close(). */
+int watch_open(struct watch **out, uv_loop_t *loop, watch_change_fn on_change, void *owner);
+
+/*
+ * Watches a file; copies `path`. The file need not be there yet, its folder must (UV_ENOENT
+ * otherwise). Adding a file twice changes nothing.
+ */
+int watch_add(struct watch *watch, const char *path);
+
+/*
+ * Watches the files directly in a folder, new ones included, whose names end with `suffix`;
+ * hidden ones are left out. Copies.
+ */
+int watch_add_folder(struct watch *watch, const char *folder, const char *suffix);
+
+/* Watches nothing any more; a burst that is under way is forgotten. */
+void watch_clear(struct watch *watch);
+
+/* Ends it: no call of on_change afterwards. The memory goes while the loop runs on. */
+void watch_close(struct watch *watch);
+
+#endif

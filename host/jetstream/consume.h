@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Consuming continuously from a pull consumer.
+ *
+ * A consume keeps overlapping requests open so that messages never run out, and counts credit:
+ * the messages that it has asked for and that are not finished yet are never more than asked
+ * for in the options. It hands messages to its owner, at most `concurrency` at a time, and
+ * keeps the others in a queue; while a message waits or is worked on, the server is told so
+ * every ack_wait / 2. What it cannot finish goes back to the server. It survives lost
+ * connections. Nothing in here knows Lua.
+ *
+ * A reload hands a consume over: the heir takes the inbox with its open requests and the
+ * messages that nobody has begun to work on, without a word to the server. Those need no second
+ * delivery, and nats-server 2.9 is spared what it does not do well: redelivering while it still
+ * holds requests of an inbox that is gone, it sends one message twice and forgets another one
+ * until its ack_wait is over.
+ */
+#ifndef LUNATS_JETSTREAM_CONSUME_H
+#define LUNATS_JETSTREAM_CONSUME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/base/clock.h"
+#include "host/link/link.h"
+
+struct consume;
+
+/* One message, from its arrival to consume_done(). */
+struct consume_msg {
+    void *owner; /* the one given to consume_open() */
+    struct message *msg;
+    /* The owner's, 0 at first. */
+    void *data;
+    int result;
+    /* The consume's. */
+    struct consume *consume;
+    struct consume_msg *next, *prev; /* by `touched` */
+    struct consume_msg *behind;      /* in the queue, or in the spare list */
+    uint64_t touched;                /* when the server's clock for it began, as far as known */
+    bool running, stale;
+};
+
+struct consume_options {
+    uint32_t max_messages; /* asked for and not finished; 1 or more */
+    uint32_t concurrency;  /* handed to the owner at once; 1 or more */
+    uint32_t expires_ms;   /* of a request */
+    uint32_t heartbeat_ms; /* of the server; at most half of the above */
+    uint32_t max_batch;    /* of a request, by configuration of the consumer; 0: any */
+    uint64_t ack_wait_ms;  /* of the consumer; 0: messages are not acknowledged */
+    const void *version;   /* of the program that consumes; compared, nothing else */
+};
+
+/* All of them are called from the loop or from within a call of the owner. */
+struct consume_events {
+    /* Work on this message; consume_done() follows, possibly from inside this call. */
+    void (*on_msg)(void *owner, struct consume_msg *msg);
+    /* Whether the message that is being worked on has been acknowledged by other means. */
+    bool (*is_settled)(const struct consume_msg *msg);
+    /*
+     * Requests have stopped: LN_ECONSUMER_LOST, LN_EJETSTREAM (refused), LN_EPERMISSION, ...
+     * `silent`: nothing was heard, the consumer may still be there. The owner calls
+     * consume_resume() or consume_stop(), later.
+     */
+    void (*on_lost)(void *owner, int status, const char *text, bool silent);
+    /* After a stop: the last message is finished. The owner may close the consume. */
+    void (*on_end)(void *owner);
+};
+
+struct consume_stats {
+    uint64_t received, acked, returned, dropped; /* dropped: too old when their turn came */
+    size_t running, queued;
+};
+
+/*
+ * Makes a consume that does nothing yet. `prefix` is that of the API ("$JS.API"). On success
+ * *out is the caller's, who hands it to consume_close(). Options and events are copied. Returns
+ * LN_OK, LN_EINVAL (names) or LN_ENOMEM.
+ */
+int consume_open(struct consume **out, struct link *link, uv_loop_t *loop, const char *prefix,
+                 const char *stream, const char *consumer,
+                 const struct consume_options *options, const struct consume_events *events,
+                 void *owner);
+
+/*
+ * Starts, or fails with what link_subscribe() returns. Where a consume of the same consumer on
+ * the same connection with another `version` is running, it takes its place: that one ends as
+ * after consume_stop(), and until its handlers are done they count for `concurrency` here.
+ */
+int consume_begin(struct consume *consume);
+
+/* How a message ends. */
+enum consume_how {
+    CONSUME_ACK,     /* handled */
+    CONSUME_NAK,     /* not handled: the server shall deliver it again */
+    CONSUME_SETTLED, /* nothing is sent */
+};
+void consume_done(struct consume_msg *msg, enum consume_how how);
+
+/* The consumer is there (again): goes on after on_lost(). */
+void consume_resume(struct consume *consume);
+
+/*
+ * No more requests. With `drain` the messages that have arrived are handled, else they go back
+ * to the server. on_end() follows, never from inside this call. Idempotent.
+ */
+void consume_stop(struct consume *consume, bool drain);
+
+bool consume_stopped(const struct consume *consume);
+void consume_get_stats(const struct consume *consume, struct consume_stats *out);
+
+/* Gives up; queued messages go back, those with the owner may still be ended by consume_done().
+ * No event is delivered any more. */
+void consume_close(struct consume *consume);
+
+#endif

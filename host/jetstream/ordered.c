@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/jetstream/ordered.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/container_of.h"
+#include "host/jetstream/status.h"
+
+/* More than a server sends before it waits for flow control (32 MiB). */
+#define QUEUE_MSGS 65536
+#define QUEUE_BYTES (64 * 1024 * 1024)
+#define DOUBT_MS 50
+
+struct ordered {
+    struct link *link;
+    struct link_observer observer;
+    struct link_sub *sub;
+    /* Real time: heartbeats come from a server that knows nothing of a spec's clock. */
+    struct clock *clock;
+    struct clock_timer heartbeat, later;
+    uint32_t heartbeat_ms; /* 0: not created yet */
+    uint64_t heard;        /* when the last message came */
+    uint64_t expected;     /* consumer sequence of the next message */
+    uint64_t sequence;     /* stream sequence of the last one taken */
+    /* What has arrived and was not taken: a ring of `size` (a power of two). */
+    struct message **ring;
+    size_t size, head, count, bytes;
+    bool lost, closed;
+    bool doubted; /* heartbeats are missing; a last look at the socket is under way */
+    char reason[160];
+    char *delete_subject; /* of the consumer; NULL: none */
+    void (*on_ready)(void *owner);
+    void *owner;
+};
+
+/* ---- the queue ---- */
+
+static bool grow(struct ordered *ordered) {
+    size_t size = ordered->size == 0 ? 64 : ordered->size * 2;
+    struct message **ring = malloc(size * sizeof(struct message *));
+    if (ring == NULL)
+        return false;
+    for (size_t i = 0; i < ordered->count; i++)
+        ring[i] = ordered->ring[(ordered->head + i) & (ordered->size - 1)];
+    free(ordered->ring);
+    ordered->ring = ring;
+    ordered->size = size;
+    ordered->head = 0;
+    return true;
+}
+
+static size_t weight(struct message *msg) {
+    return msg->len + 128;
+}
+
+static struct message *take(struct ordered *ordered) {
+    struct message *msg = ordered->ring[ordered->head];
+    ordered->head = (ordered->head + 1) & (ordered->size - 1);
+    ordered->count--;
+    ordered->bytes -= weight(msg);
+    return msg;
+}
+
+static void drop_queue(struct ordered *ordered) {
+    while (ordered->count > 0)
+        message_free(take(ordered));
+}
+
+/* ---- giving up an inbox ---- */
+
+static void leave(struct ordered *ordered) {
+    if (ordered->sub != NULL)
+        link_unsubscribe(ordered->sub);
+    ordered->sub = NULL;
+    clock_disarm(ordered->clock, &ordered->heartbeat);
+}
+
+/* No more comes from this inbox; what is queued is in order and stays. */
+static void lose(struct ordered *ordered, const char *reason) {
+    leave(ordered);
+    if (ordered->lost)
+        return;
+    ordered->lost = true;
+    snprintf(ordered->reason, sizeof(ordered->reason), "%s", reason);
+}
+
+static void on_heartbeat_due(struct clock_timer *timer) {
+    struct ordered *ordered = OF(timer, struct ordered, heartbeat);
+    uint64_t silence = clock_now(ordered->clock) - ordered->heard;
+    if (silence < 2 * (uint64_t)ordered->heartbeat_ms) {
+        clock_arm(ordered->clock, &ordered->heartbeat,
+                  2 * (uint64_t)ordered->heartbeat_ms - silence);
+        return;
+    }
+    /* Timers run before sockets are read: after a long handler they may well have come. */
+    if (!ordered->doubted) {
+        ordered->doubted = true;
+        clock_arm(ordered->clock, &ordered->heartbeat, DOUBT_MS);
+        return;
+    }
+    lose(ordered, "no heartbeat from the consumer");
+    ordered->on_ready(ordered->owner);
+}
+
+static void on_later(struct clock_timer *timer) {
+    struct ordered *ordered = OF(timer, struct ordered, later);
+    ordered->on_ready(ordered->owner);
+}
+
+static void on_link_state(struct link_observer *observer, enum link_state state) {
+    struct ordered *ordered = OF(observer, struct ordered, observer);
+    if (state == LINK_CLOSED) {
+        leave(ordered);
+        ordered->closed = true;
+        ordered->on_ready(ordered->owner);
+    } else if (ordered->sub != NULL) {
+        /* What the server sent meanwhile is gone, and the consumer may be as well. */
+        lose(ordered, "the connection was lost");
+        ordered->on_ready(ordered->owner);
+    }
+}
+
+/* ---- receiving ---- */
+
+static void on_msg(void *owner, struct message *msg) {
+    struct ordered *ordered = owner;
+    ordered->doubted = false;
+    ordered->heard = clock_now(ordered->clock); /* cheaper than arming the timer each time */
+    if (ordered->count >= QUEUE_MSGS || ordered->bytes >= QUEUE_BYTES ||
+        (ordered->count == ordered->size && !grow(ordered))) {
+        message_free(msg);
+        lose(ordered, "the messages were not taken fast enough");
+        return; /* there are others to take */
+    }
+    ordered->ring[(ordered->head + ordered->count) & (ordered->size - 1)] = msg;
+    ordered->bytes += weight(msg);
+    if (ordered->count++ == 0)
+        ordered->on_ready(ordered->owner);
+}
+
+static void on_sub_error(void *owner, int status, const char *text) {
+    struct ordered *ordered = owner;
+    lose(ordered, text != NULL ? text : status_text(status));
+    ordered->on_ready(ordered->owner);
+}
+
+/* Tells the server that everything up to here has been taken. */
+static void answer(struct ordered *ordered, const char *subject) {
+    if (subject != NULL)
+        link_publish(ordered->link, &(struct link_out){.subject = subject});
+}
+
+static void on_word(struct ordered *ordered, struct message *msg, enum js_word word) {
+    if (word == JS_FLOW_CONTROL) {
+        answer(ordered, msg->reply);
+    } else if (word == JS_HEARTBEAT) {
+        const char *last = message_header(msg, "Nats-Last-Consumer");
+        answer(ordered, message_header(msg, "Nats-Consumer-Stalled"));
+        if (last != NULL && strtoull(last, NULL, 10) != ordered->expected - 1) {
+            drop_queue(ordered);
+            lose(ordered, "messages were lost on the way");
+        }
+    }
+    message_free(msg);
+}
+
+enum ordered_result ordered_next(struct ordered *ordered, struct message **out) {
+    while (ordered->count > 0 && !ordered->closed) {
+        struct message *msg = take(ordered);
+        enum js_word word = js_classify(msg);
+        if (word != JS_DATA) {
+            on_word(ordered, msg, word);
+            continue;
+        }
+        struct js_meta meta;
+        if (!js_parse_reply(msg->reply, &meta)) {
+            message_free(msg); /* somebody else wrote to our inbox */
+            continue;
+        }
+        if (meta.consumer_seq != ordered->expected) {
+            message_free(msg);
+            drop_queue(ordered);
+            lose(ordered, "messages were lost on the way");
+            break;
+        }
+        ordered->expected++;
+        ordered->sequence = meta.stream_seq;
+        *out = msg;
+        return ORDERED_MSG;
+    }
+    if (ordered->closed)
+        return ORDERED_CLOSED;
+    return ordered->lost ? ORDERED_LOST : ORDERED_EMPTY;
+}
+
+/* ---- life ---- */
+
+int ordered_open(struct ordered **out, struct link *link, uv_loop_t *loop,
+                 void (*on_ready)(void *owner), void *owner) {
+    struct ordered *ordered = calloc(1, sizeof(*ordered));
+    if (ordered == NULL)
+        return LN_ENOMEM;
+    int rc = clock_open(&ordered->clock, loop, false);
+    if (rc < 0) {
+        free(ordered);
+        return rc;
+    }
+    ordered->link = link;
+    ordered->on_ready = on_ready;
+    ordered->owner = owner;
+    ordered->heartbeat.fire = on_heartbeat_due;
+    ordered->later.fire = on_later;
+    ordered->observer.on_state = on_link_state;
+    link_observe(link, &ordered->observer);
+    *out = ordered;
+    return LN_OK;
+}
+
+static void delete_consumer(struct ordered *ordered) {
+    if (ordered->delete_subject == NULL)
+        return;
+    if (link_is_connected(ordered->link)) /* else the server forgets it by itself */
+        link_publish(ordered->link, &(struct link_out){.subject = ordered->delete_subject});
+    free(ordered->delete_subject);
+    ordered->delete_subject = NULL;
+}
+
+void ordered_close(struct ordered *ordered) {
+    leave(ordered);
+    drop_queue(ordered);
+    delete_consumer(ordered);
+    link_unobserve(ordered->link, &ordered->observer);
+    clock_disarm(ordered->clock, &ordered->later);
+    clock_close(ordered->clock);
+    free(ordered->ring);
+    free(ordered);
+}
+
+int ordered_subscribe(struct ordered *ordered, char inbox[LINK_INBOX_SIZE]) {
+    leave(ordered);
+    drop_queue(ordered);
+    delete_consumer(ordered);
+    ordered->lost = ordered->doubted = false;
+    ordered->reason[0] = '\0';
+    ordered->expected = 1;
+    ordered->heartbeat_ms = 0;
+    link_new_inbox(ordered->link, inbox);
+    struct link_sub_options options = {.pending_msgs = QUEUE_MSGS,
+                                       .pending_bytes = QUEUE_BYTES};
+    return link_subscribe(ordered->link, inbox, &options, on_msg, on_sub_error, ordered,
+                          &ordered->sub);
+}
+
+int ordered_created(struct ordered *ordered, uint32_t heartbeat_ms,
+                    const char *delete_subject) {
+    ordered->heartbeat_ms = heartbeat_ms;
+    ordered->heard = clock_now(ordered->clock);
+    free(ordered->delete_subject);
+    ordered->delete_subject = strdup(delete_subject);
+    if (ordered->delete_subject == NULL)
+        return LN_ENOMEM;
+    if (ordered->sub == NULL || heartbeat_ms == 0)
+        return LN_OK;
+    return clock_arm(ordered->clock, &ordered->heartbeat, 2 * (uint64_t)heartbeat_ms);
+}
+
+const char *ordered_reason(const struct ordered *ordered) {
+    return ordered->reason;
+}
+
+uint64_t ordered_sequence(const struct ordered *ordered) {
+    return ordered->sequence;
+}
+
+void ordered_later(struct ordered *ordered) {
+    clock_arm(ordered->clock, &ordered->later, 0);
+}

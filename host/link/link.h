@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One NATS connection on the loop.
+ *
+ * nats.c gives connecting, TLS, authentication and the conversation with the server; messages
+ * on a plain socket are read and written here (link_direct.c says why), without any delivery
+ * thread, and written once per turn of the loop. Nothing in here blocks and nothing knows Lua.
+ * Everything runs on the loop thread except where nats.c's own threads call in; those only set
+ * a flag and wake the loop.
+ */
+#ifndef LUNATS_LINK_H
+#define LUNATS_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <nats/nats.h>
+#include <uv.h>
+
+#include "host/base/clock.h"
+#include "host/base/status.h"
+#include "host/link/message.h"
+
+struct link;
+struct link_sub;
+
+enum link_state {
+    LINK_CONNECTING, /* first connection under way */
+    LINK_CONNECTED,
+    LINK_DISCONNECTED, /* lost; reconnecting for ever, with jitter and a cap */
+    LINK_CLOSED, /* closed by link_close(), or the first connection failed without retry */
+};
+
+/* What a connection needs. Strings are copied by link_open(); NULL or 0 means the default. */
+struct link_options {
+    const char *const *servers; /* URLs; at least one */
+    size_t server_count;
+    const char *name; /* client name shown by the server */
+    const char *user, *password, *token;
+    const char *creds;                       /* path of a .creds file (JWT and seed) */
+    const char *nkey;                        /* path of a file with an NKey seed */
+    const char *tls_ca, *tls_cert, *tls_key; /* paths of PEM files */
+    const char *inbox_prefix;                /* default "_INBOX" */
+    bool retry;                              /* keep trying when the first connection fails */
+    uint32_t connect_timeout_ms;             /* default 2000 */
+    uint32_t ping_interval_ms; /* silence after which the peer is probed; default 20000 */
+    size_t high_water; /* bytes not yet written at which link_congested(); default 8 MiB */
+    bool by_nats; /* nats.c reads and writes plain sockets, too, as it does with TLS: for tests
+                   */
+};
+
+/*
+ * What the owner is told, always on the loop thread, never from inside a call of the owner.
+ * Every member may be NULL. `owner` is the pointer given to link_open().
+ */
+struct link_events {
+    /* The state changed. status says why (LN_OK, or the reason of a loss or failure); text is
+     * the library's message, borrowed for the call. */
+    void (*on_state)(void *owner, enum link_state state, int status, const char *text);
+    /* An asynchronous error that no single call owns: a permission violation for a publish, a
+     * slow consumer, a server error. */
+    void (*on_error)(void *owner, int status, const char *text);
+    /* The server announced that it will go away ("lame duck"). */
+    void (*on_lame_duck)(void *owner);
+};
+
+/* ---- life ---- */
+
+/*
+ * Starts connecting, off the loop thread. on_state() follows: LINK_CONNECTED, or LINK_CLOSED
+ * with the reason when the first connection failed and `retry` is off. On success *out is the
+ * caller's, who must hand it to link_close() in any state. `events` is copied.
+ */
+int link_open(struct link **out, uv_loop_t *loop, const struct link_options *options,
+              const struct link_events *events, void *owner);
+
+/*
+ * Closes for good: subscriptions end without delivering what they hold, pending calls finish
+ * with LN_ECLOSED, bytes already published are written within `flush_ms`, then the connection
+ * is destroyed off the loop thread and on_closed(owner, unsent) is called, after which the
+ * memory is gone; `unsent` is the number of bytes that were published and could not be written.
+ * No event is delivered once this was called. Works in any state, also while connecting or
+ * reconnecting. on_closed may be NULL.
+ */
+void link_close(struct link *link, uint32_t flush_ms,
+                void (*on_closed)(void *owner, size_t unsent), void *owner);
+
+/*
+ * Loses the connection now and does not try again before `ms` milliseconds have passed: what a
+ * cut cable looks like, for specs. Does nothing to a link that is closing.
+ */
+void link_partition(struct link *link, uint32_t ms);
+
+enum link_state link_state(const struct link *link);
+bool link_is_connected(const struct link *link);
+
+/*
+ * Tells others than the owner about changes of the state: those that keep something open on the
+ * server. Embedded by the observer, who may call anything from inside on_state(), also stop
+ * observing. Called after the owner; not called any more once link_close() was called.
+ */
+struct link_observer {
+    struct link_observer *next, **prev; /* the link's */
+    void (*on_state)(struct link_observer *observer, enum link_state state);
+};
+void link_observe(struct link *link, struct link_observer *observer);
+/* The first of those that observe, or NULL. */
+struct link_observer *link_observers(const struct link *link);
+/* Before link_close() at the latest. Does nothing to one that does not observe. */
+void link_unobserve(struct link *link, struct link_observer *observer);
+
+/* ---- facts about the connection ---- */
+
+struct link_info {
+    char url[256];      /* of the connected server, without credentials; "" if none */
+    char server_id[64]; /* "" if none */
+    char client_ip[64];
+    uint64_t client_id;
+    int64_t max_payload; /* bytes; 0 before the first connection */
+};
+struct link_stats {
+    uint64_t in_msgs, in_bytes, out_msgs, out_bytes, reconnects;
+    uint64_t dropped; /* messages dropped because a subscription's queue was full */
+    size_t buffered;  /* bytes published and not yet written to the socket */
+    size_t subscriptions, calls;
+};
+void link_get_info(const struct link *link, struct link_info *out);
+void link_get_stats(const struct link *link, struct link_stats *out);
+/* Bytes that were published and not written when the connection was lost; 0 while connected. */
+size_t link_unsent(const struct link *link);
+
+/* The text that belongs to the last LN_ENATS. Borrowed until the next call on the link. */
+const char *link_last_error(const struct link *link);
+
+/* ---- validation (nats.c checks none of it on publish) ---- */
+
+/* A subject to publish to: no blanks, control bytes, empty tokens or wildcards. */
+bool link_subject_ok(const char *subject, size_t len);
+/* A subject to subscribe to: the same, with `*` tokens and a final `>` allowed. */
+bool link_pattern_ok(const char *subject, size_t len);
+/* One or more of the bytes !..~ without the colon. */
+bool link_header_name_ok(const char *name, size_t len);
+/* No CR, LF or NUL. */
+bool link_header_value_ok(const char *value, size_t len);
+
+/* ---- publishing ---- */
+
+struct link_header {
+    const char *name;  /* zero-terminated */
+    const char *value; /* zero-terminated */
+};
+
+/* A message to send. Everything is borrowed for the call. */
+struct link_out {
+    const char *subject; /* zero-terminated */
+    const char *reply;   /* zero-terminated, or NULL */
+    const char *data;
+    size_t len;
+    const struct link_header *headers;
+    size_t header_count;
+    /* The caller has validated subject, reply and headers with the functions above, or took the
+     * subject from a received message: not looked at again (6 % of an echo). */
+    bool checked;
+};
+
+/*
+ * Queues a message; it is written at the end of this turn of the loop. While disconnected
+ * the link keeps up to 8 MiB and sends them after the reconnect. Returns LN_OK, LN_EINVAL
+ * (subject or header), LN_ETOOLARGE, LN_EFULL (buffer of the outage is full), LN_ECLOSED,
+ * LN_ENATS.
+ */
+int link_publish(struct link *link, const struct link_out *out);
+
+/* Shows every message and request that is about to be sent, for specs; NULL ends it. */
+void link_set_tap(struct link *link, void (*tap)(void *owner, const struct link_out *out),
+                  void *owner);
+
+/* True above the high-water mark of unwritten bytes: a well-behaved publisher waits. Nothing is
+ * read meanwhile. */
+bool link_congested(const struct link *link);
+
+/* Waits for the end of congestion. Embedded by the caller; all zero is idle. */
+struct link_waiter {
+    struct link_waiter *next, **prev;                         /* the link's */
+    void (*on_ready)(struct link_waiter *waiter, int status); /* LN_OK or LN_ECLOSED; once */
+};
+void link_wait(struct link *link, struct link_waiter *waiter);
+void link_wait_cancel(struct link_waiter *waiter);
+
+/*
+ * Something to do once all that a read brought is delivered, and before what was published
+ * meanwhile is written: so that many messages cost one wake-up. Embedded by the caller; all
+ * zero is idle.
+ */
+struct link_deferred {
+    struct link_deferred *next, **prev; /* the link's */
+    void (*fn)(struct link_deferred *deferred);
+};
+/* Calls fn once, soon. Does nothing to one that is waiting already. */
+void link_defer(struct link *link, struct link_deferred *deferred);
+/* Does nothing to an idle one. Needed only if its memory goes before it was called. */
+void link_defer_cancel(struct link_deferred *deferred);
+
+/* ---- subscribing ---- */
+
+struct link_sub_options {
+    const char *queue; /* queue group, or NULL */
+    int pending_msgs;  /* bound of messages waiting here; 0 = 65536 */
+    int pending_bytes; /* bound of their bytes; 0 = 64 MiB */
+};
+
+/*
+ * Receives one message on the loop thread. `msg` is the callee's. It may call anything of the
+ * link, also unsubscribe itself.
+ */
+typedef void (*link_msg_fn)(void *owner, struct message *msg);
+
+/* The server refused the subscription or its queue overflowed (LN_EFULL, once per overflow). */
+typedef void (*link_sub_error_fn)(void *owner, int status, const char *text);
+
+/*
+ * Subscribes. *out is borrowed: valid until link_unsubscribe(), the end of its drain, or
+ * link_close(). The subscription survives reconnects. on_error may be NULL.
+ * Returns LN_OK, LN_EINVAL, LN_ECLOSED, LN_ENOMEM, LN_ENATS.
+ */
+int link_subscribe(struct link *link, const char *pattern,
+                   const struct link_sub_options *options, link_msg_fn on_msg,
+                   link_sub_error_fn on_error, void *owner, struct link_sub **out);
+
+/* Changes who receives, between two messages; nothing is sent to the server. */
+void link_sub_retarget(struct link_sub *sub, link_msg_fn on_msg, link_sub_error_fn on_error,
+                       void *owner);
+
+/* Stops and continues delivery; meanwhile messages wait in the queue of the subscription.
+ * Resuming delivers in a later turn, never from inside the call. */
+void link_sub_pause(struct link_sub *sub);
+void link_sub_resume(struct link_sub *sub);
+
+/* Messages waiting in the queue of the subscription. */
+size_t link_sub_pending(const struct link_sub *sub);
+/* Messages dropped because that queue was full. */
+uint64_t link_sub_dropped(const struct link_sub *sub);
+
+/* Ends at once; what waits in the queue is dropped. The sub is gone after the call. */
+void link_unsubscribe(struct link_sub *sub);
+
+/*
+ * Ends without losing anything: tells the server, waits until its confirmation came (or
+ * `timeout_ms` passed or the connection is lost), delivers what is left in the queue (a paused
+ * subscription keeps it until resumed), then calls on_drained(owner of the subscription) and
+ * the sub is gone. Called again it only changes whom it will tell.
+ */
+void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms, void (*on_drained)(void *owner));
+
+/* ---- calls: requests with replies ---- */
+
+/*
+ * One request waiting for its reply, embedded by the caller; all zero is idle. It must stay at
+ * its place in memory until it finished or was cancelled.
+ */
+struct link_call {
+    struct link *link; /* NULL when idle */
+    struct clock *clock;
+    struct clock_timer deadline;
+    uint32_t slot;       /* the link's */
+    uint32_t generation; /* the link's */
+    bool many;           /* more than one reply; set by link_request_many() */
+    /*
+     * The result, once: status LN_OK with the reply (the callee takes it and releases it), or a
+     * failure with reply == NULL. The call is idle again before this is called. With `many` it
+     * is called for each reply (call still active) and once with a failure status at the end.
+     */
+    void (*on_reply)(struct link_call *call, int status, struct message *reply);
+};
+
+/*
+ * Sends a request (out->reply is ignored) and waits for one reply until `timeout_ms` on
+ * `clock`. A 503 of the server arrives as LN_ENORESPONDERS, the loss of the connection as
+ * LN_EDISCONNECTED at once. Returns LN_OK, or a failure after which the call is idle and
+ * on_reply is not called: those of link_publish(), or LN_EDISCONNECTED when there is no
+ * connection.
+ */
+int link_request(struct link *link, struct link_call *call, struct clock *clock,
+                 const struct link_out *out, uint32_t timeout_ms,
+                 void (*on_reply)(struct link_call *, int, struct message *));
+
+/* The same for any number of replies; ends by link_call_cancel(), deadline, 503 or loss. */
+int link_request_many(struct link *link, struct link_call *call, struct clock *clock,
+                      const struct link_out *out, uint32_t timeout_ms,
+                      void (*on_reply)(struct link_call *, int, struct message *));
+
+/*
+ * A round trip to the server: everything sent before has been processed when it finishes with
+ * LN_OK (on_reply's reply is NULL).
+ */
+int link_flush(struct link *link, struct link_call *call, struct clock *clock,
+               uint32_t timeout_ms,
+               void (*on_reply)(struct link_call *, int, struct message *));
+
+/* Ends a call without a result. Does nothing to an idle one. */
+void link_call_cancel(struct link_call *call);
+
+/* Writes a new unique inbox subject "<prefix>.<nuid>" for a subscription of one's own. */
+#define LINK_INBOX_SIZE 128
+void link_new_inbox(struct link *link, char out[LINK_INBOX_SIZE]);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/link/message.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define VERSION "NATS/1.0"
+
+/* A status line becomes two headers, which may be longer than the line: by this much. */
+#define STATUS_ROOM (sizeof("Status") + sizeof("Description"))
+
+static char *put(char *at, const char *bytes, size_t len) {
+    if (len > 0)
+        memcpy(at, bytes, len);
+    at[len] = '\0';
+    return at + len + 1;
+}
+
+/* ---- headers: wire format in NATS ADR-4 ---- */
+
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static char *put_trimmed(char *at, const char *bytes, const char *end) {
+    while (bytes < end && is_blank(*bytes))
+        bytes++;
+    while (end > bytes && is_blank(end[-1]))
+        end--;
+    return put(at, bytes, (size_t)(end - bytes));
+}
+
+/* "NATS/1.0 503 No Responders": status and description as headers. */
+static char *put_status(char *at, const char *line, const char *end) {
+    line += sizeof(VERSION) - 1;
+    while (line < end && is_blank(*line))
+        line++;
+    const char *text = line;
+    while (text < end && !is_blank(*text))
+        text++;
+    if (line == text)
+        return at;
+    at = put(at, "Status", 6);
+    at = put(at, line, (size_t)(text - line));
+    while (text < end && is_blank(*text))
+        text++;
+    if (text == end)
+        return at;
+    at = put(at, "Description", 11);
+    return put_trimmed(at, text, end);
+}
+
+/* Writes the block for the headers of the wire; returns its end. */
+static char *put_headers(char *at, const char *line, size_t len) {
+    const char *end = line + len;
+    for (bool first = true; line < end; first = false) {
+        const char *eol = memchr(line, '\n', (size_t)(end - line));
+        const char *stop = eol != NULL ? eol : end;
+        const char *colon = memchr(line, ':', (size_t)(stop - line));
+        bool broken = memchr(line, '\0', (size_t)(stop - line)) != NULL;
+        if (!broken && first && len >= sizeof(VERSION) - 1 &&
+            memcmp(line, VERSION, sizeof(VERSION) - 1) == 0) {
+            at = put_status(at, line, stop);
+        } else if (!broken && colon != NULL && colon > line) {
+            at = put(at, line, (size_t)(colon - line));
+            at = put_trimmed(at, colon + 1, stop);
+        }
+        line = stop + 1;
+    }
+    return at;
+}
+
+static int status_of(const struct message *msg) {
+    const char *digits = msg->len == 0 ? message_header(msg, "Status") : NULL;
+    int status = 0;
+    for (int i = 0; i < 3; i++) {
+        if (digits == NULL || digits[i] < '0' || digits[i] > '9')
+            return 0;
+        status = status * 10 + (digits[i] - '0');
+    }
+    return status;
+}
+
+/* ---- messages ---- */
+
+struct message *message_new(const struct message_parts *parts) {
+    size_t room = parts->subject_len + 1 + parts->len + 1;
+    if (parts->reply != NULL)
+        room += parts->reply_len + 1;
+    if (parts->headers != NULL)
+        room += parts->headers_len + STATUS_ROOM;
+    struct message *msg = malloc(sizeof(*msg) + room);
+    if (msg == NULL)
+        return NULL;
+    char *at = msg->bytes;
+    msg->subject = at;
+    at = put(at, parts->subject, parts->subject_len);
+    msg->reply = parts->reply != NULL ? at : NULL;
+    if (parts->reply != NULL)
+        at = put(at, parts->reply, parts->reply_len);
+    msg->headers = at;
+    if (parts->headers != NULL)
+        at = put_headers(at, parts->headers, parts->headers_len);
+    msg->headers_len = (size_t)(at - msg->headers);
+    if (msg->headers_len == 0)
+        msg->headers = NULL;
+    msg->data = at;
+    msg->len = parts->len;
+    at = put(at, parts->data, parts->len);
+    msg->size = (size_t)(at - msg->bytes);
+    msg->status = status_of(msg);
+    return msg;
+}
+
+void message_free(struct message *msg) {
+    free(msg);
+}
+
+const char *header_find(const char *headers, size_t len, const char *name) {
+    for (const char *at = headers, *end = headers + len; at != NULL && at < end;) {
+        const char *value = at + strlen(at) + 1;
+        if (strcasecmp(at, name) == 0)
+            return value;
+        at = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+const char *message_header(const struct message *msg, const char *name) {
+    return header_find(msg->headers, msg->headers_len, name);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What may go on the wire. nats.c checks none of this when it publishes: a subject with CR LF
+ * would inject a protocol line, one with a blank shifts the reply, `*` is stored literally.
+ */
+#include <string.h>
+
+#include "host/link/link.h"
+
+static bool plain(unsigned char c) {
+    return c > 0x20 && c != 0x7f;
+}
+
+/* Walks over the tokens; `wildcards` allows `*` tokens and a final `>`. */
+static bool tokens_ok(const char *subject, size_t len, bool wildcards) {
+    size_t start = 0;
+    for (size_t i = 0; i <= len; i++) {
+        if (i < len && subject[i] != '.') {
+            if (!plain((unsigned char)subject[i]))
+                return false;
+            continue;
+        }
+        size_t width = i - start;
+        if (width == 0)
+            return false;
+        if (width == 1 && subject[start] == '*' && !wildcards)
+            return false;
+        if (width == 1 && subject[start] == '>' && (!wildcards || i < len))
+            return false;
+        start = i + 1;
+    }
+    return true;
+}
+
+bool link_subject_ok(const char *subject, size_t len) {
+    return subject != NULL && tokens_ok(subject, len, false);
+}
+
+bool link_pattern_ok(const char *subject, size_t len) {
+    return subject != NULL && tokens_ok(subject, len, true);
+}
+
+bool link_header_name_ok(const char *name, size_t len) {
+    if (name == NULL || len == 0)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c <= 0x20 || c >= 0x7f || c == ':')
+            return false;
+    }
+    return true;
+}
+
+bool link_header_value_ok(const char *value, size_t len) {
+    if (value == NULL)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (value[i] == '\r' || value[i] == '\n' || value[i] == '\0')
+            return false;
+    return true;
+}

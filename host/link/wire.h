@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a NATS server sends, cut into frames: messages, and lines of any other kind.
+ * Source: the client protocol at docs.nats.io, "MSG" and "HMSG".
+ */
+#ifndef LUNATS_LINK_WIRE_H
+#define LUNATS_LINK_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/link/message.h"
+
+enum wire_kind {
+    WIRE_PART, /* more bytes are needed */
+    WIRE_MSG,
+    WIRE_LINE, /* INFO, PING, PONG, +OK, -ERR, with its end of line */
+    WIRE_BAD,  /* not the protocol: the connection is of no more use */
+};
+
+struct wire_frame {
+    size_t
+        size; /* of the frame in bytes; WIRE_PART: at least so many are needed, 0 = unknown */
+    uint64_t sid;               /* WIRE_MSG */
+    struct message_parts parts; /* WIRE_MSG; points into the bytes */
+};
+
+/* Longest line without a payload (an INFO lists a whole cluster), longest payload. */
+#define WIRE_LINE_MAX ((size_t)1024 * 1024)
+#define WIRE_PAYLOAD_MAX ((size_t)256 * 1024 * 1024)
+
+/* The frame at the start of the bytes. Keeps no state, allocates nothing. */
+enum wire_kind wire_next(const char *bytes, size_t len, struct wire_frame *out);
+
+#endif

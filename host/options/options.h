@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings of the process: command line over environment over defaults.
+ *
+ * One table in options_table.c holds every option with its environment variable, its help text
+ * and the commands that take it; parser, help and suggestions all read that table.
+ */
+#ifndef LUNATS_OPTIONS_H
+#define LUNATS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "host/base/log.h"
+
+#define OPTIONS_DEFAULT_SERVER "nats://127.0.0.1:4222"
+
+enum options_command {
+    OPTIONS_RUN,
+    OPTIONS_DEV,
+    OPTIONS_TEST,
+    OPTIONS_CHECK,
+    OPTIONS_LUA,
+    OPTIONS_RECORD,
+    OPTIONS_NEW,
+    OPTIONS_VERSION, /* print the version, exit 0 */
+    OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
+};
+
+/* Everything is owned by the struct; strings are NULL when not set. */
+struct options {
+    enum options_command command;
+    enum options_command topic; /* of OPTIONS_HELP: a command, or OPTIONS_HELP: the overview */
+
+    /* What to run. Both lists end with NULL. */
+    char **scripts; /* run, dev, check: at least one file, directories expanded; lua: FILE */
+    size_t script_count;
+    char **args; /* lua: what follows FILE; test: the arguments of busted; record: the
+                  * subjects; new: the name */
+    size_t arg_count;
+
+    /* The connection. */
+    char **servers; /* at least one URL, the default included; ends with NULL */
+    size_t server_count;
+    bool server_given; /* by flag or environment; otherwise servers is the default */
+    char *user, *password, *token;
+    char *creds;                       /* path of a .creds file */
+    char *nkey;                        /* path of a file with an NKey seed */
+    char *tls_ca, *tls_cert, *tls_key; /* paths of PEM files */
+    char *name;                        /* client name; NULL: the name of the service */
+    bool retry;                        /* wait for a server instead of giving up at the start */
+
+    /* Behaviour. */
+    bool embedded; /* run: start a private nats-server; always true for dev */
+    bool watch;    /* reload when a file changes (always true for dev); test: run again */
+    bool control;  /* reload on request, see trigger.h */
+    double drain_timeout; /* seconds given to running handlers at the end; default 30 */
+
+    bool coverage;  /* test */
+    long jobs;      /* test: spec files at a time; 0: all in this process */
+    bool json;      /* check */
+    char *output;   /* record: path of the file; "-": stdout */
+    long count;     /* record: stop after so many messages; 0: never */
+    double seconds; /* record: stop after that time; 0: never */
+
+    enum log_format log_format; /* default text */
+    enum log_level log_level;   /* default info; test: warn */
+};
+
+/*
+ * Parses a command line (argv[0] is skipped) and the environment. Returns 0 and fills *out,
+ * which the caller gives to options_free(); or returns the exit status (2: wrong usage) with
+ * one or two lines for people in `error` and nothing to free. Passwords and tokens never appear
+ * in `error`.
+ */
+int options_parse(int argc, char **argv, struct options *out, char *error, size_t error_size);
+
+/* Frees what options_parse() filled in. All zero is fine. */
+void options_free(struct options *options);
+
+/* Prints the help of a command, or the overview for OPTIONS_HELP and OPTIONS_VERSION. */
+void options_help(FILE *out, enum options_command topic);
+
+/* The word of a command: "run", ... Borrowed, static. */
+const char *options_command_name(enum options_command command);
+
+#endif

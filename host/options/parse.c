@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/options/options.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "host/base/nearest.h"
+#include "host/options/parser.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define USAGE_STATUS 2 /* wrong usage */
+
+/* ---- errors ---- */
+
+int options_fail(const struct parser *p, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    snprintf(p->error, p->error_size, "%s\nSee `lunats %s%s--help`.", text,
+             p->known ? options_commands[p->out->command].name : "", p->known ? " " : "");
+    return USAGE_STATUS;
+}
+
+int options_fail_memory(const struct parser *p) {
+    snprintf(p->error, p->error_size, "out of memory");
+    return 1;
+}
+
+bool options_list_add(char ***list, size_t *count, const char *text, size_t len) {
+    char **grown = realloc(*list, (*count + 2) * sizeof(*grown));
+    if (grown == NULL)
+        return false;
+    *list = grown;
+    grown[*count] = strndup(text, len);
+    if (grown[*count] == NULL)
+        return false;
+    grown[++*count] = NULL;
+    return true;
+}
+
+void options_list_free(char **list, size_t *count) {
+    for (size_t i = 0; list != NULL && i < *count; i++)
+        free(list[i]);
+    free(list);
+    *count = 0;
+}
+
+static int fail_unknown_option(const struct parser *p, const char *name) {
+    char negated[OPTIONS_COUNT][OPTIONS_NAME_SIZE];
+    struct nearest nearest = nearest_to(name);
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        const struct options_option *option = &options_table[i];
+        bool taken = option->commands & (1U << p->out->command);
+        if (!taken && strcmp(option->name, name) == 0)
+            return options_fail(p, "lunats %s does not take --%s",
+                                options_commands[p->out->command].name, name);
+        if (!taken)
+            continue;
+        nearest_try(&nearest, option->name);
+        snprintf(negated[i], sizeof(negated[i]), "no-%s", option->name);
+        if (option->kind == OPTIONS_KIND_FLAG)
+            nearest_try(&nearest, negated[i]);
+    }
+    nearest_try(&nearest, "help");
+    if (nearest.best == NULL)
+        return options_fail(p, "unknown option --%s", name);
+    return options_fail(p, "unknown option --%s; did you mean --%s?", name, nearest.best);
+}
+
+static int fail_unknown_command(const struct parser *p, const char *word) {
+    struct nearest nearest = nearest_to(word);
+    if (word[0] == '-')
+        return options_fail(p, "options follow the command: lunats run %s ...",
+                            strchr(word, '=') != NULL ? "--NAME=VALUE" : word);
+    for (size_t i = 0; i < OPTIONS_COMMANDS; i++)
+        nearest_try(&nearest, options_commands[i].name);
+    if (nearest.best == NULL)
+        return options_fail(p, "unknown command %s", word);
+    return options_fail(p, "unknown command %s; did you mean %s?", word, nearest.best);
+}
+
+/* ---- command line ---- */
+
+/* Finds an option of this command by a long name of `len` bytes; *negated for --no-NAME. */
+static const struct options_option *find_long(const struct parser *p, const char *name,
+                                              size_t len, bool *negated) {
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        const struct options_option *option = &options_table[i];
+        if (!(option->commands & (1U << p->out->command)))
+            continue;
+        *negated = option->kind == OPTIONS_KIND_FLAG && len > 3 &&
+                   memcmp(name, "no-", 3) == 0 && strlen(option->name) == len - 3 &&
+                   memcmp(option->name, name + 3, len - 3) == 0;
+        if (*negated || (strlen(option->name) == len && memcmp(option->name, name, len) == 0))
+            return option;
+    }
+    return NULL;
+}
+
+static const struct options_option *find_short(const struct parser *p, char letter) {
+    for (size_t i = 0; i < OPTIONS_COUNT; i++)
+        if (options_table[i].letter == letter &&
+            (options_table[i].commands & (1U << p->out->command)))
+            return &options_table[i];
+    return NULL;
+}
+
+/* Sets an option that was found at p->at; `attached` is its value if it is in there. */
+static int take_option(struct parser *p, const struct options_option *option, const char *label,
+                       const char *attached, bool negated) {
+    p->set[option - options_table] = true;
+    p->at++;
+    if (option->kind == OPTIONS_KIND_FLAG)
+        return attached != NULL ? options_fail(p, "%s takes no value", label)
+                                : options_set_value(p, option, label, negated ? "0" : "1");
+    if (attached == NULL && p->at >= p->argc)
+        return options_fail(p, "%s needs a value: %s %s", label, label, option->value);
+    return options_set_value(p, option, label, attached != NULL ? attached : p->argv[p->at++]);
+}
+
+static int take_long(struct parser *p, const char *arg, bool *foreign) {
+    char label[OPTIONS_NAME_SIZE];
+    bool negated;
+    size_t len = strcspn(arg + 2, "=");
+    const struct options_option *option = find_long(p, arg + 2, len, &negated);
+    snprintf(label, sizeof(label), "%.*s", (int)(len + 2), arg);
+    if (option == NULL) {
+        *foreign = p->out->command == OPTIONS_TEST;
+        return *foreign ? 0 : fail_unknown_option(p, label + 2);
+    }
+    return take_option(p, option, label, arg[len + 2] == '=' ? arg + len + 3 : NULL, negated);
+}
+
+static int take_short(struct parser *p, const char *arg, bool *foreign) {
+    const struct options_option *option = find_short(p, arg[1]);
+    char label[] = {'-', arg[1], '\0'};
+    if (option == NULL) {
+        *foreign = p->out->command == OPTIONS_TEST;
+        return *foreign ? 0 : options_fail(p, "unknown option %s", label);
+    }
+    return take_option(p, option, label, arg[2] != '\0' ? arg + 2 : NULL, false);
+}
+
+static bool is_help(const char *arg) {
+    return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+static void ask_for_help(struct parser *p, enum options_command topic) {
+    p->out->command = OPTIONS_HELP;
+    p->out->topic = topic;
+}
+
+bool options_takes_scripts(enum options_command command) {
+    return command != OPTIONS_TEST && command != OPTIONS_RECORD && command != OPTIONS_NEW;
+}
+
+/* A script, or what else the command is about. */
+static int take_word(struct parser *p, const char *word) {
+    struct options *o = p->out;
+    bool ok = options_takes_scripts(o->command)
+                  ? options_list_add(&o->scripts, &o->script_count, word, strlen(word))
+                  : options_list_add(&o->args, &o->arg_count, word, strlen(word));
+    return ok ? 0 : options_fail_memory(p);
+}
+
+/*
+ * Reads the arguments of a command. Options may be mixed with scripts or other words;
+ * for test and lua the first argument that is not ours ends the options.
+ */
+static int take_arguments(struct parser *p) {
+    struct options *o = p->out;
+    bool stops = o->command == OPTIONS_TEST || o->command == OPTIONS_LUA;
+    bool over = false;
+    while (p->at < p->argc) {
+        const char *arg = p->argv[p->at];
+        bool foreign = false;
+        int rc = 0;
+        if (!over && strcmp(arg, "--") == 0) {
+            over = true;
+            p->at++;
+            if (stops)
+                break;
+        } else if (!over && is_help(arg)) {
+            ask_for_help(p, o->command);
+            return 0;
+        } else if (over || arg[0] != '-' || arg[1] == '\0') {
+            if (stops)
+                break;
+            p->at++;
+            rc = take_word(p, arg);
+        } else {
+            rc = arg[1] == '-' ? take_long(p, arg, &foreign) : take_short(p, arg, &foreign);
+        }
+        if (rc != 0)
+            return rc;
+        if (foreign)
+            break;
+    }
+    return 0;
+}
+
+/* Those of `lunats test` that are no business of busted's are taken wherever they stand. */
+static const struct options_option *find_own(const struct parser *p, const char *arg) {
+    static const size_t own[] = {OPTIONS_FIELD(watch), OPTIONS_FIELD(coverage),
+                                 OPTIONS_FIELD(jobs)};
+    const struct options_option *option = NULL;
+    bool negated = false;
+    if (p->out->command != OPTIONS_TEST || arg[0] != '-')
+        return NULL;
+    if (arg[1] == '-')
+        option = find_long(p, arg + 2, strcspn(arg + 2, "="), &negated);
+    else if (arg[1] != '\0')
+        option = find_short(p, arg[1]);
+    for (size_t i = 0; option != NULL && i < COUNT(own); i++)
+        if (option->field == own[i])
+            return option;
+    return NULL;
+}
+
+/* What the options of `test` and `lua` left over. */
+static int take_rest(struct parser *p) {
+    struct options *o = p->out;
+    if (o->command == OPTIONS_LUA && p->at < p->argc) {
+        const char *file = p->argv[p->at++];
+        if (!options_list_add(&o->scripts, &o->script_count, file, strlen(file)))
+            return options_fail_memory(p);
+    }
+    bool over = p->at > 1 && strcmp(p->argv[p->at - 1], "--") == 0;
+    while (p->at < p->argc) {
+        const char *arg = p->argv[p->at];
+        bool foreign = false;
+        if (!over && find_own(p, arg) != NULL) {
+            int rc = arg[1] == '-' ? take_long(p, arg, &foreign) : take_short(p, arg, &foreign);
+            if (rc != 0)
+                return rc;
+            continue;
+        }
+        p->at++;
+        over = over || strcmp(arg, "--") == 0;
+        if (!options_list_add(&o->args, &o->arg_count, arg, strlen(arg)))
+            return options_fail_memory(p);
+    }
+    return 0;
+}
+
+/* ---- the whole ---- */
+
+static bool set_by_flag(const struct parser *p, size_t field) {
+    for (size_t i = 0; i < OPTIONS_COUNT; i++)
+        if (options_table[i].field == field)
+            return p->set[i];
+    return false;
+}
+
+/*
+ * There are four ways to prove who one is. One on the command line overrules the others in the
+ * environment.
+ */
+static void drop_overruled(struct parser *p) {
+    static const size_t ways[] = {OPTIONS_FIELD(user), OPTIONS_FIELD(token),
+                                  OPTIONS_FIELD(creds), OPTIONS_FIELD(nkey)};
+    bool by_flag = false;
+    for (size_t i = 0; i < COUNT(ways); i++)
+        by_flag |= set_by_flag(p, ways[i]);
+    for (size_t i = 0; i < COUNT(ways) && by_flag; i++) {
+        void *field = (char *)p->out + ways[i];
+        if (set_by_flag(p, ways[i]))
+            continue;
+        free(*(char **)field);
+        *(char **)field = NULL;
+    }
+    if (by_flag && p->out->user == NULL && !set_by_flag(p, OPTIONS_FIELD(password))) {
+        free(p->out->password);
+        p->out->password = NULL;
+    }
+}
+
+/* What belongs together, and what excludes each other. */
+static int check_together(struct parser *p) {
+    struct options *o = p->out;
+    bool server_given = set_by_flag(p, OPTIONS_FIELD(servers));
+    if (server_given && o->embedded && set_by_flag(p, OPTIONS_FIELD(embedded)))
+        return options_fail(p, "--embedded and --server exclude each other");
+    if (server_given)
+        o->embedded = false; /* the environment asked for it, the command line did not */
+    drop_overruled(p);
+    if (o->password != NULL && o->user == NULL)
+        return options_fail(p, "--password needs --user");
+    if ((o->tls_cert == NULL) != (o->tls_key == NULL))
+        return options_fail(p, "--tlscert and --tlskey need each other");
+    if ((o->user != NULL) + (o->token != NULL) + (o->creds != NULL) + (o->nkey != NULL) > 1)
+        return options_fail(p, "only one of --user, --token, --creds and --nkey can be used");
+    return 0;
+}
+
+/* What a command cannot do without. */
+static int check_words(struct parser *p) {
+    const struct options *o = p->out;
+    if (o->command == OPTIONS_NEW && o->arg_count != 1)
+        return options_fail(p, "lunats new takes one NAME");
+    if (o->command == OPTIONS_RECORD && o->arg_count == 0)
+        return options_fail(p, "no SUBJECT given: lunats record [options] SUBJECT...");
+    if (o->command == OPTIONS_RECORD && o->output == NULL)
+        return options_fail(p, "lunats record needs -o FILE");
+    return 0;
+}
+
+static int add_default_server(struct parser *p) {
+    struct options *o = p->out;
+    if (o->embedded && o->server_count > 0) {
+        /* NATS_URL says where services run in general, not where this one does. */
+        options_list_free(o->servers, &o->server_count);
+        o->servers = NULL;
+        o->server_given = false;
+    }
+    if (o->server_count > 0)
+        return 0;
+    bool ok = options_list_add(&o->servers, &o->server_count, OPTIONS_DEFAULT_SERVER,
+                               strlen(OPTIONS_DEFAULT_SERVER));
+    return ok ? 0 : options_fail_memory(p);
+}
+
+static bool is_lua_file(const char *path) {
+    struct stat st;
+    size_t len = strlen(path);
+    bool looks = strchr(path, '/') != NULL || (len > 4 && strcmp(path + len - 4, ".lua") == 0);
+    return looks && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Finds the command; p->at is behind it afterwards. */
+static int take_command(struct parser *p) {
+    const char *word = p->at < p->argc ? p->argv[p->at] : NULL;
+    if (word == NULL)
+        return options_fail(p, "no command given");
+    p->at++;
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+        word = options_commands[OPTIONS_VERSION].name;
+    if (is_help(word))
+        word = options_commands[OPTIONS_HELP].name;
+    for (size_t i = 0; i < OPTIONS_COMMANDS; i++)
+        if (strcmp(word, options_commands[i].name) == 0) {
+            p->out->command = (enum options_command)i;
+            p->known = i < OPTIONS_VERSION;
+            return 0;
+        }
+    if (!is_lua_file(word))
+        return fail_unknown_command(p, word);
+    p->out->command = OPTIONS_LUA;
+    p->known = true;
+    p->at--;
+    return 0;
+}
+
+/* `lunats help [COMMAND]`. */
+static int take_topic(struct parser *p) {
+    if (p->at >= p->argc) {
+        ask_for_help(p, OPTIONS_HELP);
+        return 0;
+    }
+    int rc = take_command(p);
+    if (rc == 0)
+        ask_for_help(p, p->out->command);
+    return rc;
+}
+
+static void set_default_flags(struct options *o) {
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        void *field = (char *)o + options_table[i].field;
+        if (options_table[i].kind == OPTIONS_KIND_FLAG)
+            *(bool *)field |= (options_table[i].on & (1U << o->command)) != 0;
+    }
+}
+
+static int parse(struct parser *p) {
+    struct options *o = p->out;
+    int rc = take_command(p);
+    if (rc != 0 || o->command == OPTIONS_VERSION)
+        return rc;
+    if (o->command == OPTIONS_HELP)
+        return take_topic(p);
+    set_default_flags(o);
+    o->embedded = o->command == OPTIONS_DEV;
+    o->drain_timeout = 30;
+    o->log_level = o->command == OPTIONS_TEST ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
+    rc = take_arguments(p);
+    if (rc != 0 || o->command == OPTIONS_HELP)
+        return rc;
+    int (*const steps[])(struct parser *) = {
+        take_rest,   options_read_environment, check_together,
+        check_words, options_resolve_scripts,  add_default_server};
+    for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
+        rc = steps[i](p);
+    return rc;
+}
+
+int options_parse(int argc, char **argv, struct options *out, char *error, size_t error_size) {
+    memset(out, 0, sizeof(*out));
+    struct parser parser = {
+        .out = out,
+        .argv = argv,
+        .argc = argc,
+        .at = 1,
+        .error = error,
+        .error_size = error_size,
+    };
+    int rc = parse(&parser);
+    if (rc != 0)
+        options_free(out);
+    return rc;
+}
+
+void options_free(struct options *o) {
+    options_list_free(o->scripts, &o->script_count);
+    options_list_free(o->args, &o->arg_count);
+    options_list_free(o->servers, &o->server_count);
+    for (size_t i = 0; i < OPTIONS_COUNT; i++)
+        if (options_table[i].kind == OPTIONS_KIND_TEXT ||
+            options_table[i].kind == OPTIONS_KIND_FILE) {
+            void *field = (char *)o + options_table[i].field;
+            free(*(char **)field);
+        }
+    memset(o, 0, sizeof(*o));
+}

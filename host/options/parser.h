@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the module options share; nobody else includes it. */
+#ifndef LUNATS_OPTIONS_PARSER_H
+#define LUNATS_OPTIONS_PARSER_H
+
+#include <stdbool.h>
+
+#include "host/options/table.h"
+
+#define OPTIONS_NAME_SIZE 40 /* of an option with its "no-", or of its environment variable */
+
+struct parser {
+    struct options *out;
+    char **argv;
+    int argc, at;            /* at: the next argument */
+    bool set[OPTIONS_COUNT]; /* by the command line */
+    bool known;              /* out->command is the user's */
+    char *error;
+    size_t error_size;
+};
+
+/* ---- ./options.c ---- */
+
+/* Writes the message and where to read more; returns the exit status. */
+__attribute__((format(printf, 2, 3))) int options_fail(const struct parser *p,
+                                                       const char *format, ...);
+int options_fail_memory(const struct parser *p);
+
+/* Adds a copy of a string to a list that ends with NULL; false: out of memory. */
+bool options_list_add(char ***list, size_t *count, const char *text, size_t len);
+void options_list_free(char **list, size_t *count);
+
+/* The words behind the options of this command are scripts (or the FILE of lua). */
+bool options_takes_scripts(enum options_command command);
+
+/* ---- ./options_values.c; all return 0 or the exit status ---- */
+
+/* Sets the value of an option; `label` names it as the user wrote it. */
+int options_set_value(struct parser *p, const struct options_option *option, const char *label,
+                      const char *text);
+
+/* Reads the variables of options that the command takes and the command line did not set. */
+int options_read_environment(struct parser *p);
+
+/* ---- ./options_scripts.c ---- */
+
+/* Replaces what the user named by the files that are there. */
+int options_resolve_scripts(struct parser *p);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/options/table.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define WIDTH 78  /* of the help */
+#define INDENT 28 /* column of the help texts of options */
+
+enum {
+    RUN = 1U << OPTIONS_RUN,
+    DEV = 1U << OPTIONS_DEV,
+    TEST = 1U << OPTIONS_TEST,
+    CHECK = 1U << OPTIONS_CHECK,
+    LUA = 1U << OPTIONS_LUA,
+    RECORD = 1U << OPTIONS_RECORD,
+    CONNECTED = RUN | TEST | LUA | RECORD, /* to servers that the user names */
+};
+
+#define FLAG(name, commands, on, field, help, no_help)                                         \
+    { name, 0, OPTIONS_KIND_FLAG, commands, on, OPTIONS_FIELD(field), NULL, help, no_help }
+#define VALUE(name, letter, kind, commands, field, value, help)                                \
+    { name, letter, kind, commands, 0, OPTIONS_FIELD(field), value, help, NULL }
+#define TEXT(name, commands, field, value, help)                                               \
+    VALUE(name, 0, OPTIONS_KIND_TEXT, commands, field, value, help)
+#define PATH(name, field, help)                                                                \
+    VALUE(name, 0, OPTIONS_KIND_FILE, CONNECTED, field, "FILE", help)
+
+/* clang-format off */
+const struct options_option options_table[OPTIONS_COUNT] = {
+    VALUE("server", 's', OPTIONS_KIND_SERVERS, CONNECTED, servers, "URL",
+          "NATS server; repeat it or separate several with commas (environment: NATS_URL; "
+          "default " OPTIONS_DEFAULT_SERVER ")"),
+    TEXT("user", CONNECTED, user, "NAME", "user name"),
+    TEXT("password", CONNECTED, password, "TEXT",
+         "password; better given as LUNATS_PASSWORD, which `ps` does not show"),
+    TEXT("token", CONNECTED, token, "TEXT", "token; better given as LUNATS_TOKEN"),
+    PATH("creds", creds, "credentials file (JWT and seed)"),
+    PATH("nkey", nkey, "file with an NKey seed"),
+    PATH("tlsca", tls_ca, "certificates of the authorities to trust (PEM)"),
+    PATH("tlscert", tls_cert, "client certificate (PEM)"),
+    PATH("tlskey", tls_key, "private key of the client certificate (PEM)"),
+    TEXT("name", CONNECTED | DEV, name, "NAME",
+         "name of the connection as the server shows it (default: the service's)"),
+    FLAG("retry", CONNECTED, 0, retry,
+         "wait for a server instead of giving up when none is there at the start", NULL),
+    FLAG("embedded", RUN | LUA, 0, embedded,
+         "start a private nats-server with JetStream; it goes away with this process", NULL),
+    FLAG("watch", RUN | DEV, DEV, watch,
+         "reload a service when its script or a file that it loads changes",
+         "do not reload when a file changes"),
+    FLAG("control", RUN | DEV, 0, control,
+         "reload on a request to lunats.control.SERVICE.INSTANCE.reload", NULL),
+    FLAG("watch", TEST, 0, watch, "run again whenever a file changes", NULL),
+    VALUE("jobs", 'j', OPTIONS_KIND_COUNT, TEST, jobs, "N",
+          "run that many spec files at a time, each in a process with a server of its own"),
+    FLAG("coverage", TEST, 0, coverage, "measure with luacov what the specs reach", NULL),
+    FLAG("json", CHECK, 0, json, "print one JSON document instead of text", NULL),
+    VALUE("output", 'o', OPTIONS_KIND_TEXT, RECORD, output, "FILE",
+          "required: where the messages go, one JSON object a line; - is the "
+          "standard output"),
+    VALUE("count", 0, OPTIONS_KIND_COUNT, RECORD, count, "N", "stop after that many messages"),
+    VALUE("seconds", 0, OPTIONS_KIND_SECONDS, RECORD, seconds, "S", "stop after that time"),
+    VALUE("drain-timeout", 0, OPTIONS_KIND_SECONDS, CONNECTED | DEV, drain_timeout, "SECONDS",
+          "time for running handlers to end at a stop or reload (default 30)"),
+    VALUE("log-format", 0, OPTIONS_KIND_FORMAT, CONNECTED | DEV | CHECK, log_format, "FORMAT",
+          "text or json (default text)"),
+    VALUE("log-level", 0, OPTIONS_KIND_LEVEL, CONNECTED | DEV | CHECK, log_level, "LEVEL",
+          "debug, info, warn, error or off (default info; test: warn)"),
+};
+
+const struct options_usage options_commands[OPTIONS_COMMANDS] = {
+    [OPTIONS_RUN] = {
+        "run", "SCRIPT...", "serve; each script is one service",
+        "Serves until SIGINT or SIGTERM. Each SCRIPT is one service with a connection\n"
+        "and a Lua state of its own; a directory means its *.lua files, specs left out.\n",
+        "  lunats run orders.lua\n"
+        "  lunats run -s nats://a:4222,nats://b:4222 --retry services/\n"
+        "  LUNATS_PASSWORD=secret lunats run --user orders --log-format json orders.lua\n"},
+    [OPTIONS_DEV] = {
+        "dev", "SCRIPT...", "run with a private nats-server",
+        "Like `lunats run --embedded`: starts a nats-server with JetStream on a free\n"
+        "port and prints its URL. The server and what it stored go away with this\n"
+        "process.\n",
+        "  lunats dev orders.lua\n"
+        "  lunats dev --log-level debug services/\n"},
+    [OPTIONS_TEST] = {
+        "test", "[BUSTED ARGUMENTS]", "run busted specs inside the host",
+        "Runs busted inside the host, so that specs may wait: request, fetch, sleep.\n"
+        "From the first argument that is no option below, everything goes to busted as\n"
+        "it is; `--` ends ours, too. --watch, --jobs and --coverage may stand anywhere\n"
+        "before it. `.busted` is honoured, the exit status is busted's.\n",
+        "  lunats test\n"
+        "  lunats test -j 4\n"
+        "  lunats test --watch --filter creates\n"
+        "  lunats test --log-level debug spec/orders_spec.lua --filter creates\n"
+        "  lunats test -- --help\n"},
+    [OPTIONS_CHECK] = {
+        "check", "SCRIPT...", "load without connecting and report mistakes",
+        "Reads and loads each SCRIPT without connecting: syntax, undeclared globals,\n"
+        "unknown names of `app`, wrong options, subjects that overlap or cannot match,\n"
+        "what luacheck says where it is installed; then lists what it declares. A\n"
+        "directory means its *.lua files. The status is 1 when there are errors.\n",
+        "  lunats check orders.lua\n"
+        "  lunats check --json services/\n"},
+    [OPTIONS_LUA] = {
+        "lua", "FILE [ARGUMENTS]", "run a Lua file inside the host",
+        "Runs FILE as `lua` would, with the modules of lunats and a running loop.\n"
+        "Everything after FILE is the script's, in the table `arg`. `lunats FILE ...`\n"
+        "is short for it, so that `busted --lua=lunats` works.\n",
+        "  lunats lua tools/fill.lua 1000\n"
+        "  busted --lua=lunats spec\n"},
+    [OPTIONS_RECORD] = {
+        "record", "SUBJECT...", "write messages to a file, for testing.replay",
+        "Writes every message of the subjects (wildcards allowed), with the reply where\n"
+        "one is seen, as one JSON object a line. SIGINT ends it. To see the replies it\n"
+        "subscribes to _INBOX.> as well, which needs the permission for it.\n",
+        "  lunats record 'orders.>' -o orders.jsonl\n"
+        "  lunats record -s nats://demo.nats.io greet --count 10 -o greet.jsonl\n"},
+    [OPTIONS_NEW] = {
+        "new", "NAME", "start a service: script, spec and settings in a new folder",
+        "Makes the folder NAME with a service, its spec, and what editors and tools need\n"
+        "to know. `lunats test` in it passes at once. Nothing is ever overwritten.\n",
+        "  lunats new orders && cd orders && lunats test\n"},
+    [OPTIONS_VERSION] = {"version", "", "print the version", "", ""},
+    [OPTIONS_HELP] = {
+        "help", "[COMMAND]", "show this, or the help of a command", "",
+        "  lunats dev examples/orders.lua\n"
+        "  lunats run -s nats://demo.nats.io orders.lua\n"
+        "  lunats test\n"},
+};
+/* clang-format on */
+
+const char *options_command_name(enum options_command command) {
+    return options_commands[command].name;
+}
+
+/* Prints words between the columns INDENT and WIDTH; the cursor is at `column`. */
+static void print_wrapped(FILE *out, const char *text, size_t column) {
+    if (column >= INDENT) {
+        fputc('\n', out);
+        column = 0;
+    }
+    fprintf(out, "%*s", (int)(INDENT - column), "");
+    column = INDENT;
+    for (bool first = true; *text != '\0'; first = false) {
+        size_t len = strcspn(text, " ");
+        if (!first && column + 1 + len > WIDTH) {
+            fprintf(out, "\n%*s", INDENT, "");
+            column = INDENT;
+        } else if (!first) {
+            fputc(' ', out);
+            column++;
+        }
+        fwrite(text, 1, len, out);
+        column += len;
+        text += len + (text[len] == ' ');
+    }
+    fputc('\n', out);
+}
+
+static void print_option(FILE *out, const struct options_option *option, bool on) {
+    char name[INDENT + 1] = "      ";
+    if (option->letter != 0)
+        snprintf(name, sizeof(name), "  -%c, ", option->letter);
+    int n = fprintf(out, "%s--%s%s", name, on ? "no-" : "", option->name);
+    if (option->value != NULL)
+        n += fprintf(out, " %s", option->value);
+    print_wrapped(out, on ? option->no_help : option->help, (size_t)n);
+}
+
+static void print_overview(FILE *out) {
+    fputs("lunats: NATS microservices as Lua scripts\n\n"
+          "Usage: lunats COMMAND [options] ...\n\nCommands:\n",
+          out);
+    for (size_t i = 0; i < OPTIONS_COMMANDS; i++) {
+        int n =
+            fprintf(out, "  %s %s", options_commands[i].name, options_commands[i].arguments);
+        print_wrapped(out, options_commands[i].summary, (size_t)n);
+    }
+    fprintf(out, "\nExamples:\n%s", options_commands[OPTIONS_HELP].examples);
+    fputs("\n`lunats COMMAND --help` shows the options of a command.\n\n"
+          "Exit status: 0 after an orderly stop, 1 a script or service failed, 2 wrong\n"
+          "usage, 3 no connection at the start.\n",
+          out);
+}
+
+void options_help(FILE *out, enum options_command topic) {
+    const struct options_usage *command = &options_commands[topic];
+    if (topic == OPTIONS_HELP || topic == OPTIONS_VERSION) {
+        print_overview(out);
+        return;
+    }
+    fprintf(out, "Usage: lunats %s [options] %s\n\n%s\nOptions:\n", command->name,
+            command->arguments, command->text);
+    for (size_t i = 0; i < OPTIONS_COUNT; i++)
+        if (options_table[i].commands & (1U << topic))
+            print_option(out, &options_table[i], options_table[i].on & (1U << topic));
+    print_wrapped(out, "show this", (size_t)fprintf(out, "  -h, --help"));
+    fputs("\nEach option can be set in the environment, too: LUNATS_LOG_LEVEL=debug,\n"
+          "LUNATS_DRAIN_TIMEOUT=5, flags with 1 or 0. The command line wins.\n"
+          "NO_COLOR turns colours off.\n",
+          out);
+    fprintf(out, "\nExamples:\n%s", command->examples);
+}

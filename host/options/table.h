@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What `lunats` understands: the table behind parser, environment and help. Part of the module
+ * options; nobody else includes it.
+ */
+#ifndef LUNATS_OPTIONS_TABLE_H
+#define LUNATS_OPTIONS_TABLE_H
+
+#include <stddef.h>
+
+#include "host/options/options.h"
+
+enum options_kind {
+    OPTIONS_KIND_FLAG,    /* bool; --NAME and --no-NAME */
+    OPTIONS_KIND_TEXT,    /* char *, owned */
+    OPTIONS_KIND_FILE,    /* char *, owned: the path of a file that can be read */
+    OPTIONS_KIND_SERVERS, /* servers and server_count; repeatable */
+    OPTIONS_KIND_SECONDS, /* double */
+    OPTIONS_KIND_COUNT,   /* long, 1 or more */
+    OPTIONS_KIND_LEVEL,   /* enum log_level */
+    OPTIONS_KIND_FORMAT,  /* enum log_format */
+};
+
+struct options_option {
+    const char *name; /* without the dashes; its environment variable is LUNATS_<NAME> */
+    char letter;      /* or 0 */
+    enum options_kind kind;
+    unsigned commands; /* that take it: 1 << enum options_command */
+    unsigned on;       /* commands for which the flag is set by default */
+    size_t field;      /* offset in struct options */
+    const char *value; /* its name in the help; NULL: a flag */
+    const char *help;
+    const char *no_help; /* of --no-NAME, shown where the flag is set by default; or NULL */
+};
+
+#define OPTIONS_FIELD(name) offsetof(struct options, name)
+#define OPTIONS_COUNT 24
+extern const struct options_option options_table[OPTIONS_COUNT];
+
+struct options_usage {
+    const char *name;
+    const char *arguments; /* what follows name and options */
+    const char *summary;   /* a few words for the overview */
+    const char *text;      /* of its help, in lines below 80 columns */
+    const char *examples;
+};
+
+/* By enum options_command. */
+#define OPTIONS_COMMANDS (OPTIONS_HELP + 1)
+extern const struct options_usage options_commands[OPTIONS_COMMANDS];
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The values of options, from the command line and from the environment. */
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "host/options/parser.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- values ---- */
+
+/* Adds one server; "host:port" becomes a URL. `label` is what the user set. */
+static int add_server(struct parser *p, const char *label, const char *text, size_t len) {
+    static const char *const schemes[] = {"nats://", "tls://"};
+    struct options *o = p->out;
+    bool has_scheme = false;
+    for (size_t i = 0; i < COUNT(schemes); i++)
+        has_scheme |=
+            len > strlen(schemes[i]) && strncasecmp(text, schemes[i], strlen(schemes[i])) == 0;
+    const char *colon = memmem(text, len, "://", 3);
+    /* The URL may hold a password: errors do not repeat it. */
+    if (colon != NULL && !has_scheme)
+        return options_fail(p, "%s: a server is nats://HOST:PORT or tls://HOST:PORT", label);
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] <= ' ')
+            return options_fail(p, "%s: blanks in the URL of a server", label);
+    char *url = NULL;
+    if (asprintf(&url, "%s%.*s", has_scheme ? "" : "nats://", (int)len, text) < 0)
+        return options_fail_memory(p);
+    bool ok = options_list_add(&o->servers, &o->server_count, url, strlen(url));
+    free(url);
+    return ok ? 0 : options_fail_memory(p);
+}
+
+static int add_servers(struct parser *p, const char *label, const char *text) {
+    size_t before = p->out->server_count;
+    while (*text != '\0') {
+        text += strspn(text, ", ");
+        size_t len = strcspn(text, ", ");
+        int rc = len > 0 ? add_server(p, label, text, len) : 0;
+        if (rc != 0)
+            return rc;
+        text += len;
+    }
+    if (p->out->server_count == before)
+        return options_fail(p, "%s: no server in it", label);
+    p->out->server_given = true;
+    return 0;
+}
+
+static int set_text(struct parser *p, const struct options_option *option, const char *label,
+                    const char *text, char **field) {
+    if (text[0] == '\0')
+        return options_fail(p, "%s must not be empty", label);
+    if (option->kind == OPTIONS_KIND_FILE && access(text, R_OK) < 0)
+        return options_fail(p, "%s: cannot read %s: %s", label, text, strerror(errno));
+    free(*field);
+    *field = strdup(text);
+    return *field != NULL ? 0 : options_fail_memory(p);
+}
+
+static int set_seconds(struct parser *p, const char *label, const char *text, double *field) {
+    char *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(seconds) || seconds < 0 || seconds > 1e6)
+        return options_fail(p, "%s: %s is not a number of seconds", label, text);
+    *field = seconds;
+    return 0;
+}
+
+static int set_count(struct parser *p, const char *label, const char *text, long *field) {
+    char *end;
+    errno = 0;
+    long count = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || count < 1 || count > INT_MAX)
+        return options_fail(p, "%s: %s is not a whole number, 1 or more", label, text);
+    *field = count;
+    return 0;
+}
+
+int options_set_value(struct parser *p, const struct options_option *option, const char *label,
+                      const char *text) {
+    void *field = (char *)p->out + option->field;
+    switch (option->kind) {
+    case OPTIONS_KIND_FLAG:
+        *(bool *)field = text[0] == '1';
+        return 0;
+    case OPTIONS_KIND_TEXT:
+    case OPTIONS_KIND_FILE:
+        return set_text(p, option, label, text, field);
+    case OPTIONS_KIND_SERVERS:
+        return add_servers(p, label, text);
+    case OPTIONS_KIND_SECONDS:
+        return set_seconds(p, label, text, field);
+    case OPTIONS_KIND_COUNT:
+        return set_count(p, label, text, field);
+    case OPTIONS_KIND_LEVEL:
+        if (log_level_parse(text, field))
+            return 0;
+        return options_fail(p, "%s: %s is none of debug, info, warn, error, off", label, text);
+    case OPTIONS_KIND_FORMAT:
+        if (log_format_parse(text, field))
+            return 0;
+        return options_fail(p, "%s: %s is neither text nor json", label, text);
+    }
+    return 0;
+}
+
+/* ---- environment ---- */
+
+/* LUNATS_DRAIN_TIMEOUT for drain-timeout. */
+static void variable_name(const struct options_option *option, char name[OPTIONS_NAME_SIZE]) {
+    snprintf(name, OPTIONS_NAME_SIZE, "LUNATS_%s", option->name);
+    for (char *c = name; *c != '\0'; c++) {
+        if (*c == '-')
+            *c = '_';
+        else if (*c >= 'a' && *c <= 'z')
+            *c = (char)(*c - 'a' + 'A'); /* whatever the locale */
+    }
+}
+
+static int read_variable(struct parser *p, const struct options_option *option,
+                         const char *name) {
+    static const char *const on[] = {"1", "true", "yes", "on"};
+    static const char *const off[] = {"0", "false", "no", "off"};
+    const char *text = getenv(name);
+    if (text == NULL || text[0] == '\0')
+        return 0;
+    if (option->kind != OPTIONS_KIND_FLAG)
+        return options_set_value(p, option, name, text);
+    for (size_t i = 0; i < COUNT(on); i++) {
+        if (strcasecmp(text, on[i]) == 0)
+            return options_set_value(p, option, name, "1");
+        if (strcasecmp(text, off[i]) == 0)
+            return options_set_value(p, option, name, "0");
+    }
+    return options_fail(p, "%s: %s is neither 1 nor 0", name, text);
+}
+
+int options_read_environment(struct parser *p) {
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        const struct options_option *option = &options_table[i];
+        char name[OPTIONS_NAME_SIZE];
+        if (p->set[i] || !(option->commands & (1U << p->out->command)))
+            continue;
+        variable_name(option, name);
+        int rc = read_variable(p, option, name);
+        if (rc == 0 && option->kind == OPTIONS_KIND_SERVERS && !p->out->server_given)
+            rc = read_variable(p, option, "NATS_URL");
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}

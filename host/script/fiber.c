@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/script/fiber.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "host/base/status.h"
+
+/* Idle coroutines kept per script: a burst as large as a listener's default concurrency finds
+ * its coroutines ready. */
+#define POOL_MAX 512
+
+/* How often a cancelled fiber that catches the error and waits again is told so. */
+#define CANCEL_TRIES 8
+
+#define FIBER_KINDS 3
+
+const char fiber_wait_token = 'w';
+
+struct fiber {
+    lua_State *L;
+    struct fibers *owner;
+    struct fiber *next, **prev; /* in fibers->live; next alone in fibers->pool */
+    struct fiber *ready_next;
+    enum fiber_kind kind;
+    int nargs; /* on the stack of L for the next resume */
+    int wake_status;
+    unsigned char cancel_tries;
+    bool ready;     /* in the queue of the scheduler */
+    bool in_wait;   /* between begin_wait and end_wait */
+    bool woken;     /* the wait has its result */
+    bool suspended; /* yielded */
+    bool cancelled;
+    bool doomed; /* never resumed again, only closed */
+    struct clock_timer deadline;
+    fiber_end_fn on_end;
+    void *arg;
+    void (*abandon)(struct fiber *, void *area);
+    _Alignas(max_align_t) unsigned char area[FIBER_WAIT_SIZE];
+};
+
+struct fibers {
+    lua_State *aux; /* a thread for the host's own protected calls */
+    struct scheduler *scheduler;
+    struct clock *clock;
+    struct fiber *live, *pool, *current;
+    size_t pooled;
+    size_t count[FIBER_KINDS];
+    struct {
+        void (*fn)(void *owner);
+        void *owner;
+    } idle[FIBER_KINDS];
+    void (*on_error)(void *owner, const char *text);
+    void *owner;
+    bool closing;
+};
+
+struct scheduler {
+    struct fiber *head, *tail; /* ready fibers, first in first out */
+    int held;                  /* > 0 while a fiber runs or the host holds */
+};
+
+static void run(struct scheduler *scheduler);
+static void finish(struct fiber *fiber, int rc);
+
+/* ---- the queue ---- */
+
+int scheduler_open(struct scheduler **out) {
+    struct scheduler *scheduler = calloc(1, sizeof(*scheduler));
+    if (scheduler == NULL)
+        return LN_ENOMEM;
+    *out = scheduler;
+    return LN_OK;
+}
+
+void scheduler_close(struct scheduler *scheduler) {
+    free(scheduler);
+}
+
+void scheduler_hold(struct scheduler *scheduler) {
+    scheduler->held++;
+}
+
+void scheduler_release(struct scheduler *scheduler) {
+    if (--scheduler->held == 0 && scheduler->head != NULL)
+        run(scheduler);
+}
+
+static void enqueue(struct fiber *fiber) {
+    struct scheduler *scheduler = fiber->owner->scheduler;
+    fiber->ready = true;
+    fiber->ready_next = NULL;
+    if (scheduler->head == NULL)
+        scheduler->head = fiber;
+    else
+        scheduler->tail->ready_next = fiber;
+    scheduler->tail = fiber;
+    if (scheduler->held == 0)
+        run(scheduler);
+}
+
+static void dequeue(struct fiber *fiber) {
+    struct scheduler *scheduler = fiber->owner->scheduler;
+    struct fiber *before = NULL;
+    for (struct fiber *at = scheduler->head; at != fiber; at = at->ready_next)
+        before = at;
+    if (before == NULL)
+        scheduler->head = fiber->ready_next;
+    else
+        before->ready_next = fiber->ready_next;
+    if (scheduler->tail == fiber)
+        scheduler->tail = before;
+    fiber->ready = false;
+}
+
+static void resume(struct fiber *fiber) {
+    struct fibers *fibers = fiber->owner;
+    int nargs = fiber->nargs, nresults;
+    fiber->nargs = 0;
+    fiber->suspended = false;
+    fibers->current = fiber;
+    int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
+    fibers->current = NULL;
+    if (rc != LUA_YIELD || fiber->doomed || !fiber->in_wait) {
+        finish(fiber, rc);
+        return;
+    }
+    lua_pop(fiber->L, nresults);
+    fiber->suspended = true;
+    if (fiber->woken) /* woken between begin_wait and the yield */
+        enqueue(fiber);
+}
+
+static void run(struct scheduler *scheduler) {
+    scheduler->held++;
+    while (scheduler->head != NULL) {
+        struct fiber *fiber = scheduler->head;
+        scheduler->head = fiber->ready_next;
+        fiber->ready = false;
+        resume(fiber);
+    }
+    scheduler->held--;
+}
+
+/* ---- coroutines ---- */
+
+/* Protected body: makes a coroutine and anchors it in the registry under the fiber's address.
+ */
+static int new_thread(lua_State *L) {
+    struct fiber *fiber = lua_touserdata(L, 1);
+    lua_State *thread = lua_newthread(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, fiber);
+    fiber->L = thread;
+    return 0;
+}
+
+static void free_fiber(struct fiber *fiber) {
+    lua_State *aux = fiber->owner->aux;
+    lua_pushnil(aux); /* aux always has room, and clearing a field allocates nothing */
+    lua_rawsetp(aux, LUA_REGISTRYINDEX, fiber);
+    free(fiber);
+}
+
+static struct fiber *take_fiber(struct fibers *fibers) {
+    struct fiber *fiber = fibers->pool;
+    if (fiber != NULL) {
+        fibers->pool = fiber->next;
+        fibers->pooled--;
+        return fiber;
+    }
+    fiber = calloc(1, sizeof(*fiber));
+    if (fiber == NULL)
+        return NULL;
+    fiber->owner = fibers;
+    lua_pushcfunction(fibers->aux, new_thread);
+    lua_pushlightuserdata(fibers->aux, fiber);
+    if (lua_pcall(fibers->aux, 1, 0, 0) != LUA_OK) {
+        lua_pop(fibers->aux, 1);
+        free(fiber);
+        return NULL;
+    }
+    return fiber;
+}
+
+static void on_deadline(struct clock_timer *timer) {
+    struct fiber *fiber =
+        (struct fiber *)(void *)((char *)timer - offsetof(struct fiber, deadline));
+    fiber_wake(fiber, LN_ETIMEOUT);
+}
+
+static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_end, void *arg) {
+    struct fibers *fibers = fiber->owner;
+    fiber->kind = kind;
+    fiber->on_end = on_end;
+    fiber->arg = arg;
+    fiber->cancelled = fiber->doomed = fiber->in_wait = fiber->woken = false;
+    fiber->suspended = false;
+    fiber->cancel_tries = 0;
+    fiber->deadline.fire = on_deadline;
+    fiber->next = fibers->live;
+    fiber->prev = &fibers->live;
+    if (fibers->live != NULL)
+        fibers->live->prev = &fiber->next;
+    fibers->live = fiber;
+    fibers->count[kind]++;
+}
+
+/* Protected body: the error value on top of the fiber's stack becomes text with traceback. */
+static int describe_error(lua_State *L) {
+    struct fiber *fiber = lua_touserdata(L, 1);
+    lua_pushvalue(fiber->L, -1);
+    lua_xmove(fiber->L, L, 1);
+    /* { code =, message = } without a metatable is an error table of the script's own. */
+    if (lua_istable(L, -1)) {
+        lua_pushliteral(L, "message");
+        if (lua_rawget(L, -2) != LUA_TSTRING)
+            lua_pop(L, 1);
+    }
+    const char *message = luaL_tolstring(L, -1, NULL);
+    luaL_traceback(L, fiber->L, message, 0);
+    return 1;
+}
+
+/* Leaves the text of the error on the stack of aux. */
+static const char *push_error_text(struct fiber *fiber, int rc) {
+    lua_State *aux = fiber->owner->aux;
+    if (rc == LUA_YIELD) {
+        lua_settop(fiber->L, 0);
+        lua_pushliteral(fiber->L, "coroutine.yield outside a coroutine of your own "
+                                  "(to wait, use app.sleep, app.request, ...)");
+    }
+    lua_pushcfunction(aux, describe_error);
+    lua_pushlightuserdata(aux, fiber);
+    lua_pcall(aux, 1, 1, 0);
+    const char *text = lua_tostring(aux, -1);
+    return text ? text : "(error object is not a string)";
+}
+
+/* Ends a fiber whose coroutine returned, failed, or is not to be resumed any more. */
+static void finish(struct fiber *fiber, int rc) {
+    struct fibers *fibers = fiber->owner;
+    int status = LN_OK;
+    const char *text = NULL;
+    lua_State *aux = fibers->aux;
+    int top = lua_gettop(aux);
+
+    if (fiber->in_wait)
+        fiber_end_wait(fiber);
+    if (fiber->doomed || (rc != LUA_OK && fiber->cancelled)) {
+        status = LN_ECANCELLED;
+    } else if (rc != LUA_OK) {
+        status = LN_ESCRIPT;
+        text = push_error_text(fiber, rc);
+    }
+    if (rc != LUA_OK) { /* runs the to-be-closed variables */
+        fibers->current = fiber;
+        lua_resetthread(fiber->L);
+        fibers->current = NULL;
+    }
+    lua_settop(fiber->L, 0);
+
+    *fiber->prev = fiber->next;
+    if (fiber->next != NULL)
+        fiber->next->prev = fiber->prev;
+    enum fiber_kind kind = fiber->kind;
+    if (fiber->on_end != NULL)
+        fiber->on_end(fiber, fiber->arg, status, text);
+    else if (status == LN_ESCRIPT)
+        fibers->on_error(fibers->owner, text);
+    lua_settop(aux, top);
+
+    if (fibers->pooled < POOL_MAX && !fibers->closing) {
+        fiber->next = fibers->pool;
+        fibers->pool = fiber;
+        fibers->pooled++;
+    } else {
+        free_fiber(fiber);
+    }
+    if (--fibers->count[kind] == 0 && fibers->idle[kind].fn != NULL) {
+        void (*fn)(void *) = fibers->idle[kind].fn;
+        fibers->idle[kind].fn = NULL;
+        fn(fibers->idle[kind].owner);
+    }
+}
+
+/* ---- sets of fibers ---- */
+
+static int new_aux(lua_State *L) {
+    struct fibers *fibers = lua_touserdata(L, 1);
+    lua_State *thread = lua_newthread(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, fibers);
+    fibers->aux = thread;
+    return 0;
+}
+
+int fibers_open(struct fibers **out, lua_State *L, struct scheduler *scheduler,
+                struct clock *clock, void (*on_error)(void *owner, const char *text),
+                void *owner) {
+    struct fibers *fibers = calloc(1, sizeof(*fibers));
+    if (fibers == NULL)
+        return LN_ENOMEM;
+    fibers->scheduler = scheduler;
+    fibers->clock = clock;
+    fibers->on_error = on_error;
+    fibers->owner = owner;
+    lua_pushcfunction(L, new_aux);
+    lua_pushlightuserdata(L, fibers);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        free(fibers);
+        return LN_ENOMEM;
+    }
+    *out = fibers;
+    return LN_OK;
+}
+
+void fibers_close(struct fibers *fibers) {
+    fibers->closing = true;
+    while (fibers->live != NULL) {
+        struct fiber *fiber = fibers->live;
+        if (fiber->ready)
+            dequeue(fiber);
+        fiber->doomed = true;
+        finish(fiber, LUA_YIELD);
+    }
+    while (fibers->pool != NULL) {
+        struct fiber *fiber = fibers->pool;
+        fibers->pool = fiber->next;
+        free_fiber(fiber);
+    }
+    lua_pushnil(fibers->aux);
+    lua_rawsetp(fibers->aux, LUA_REGISTRYINDEX, fibers);
+    free(fibers);
+}
+
+size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind) {
+    return fibers->count[kind];
+}
+
+static int describe_fiber(lua_State *L) {
+    const struct fiber *fiber = lua_touserdata(L, 1);
+    luaL_traceback(L, fiber->L, NULL, 0);
+    return 1;
+}
+
+void fibers_describe(struct fibers *fibers, enum fiber_kind kind,
+                     void (*each)(void *owner, const char *text), void *owner) {
+    lua_State *aux = fibers->aux;
+    for (struct fiber *fiber = fibers->live; fiber != NULL; fiber = fiber->next) {
+        if (fiber->kind != kind)
+            continue;
+        lua_pushcfunction(aux, describe_fiber);
+        lua_pushlightuserdata(aux, fiber);
+        lua_pcall(aux, 1, 1, 0);
+        const char *text = lua_tostring(aux, -1);
+        each(owner, text != NULL ? text : "(out of memory)");
+        lua_pop(aux, 1);
+    }
+}
+
+void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void *owner),
+                    void *owner) {
+    fibers->idle[kind].fn = fn;
+    fibers->idle[kind].owner = owner;
+    if (fn != NULL && fibers->count[kind] == 0) {
+        fibers->idle[kind].fn = NULL;
+        fn(owner);
+    }
+}
+
+void fibers_cancel(struct fibers *fibers, enum fiber_kind kind) {
+    scheduler_hold(fibers->scheduler); /* no fiber runs, so the list stays as it is */
+    for (struct fiber *fiber = fibers->live; fiber != NULL; fiber = fiber->next)
+        if (fiber->kind == kind)
+            fiber_cancel(fiber);
+    scheduler_release(fibers->scheduler);
+}
+
+struct clock *fibers_clock(const struct fibers *fibers) {
+    return fibers->clock;
+}
+
+struct fiber *fibers_current(const struct fibers *fibers) {
+    return fibers == NULL ? NULL : fibers->current;
+}
+
+/* ---- one fiber ---- */
+
+int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body, void *arg,
+                fiber_end_fn on_end) {
+    if (fibers->closing)
+        return LN_ECLOSED;
+    struct fiber *fiber = take_fiber(fibers);
+    if (fiber == NULL)
+        return LN_ENOMEM;
+    lua_pushcfunction(fiber->L, body);
+    lua_pushlightuserdata(fiber->L, arg);
+    fiber->nargs = 1;
+    enlist(fiber, kind, on_end, arg);
+    enqueue(fiber);
+    return LN_OK;
+}
+
+int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, int nargs,
+                fiber_end_fn on_end, void *arg, struct fiber **out) {
+    bool closing = fibers == NULL || fibers->closing;
+    struct fiber *fiber = closing ? NULL : take_fiber(fibers);
+    if (fiber == NULL || !lua_checkstack(fiber->L, nargs + 1)) {
+        lua_pop(from, nargs + 1);
+        if (fiber != NULL)
+            free_fiber(fiber);
+        return closing ? LN_ECLOSED : LN_ENOMEM;
+    }
+    lua_xmove(from, fiber->L, nargs + 1);
+    fiber->nargs = nargs;
+    enlist(fiber, kind, on_end, arg);
+    if (out != NULL)
+        *out = fiber;
+    enqueue(fiber);
+    return LN_OK;
+}
+
+enum fiber_kind fiber_kind(const struct fiber *fiber) {
+    return fiber->kind;
+}
+
+void *fiber_arg(const struct fiber *fiber) {
+    return fiber->arg;
+}
+
+void fiber_cancel(struct fiber *fiber) {
+    if (fiber->cancelled)
+        return;
+    fiber->cancelled = true;
+    fiber_wake(fiber, LN_ECANCELLED);
+}
+
+bool fiber_cancelled(const struct fiber *fiber) {
+    return fiber->cancelled;
+}
+
+void fiber_doom(struct fiber *fiber) {
+    fiber->cancelled = fiber->doomed = true;
+}
+
+bool fiber_meet_cancel(struct fiber *fiber) {
+    if (fiber->cancel_tries < CANCEL_TRIES) {
+        fiber->cancel_tries++;
+        return true;
+    }
+    fiber->doomed = true;
+    return false;
+}
+
+/* ---- waiting ---- */
+
+void *fiber_begin_wait(struct fiber *fiber, void (*abandon)(struct fiber *fiber, void *area)) {
+    fiber_end_wait(fiber); /* one that a coroutine left without its continuation */
+    memset(fiber->area, 0, sizeof(fiber->area));
+    fiber->abandon = abandon;
+    fiber->in_wait = true;
+    fiber->woken = false;
+    fiber->wake_status = LN_OK;
+    return fiber->area;
+}
+
+int fiber_deadline(struct fiber *fiber, uint64_t ms) {
+    return clock_arm(fiber->owner->clock, &fiber->deadline, ms);
+}
+
+void *fiber_wait_area(struct fiber *fiber) {
+    return fiber->area;
+}
+
+void fiber_wake(struct fiber *fiber, int status) {
+    if (!fiber->in_wait || fiber->woken)
+        return;
+    fiber->woken = true;
+    fiber->wake_status = status;
+    if (fiber->suspended)
+        enqueue(fiber);
+}
+
+int fiber_wake_status(const struct fiber *fiber) {
+    return fiber->wake_status;
+}
+
+void fiber_end_wait(struct fiber *fiber) {
+    if (!fiber->in_wait)
+        return;
+    fiber->in_wait = false;
+    clock_disarm(fiber->owner->clock, &fiber->deadline);
+    if (fiber->abandon != NULL)
+        fiber->abandon(fiber, fiber->area);
+}

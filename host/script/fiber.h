@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fibers: the coroutines in which all code of a script runs once it is loaded.
+ *
+ * A scheduler belongs to a loop and holds the queue of fibers that are ready, whatever script
+ * they belong to. A set of fibers belongs to one lua_State; its coroutines are pooled. A fiber
+ * that must wait registers one wait (a deadline, a way to abandon it), yields, and is woken
+ * exactly once with a status. Fibers are resumed from the queue only, never from inside another
+ * one, so Lua code is never re-entered behind its back.
+ *
+ * Waking a fiber while no fiber runs resumes it before the call returns. Code of the host that
+ * walks a structure of its own while waking must expect any Lua code to run inside, or put the
+ * walk between scheduler_hold() and scheduler_release().
+ */
+#ifndef LUNATS_SCRIPT_FIBER_H
+#define LUNATS_SCRIPT_FIBER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+#include "host/base/clock.h"
+
+struct scheduler;
+struct fibers;
+struct fiber;
+
+/* ---- the scheduler of a loop ---- */
+
+/* On success *out is the caller's, who hands it to scheduler_close() after all its fibers. */
+int scheduler_open(struct scheduler **out);
+void scheduler_close(struct scheduler *scheduler);
+
+/* Postpones the resumption of ready fibers until the matching release. Nests. */
+void scheduler_hold(struct scheduler *scheduler);
+void scheduler_release(struct scheduler *scheduler);
+
+/* ---- the fibers of a script ---- */
+
+/* What a fiber is for: it decides how a stop treats it. */
+enum fiber_kind {
+    FIBER_HANDLER,    /* finishes within the drain bound: handlers and what they spawned */
+    FIBER_BACKGROUND, /* cancelled at once: tasks, timers and what they spawned */
+    FIBER_PHASE,      /* runs on_start, on_stop: not counted */
+};
+
+/*
+ * Opens the set of fibers of `L` (its main thread). `on_error` receives the message with the
+ * traceback of each fiber that failed and had no on_end of its own; borrowed for the call.
+ */
+int fibers_open(struct fibers **out, lua_State *L, struct scheduler *scheduler,
+                struct clock *clock, void (*on_error)(void *owner, const char *text),
+                void *owner);
+
+/*
+ * Ends all fibers (to-be-closed variables run, waits are abandoned) and frees the set. Call it
+ * before lua_close() and from outside any fiber of the set.
+ */
+void fibers_close(struct fibers *fibers);
+
+/* How many fibers of a kind live. */
+size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind);
+
+/* Calls `each` with the traceback of every fiber of a kind; the text is borrowed for the call.
+ */
+void fibers_describe(struct fibers *fibers, enum fiber_kind kind,
+                     void (*each)(void *owner, const char *text), void *owner);
+
+/* Asks to be told when the last fiber of `kind` ended (at once if there is none). One at a
+ * time; NULL forgets it. */
+void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void *owner),
+                    void *owner);
+
+/* Cancels all fibers of a kind. */
+void fibers_cancel(struct fibers *fibers, enum fiber_kind kind);
+
+struct clock *fibers_clock(const struct fibers *fibers);
+
+/* ---- one fiber ---- */
+
+/*
+ * Told how a fiber ended: LN_OK, LN_ECANCELLED, or LN_ESCRIPT with the message and traceback
+ * (`text`, borrowed for the call, else NULL). `arg` is what fiber_spawn() was given.
+ */
+typedef void (*fiber_end_fn)(struct fiber *fiber, void *arg, int status, const char *text);
+
+/*
+ * Starts `body` as a new fiber with `arg` as its only argument (a light userdata). It runs
+ * before the call returns unless a fiber is running now. `on_end` may be NULL; `arg` must live
+ * until it was called. Returns LN_OK or LN_ENOMEM (then on_end is not called).
+ */
+int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body, void *arg,
+                fiber_end_fn on_end);
+
+/*
+ * Starts a Lua function with its arguments: takes the `nargs` + 1 topmost values of `from`, a
+ * thread of the same lua_State. The new fiber is returned in *out (borrowed until it ended),
+ * which may be NULL. Returns LN_OK, LN_ENOMEM or LN_ECLOSED when the set is closing or NULL
+ * (the values are popped all the same).
+ */
+int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, int nargs,
+                fiber_end_fn on_end, void *arg, struct fiber **out);
+
+/* The fiber that runs now in this set, or NULL (also when the set is NULL: see script_close()).
+ */
+struct fiber *fibers_current(const struct fibers *fibers);
+
+enum fiber_kind fiber_kind(const struct fiber *fiber);
+
+/* What fiber_spawn() or fiber_start() was given for on_end(). */
+void *fiber_arg(const struct fiber *fiber);
+
+/* Cancels: a waiting fiber is woken with LN_ECANCELLED; one that runs or is ready meets it at
+ * its next wait. Idempotent. */
+void fiber_cancel(struct fiber *fiber);
+bool fiber_cancelled(const struct fiber *fiber);
+
+/* Cancels the running fiber for good: at its next yield it is closed, whatever it would catch.
+ */
+void fiber_doom(struct fiber *fiber);
+
+/*
+ * A cancelled fiber is about to wait. Returns true if the caller shall raise the cancellation
+ * once more, false if the fiber has caught it so often that it never gets to run again: the
+ * caller yields and the fiber is closed.
+ */
+bool fiber_meet_cancel(struct fiber *fiber);
+
+/* ---- waiting ---- */
+
+/* Memory for what a fiber waits on (a link_call, say): no allocation per wait. */
+#define FIBER_WAIT_SIZE 256
+
+/*
+ * Begins a wait of the running fiber and returns FIBER_WAIT_SIZE zeroed bytes for it, valid
+ * until the wait has been left (fiber_end_wait()). `abandon` is called exactly once, when the
+ * wait is left: it must detach whatever would wake the fiber and free what the area owns. May
+ * be NULL.
+ */
+void *fiber_begin_wait(struct fiber *fiber, void (*abandon)(struct fiber *fiber, void *area));
+
+/* Adds a deadline, after which the fiber is woken with LN_ETIMEOUT. LN_OK or LN_ENOMEM. */
+int fiber_deadline(struct fiber *fiber, uint64_t ms);
+
+/* The area of the wait that is under way or has just been woken. */
+void *fiber_wait_area(struct fiber *fiber);
+
+/*
+ * Wakes a waiting fiber. The first wake wins, later ones do nothing. The result is picked up by
+ * fiber_wake_status() in the continuation.
+ */
+void fiber_wake(struct fiber *fiber, int status);
+int fiber_wake_status(const struct fiber *fiber);
+
+/* Leaves the wait: disarms the deadline, calls `abandon`. The continuation of a wait calls it
+ * when it has taken the result; the end of a fiber does it in any case. */
+void fiber_end_wait(struct fiber *fiber);
+
+/*
+ * What a fiber yields while it waits. Passing anything else to coroutine.yield at the level of
+ * the fiber itself is a mistake of the script.
+ */
+extern const char fiber_wait_token;
+
+#endif

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/script/script.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lualib.h>
+
+#include "host/base/log.h"
+#include "host/script/pool.h"
+
+struct script {
+    lua_State *L;
+    struct pool *pool; /* its memory */
+    uv_loop_t *loop;
+    struct scheduler *scheduler;
+    struct fibers *fibers;
+    struct clock *clock;
+    struct script_options options; /* strings are borrowed while loading only */
+    char *path;
+    int phase[SCRIPT_PHASES]; /* registry references */
+    int main;                 /* of an as_fiber script: the loaded chunk */
+    enum script_state state;
+    char version[SCRIPT_VERSION_MAX + 1];
+    char **files; /* owned */
+    size_t file_count;
+    struct listener *listeners, **last_listener;
+    struct script_resource *resources;
+    bool exiting; /* os.exit() was called */
+};
+
+/* ---- loading ---- */
+
+static int with_traceback(lua_State *L) {
+    const char *message = luaL_tolstring(L, 1, NULL);
+    lua_Debug caller;
+    if (!lua_getstack(L, 2, &caller)) /* no Lua code has run: the text says where */
+        return 1;
+    luaL_traceback(L, L, message, 1);
+    return 1;
+}
+
+/* Puts the folder of the script in front of package.path, so that require finds modules beside
+ * the script whatever the working directory is. */
+static void set_package_path(lua_State *L, const char *path) {
+    const char *slash = strrchr(path, '/');
+    lua_getglobal(L, "package"); /* package */
+    if (slash != NULL)
+        lua_pushlstring(L, path, (size_t)(slash - path));
+    else
+        lua_pushliteral(L, "."); /* package, folder */
+    const char *folder = lua_tostring(L, -1);
+    lua_getfield(L, -2, "path"); /* package, folder, path */
+    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", folder, folder, lua_tostring(L, -1));
+    lua_setfield(L, -4, "path");
+    lua_pop(L, 3);
+}
+
+static void set_arguments(lua_State *L, const struct script_options *options) {
+    lua_createtable(L, options->argc, 1);
+    lua_pushstring(L, options->path);
+    lua_rawseti(L, -2, 0);
+    for (int i = 0; i < options->argc; i++) {
+        lua_pushstring(L, options->argv[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setglobal(L, "arg");
+}
+
+static void load_chunk(lua_State *L, const struct script_options *options) {
+    int rc;
+    if (options->source != NULL) {
+        const char *name = lua_pushfstring(L, "@%s", options->path);
+        rc = luaL_loadbufferx(L, options->source, options->source_len, name, "t");
+        lua_remove(L, -2);
+    } else {
+        rc = luaL_loadfilex(L, options->path, "t");
+    }
+    if (rc != LUA_OK)
+        lua_error(L); /* two colours: this runs in the protected call of script_open() */
+}
+
+/* Protected body of script_open(): libraries, bindings, then the chunk itself. */
+static int load(lua_State *L) {
+    struct script *script = lua_touserdata(L, 1);
+    const struct script_options *options = &script->options;
+    script_add_file(script, options->path);
+    luaL_openlibs(L);
+    lua_gc(L, LUA_GCGEN, 0, 0); /* messages die young: 10 % less CPU per echo */
+    set_package_path(L, options->path);
+    set_arguments(L, options);
+    lua_pushcfunction(L, options->open);
+    lua_call(L, 0, 0);
+    if (options->saved != NULL) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, script->phase[SCRIPT_RESTORE]);
+        lua_pushlstring(L, options->saved, options->saved_len);
+        lua_call(L, 1, 0);
+    }
+    load_chunk(L, options);
+    luaL_checkstack(L, options->argc + 1, "arguments of the script"); /* protected */
+    if (options->as_fiber) {
+        script->main = luaL_ref(L, LUA_REGISTRYINDEX);
+        return 0;
+    }
+    for (int i = 0; i < options->argc; i++)
+        lua_pushstring(L, options->argv[i]);
+    lua_call(L, options->argc, 0);
+    return 0;
+}
+
+static void on_fiber_error(void *owner, const char *text) {
+    script_report(owner, text);
+}
+
+static void free_script(struct script *script) {
+    while (script->listeners != NULL)
+        script_remove_listener(script, script->listeners);
+    if (script->clock != NULL)
+        clock_close(script->clock);
+    if (script->pool != NULL)
+        pool_close(script->pool);
+    for (size_t i = 0; i < script->file_count; i++)
+        free(script->files[i]);
+    free(script->files);
+    free(script->path);
+    free(script);
+}
+
+/* Only out of memory outside of every protected call gets here; there is no way on. */
+static int on_panic(lua_State *L) {
+    const char *text = lua_tostring(L, -1);
+    log_error(NULL, "Lua panic: %s", text ? text : "(no message)");
+    return 0; /* abort() */
+}
+
+static int open_state(struct script *script, struct scheduler *scheduler) {
+    script->pool = pool_open();
+    if (script->pool == NULL)
+        return LN_ENOMEM;
+    script->L = lua_newstate(pool_alloc, script->pool);
+    if (script->L == NULL)
+        return LN_ENOMEM;
+    lua_atpanic(script->L, on_panic);
+    *(struct script **)lua_getextraspace(script->L) = script;
+    int rc = fibers_open(&script->fibers, script->L, scheduler, script->clock, on_fiber_error,
+                         script);
+    if (rc < 0)
+        return rc;
+    lua_State *L = script->L;
+    lua_pushcfunction(L, with_traceback);
+    lua_pushcfunction(L, load);
+    lua_pushlightuserdata(L, script);
+    rc = lua_pcall(L, 1, 0, 1);
+    if (rc != LUA_OK && !script->exiting) { /* os.exit() ends the chunk with an error */
+        const char *text = lua_tostring(L, -1);
+        script_report(script, text ? text : "out of memory");
+        lua_settop(L, 0);
+        return LN_ESCRIPT;
+    }
+    lua_settop(L, 0);
+    return LN_OK;
+}
+
+int script_open(struct script **out, uv_loop_t *loop, struct scheduler *scheduler,
+                const struct script_options *options) {
+    struct script *script = calloc(1, sizeof(*script));
+    if (script == NULL)
+        return LN_ENOMEM;
+    script->loop = loop;
+    script->scheduler = scheduler;
+    script->options = *options;
+    script->main = LUA_NOREF;
+    script->last_listener = &script->listeners;
+    for (int i = 0; i < SCRIPT_PHASES; i++)
+        script->phase[i] = LUA_NOREF;
+    strcpy(script->version, "0.0.0");
+    script->path = strdup(options->path);
+    int rc = script->path == NULL ? LN_ENOMEM
+                                  : clock_open(&script->clock, loop, options->manual_clock);
+    if (rc == LN_OK)
+        rc = open_state(script, scheduler);
+    if (rc < 0) {
+        script_close(script);
+        return rc;
+    }
+    script->options.path = script->path;
+    script->options.source = script->options.saved = NULL;
+    script->state = SCRIPT_STARTING;
+    *out = script;
+    return LN_OK;
+}
+
+void script_close(struct script *script) {
+    if (script->fibers != NULL)
+        fibers_close(script->fibers);
+    script->fibers = NULL; /* finalizers run in lua_close() and may call anything */
+    while (script->resources != NULL) {
+        struct script_resource *resource = script->resources;
+        script_remove_resource(resource);
+        resource->close(resource);
+    }
+    if (script->L != NULL)
+        lua_close(script->L);
+    script->L = NULL;
+    free_script(script);
+}
+
+/* ---- running ---- */
+
+static int main_done(lua_State *L, int status, lua_KContext context) {
+    (void)L, (void)status, (void)context;
+    return 0;
+}
+
+static int main_body(lua_State *L) {
+    struct script *script = script_of(L);
+    const struct script_options *options = &script->options;
+    luaL_checkstack(L, options->argc + 1, "arguments of the script"); /* protected */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->main);
+    for (int i = 0; i < options->argc; i++)
+        lua_pushstring(L, options->argv[i]);
+    lua_callk(L, options->argc, 0, 0, main_done);
+    return 0;
+}
+
+int script_run_main(struct script *script, fiber_end_fn on_end, void *arg) {
+    return fiber_spawn(script->fibers, FIBER_PHASE, main_body, arg, on_end);
+}
+
+void script_set_phase(struct script *script, lua_State *L, enum script_phase phase) {
+    luaL_unref(L, LUA_REGISTRYINDEX, script->phase[phase]);
+    script->phase[phase] = LUA_NOREF;
+    script->phase[phase] = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int no_phase(lua_State *L) {
+    (void)L;
+    return 0;
+}
+
+int script_run_phase(struct script *script, enum script_phase phase, fiber_end_fn on_end,
+                     void *arg) {
+    lua_State *L = script->L;
+    if (script->phase[phase] == LUA_NOREF)
+        lua_pushcfunction(L, no_phase);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, script->phase[phase]);
+    return fiber_start(script->fibers, FIBER_PHASE, L, 0, on_end, arg, NULL);
+}
+
+/* What script_exchange() and its protected body tell each other. */
+struct exchange {
+    struct script *script;
+    enum script_phase phase;
+    const char *in;
+    size_t in_len;
+};
+
+static int exchange_body(lua_State *L) {
+    const struct exchange *exchange = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->script->phase[exchange->phase]);
+    if (exchange->in != NULL)
+        lua_pushlstring(L, exchange->in, exchange->in_len);
+    else
+        lua_pushnil(L);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+int script_exchange(struct script *script, enum script_phase phase, const char *in,
+                    size_t in_len, char **out, size_t *out_len) {
+    lua_State *L = script->L;
+    struct exchange exchange = {.script = script, .phase = phase, .in = in, .in_len = in_len};
+    lua_pushcfunction(L, exchange_body);
+    lua_pushlightuserdata(L, &exchange);
+    int rc = lua_pcall(L, 1, 1, 0);
+    size_t len = 0;
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+    *out = text != NULL ? malloc(len + 1) : NULL;
+    *out_len = len;
+    if (*out != NULL)
+        memcpy(*out, text, len + 1);
+    lua_pop(L, 1);
+    if (text != NULL && *out == NULL)
+        return LN_ENOMEM;
+    return rc == LUA_OK ? LN_OK : LN_ESCRIPT;
+}
+
+enum script_state script_state(const struct script *script) {
+    return script->state;
+}
+
+void script_set_state(struct script *script, enum script_state state) {
+    script->state = state;
+}
+
+const char *script_version(const struct script *script) {
+    return script->version;
+}
+
+void script_set_version(struct script *script, const char *version) {
+    snprintf(script->version, sizeof(script->version), "%s", version);
+}
+
+int script_add_file(struct script *script, const char *path) {
+    for (size_t i = 0; i < script->file_count; i++)
+        if (strcmp(script->files[i], path) == 0)
+            return LN_OK;
+    char **files = realloc(script->files, (script->file_count + 1) * sizeof(*files));
+    if (files == NULL)
+        return LN_ENOMEM;
+    script->files = files;
+    files[script->file_count] = strdup(path);
+    if (files[script->file_count] == NULL)
+        return LN_ENOMEM;
+    script->file_count++;
+    if (script->options.on_file != NULL)
+        script->options.on_file(script->options.owner, path);
+    return LN_OK;
+}
+
+const char *const *script_files(const struct script *script, size_t *count) {
+    *count = script->file_count;
+    return (const char *const *)script->files;
+}
+
+lua_State *script_lua(const struct script *script) {
+    return script->L;
+}
+
+struct fibers *script_fibers(const struct script *script) {
+    return script->fibers;
+}
+
+struct clock *script_clock(const struct script *script) {
+    return script->clock;
+}
+
+struct service *script_service(const struct script *script) {
+    return script->options.service;
+}
+
+struct scheduler *script_scheduler(const struct script *script) {
+    return script->scheduler;
+}
+
+uv_loop_t *script_loop(const struct script *script) {
+    return script->loop;
+}
+
+const char *script_path(const struct script *script) {
+    return script->path;
+}
+
+/* ---- declarations ---- */
+
+static char *copy(const char *text) {
+    return text ? strdup(text) : NULL;
+}
+
+static void free_listener(struct listener *listener) {
+    free(listener->subject);
+    free(listener->queue);
+    free(listener->name);
+    free(listener->where);
+    free(listener);
+}
+
+struct listener *script_add_listener(struct script *script, const char *subject,
+                                     const char *queue, const char *name) {
+    struct listener *listener = calloc(1, sizeof(*listener));
+    if (listener == NULL)
+        return NULL;
+    listener->script = script;
+    listener->subject = copy(subject);
+    listener->queue = copy(queue);
+    listener->name = copy(name ? name : subject);
+    listener->handler = LUA_NOREF;
+    listener->concurrency = 256;
+    if (listener->subject == NULL || listener->name == NULL || (queue && !listener->queue)) {
+        free_listener(listener);
+        return NULL;
+    }
+    listener->prev = script->last_listener;
+    *script->last_listener = listener;
+    script->last_listener = &listener->next;
+    return listener;
+}
+
+void script_remove_listener(struct script *script, struct listener *listener) {
+    *listener->prev = listener->next;
+    if (listener->next != NULL)
+        listener->next->prev = listener->prev;
+    else
+        script->last_listener = listener->prev;
+    if (script->L != NULL) /* clears fields that exist: cannot raise */
+        luaL_unref(script->L, LUA_REGISTRYINDEX, listener->handler);
+    free_listener(listener);
+}
+
+struct listener *script_listeners(const struct script *script) {
+    return script->listeners;
+}
+
+void script_add_resource(struct script *script, struct script_resource *resource) {
+    resource->next = script->resources;
+    resource->prev = &script->resources;
+    if (resource->next != NULL)
+        resource->next->prev = &resource->next;
+    script->resources = resource;
+}
+
+void script_remove_resource(struct script_resource *resource) {
+    if (resource->prev == NULL)
+        return;
+    *resource->prev = resource->next;
+    if (resource->next != NULL)
+        resource->next->prev = resource->prev;
+    resource->prev = NULL;
+}
+
+void script_begin_resources(struct script *script) {
+    for (struct script_resource *at = script->resources, *next; at != NULL; at = next) {
+        next = at->next;
+        if (at->begin != NULL)
+            at->begin(at);
+    }
+}
+
+void script_drain_resources(struct script *script) {
+    for (struct script_resource *at = script->resources, *next; at != NULL; at = next) {
+        next = at->next;
+        if (at->drain != NULL)
+            at->drain(at);
+    }
+}
+
+void script_report(struct script *script, const char *text) {
+    if (script->options.on_error != NULL)
+        script->options.on_error(script->options.owner, text);
+}
+
+void script_exit(struct script *script, int status) {
+    script->exiting = true;
+    if (script->options.on_exit != NULL)
+        script->options.on_exit(script->options.owner, status);
+}

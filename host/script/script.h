@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One loaded version of a script: its lua_State with everything that belongs to it - fibers,
+ * clock, declared listeners, the phases of its life. It knows nothing of NATS; the service that
+ * runs it does. Nothing here raises a Lua error.
+ */
+#ifndef LUNATS_SCRIPT_H
+#define LUNATS_SCRIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <uv.h>
+
+#include "host/base/clock.h"
+#include "host/base/status.h"
+#include "host/script/fiber.h"
+
+struct script;
+struct service;
+
+/* Steps of a script's life that Lua code takes part in; the bindings provide the functions. */
+enum script_phase {
+    SCRIPT_START,    /* runs the on_start hooks in order; an error stops the start */
+    SCRIPT_RUN,      /* starts tasks and timers */
+    SCRIPT_STOP,     /* runs the on_stop hooks */
+    SCRIPT_RELOADED, /* runs the on_reload hooks in the version that has taken over */
+    SCRIPT_SAVE,     /* returns as a string what the next version shall know */
+    SCRIPT_RESTORE,  /* takes that string; called before the chunk runs and at the switch */
+    SCRIPT_PHASES,
+};
+
+enum script_state {
+    SCRIPT_LOADING,  /* the chunk runs: everything is declared, nothing waits */
+    SCRIPT_STARTING, /* on_start hooks may run */
+    SCRIPT_RUNNING,  /* what it declares from now on takes effect at once */
+    SCRIPT_RETIRING, /* a newer version has taken over */
+};
+
+/* A handler that the script declared for a subject. */
+struct listener {
+    struct script *script;
+    struct listener *next, **prev; /* in script->listeners */
+    struct listener *sibling;      /* the service's: next one of the same subscription */
+    void *subscription;            /* the service's, NULL while not subscribed */
+    char *subject;                 /* owned; may hold wildcards */
+    char *queue;                   /* owned; NULL = no queue group */
+    char *name;                    /* owned; what logs and lists call it */
+    char *where;                   /* owned; "orders.lua:12", the handler; may be NULL */
+    uint32_t concurrency;          /* handlers that may run at once */
+    uint32_t running;              /* handlers that do run now */
+    int pending_msgs;              /* bound of the queue in front of it; 0 = default */
+    int handler;        /* registry reference of the Lua function; released with it */
+    int type;           /* what msg.data is; the bindings' */
+    bool foreign;       /* on the connection of a client, not on the service's */
+    bool gone;          /* ended; freed when no handler runs any more */
+    lua_CFunction body; /* runs one message as a fiber, with a struct job * */
+    uint64_t received, failed;
+};
+
+/* Something of the bindings that must not outlive the script (an inbox, a watch). Embedded. */
+struct script_resource {
+    struct script_resource *next, **prev;
+    /* The script begins to serve; one that is added later begins by itself. May be NULL. */
+    void (*begin)(struct script_resource *resource);
+    /* The script stops: no new work; what is queued may finish. May be NULL. */
+    void (*drain)(struct script_resource *resource);
+    /* The script ends: let go of everything outside of Lua. Already removed from the list. */
+    void (*close)(struct script_resource *resource);
+};
+
+struct script_options {
+    const char *path;   /* file to load; also names the script */
+    const char *source; /* its text when it is not read from the file, or NULL */
+    size_t source_len;
+    int argc; /* `arg` and `...` of the chunk */
+    char *const *argv;
+    bool manual_clock;
+    const char *saved; /* what the version before has saved, or NULL */
+    size_t saved_len;
+    bool as_fiber;           /* do not run the chunk while loading: script_run_main() does */
+    lua_CFunction open;      /* opens the bindings in the new state, may raise */
+    struct service *service; /* borrowed: what script_service() returns */
+    /* An error nobody handled, with traceback; borrowed for the call. */
+    void (*on_error)(void *owner, const char *text);
+    /* The script loads a further file. May be NULL. */
+    void (*on_file)(void *owner, const char *path);
+    /* os.exit() was called. */
+    void (*on_exit)(void *owner, int status);
+    void *owner;
+};
+
+/*
+ * Makes a new lua_State and loads the script. With an error in the script it returns LN_ESCRIPT
+ * and on_error has been told; nothing is to be closed then. On success *out is the caller's.
+ */
+int script_open(struct script **out, uv_loop_t *loop, struct scheduler *scheduler,
+                const struct script_options *options);
+
+/*
+ * Ends its fibers, closes its resources and its lua_State. Not from inside one of its fibers.
+ * Listeners must have been unsubscribed.
+ */
+void script_close(struct script *script);
+
+/* Runs the chunk of an `as_fiber` script as a fiber. */
+int script_run_main(struct script *script, fiber_end_fn on_end, void *arg);
+
+/* The script that a lua_State (any thread of it) belongs to. */
+static inline struct script *script_of(lua_State *L) {
+    return *(struct script **)lua_getextraspace(L);
+}
+
+lua_State *script_lua(const struct script *script);
+struct fibers *script_fibers(const struct script *script);
+struct clock *script_clock(const struct script *script);
+struct service *script_service(const struct script *script);
+uv_loop_t *script_loop(const struct script *script);
+struct scheduler *script_scheduler(const struct script *script);
+const char *script_path(const struct script *script);
+
+/* ---- phases ---- */
+
+/* Takes the Lua function on top of the stack as the one for `phase`. May raise (out of memory).
+ */
+void script_set_phase(struct script *script, lua_State *L, enum script_phase phase);
+
+/* Runs a phase as a fiber; on_end tells the result. A phase without function ends at once. */
+int script_run_phase(struct script *script, enum script_phase phase, fiber_end_fn on_end,
+                     void *arg);
+
+/*
+ * Calls a phase that must not wait with a string (NULL: none). On success *out is its result as
+ * a new string, or NULL; otherwise the error message. The caller frees it.
+ */
+int script_exchange(struct script *script, enum script_phase phase, const char *in,
+                    size_t in_len, char **out, size_t *out_len);
+
+enum script_state script_state(const struct script *script);
+void script_set_state(struct script *script, enum script_state state);
+
+/* The version that the script gave itself, "0.0.0" without. At most SCRIPT_VERSION_MAX long. */
+#define SCRIPT_VERSION_MAX 64
+const char *script_version(const struct script *script);
+void script_set_version(struct script *script, const char *version);
+
+/* The files that make up the script: itself and what it has loaded. */
+int script_add_file(struct script *script, const char *path);
+const char *const *script_files(const struct script *script, size_t *count);
+
+/* ---- what the script declared ---- */
+
+/*
+ * Adds a listener; strings are copied, queue and name may be NULL. Returns NULL without memory.
+ * The caller fills in the rest. Listeners are kept in the order of their declaration.
+ */
+struct listener *script_add_listener(struct script *script, const char *subject,
+                                     const char *queue, const char *name);
+/* Removes and frees a listener that is not subscribed any more. */
+void script_remove_listener(struct script *script, struct listener *listener);
+struct listener *script_listeners(const struct script *script);
+
+void script_add_resource(struct script *script, struct script_resource *resource);
+void script_remove_resource(struct script_resource *resource);
+/* Calls begin() of all resources: the listeners are there, tasks and timers follow. */
+void script_begin_resources(struct script *script);
+/* Calls drain() of all resources. */
+void script_drain_resources(struct script *script);
+
+/* ---- errors ---- */
+
+/* Reports an error that the script did not handle (log, counter). */
+void script_report(struct script *script, const char *text);
+
+/* The script asked for the end of the process (os.exit). */
+void script_exit(struct script *script, int status);
+
+#endif

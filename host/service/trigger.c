@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/service/trigger.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/log.h"
+#include "host/base/watch.h"
+
+struct trigger {
+    struct service *service;
+    struct watch *watch; /* NULL: files are not watched */
+    bool again;          /* something changed during the reload */
+};
+
+/* A request to reload, until it is answered. */
+struct control_request {
+    struct trigger *trigger;
+    char reply[];
+};
+
+/* ---- files ---- */
+
+void trigger_add_file(struct trigger *trigger, const char *path) {
+    if (trigger->watch == NULL)
+        return;
+    int rc = watch_add(trigger->watch, path);
+    if (rc < 0)
+        log_warn(service_name(trigger->service), "cannot watch %s: %s", path, uv_strerror(rc));
+}
+
+/* The files of the version that runs now, and no others. */
+static void watch_current(struct trigger *trigger) {
+    if (trigger->watch == NULL)
+        return;
+    watch_clear(trigger->watch);
+    size_t count;
+    const char *const *files = script_files(service_script(trigger->service), &count);
+    for (size_t i = 0; i < count; i++)
+        trigger_add_file(trigger, files[i]);
+}
+
+static void on_reloaded(void *owner, int status, const char *text) {
+    (void)text;
+    struct trigger *trigger = owner;
+    if (status == LN_ECANCELLED)
+        return; /* the service stops */
+    bool again = trigger->again;
+    trigger->again = false;
+    if (status == LN_OK)
+        watch_current(trigger);
+    if (again)
+        trigger_pull(trigger);
+}
+
+void trigger_pull(struct trigger *trigger) {
+    int rc = service_reload(trigger->service, NULL, 0, on_reloaded, trigger);
+    if (rc == LN_EFULL)
+        trigger->again = true;
+}
+
+static void on_change(void *owner, const char *path) {
+    struct trigger *trigger = owner;
+    log_debug(service_name(trigger->service), "%s has changed", path);
+    trigger_pull(trigger);
+}
+
+/* ---- control subject ---- */
+
+static void answer(struct service *service, const char *reply, int status, const char *text) {
+    struct link *link = service_link(service);
+    if (link == NULL)
+        return;
+    if (status != LN_OK) {
+        service_reply_error(service, reply, status == LN_EFULL ? 409 : 500, text);
+        return;
+    }
+    char body[128];
+    int len = snprintf(body, sizeof(body), "{\"status\":\"reloaded\",\"version\":\"%s\"}",
+                       script_version(service_script(service)));
+    link_publish(link,
+                 &(struct link_out){
+                     .subject = reply, .data = body, .len = (size_t)len, .checked = true});
+}
+
+static void on_control_done(void *owner, int status, const char *text) {
+    struct control_request *request = owner;
+    struct trigger *trigger = request->trigger;
+    if (status != LN_ECANCELLED)
+        answer(trigger->service, request->reply, status, text);
+    free(request);
+    on_reloaded(trigger, status, text);
+}
+
+static void on_control(void *owner, struct message *msg) {
+    struct trigger *trigger = owner;
+    struct service *service = trigger->service;
+    const char *reply = msg->reply ? msg->reply : "";
+    struct control_request *request = malloc(sizeof(*request) + strlen(reply) + 1);
+    int rc = LN_ENOMEM;
+    if (request != NULL) {
+        request->trigger = trigger;
+        strcpy(request->reply, reply);
+        rc = service_reload(service, NULL, 0, on_control_done, request);
+    }
+    if (rc < 0) {
+        if (*reply != '\0')
+            answer(service, reply, rc,
+                   rc == LN_EFULL ? "a reload is under way" : status_text(rc));
+        free(request);
+    }
+    message_free(msg);
+}
+
+static int subscribe_control(struct trigger *trigger) {
+    struct service *service = trigger->service;
+    char subject[256];
+    snprintf(subject, sizeof(subject), "lunats.control.%s.%s.reload", service_name(service),
+             service_instance(service));
+    struct link_sub_options options = {0};
+    struct link_sub *sub; /* ends with the link, which the trigger outlives */
+    return link_subscribe(service_link(service), subject, &options, on_control, NULL, trigger,
+                          &sub);
+}
+
+/* ---- life ---- */
+
+int trigger_open(struct trigger **out, uv_loop_t *loop, struct service *service,
+                 const struct trigger_options *options) {
+    struct trigger *trigger = calloc(1, sizeof(*trigger));
+    if (trigger == NULL)
+        return LN_ENOMEM;
+    trigger->service = service;
+    int rc = options->watch ? watch_open(&trigger->watch, loop, on_change, trigger) : LN_OK;
+    if (rc == LN_OK && options->control)
+        rc = subscribe_control(trigger);
+    if (rc < 0) {
+        trigger_close(trigger);
+        return rc;
+    }
+    watch_current(trigger);
+    *out = trigger;
+    return LN_OK;
+}
+
+void trigger_close(struct trigger *trigger) {
+    if (trigger->watch != NULL)
+        watch_close(trigger->watch);
+    free(trigger);
+}

@@ -1,0 +1,190 @@
+---`lunats check`: reads and loads scripts without a server and tells what is wrong with them
+---and what they declare.
+local core = require "lunats.core"
+local globals = require "lunats.commands.globals"
+local json = require "lunats.json"
+local luacheck = require "lunats.commands.luacheck"
+local members = require "lunats.commands.members"
+local subjects = require "lunats.commands.check_subjects"
+
+---@class check.problem
+---@field level "error"|"warning"
+---@field where string  file:line
+---@field message string
+---@field source string|nil  the line, for a caret under it
+---@field column integer|nil
+
+-- ---- the text of the script --------------------------------------------------
+
+local function line_of(text, number)
+  local i = 0
+  for line in (text .. "\n"):gmatch "([^\n]*)\n" do
+    i = i + 1
+    if i == number then return line end
+  end
+  return ""
+end
+
+---The parser names the token at which it gave up: the caret goes there.
+local function syntax_problem(path, text, err)
+  local number, message = err:match ":(%d+): (.*)$"
+  local line = line_of(text, tonumber(number) or 1)
+  local token = message and message:match "near '(.*)'$"
+  local column = #line + 1
+  if token then
+    local at, from = nil, 1
+    while true do -- the last one: what stands before it has been understood
+      local first = line:find(token, from, true)
+      if not first then break end
+      at, from = first, first + 1
+    end
+    column = at or column
+  end
+  return { level = "error", where = ("%s:%s"):format(path, number or 1),
+    message = message or err, source = line, column = column }
+end
+
+local function suggestion(nearest)
+  return nearest and (" (did you mean '%s'?)"):format(nearest) or ""
+end
+
+---Names that exist nowhere.
+local function static_problems(path, fn, list)
+  local exist = {}
+  for name in pairs(_G) do exist[#exist + 1] = name end
+  for _, one in ipairs(globals.undeclared(fn, _G)) do
+    list[#list + 1] = { level = "error", where = ("%s:%d"):format(path, one.line),
+      message = ("undeclared global '%s'%s"):format(one.name,
+        suggestion(core.nearest(one.name, exist))) }
+  end
+  for _, one in ipairs(members.unknown(fn, app)) do
+    list[#list + 1] = { level = "error", where = ("%s:%d"):format(path, one.line),
+      message = ("%s has no '%s'%s"):format(one.path, one.name, suggestion(one.nearest)) }
+  end
+end
+
+---An error at the top level, as the script's author sees it: without our frames.
+local function load_problem(path, err)
+  local first = err:match "^[^\n]*"
+  local where, message = first:match "^(.-:%d+): (.*)$"
+  return { level = "error", where = where or path, message = message or first }
+end
+
+-- ---- one script --------------------------------------------------------------
+
+local function is_known(list, problem)
+  for _, one in ipairs(list) do
+    if one.where == problem.where and one.level == "error" then return true end
+  end
+end
+
+local function by_line(a, b)
+  local x, y = tonumber(a.where:match ":(%d+)$") or 0, tonumber(b.where:match ":(%d+)$") or 0
+  if x ~= y then return x < y end
+  return a.message < b.message
+end
+
+local function check(path)
+  local result = { path = path, problems = {} }
+  local list = result.problems
+  local file, reason = io.open(path, "rb")
+  local text
+  if file then
+    text, reason = file:read "a"
+    file:close()
+  end
+  if not text then
+    list[1] = { level = "error", where = path,
+      message = "cannot be read: " .. reason:gsub("^.*: ", "") }
+    return result
+  end
+  local fn, err = load(text:gsub("^#[^\n]*", ""), "@" .. path, "t")
+  if not fn then
+    list[1] = syntax_problem(path, text, err)
+    return result
+  end
+  static_problems(path, fn, list)
+  local declared
+  declared, err = core.load_service(path)
+  if declared then
+    result.declared = json.decode(declared)
+    table.move(subjects.problems(result.declared), 1, 1000, #list + 1, list)
+  else
+    local problem = load_problem(path, err)
+    -- `app.lisen(...)` has been found already, and fails when it is called.
+    if not is_known(list, problem) then list[#list + 1] = problem end
+  end
+  table.move(luacheck(path), 1, 1000, #list + 1, list)
+  table.sort(list, by_line)
+  return result
+end
+
+-- ---- printing ----------------------------------------------------------------
+
+local function line(...) io.stdout:write(string.format(...), "\n") end
+
+local function print_problem(one)
+  io.stderr:write(one.where, ": ", one.level == "warning" and "warning: " or "", one.message,
+    "\n")
+  if one.source then
+    -- Tabs stay, so that the caret is below its token whatever their width.
+    local indent = one.source:sub(1, one.column - 1):gsub("[^\t]", " ")
+    io.stderr:write("    ", one.source, "\n    ", indent, "^\n")
+  end
+end
+
+local function words(...)
+  local list = {}
+  for _, word in ipairs { ... } do
+    if word ~= "" then list[#list + 1] = word end
+  end
+  return table.concat(list, "  ")
+end
+
+local function print_declared(declared)
+  line("%s %s", declared.name, declared.version)
+  for _, one in ipairs(declared.listeners) do
+    line("  listener  %s", words(one.subject, one.queue and "queue " .. one.queue
+      or "no queue group", one.concurrency ~= 256 and "concurrency " .. one.concurrency or "",
+      one.where))
+  end
+  for _, one in ipairs(declared.timers) do
+    line("  %-8s  %s", one.kind, words(one.interval and ("every %g s"):format(one.interval)
+      or "once", one.name or "", one.where))
+  end
+  for _, one in ipairs(declared.subscriptions) do
+    line("  %-8s  %s", one.kind, words(one.subject or "", one.stream and "stream " .. one.stream
+      or "", one.durable and "durable " .. one.durable or "", one.where))
+  end
+end
+
+local function print_json(results)
+  local list = {}
+  for i, result in ipairs(results) do
+    local problems = {}
+    for j, one in ipairs(result.problems) do
+      local path, number = one.where:match "^(.*):(%d+)$"
+      problems[j] = { level = one.level, message = one.message, path = path or one.where,
+        line = tonumber(number), column = one.column }
+    end
+    local declared = result.declared or {}
+    declared.path, declared.problems = result.path, json.array(problems)
+    list[i] = declared
+  end
+  line("%s", json.encode(json.array(list)))
+end
+
+return function()
+  local results, failed = {}, false
+  for i, path in ipairs(core.options.scripts) do
+    local result = check(path)
+    results[i] = result
+    for _, one in ipairs(result.problems) do failed = failed or one.level == "error" end
+    if not core.options.json then
+      for _, one in ipairs(result.problems) do print_problem(one) end
+      if result.declared then print_declared(result.declared) end
+    end
+  end
+  if core.options.json then print_json(results) end
+  if failed then os.exit(1) end
+end

@@ -1,0 +1,33 @@
+---`lunats test`: busted's own runner, inside the host, in a fiber. `it` blocks may wait.
+local core = require "lunats.core"
+
+local function fail(...)
+  io.stderr:write("lunats test: ", ...)
+  io.stderr:write "\n"
+  os.exit(1)
+end
+
+local function find(module, advice)
+  local ok, result = pcall(require, module)
+  if ok then return result end
+  fail(advice, ": ", (tostring(result):match "[^\n]*"))
+end
+
+return function()
+  local options = core.options
+  local runner = find("busted.runner",
+    "needs busted (apt-get install lua-busted, or luarocks install busted)")
+  if options.coverage then
+    find("luacov.runner", "--coverage needs luacov (luarocks --lua-version 5.4 install luacov)")
+  end
+  if options.watch then
+    require("lunats.commands.test_watch")()
+  elseif options.jobs > 0 then
+    -- luacov's file is written by one process at a time.
+    local jobs = options.coverage and 1 or options.jobs
+    os.exit(require("lunats.commands.test_jobs")(jobs) and 0 or 1)
+  else
+    if options.coverage then table.insert(arg, 1, "--coverage") end
+    runner { standalone = false }
+  end
+end

@@ -1,0 +1,165 @@
+---Requests to the JetStream API, and its errors as err tables.
+local core = require "lunats.core"
+local json = require "lunats.json"
+local config = require "lunats.js.config"
+
+local M = { prefix = "$JS.API", timeout = 5 }
+
+---Stable words for what callers want to tell apart.
+local CODES = {
+  [10014] = "not_found", [10037] = "not_found", [10059] = "not_found", [10043] = "not_found",
+  [10071] = "wrong_last_sequence", [10164] = "wrong_last_sequence",
+}
+---The server cannot do it just now.
+local RETRY = { [10008] = true, [10009] = true, [10023] = true, [10158] = true,
+  [10163] = true, [10167] = true }
+local RETRY_DELAY, RETRIES = 0.25, 3
+
+---@param reply table error object of the server
+---@return table err
+function M.error(reply)
+  local description = reply.description or "unknown error"
+  local err = core.error(CODES[reply.err_code] or "jetstream",
+    ("%s (JetStream error %s)"):format(description, reply.err_code or reply.code or "?"))
+  err.err_code, err.status, err.description = reply.err_code, reply.code, description
+  return err
+end
+
+---@param code string
+---@param text string a format
+---@return table err
+function M.failure(code, text, ...)
+  return core.error(code, text:format(...))
+end
+
+local function once(op, body, timeout)
+  local msg, err = core.request(M.prefix .. "." .. op, body, { timeout = timeout })
+  if not msg then
+    if err.code == "no_responders" then
+      return nil, M.failure("no_responders",
+        "JetStream is not enabled on this server (nobody answers %s)", op)
+    end
+    return nil, err
+  end
+  local reply, bad = json.decode(msg.raw)
+  if type(reply) ~= "table" then
+    return nil, M.failure("jetstream", "%s: the answer is not JSON: %s", op,
+      tostring(bad or reply))
+  end
+  if type(reply.error) == "table" then return nil, M.error(reply.error) end
+  return reply
+end
+
+---One request, in the names and units of the wire.
+---@param op string what follows "$JS.API."
+---@param body table|nil
+---@param timeout number|nil seconds
+---@return table|nil reply, table|nil err
+function M.raw(op, body, timeout)
+  body = body and json.encode(body) or ""
+  for attempt = 1, RETRIES do
+    local reply, err = once(op, body, timeout or M.timeout)
+    if reply or attempt == RETRIES or not RETRY[err.err_code] then return reply, err end
+    core.sleep(RETRY_DELAY * attempt)
+  end
+end
+
+---One request; the answer in the units of Lua, without its type.
+---@return table|nil reply, table|nil err, table|nil raw the answer as on the wire
+function M.call(op, body, timeout)
+  local raw, err = M.raw(op, body, timeout)
+  if not raw then return nil, err end
+  local reply = config.from_wire(raw)
+  reply.type = nil
+  return reply, nil, raw
+end
+
+---All pages of a list, in the units of the wire.
+---@param op string
+---@param field string of the answer that holds the list
+---@param body table
+---@return table[]|nil items, table|nil err
+function M.pages(op, field, body)
+  local items = {}
+  while true do
+    body.offset = #items > 0 and #items or nil
+    local reply, err = M.raw(op, next(body) and body or nil)
+    if not reply then return nil, err end
+    local page = type(reply[field]) == "table" and reply[field] or {}
+    for _, item in ipairs(page) do items[#items + 1] = item end
+    if #page == 0 or #items >= (reply.total or 0) then return items end
+  end
+end
+
+---The level of the API: 0 before 2.11, 1 in 2.11, 2 or more from 2.12 on.
+---@return integer|nil level, table|nil err
+function M.level()
+  local reply, err = M.raw "INFO"
+  if not reply then return nil, err end
+  return type(reply.api) == "table" and reply.api.level or 0
+end
+
+---An err unless the server is new enough. A new one will not be replaced by an old one.
+local known_level = 0
+function M.need_level(level, what)
+  if known_level >= level then return true end
+  local err
+  known_level, err = M.level()
+  if not known_level then
+    known_level = 0
+    return nil, err
+  end
+  if known_level >= level then return true end
+  return nil, M.failure("unsupported", "this server does not support %s: needs 2.%d or later",
+    what, 10 + level)
+end
+
+---Raises unless `name` may be part of a subject. `what` says whose name it is.
+function M.check_name(name, what, level)
+  if type(name) ~= "string" then
+    error(("%s: a string expected, got %s"):format(what, type(name)), (level or 1) + 2)
+  end
+  if not core.js_name_ok(name) then
+    error(("%s: invalid name '%s': 1 to 255 characters without blanks, '.', '*', '>', '/' "
+      .. "and '\\'"):format(what, name), (level or 1) + 2)
+  end
+  return name
+end
+
+---Converts a configuration; a wrong value is an error of the caller `level` steps up.
+function M.to_wire(what, fields, level)
+  local ok, wire = pcall(config.to_wire, fields)
+  if not ok then error(what .. ": " .. tostring(wire), (level or 1) + 2) end
+  return wire
+end
+
+---The stream that keeps messages of a subject.
+---@return string|nil name, table|nil err
+function M.find_stream(subject, timeout)
+  local reply, err = M.raw("STREAM.NAMES", { subject = subject }, timeout)
+  if not reply then return nil, err end
+  local names = type(reply.streams) == "table" and reply.streams or {}
+  if #names == 1 then return names[1] end
+  if #names == 0 then
+    return nil, M.failure("no_stream", "no stream has messages of the subject '%s'", subject)
+  end
+  return nil, M.failure("jetstream", "several streams match the subject '%s' (%s): name one "
+    .. "with the option 'stream'", subject, table.concat(names, ", "))
+end
+
+---Makes an err of what the server ignored, undoing with `undo` what this call has created.
+---@param asked table configuration as on the wire
+---@param got table the server's, as on the wire
+---@param undo function|nil
+---@return boolean|nil ok, table|nil err
+function M.check_echo(asked, got, undo)
+  local field = config.ignored(asked, got or {})
+  if not field then return true end
+  if undo then undo() end
+  local err = M.failure("unsupported", "this server does not support '%s' as asked (%s)", field,
+    undo and "nothing was created" or "what existed before was left in place")
+  err.field = field
+  return nil, err
+end
+
+return M

@@ -1,0 +1,302 @@
+---psub:consume(): what the state machine in C leaves to be decided - messages that failed, and
+---a consumer that is gone.
+local core = require "lunats.core"
+local api = require "lunats.js.api"
+local config = require "lunats.js.config"
+local consumers = require "lunats.js.consumers"
+local publish = require "lunats.js.publish"
+
+local M = {
+  ---Seconds until a failed message is delivered again: after the first, second, ... failure.
+  backoff = { 1, 2, 4, 8, 16, 32, 60 },
+  ---Seconds between two attempts to find or make a lost consumer, or to publish a dead letter.
+  retry_first = 1, retry_last = 30,
+}
+
+---@class consume
+---@field stream string
+---@field consumer string
+---@field error table|nil why it ended by itself
+local consume = {}
+consume.__index = consume
+
+local function describe(self)
+  return ("consumer '%s' of stream '%s'"):format(self.consumer, self.stream)
+end
+
+-- ---- messages that failed ---------------------------------------------------
+
+---Headers by which the server would do something with the dead letter.
+local function is_command(name)
+  name = name:lower()
+  return name:find "^nats%-expected%-" or name == "nats-msg-id" or name == "nats-rollup"
+    or name == "nats-ttl"
+end
+
+local function one_line(text) return (text:match "[^\r\n]*":sub(1, 500):gsub("%c", " ")) end
+
+---What a handler failed with: a traceback, or the second value that it returned.
+local function text_of(why)
+  if type(why) == "table" then return tostring(why.message or why.code or why) end
+  return tostring(why)
+end
+
+local function dead_letter_headers(msg, meta, reason, text)
+  local headers = {}
+  for name, value in pairs(msg.headers) do
+    if not is_command(name) then headers[name] = value end
+  end
+  headers["Dead-Letter-Reason"] = reason
+  headers["Dead-Letter-Error"] = text and one_line(text) or nil
+  headers["Dead-Letter-Stream"] = meta.stream
+  headers["Dead-Letter-Consumer"] = meta.consumer
+  headers["Dead-Letter-Sequence"] = meta.stream_sequence
+  headers["Dead-Letter-Subject"] = msg.subject
+  headers["Dead-Letter-Deliveries"] = meta.num_delivered
+  return headers
+end
+
+---Publishes until it is stored: the message must not be lost between two streams. Meanwhile it
+---keeps its slot, and the server is told that it is worked on.
+local function bury(self, msg, meta, reason, text)
+  local opts = {
+    headers = dead_letter_headers(msg, meta, reason, text),
+    msg_id = ("%s:%s:%d"):format(meta.stream, meta.consumer, meta.stream_sequence),
+  }
+  local delay = M.retry_first
+  while true do
+    local ack, err = publish.publish(self.dead_letter, msg.raw, opts)
+    if ack then return msg:term() end
+    core.report(("%s: message %d cannot be published as a dead letter to '%s': %s"):format(
+      describe(self), meta.stream_sequence, self.dead_letter, err.message))
+    core.sleep(delay)
+    delay = math.min(delay * 2, M.retry_last)
+  end
+end
+
+local function give_up(self, msg, meta, reason, text)
+  if self.dead_letter then return bury(self, msg, meta, reason, text) end
+  core.report(("%s: message %d is given up after %d deliveries"):format(describe(self),
+    meta.stream_sequence, meta.num_delivered))
+  -- Where the server has a limit of its own it keeps the message; term would remove it from a
+  -- work queue.
+  if self.server_limit and meta.num_delivered >= self.server_limit then return msg:nak() end
+  return msg:term()
+end
+
+---@param why any the traceback; what the handler returned; nil: delivered too often before
+local function failed(self, msg, why)
+  local meta = msg.metadata
+  if why == nil then
+    return give_up(self, msg, meta, "delivered too often without a result")
+  end
+  local text = text_of(why)
+  core.report(("%s, message %d on %s, delivery %d: %s"):format(describe(self),
+    meta.stream_sequence, msg.subject, meta.num_delivered, text))
+  if self.manual_ack or self.no_ack then return end
+  -- The handler may have acknowledged it before it failed: then that counts.
+  if self.max_deliver and meta.num_delivered >= self.max_deliver then
+    return give_up(self, msg, meta, "the handler failed", text)
+  end
+  msg:nak(self.backoff[math.min(meta.num_delivered, #self.backoff)])
+end
+
+-- ---- a lost consumer --------------------------------------------------------
+
+local function finish(self, err)
+  self.error = err
+  self.box:stop(false)
+  if self.on_error then
+    self.on_error(err)
+  else
+    core.report(("psub:consume has ended: %s"):format(err.message))
+  end
+end
+
+local function lost_error(self, err)
+  local lost = api.failure("consumer_lost", "%s is gone: %s", describe(self), err.message)
+  lost.err_code, lost.status, lost.description = err.err_code, err.status, err.description
+  return lost
+end
+
+---Is it there, or can it be made again?
+---@return boolean|nil there nil: the error is final; false: try again
+---@return table|nil err
+local function revive(self)
+  local info, err = consumers.info(self.stream, self.consumer)
+  if info and info.config.deliver_subject then
+    return nil, api.failure("consumer_lost", "%s has become a push consumer", describe(self))
+  end
+  if info then return true end
+  if err.code ~= "not_found" then return false, err end
+  if err.err_code ~= 10014 or not self.create_again then return nil, lost_error(self, err) end
+  info, err = self.create_again(self.floor)
+  if info then return true end
+  if err.code == "jetstream" or err.code == "not_found" then
+    return nil, lost_error(self, err)
+  end
+  return false, err
+end
+
+---Runs in a fiber of its own.
+local function lost(self, why)
+  if why.code ~= "consumer_lost" then return finish(self, why) end
+  local delay = M.retry_first
+  while not self.box:stopped() do
+    local there, err = revive(self)
+    if there then
+      -- One that is there and yet ends every request must not be asked in a busy loop.
+      if core.clock() - (self.revived or -1) < 1 then core.sleep(1) end
+      self.revived = core.clock()
+      return self.box:resume()
+    end
+    if there == nil then return finish(self, err) end
+    core.sleep(delay)
+    delay = math.min(delay * 2, M.retry_last)
+  end
+end
+
+---A nameless consumer that was deleted is made again after what was acknowledged; the server
+---does not tell that any more when it is gone.
+local function watch(self)
+  while not self.box:stopped() do
+    local info = consumers.info(self.stream, self.consumer)
+    if info then self.floor = info.ack_floor.stream_seq end
+    core.sleep(M.check_interval or 10)
+  end
+end
+
+-- ---- life -------------------------------------------------------------------
+
+local OPTIONS = {
+  concurrency = "number", max_messages = "number", manual_ack = "boolean", backoff = "table",
+  max_deliver = "number", dead_letter = "string", data_type = "string", expires = "number",
+  heartbeat = "number", on_error = "function",
+}
+
+local function check_backoff(what, list)
+  if #list == 0 then error(what .. ": backoff must not be empty", 4) end
+  for i, delay in ipairs(list) do
+    local ok, why = pcall(config.nanoseconds, delay, ("backoff[%d]"):format(i))
+    if not ok then error(("%s: %s"):format(what, why), 4) end
+  end
+end
+
+---@param opts table|nil
+---@return table
+function M.check(opts, fn)
+  local what = "psub:consume"
+  if type(fn) ~= "function" then
+    error(("%s: a function expected, got %s"):format(what, type(fn)), 3)
+  end
+  opts = core.check(what, opts, OPTIONS)
+  for _, name in ipairs { "concurrency", "max_messages", "max_deliver" } do
+    local value = opts[name]
+    if value and (math.type(value) ~= "integer" or value < 1) then
+      error(("%s: %s must be a whole number, 1 or more"):format(what, name), 3)
+    end
+  end
+  if opts.backoff then check_backoff(what, opts.backoff) end
+  local expires, heartbeat = opts.expires or 30, opts.heartbeat or 0.1
+  if expires < 1 or expires ~= expires then
+    error(what .. ": expires must be 1 second or more", 3)
+  end
+  if not (heartbeat >= 0.1 and heartbeat <= expires / 2) then
+    error(what .. ": heartbeat must be 0.1 seconds or more, and half of expires at most", 3)
+  end
+  if opts.dead_letter and not pcall(core.check_pattern, opts.dead_letter) then
+    error(("%s: dead_letter: invalid subject '%s'"):format(what, opts.dead_letter), 3)
+  end
+  if opts.dead_letter and opts.manual_ack then
+    error(what .. ": no 'dead_letter' with 'manual_ack': the handler decides", 3)
+  end
+  return opts
+end
+
+---The shortest time after which the server delivers a message again.
+local function ack_wait(info)
+  local least = info.config.ack_wait or 30
+  for _, one in ipairs(info.config.backoff or {}) do least = math.min(least, one) end
+  return least
+end
+
+local function smaller(a, b)
+  if not a or not b then return a or b end
+  return math.min(a, b)
+end
+
+---Expiry of the requests and how often the server shall say that it is alive.
+local function times(opts, info)
+  local expires = opts.expires or 30
+  local most = info.config.max_expires or 0
+  if most > 0 then expires = math.min(expires, most) end
+  return expires, math.min(opts.heartbeat or 5, expires / 2)
+end
+
+---Starts to consume; `psub` has found its consumer, which `info` describes.
+---@return consume|nil handle, table|nil err
+function M.start(self, psub, info, fn)
+  local opts = self.opts
+  self.stream, self.consumer = psub.stream, psub.consumer
+  self.concurrency = opts.concurrency or 1
+  if info.config.ack_policy == "all" and self.concurrency > 1 then
+    return nil, api.failure("jetstream", "%s acknowledges all messages before one as well: "
+      .. "concurrency must be 1", describe(self))
+  end
+  self.no_ack = info.config.ack_policy == "none"
+  self.manual_ack, self.on_error, self.dead_letter = opts.manual_ack, opts.on_error,
+    opts.dead_letter
+  self.backoff = opts.backoff or M.backoff
+  local limit = info.config.max_deliver
+  self.server_limit = limit and limit > 0 and limit or nil
+  self.max_deliver = smaller(opts.max_deliver, self.server_limit)
+  local expires, heartbeat = times(opts, info)
+  local most = info.config.max_ack_pending
+  if not self.no_ack and most and most > 0 and most < self.concurrency then
+    core.log(2, ("%s: its max_ack_pending allows %d handlers at once, not %d"):format(
+      describe(self), most, self.concurrency))
+  end
+  self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
+    max_messages = math.max(opts.max_messages or 100, self.concurrency),
+    concurrency = self.concurrency, max_batch = info.config.max_batch,
+    expires = expires, heartbeat = heartbeat, ack_wait = self.no_ack and 0 or ack_wait(info),
+    data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
+    max_deliver = not (opts.manual_ack or self.no_ack) and self.max_deliver or nil,
+  }, fn, function(msg, why) failed(self, msg, why) end, function(why) lost(self, why) end)
+  if not psub.durable then core.background(watch, self) end
+  return self
+end
+
+---@return consume a handle that is not started yet
+function M.new(opts) return setmetatable({ opts = opts }, consume) end
+
+---No more messages: those that have arrived and are not started go back to the server, running
+---handlers finish.
+function consume:stop()
+  self.stop_wanted = true
+  if self.box then self.box:stop(false) end
+end
+
+---No more messages: those that have arrived are handled.
+function consume:drain()
+  self.stop_wanted = true
+  if self.box then self.box:stop(true) end
+end
+
+---Whether it has ended: stopped, and the last handler is done.
+---@return boolean
+function consume:closed()
+  if self.box then return self.box:over() end
+  return self.stop_wanted == true
+end
+
+---@return table counters: received, acked, failed, returned, dropped, running, queued
+function consume:stats()
+  if not self.box then
+    return { received = 0, acked = 0, failed = 0, returned = 0, dropped = 0, running = 0,
+      queued = 0 }
+  end
+  return self.box:stats()
+end
+
+return M

@@ -1,0 +1,196 @@
+---Consumers: create or update, look at, delete.
+local core = require "lunats.core"
+local api = require "lunats.js.api"
+local config = require "lunats.js.config"
+
+local M = {}
+
+local function new_name()
+  return "lunats_" .. core.new_inbox():match "[^.]+$"
+end
+M.new_name = new_name
+
+---Creates or updates a consumer.
+---@param stream string
+---@param fields table ConsumerConfig, in seconds
+---@param level integer for errors of the caller
+---@return table|nil info, table|nil err
+function M.create(stream, fields, level)
+  level = (level or 1) + 1
+  local wire = api.to_wire("app.js.add_consumer", fields, level)
+  local name = wire.durable_name or wire.name or new_name()
+  if wire.durable_name and wire.name and wire.durable_name ~= wire.name then
+    error("app.js.add_consumer: 'name' and 'durable_name' must be the same", level + 1)
+  end
+  api.check_name(stream, "app.js.add_consumer: stream", level)
+  api.check_name(name, "app.js.add_consumer: name", level)
+  wire.name = name
+  -- The server's default is "none", which loses what was not handled.
+  wire.ack_policy = wire.ack_policy or "explicit"
+  local existed, err
+  if fields.name or fields.durable_name then
+    existed, err = api.raw(("CONSUMER.INFO.%s.%s"):format(stream, name))
+    if not existed and err.err_code ~= 10014 then return nil, err end
+  end
+
+  local op = ("CONSUMER.CREATE.%s.%s"):format(stream, name)
+  -- The form that permissions can tell apart by filter; a wildcard cannot be part of it.
+  local filter = wire.filter_subject
+  if filter and filter ~= "" and not filter:find "[*>]" then op = op .. "." .. filter end
+  local info, raw
+  info, err, raw = api.call(op, { stream_name = stream, config = wire })
+  if not info then return nil, err end
+  local undo = not existed and function() M.delete(stream, name) end
+  local ok
+  ok, err = api.check_echo(wire, raw.config, undo)
+  if not ok then return nil, err end
+  return info
+end
+
+---Fields of a call that names the stream among them, and of the wire.
+local function split(what, fields)
+  if type(fields) ~= "table" then
+    error(("%s: a table expected, got %s"):format(what, type(fields)), 3)
+  end
+  local rest = {}
+  for name, value in pairs(fields) do rest[name] = value end
+  rest.stream = nil
+  api.check_name(fields.stream, what .. ": stream", 2)
+  return fields.stream, rest
+end
+
+---Creates a consumer, or updates the one of that name.
+---@param fields table with `stream`
+---@return table|nil info, table|nil err
+function M.add(fields)
+  local stream, rest = split("app.js.add_consumer", fields)
+  local info, err = M.create(stream, rest)
+  return info, err
+end
+
+local function name_of(what, fields)
+  return api.check_name(fields.durable_name or fields.name, what .. ": durable_name or name", 2)
+end
+
+local function update(stream, name, wire, old)
+  local new = config.merge(old, wire)
+  local op = ("CONSUMER.CREATE.%s.%s"):format(stream, name)
+  local filter = new.filter_subject
+  if filter and filter ~= "" and not filter:find "[*>]" then op = op .. "." .. filter end
+  local info, err, raw = api.call(op, { stream_name = stream, config = new })
+  if not info then return nil, err end
+  local ok
+  ok, err = api.check_echo(wire, raw.config)
+  if not ok then return nil, err end
+  return info
+end
+
+---Changes fields of a consumer; those that are not given stay as they are.
+---@param fields table with `stream` and `durable_name` or `name`
+---@return table|nil info, table|nil err
+function M.update(fields)
+  local what = "app.js.update_consumer"
+  local stream, rest = split(what, fields)
+  local name, wire = name_of(what, rest), api.to_wire(what, rest)
+  local old, err = api.raw(("CONSUMER.INFO.%s.%s"):format(stream, name))
+  if not old then return nil, err end
+  return update(stream, name, wire, old.config)
+end
+
+---Creates a consumer, or changes the one that is there where it differs from what is given.
+---@param fields table with `stream` and `durable_name` or `name`
+---@param opts table|nil keep: leave a consumer that is there as it is
+---@return table|nil info, table|nil err
+function M.ensure(fields, opts)
+  local what = "app.js.ensure_consumer"
+  local stream, rest = split(what, fields)
+  local name, wire = name_of(what, rest), api.to_wire(what, rest)
+  opts = core.check(what, opts, { keep = "boolean" })
+  local old, err = api.raw(("CONSUMER.INFO.%s.%s"):format(stream, name))
+  if not old then
+    if err.err_code ~= 10014 then return nil, err end
+    return M.create(stream, rest)
+  end
+  if opts.keep or not config.differs(wire, old.config) then
+    old.type = nil
+    return config.from_wire(old)
+  end
+  return update(stream, name, wire, old.config)
+end
+
+---@param stream string
+---@return table[]|nil infos, table|nil err
+function M.list(stream)
+  api.check_name(stream, "app.js.consumers: stream")
+  local infos, err = api.pages("CONSUMER.LIST." .. stream, "consumers", {})
+  if not infos then return nil, err end
+  for i, info in ipairs(infos) do infos[i] = config.from_wire(info) end
+  return infos
+end
+
+---@param stream string
+---@return string[]|nil names, table|nil err
+function M.names(stream)
+  api.check_name(stream, "app.js.consumer_names: stream")
+  return api.pages("CONSUMER.NAMES." .. stream, "consumers", {})
+end
+
+local function pause(what, stream, name, body)
+  api.check_name(stream, what .. ": stream", 2)
+  api.check_name(name, what .. ": consumer", 2)
+  local ok, err = api.need_level(1, "pausing consumers")
+  if not ok then return nil, err end
+  local reply
+  reply, err = api.call(("CONSUMER.PAUSE.%s.%s"):format(stream, name), body)
+  return reply, err
+end
+
+---Nothing is delivered until then. Servers from 2.11 on.
+---@param stream string
+---@param name string
+---@param till number|string Unix time, or RFC3339
+---@return table|nil state { paused, pause_until, pause_remaining }, table|nil err
+function M.pause(stream, name, till)
+  local what = "app.js.pause_consumer"
+  if till == nil then error(what .. ": until when?", 2) end
+  return pause(what, stream, name, api.to_wire(what, { pause_until = till }))
+end
+
+---Ends a pause.
+---@return table|nil state, table|nil err
+function M.resume(stream, name)
+  return pause("app.js.resume_consumer", stream, name, nil)
+end
+
+---@return table|nil info, table|nil err
+function M.info(stream, name)
+  api.check_name(stream, "app.js.consumer_info: stream")
+  api.check_name(name, "app.js.consumer_info: consumer")
+  return api.call(("CONSUMER.INFO.%s.%s"):format(stream, name))
+end
+
+---@return boolean|nil ok, table|nil err
+function M.delete(stream, name)
+  api.check_name(stream, "app.js.delete_consumer: stream")
+  api.check_name(name, "app.js.delete_consumer: consumer")
+  local reply, err = api.raw(("CONSUMER.DELETE.%s.%s"):format(stream, name))
+  if not reply then return nil, err end
+  return reply.success == true
+end
+
+---Deletes without waiting for the answer.
+function M.forget(stream, name)
+  core.publish(("%s.CONSUMER.DELETE.%s.%s"):format(api.prefix, stream, name))
+end
+
+---Does an existing consumer deliver what a subscription to `subject` wants?
+---@return boolean|nil ok, table|nil err
+function M.check_filter(info, subject)
+  local has = info.config.filter_subject
+  if not subject or not has or has == "" or has == subject then return true end
+  return nil, api.failure("jetstream",
+    "consumer '%s' of stream '%s' delivers '%s', not '%s'", info.name, info.stream_name, has,
+    subject)
+end
+
+return M

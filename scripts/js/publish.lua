@@ -1,0 +1,324 @@
+---Publishing into streams: each message is acknowledged by the stream that stores it.
+local core = require "lunats.core"
+local json = require "lunats.json"
+local api = require "lunats.js.api"
+
+local type, setmetatable = type, setmetatable -- every message comes by here
+
+local M = {}
+
+local OPTIONS = {
+  msg_id = "string|number", expected_stream = "string", expected_last_seq = "number",
+  expected_last_subject_seq = "number", expected_last_subject_seq_subject = "string",
+  expected_last_msg_id = "string|number", rollup = "string", ttl = "number|string",
+  headers = "table", timeout = "number",
+}
+local HEADERS = {
+  msg_id = "Nats-Msg-Id", expected_stream = "Nats-Expected-Stream",
+  expected_last_seq = "Nats-Expected-Last-Sequence",
+  expected_last_subject_seq = "Nats-Expected-Last-Subject-Sequence",
+  expected_last_subject_seq_subject = "Nats-Expected-Last-Subject-Sequence-Subject",
+  expected_last_msg_id = "Nats-Expected-Last-Msg-Id",
+  rollup = "Nats-Rollup",
+}
+local SEQUENCES = { "expected_last_seq", "expected_last_subject_seq" }
+---Options that older servers store as headers and do not look at.
+local NEW = { ttl = "a ttl of messages",
+  expected_last_subject_seq_subject = "expectations about another subject" }
+
+---A stream without a leader answers like none at all; both pass.
+local NO_STREAM_DELAY, NO_STREAM_RETRIES = 0.25, 2
+
+---Seconds, or text that the server understands: "1h30m", "never".
+local function ttl_text(what, ttl)
+  if type(ttl) == "string" then return ttl end
+  if not (ttl >= 1 and ttl < math.huge) then
+    error(what .. ": ttl must be a number of seconds, 1 or more", 4)
+  end
+  return math.tointeger(ttl) and ("%d"):format(math.tointeger(ttl)) or ("%.9gs"):format(ttl)
+end
+
+local function check_options(what, opts)
+  opts = core.check(what, opts, OPTIONS)
+  for _, name in ipairs(SEQUENCES) do
+    local value = opts[name]
+    if value and (math.type(value) ~= "integer" or value < 0) then
+      error(("%s: %s must be a whole number, 0 or more"):format(what, name), 3)
+    end
+  end
+  if opts.rollup and opts.rollup ~= "sub" and opts.rollup ~= "all" then
+    error(what .. ": rollup must be \"sub\" or \"all\"", 3) -- the server says nothing at all
+  end
+  local headers = {}
+  for name, value in pairs(opts.headers or {}) do headers[name] = value end
+  for option, name in pairs(HEADERS) do headers[name] = opts[option] or headers[name] end
+  if opts.ttl then headers["Nats-TTL"] = ttl_text(what, opts.ttl) end
+  return opts, { timeout = opts.timeout or api.timeout, headers = headers }
+end
+
+---Anybody who listens to the subject may answer first, so an answer is checked.
+local function pub_ack(subject, msg)
+  local ack = json.decode(msg.raw)
+  if type(ack) ~= "table" then ack = {} end
+  if type(ack.error) == "table" then return nil, api.error(ack.error) end
+  if type(ack.stream) ~= "string" or ack.stream == "" or math.type(ack.seq) ~= "integer" then
+    return nil, api.failure("jetstream", "the answer to '%s' does not come from a stream: "
+      .. "another subscriber of the subject has replied", subject)
+  end
+  ack.duplicate = ack.duplicate == true
+  return ack
+end
+
+---@param opts table checked
+---@param request table timeout, headers
+local function send(subject, message, opts, request)
+  for name, what in pairs(NEW) do
+    if opts[name] then
+      local ok, err = api.need_level(1, what)
+      if not ok then return nil, err end
+    end
+  end
+  local due
+  for attempt = 0, NO_STREAM_RETRIES do
+    local msg, err = core.request(subject, message, request)
+    if msg then return pub_ack(subject, msg) end
+    due = due or core.clock() + request.timeout -- "no responders" comes at once
+    -- After a time-out the message may have been stored: only the caller knows whether a second
+    -- one does harm.
+    if err.code ~= "no_responders" then return nil, err end
+    if attempt == NO_STREAM_RETRIES or core.clock() + NO_STREAM_DELAY >= due then break end
+    core.sleep(NO_STREAM_DELAY)
+  end
+  return nil, api.failure("no_stream", "no stream takes the subject '%s'", subject)
+end
+
+---The result of a publish without options that got no plain acknowledgement.
+---@param other msg|table an answer of another kind, or an error
+local function exceptional(subject, message, other)
+  if type(other) == "userdata" then return pub_ack(subject, other) end
+  if other.code ~= "no_responders" then return nil, other end
+  core.sleep(NO_STREAM_DELAY)
+  return send(subject, message, check_options("app.js.publish"))
+end
+
+---Publishes and waits until a stream has stored the message.
+---@param subject string
+---@param message any
+---@param opts table|nil
+---@return table|nil ack, table|nil err
+function M.publish(subject, message, opts)
+  if opts == nil then -- as most are: checking options costs more than sending
+    local ack, other = core.js_publish(subject, message)
+    if ack then return ack end
+    return exceptional(subject, message, other)
+  end
+  local request
+  opts, request = check_options("app.js.publish", opts)
+  return send(subject, message, opts, request)
+end
+
+-- ---- without waiting --------------------------------------------------------
+
+---@class js.future
+---@field done boolean
+local future = {}
+future.__index = future
+M.future = future
+
+---Messages whose acknowledgement is outstanding, and the fibers that wait for that to change;
+---full: some wait for room.
+local outstanding, full, room, idle = 0, false, core.gate(), core.gate()
+---Futures that failed and that nobody has awaited.
+local failures = setmetatable({}, { __mode = "k" })
+
+---A future that failed: when nobody ever looks at it, the log shall tell.
+local failed = { __index = future }
+
+function failed.__gc(self)
+  if not self.seen then
+    core.report(("app.js.publish_async to '%s': %s"):format(self.subject, tostring(self.err)))
+  end
+end
+
+---The fibers that wait for room, or for all to be done.
+local function wake()
+  if full then
+    full = false
+    room:open()
+  end
+  if outstanding == 0 then idle:open() end
+end
+
+local function finish(self, ok, ack, err)
+  if self.done then return end
+  self.done = true
+  if not ok then
+    err = core.error("error", tostring(ack))
+    ack = nil
+  end
+  self.ack, self.message = ack, nil
+  if err then
+    self.err = err
+    setmetatable(self, failed)
+    failures[self] = true
+  end
+  outstanding = outstanding - 1
+  wake()
+  if self.gate then self.gate:open() end
+end
+
+local function cancel(self)
+  finish(self, true, nil, core.error("cancelled", "the service is stopping"))
+end
+
+---A fiber that is cancelled leaves its future to this.
+function future.__close(self) if not self.done then cancel(self) end end
+
+failed.__close = future.__close
+
+---Runs in a fiber of its own: what takes more than sending once.
+local function run(self, fn, ...)
+  local _ <close> = self
+  finish(self, pcall(fn, self.subject, ...))
+end
+
+-- Messages without options are sent and awaited in C; one fiber settles the futures of all of
+-- them as the acknowledgements come in. Of a plain one C leaves the sequence in `ack` and the
+-- stream in `message`.
+local publisher, underway, flying, settling = core.js_publisher(), {}, 0, false
+
+local ended = setmetatable({}, { __close = function()
+  local rest = underway
+  settling, underway, flying = false, {}, 0
+  for _, self in pairs(rest) do cancel(self) end
+end })
+
+local function settle()
+  local _ <close> = ended
+  while flying > 0 do
+    local settled, slot, ack, other = publisher:settle(underway)
+    if settled > 0 then
+      flying, outstanding = flying - settled, outstanding - settled
+      wake()
+    end
+    local self = slot and underway[slot]
+    if self then -- not one of a fiber before this that was cancelled
+      underway[slot], flying = nil, flying - 1
+      if ack then
+        finish(self, true, ack)
+      else
+        if type(other) == "table" then
+          other.message = ("%s (%s)"):format(other.message, self.subject)
+        end
+        core.handler_fiber(run, self, exceptional, self.message, other)
+      end
+    end
+  end
+end
+
+local send_slot = publisher.send
+
+local function send_plain(self, subject, bytes)
+  local slot, err = send_slot(publisher, subject, bytes)
+  outstanding = outstanding + 1
+  if not slot then return finish(self, true, nil, err) end
+  underway[slot], flying = self, flying + 1
+  if settling then return end
+  settling = true
+  core.handler_fiber(settle)
+end
+
+---The bytes at the time of the call: the caller may change a table right afterwards.
+local function bytes_of(message)
+  if message == nil then return "" end
+  return type(message) == "string" and message or json.encode(message)
+end
+
+local window -- the last one seen, which is a good one
+
+local function check_window(size)
+  if math.type(size) ~= "integer" or size < 1 then
+    error("app.js.publish_window must be a whole number, 1 or more", 3)
+  end
+  window = size
+end
+
+---Publishes and returns at once; waits only while `publish_window` messages are under way.
+---@param subject string
+---@param message any
+---@param opts table|nil those of publish
+---@return js.future
+function M.publish_async(subject, message, opts)
+  local request
+  if opts ~= nil then
+    core.check_subject(subject)
+    opts, request = check_options("app.js.publish_async", opts)
+  end
+  local bytes, size = bytes_of(message), M.js.publish_window
+  if size ~= window then check_window(size) end
+  while outstanding >= size do
+    full = true
+    room:wait()
+  end
+  -- All fields from the beginning: a table that grows costs as much as the rest.
+  local self = setmetatable({ subject = subject, message = bytes, done = false, ack = false },
+    future)
+  if opts then
+    outstanding = outstanding + 1
+    core.handler_fiber(run, self, send, bytes, opts, request)
+  else
+    send_plain(self, subject, bytes)
+  end
+  return self
+end
+
+---Waits for the acknowledgement.
+---@param timeout number|nil seconds; nil: until the publish itself has timed out
+---@return table|nil ack, table|nil err
+function future:await(timeout)
+  local due = timeout and core.clock() + timeout
+  while not self.done do
+    local left = due and due - core.clock()
+    if left and left <= 0 then
+      return nil, core.error("timeout", "the message has not been acknowledged in time")
+    end
+    self.gate = self.gate or core.gate()
+    self.gate:wait(left)
+  end
+  if self.err then
+    self.seen, failures[self] = true, nil
+    return nil, self.err
+  end
+  if type(self.ack) == "number" then
+    self.ack = { stream = self.message, seq = self.ack, duplicate = false }
+  end
+  return self.ack
+end
+
+---Waits until all messages of publish_async are acknowledged, or have failed.
+---@param timeout number|nil seconds
+---@return boolean|nil ok, table|nil err of one that failed and was not awaited, with `count`
+function M.flush(timeout)
+  local due = timeout and core.clock() + timeout
+  while outstanding > 0 do
+    local left = due and due - core.clock()
+    if left and left <= 0 then
+      return nil, core.error("timeout", ("%d messages have not been acknowledged in time")
+        :format(outstanding))
+    end
+    idle:wait(left)
+  end
+  local first, count = nil, 0
+  for one in pairs(failures) do
+    first, count = first or one.err, count + 1
+    one.seen = true
+  end
+  failures = setmetatable({}, { __mode = "k" })
+  if not first then return true end
+  local err = core.error(first.code, ("%d messages were not stored; one of them: %s"):format(
+    count, first.message))
+  err.count, err.err_code, err.status = count, first.err_code, first.status
+  return nil, err
+end
+
+return M

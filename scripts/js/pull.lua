@@ -1,0 +1,263 @@
+---Pull subscriptions: psub:fetch() and what keeps its consumer alive.
+local core = require "lunats.core"
+local api = require "lunats.js.api"
+local consume = require "lunats.js.consume"
+local consumers = require "lunats.js.consumers"
+
+local M = {}
+
+---A consumer without a durable name goes away after so many seconds without a fetch.
+local EPHEMERAL_THRESHOLD = 300
+
+---@class psub
+---@field stream string|nil known after the first use
+---@field consumer string|nil the same, unless it is durable
+local psub = {}
+psub.__index = psub
+
+local function describe(self)
+  return ("consumer '%s' of stream '%s'"):format(self.consumer, self.stream)
+end
+
+---The configuration to create the consumer with.
+local function declared(self)
+  local fields = {}
+  for name, value in pairs(self.config or {}) do fields[name] = value end
+  if self.durable then fields.durable_name = self.consumer end
+  fields.name = self.consumer
+  if self.subject and not fields.filter_subjects then
+    fields.filter_subject = fields.filter_subject or self.subject
+  end
+  if not self.durable then
+    fields.inactive_threshold = fields.inactive_threshold or EPHEMERAL_THRESHOLD
+  end
+  return fields
+end
+
+local function create(self, fields)
+  local info, err = consumers.create(self.stream, fields or declared(self))
+  if not info then return nil, err end
+  self.created = true
+  return info
+end
+
+---Makes it again. A nameless one goes on after the messages that were acknowledged; a durable
+---one is made as it was declared.
+---@param floor integer|nil
+local function create_again(self, floor)
+  local fields = declared(self)
+  if floor and floor > 0 and not self.durable then
+    fields.deliver_policy, fields.opt_start_time = "by_start_sequence", nil
+    fields.opt_start_seq = floor + 1
+  end
+  return create(self, fields)
+end
+
+---Binds to a durable consumer that is there already; creates all others.
+local function find_or_create(self)
+  if not self.durable or self.config then return create(self) end
+  local info, err = consumers.info(self.stream, self.consumer)
+  if not info then
+    if err.err_code == 10014 then return create(self) end
+    return nil, err
+  end
+  local ok
+  ok, err = consumers.check_filter(info, self.subject)
+  if not ok then return nil, err end
+  return info
+end
+
+---Finds stream and consumer when first used. Several fibers may be in here at once: they all do
+---the same, and the pull of the first one is kept.
+---@return userdata|nil pull, table|nil err
+local function resolve(self, afresh)
+  if self.pull and not afresh then return self.pull end
+  if self.stopped then return nil, core.error("closed", "the pull subscription was stopped") end
+  self.consumer = self.consumer or consumers.new_name()
+  local err
+  if not self.stream then
+    local stream
+    stream, err = api.find_stream(self.subject)
+    if not stream then return nil, err end
+    self.stream = stream
+  end
+  local info
+  info, err = find_or_create(self)
+  if not info then return nil, err end
+  if info.config.deliver_subject then
+    return nil, api.failure("jetstream", "%s is a push consumer: use app.js.subscribe",
+      describe(self))
+  end
+  self.max_batch, self.max_expires = info.config.max_batch, info.config.max_expires
+  if self.stopped then return nil, core.error("closed", "the pull subscription was stopped") end
+  self.pull = self.pull or core.js_pull(self.stream, self.consumer, api.prefix)
+  return self.pull, nil, info
+end
+
+---A fetch heard that the consumer is gone, or nothing at all. Returns true when it is there
+---(again) and the fetch may go on.
+local function revive(self, lost)
+  local info, err = consumers.info(self.stream, self.consumer)
+  if info then
+    if lost.silent then return true end
+    return nil, lost
+  end
+  if err.code ~= "not_found" then return nil, err end
+  if (self.created or self.config) and err.err_code == 10014 then
+    info, err = create(self)
+    if info then return true end
+    return nil, err
+  end
+  lost = api.failure("consumer_lost", "%s is gone: %s", describe(self), err.message)
+  lost.err_code, lost.status, lost.description = err.err_code, err.status, err.description
+  return nil, lost
+end
+
+local FETCH_OPTIONS = { timeout = "number", no_wait = "boolean", max_bytes = "number",
+  heartbeat = "number", data_type = "string" }
+
+---Above this the server's memory is the limit, not the batch.
+local MOST = 1000000
+
+local function check_fetch(n, opts)
+  if math.type(n) ~= "integer" or n < 1 or n > MOST then
+    error("psub:fetch: the number of messages must be a whole number from 1 to 1000000", 3)
+  end
+  opts = core.check("psub:fetch", opts, FETCH_OPTIONS)
+  local timeout = opts.timeout or 1
+  if timeout <= 0 or timeout ~= timeout then
+    error("psub:fetch: timeout must be a number of seconds greater than 0", 3)
+  end
+  if opts.max_bytes and (math.type(opts.max_bytes) ~= "integer" or opts.max_bytes < 1) then
+    error("psub:fetch: max_bytes must be a whole number, 1 or more", 3)
+  end
+  return opts
+end
+
+---Fetches up to n messages: waits until all n are there or the time is up.
+---@param n integer|nil default 1
+---@param opts table|nil
+---@return msg[]|nil messages, table|nil err
+function psub:fetch(n, opts)
+  n = n or 1
+  opts = check_fetch(n, opts)
+  -- One that does not wait is answered at once; the time-out is for a silent server.
+  local timeout = opts.timeout or (opts.no_wait and 2 or 5)
+  local until_ = core.clock() + timeout
+  local pull, err = resolve(self)
+  if not pull then return nil, err end
+  if self.max_batch and n > self.max_batch and self.max_batch > 0 then n = self.max_batch end
+  local left = timeout
+  repeat
+    local list
+    list, err = pull:fetch(n, left, opts.no_wait, opts.max_bytes, opts.heartbeat,
+      self.max_expires, opts.data_type)
+    if list then return list end
+    if err.code ~= "consumer_lost" then return nil, err end
+    local alive
+    alive, err = revive(self, err)
+    if not alive then return nil, err end
+    left = until_ - core.clock()
+  until left < 0.02
+  return {}
+end
+
+local function start_consume(self, handle, fn)
+  local pull, err, info = resolve(self, true)
+  if not pull then return nil, err end
+  if handle.stop_wanted then return handle end
+  -- Only what this subscription has made or declared.
+  if self.created or self.config then
+    handle.create_again = function(floor) return create_again(self, floor) end
+  end
+  return consume.start(handle, self, info, fn)
+end
+
+---Calls fn for each message, for as long as the subscription lasts: acknowledges after success,
+---asks for redelivery after an error. At the top level of a script it begins with the start,
+---which fails if it cannot begin.
+---@param opts table|nil
+---@param fn fun(msg: msg): any, any
+---@return consume|nil handle, table|nil err
+function psub:consume(opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  local handle = consume.new(consume.check(opts, fn))
+  self.consumes[handle] = true
+  if not core.loading() then return start_consume(self, handle, fn) end
+  core.defer_start(function()
+    local ok, err = start_consume(self, handle, fn)
+    if not ok then
+      error(("psub:consume of %q: %s"):format(self.subject or self.stream, err.message), 0)
+    end
+  end)
+  return handle
+end
+
+---@return table|nil info, table|nil err
+function psub:info()
+  local pull, err = resolve(self)
+  if not pull then return nil, err end
+  return consumers.info(self.stream, self.consumer)
+end
+
+---The last acknowledgements shall find their consumer.
+local function forget_later(self)
+  for handle in pairs(self.consumes) do
+    while not handle:closed() do core.sleep(0.05) end
+  end
+  consumers.forget(self.stream, self.consumer)
+end
+
+---Ends the subscription: a fetch that waits returns nil, err; consuming stops, running handlers
+---finish. The consumer stays, unless it has no durable name.
+function psub:stop()
+  if self.stopped then return end
+  self.stopped = true
+  for handle in pairs(self.consumes) do handle:stop() end
+  if self.pull then self.pull:close() end
+  self.pull = nil
+  if not self.created or self.durable then return end
+  if next(self.consumes) then
+    core.background(forget_later, self)
+  else
+    consumers.forget(self.stream, self.consumer)
+  end
+end
+
+local SUBSCRIBE_OPTIONS = { durable = "string", stream = "string", config = "table" }
+
+---@param subject string|nil may be left out with `stream` and `durable`
+---@param opts table|nil
+---@return psub
+function M.subscribe(subject, opts)
+  opts = core.check("app.js.pull_subscribe", opts, SUBSCRIBE_OPTIONS)
+  local config = opts.config
+  local durable = opts.durable or config and config.durable_name
+  local name = durable or config and config.name
+  if name then api.check_name(name, "app.js.pull_subscribe: durable") end
+  if opts.stream then api.check_name(opts.stream, "app.js.pull_subscribe: stream") end
+  if subject == "" then subject = nil end
+  if subject ~= nil and type(subject) ~= "string" then
+    error("app.js.pull_subscribe: the subject must be a string", 2)
+  end
+  if not subject and not opts.stream then
+    error("app.js.pull_subscribe: a subject or the option 'stream' is needed", 2)
+  end
+  if config then
+    if config.deliver_subject then
+      error("app.js.pull_subscribe: a consumer with deliver_subject pushes: use "
+        .. "app.js.subscribe", 2)
+    end
+    api.to_wire("app.js.pull_subscribe", config)
+  end
+  return setmetatable({
+    subject = subject,
+    stream = opts.stream,
+    durable = durable ~= nil,
+    consumer = name,
+    config = config,
+    consumes = setmetatable({}, { __mode = "k" }),
+  }, psub)
+end
+
+return M

@@ -1,0 +1,227 @@
+---The declarations for editors (*.d.lua) name exactly what exists.
+local lfs = require "lfs"
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local DECLARATIONS = {}
+local function collect(folder)
+  for name in lfs.dir(folder) do
+    local path = folder .. "/" .. name
+    if name:find "%.d%.lua$" then
+      DECLARATIONS[#DECLARATIONS + 1] = path
+    elseif name:sub(1, 1) ~= "." and lfs.attributes(path, "mode") == "directory" then
+      collect(path)
+    end
+  end
+end
+collect "scripts"
+collect "bindings"
+
+---All functions declared as `function <table>.<name>` or `function <table>:<name>`, by table.
+local function declared_functions()
+  local found = {}
+  for _, path in ipairs(DECLARATIONS) do
+    for owner, name in read(path):gmatch "\nfunction ([%w_.]+)[.:]([%w_]+)%(" do
+      found[owner] = found[owner] or {}
+      assert(not found[owner][name], ("%s.%s is declared twice"):format(owner, name))
+      found[owner][name] = true
+    end
+  end
+  return found
+end
+
+---The names behind `---@field` in the blocks of `---@class <class>`, whatever file they are in.
+local function declared_fields(class)
+  local found = {}
+  for _, path in ipairs(DECLARATIONS) do
+    local inside = false
+    for line in read(path):gmatch "[^\n]+" do
+      local name = line:match "^%-%-%-@class ([%w_.]+)"
+      if name then inside = name == class end
+      if not line:find "^%-%-%-" then inside = false end
+      local field = inside and line:match "^%-%-%-@field ([%w_]+)"
+      if field then found[field] = true end
+    end
+  end
+  return found
+end
+
+---Functions in modules that are loaded when somebody asks for them: this asks.
+local function load_all(t)
+  local index = (getmetatable(t) or {}).__index
+  for i = 1, type(index) == "function" and debug.getinfo(index, "u").nups or 0 do
+    local name, value = debug.getupvalue(index, i)
+    for key in pairs(name == "LAZY" and value or {}) do
+      pcall(function() return t[key] end)
+    end
+  end
+end
+
+local function functions_of(t)
+  load_all(t)
+  local found = {}
+  for name, value in pairs(t) do
+    if type(name) == "string" and type(value) == "function" and name:sub(1, 2) ~= "__" then
+      found[name] = true
+    end
+  end
+  return found
+end
+
+local function sorted(set)
+  local list = {}
+  for name in pairs(set) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+---The table of fields and methods behind the __index of messages.
+local function msg_members()
+  local _, members = debug.getupvalue(debug.getregistry()["lunats.msg"].__index, 1)
+  local methods, fields = {}, {}
+  for name, value in pairs(members) do
+    (type(value) == "function" and methods or fields)[name] = true
+  end
+  return methods, fields
+end
+
+describe("the declarations", function()
+  local declared = declared_functions()
+
+  local tables = {
+    ["app"] = function() return app end,
+    ["app.log"] = function() return app.log end,
+    ["app.nats"] = function() return app.nats end,
+    ["json"] = function() return app.json end,
+    ["js"] = function() return app.js end,
+    ["psub"] = function()
+      return getmetatable(app.js.pull_subscribe("docs.x", { stream = "DOCS" })).__index
+    end,
+    ["consume"] = function()
+      return getmetatable(require "lunats.js.consume".new {}).__index
+    end,
+    ["future"] = function() return require "lunats.js.publish".future end,
+    ["stored_msg"] = function() return require "lunats.js.streams".stored end,
+    ["periodic"] = function() return getmetatable(app.timer(1000, function() end)).__index end,
+    ["listener"] = function() return getmetatable(app.listen("docs.x", print)).__index end,
+  }
+  for _, name in ipairs(sorted(tables)) do
+    it("name the functions of " .. name, function()
+      assert.same(sorted(functions_of(tables[name]())), sorted(declared[name] or {}))
+    end)
+  end
+
+  it("name the functions of lunats.testing, of services, brokers and clusters", function()
+    local testing = require "lunats.testing"
+    local svc = testing.start("local x = 1\n")
+    local server = testing.broker()
+    local methods = select(2, debug.getupvalue(getmetatable(server).__index, 1))
+    local objects = { testing = testing, service = getmetatable(svc).__index, broker = methods,
+      cluster = require("lunats.testing.cluster").methods }
+    for name, object in pairs(objects) do
+      local found = functions_of(object)
+      assert.same(sorted(found), sorted(declared[name]), name)
+    end
+    for field in pairs(declared_fields "testing.broker") do
+      assert.not_nil(server[field], field)
+    end
+    server:stop()
+    svc:stop()
+  end)
+
+  for class, fn in pairs { start_opts = "start", broker_opts = "broker" } do
+    it("name the options of testing." .. fn, function()
+      local testing = require "lunats.testing"
+      for field in pairs(declared_fields("testing." .. class)) do
+        local _, err = pcall(testing[fn], fn == "start" and "x = 1\n" or { [field] = print },
+          { [field] = print })
+        local known = tostring(err):find("'" .. field .. "' must be", 1, true)
+          or tostring(err):find(field .. " is", 1, true)
+        assert.truthy(known, tostring(err))
+      end
+    end)
+  end
+
+  it("name the methods of a push subscription", function()
+    assert(app.js.add_stream { name = "DOCS", subjects = { "docs.>" }, storage = "memory" })
+    for _, opts in ipairs { { name = "x" }, { ordered = true } } do
+      local subscription = assert(app.js.subscribe("docs.y", opts, print))
+      local methods = functions_of(getmetatable(subscription).__index)
+      subscription:stop()
+      assert.same(sorted(methods), sorted(declared.subscription))
+    end
+    assert(app.js.delete_stream "DOCS")
+  end)
+
+  it("name the methods of buckets, object stores and watches", function()
+    local kv = assert(app.js.create_key_value { bucket = "docs", storage = "memory" })
+    local store = assert(app.js.create_object_store { bucket = "docs", storage = "memory" })
+    local watch = assert(kv:watch(print))
+    for name, object in pairs { kv = kv, store = store, watch = watch } do
+      assert.same(sorted(functions_of(getmetatable(object).__index)), sorted(declared[name]))
+    end
+    for class, status in pairs { kv = kv:status(), object_store = store:status() } do
+      local fields = declared_fields(class .. ".status")
+      for field in pairs(status) do assert.is_true(fields[field] or false, field) end
+    end
+    watch:stop()
+    assert(app.js.delete_key_value "docs")
+    assert(app.js.delete_object_store "docs")
+  end)
+
+  it("name the methods and fields of a message", function()
+    local methods, fields = msg_members()
+    assert.same(sorted(methods), sorted(declared.msg))
+    assert.same(sorted(fields), sorted(declared_fields "msg"))
+  end)
+
+  it("name the fields of app and app.nats", function()
+    for _, class in ipairs { "app", "nats" } do
+      local t = class == "app" and app or app.nats
+      for _, field in ipairs(sorted(declared_fields(class))) do
+        assert.not_nil(t[field], class .. "." .. field)
+      end
+    end
+    for name, value in pairs(app) do
+      if type(value) ~= "function" then
+        assert.is_true(declared_fields("app")[name] or false, name)
+      end
+    end
+  end)
+
+  it("name the fields of app.nats.stats and app.nats.server_info", function()
+    assert.same(sorted(app.nats.stats()), sorted(declared_fields "nats.stats"))
+    assert.same(sorted(app.nats.server_info()), sorted(declared_fields "nats.info"))
+  end)
+
+  it("belong to no table that does not exist", function()
+    local known = { testing = true, service = true, broker = true, cluster = true, msg = true,
+      subscription = true, kv = true, store = true, watch = true }
+    for name in pairs(tables) do known[name] = true end
+    for owner in pairs(declared) do
+      assert.is_true(known[owner] or false, owner .. " is new: compare it in this spec, too")
+    end
+  end)
+end)
+
+describe("the options in the declarations", function()
+  for class, source in pairs {
+    listen_opts = 'app.listen("x", { %s = %s }, print)',
+    timer_opts = "app.timer(1, { %s = %s }, print)",
+    task_opts = "app.task({ %s = %s }, print)",
+  } do
+    it("of " .. class .. " are known to the function", function()
+      local values = {
+        name = '"n"', data_type = '"string"', restart = '"never"', queue = '"q"' }
+      for field in pairs(declared_fields(class)) do
+        local chunk = assert(load("return " .. source:format(field, values[field] or "1000")))
+        chunk():stop()
+      end
+    end)
+  end
+end)

@@ -1,0 +1,85 @@
+-- docs/jetstream.md, key_value.md and object_store.md name every call and every option of
+-- app.js, and show each of them in a piece of code. spec/docs/readme_spec.lua runs that code.
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local function document()
+  local parts = {}
+  for _, name in ipairs { "jetstream", "key_value", "object_store" } do
+    parts[#parts + 1] = read("docs/" .. name .. ".md")
+  end
+  return table.concat(parts, "\n")
+end
+
+---The code of a document, and its text without that.
+local function split(text)
+  local code = {}
+  local rest = text:gsub("```lua\n(.-)```", function(block)
+    code[#code + 1] = block:gsub("%-%-[^\n]*", "")
+    return ""
+  end)
+  return table.concat(code, "\n"), rest
+end
+
+local function has_word(text, word) return text:find("%f[%w_]" .. word .. "%f[^%w_]") ~= nil end
+
+---The options that the sources of app.js check: { name = "type", ... }.
+local function options()
+  local types = { string = true, number = true, boolean = true, table = true,
+    ["function"] = true }
+  local names = {}
+  local list = assert(io.popen "ls scripts/js.lua scripts/js/*.lua")
+  for path in list:lines() do
+    if not path:find "%.d%.lua$" then
+      for name, kind in read(path):gmatch '([%a_][%w_]*) = "(%a+)[%a|]*"' do
+        if types[kind] then names[name] = path end
+      end
+    end
+  end
+  list:close()
+  return names
+end
+
+---The calls of app.js, and the methods of what they return.
+local function calls()
+  local names = {}
+  for name, value in pairs(app.js) do
+    if type(value) == "function" then names[name] = "app.js" end
+  end
+  for class, methods in pairs { psub = "pull", kv = "kv", store = "object" } do
+    local source = read("scripts/js/" .. methods .. ".lua")
+    for method in source:gmatch("function " .. class .. ":([%w_]+)") do
+      names[method] = class
+    end
+  end
+  return names
+end
+
+describe("the documents of app.js", function()
+  local code, text = split(document())
+
+  for what, names in pairs { option = options(), call = calls() } do
+    it("name every " .. what, function()
+      local missing = {}
+      for name, where in pairs(names) do
+        if not has_word(text, name) then missing[#missing + 1] = where .. " " .. name end
+      end
+      table.sort(missing)
+      assert.same({}, missing)
+    end)
+
+    it("show every " .. what .. " in code that runs", function()
+      local missing = {}
+      for name, where in pairs(names) do
+        if not has_word(code, name) then missing[#missing + 1] = where .. " " .. name end
+      end
+      table.sort(missing)
+      assert.same({}, missing)
+    end)
+  end
+end)

@@ -1,0 +1,150 @@
+---What the documents show works: services run, specs pass, the rest runs as it stands there.
+---A piece of Lua whose first line is a comment with a file name is a complete file; the files
+---of a document are put into one folder.
+local lfs = require "lfs"
+local process = require "spec.support.process"
+
+local DOCUMENTS = { "README.md", "docs/api.md", "docs/key_value.md", "docs/object_store.md",
+  "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "ARCHITECTURE.md",
+  "docs/decisions.md" }
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+---Blocks of code of one language: { text =, line = }.
+local function blocks(path, language)
+  local found, current, number = {}, nil, 0
+  for line in read(path):gmatch "([^\n]*)\n" do
+    number = number + 1
+    if current and line == "```" then
+      current.text = table.concat(current, "\n") .. "\n"
+      if current.language == language then found[#found + 1] = current end
+      current = nil
+    elseif current then
+      current[#current + 1] = line
+    elseif line:sub(1, 3) == "```" then
+      current = { line = number + 1, language = line:sub(4) }
+    end
+  end
+  assert(not current, path .. ": a block of code does not end")
+  return found
+end
+
+local function file_name(block) return block.text:match "^%-%- ([%w_]+%.lua)\n" end
+
+---Writes all complete files of a document; returns the folder.
+local function write_files(path)
+  local folder = process.path "files"
+  assert(lfs.mkdir(folder))
+  for _, block in ipairs(blocks(path, "lua")) do
+    if file_name(block) then
+      local file = assert(io.open(folder .. "/" .. file_name(block), "wb"))
+      file:write(block.text)
+      file:close()
+    end
+  end
+  for _, block in ipairs(blocks(path, "jsonl")) do
+    local file = assert(io.open(folder .. "/recorded.jsonl", "wb"))
+    file:write(block.text)
+    file:close()
+  end
+  return folder
+end
+
+local function check_spec(folder, name)
+  local status, output = process.lunats_to_end({ "test", name }, { cwd = folder })
+  assert.equal(0, status, output)
+  assert.truthy(output:find("0 failures / 0 errors", 1, true), output)
+end
+
+local function check_service(folder, name)
+  local status, output = process.lunats_to_end({ "check", name }, { cwd = folder })
+  assert.equal(0, status, output)
+  local command = { process.lunats(), "run", "-s", app.nats.connected_url, name }
+  local service = process.spawn(command, { cwd = folder })
+  service:expect "started, connected"
+  app.sleep(0.3) -- what its tasks do is over by now, or their errors are in the log
+  assert.equal(0, service:stop())
+  assert.is_nil(service:output():match "[^\n]* ERROR [^\n]*")
+end
+
+for _, path in ipairs(DOCUMENTS) do
+  describe(path, function()
+    after_each(process.close_all)
+
+    for _, block in ipairs(blocks(path, "lua")) do
+      local name = file_name(block)
+      if not name then
+        it("runs the code at line " .. block.line, function()
+          assert(load(block.text, ("=%s:%d"):format(path, block.line), "t"))()
+        end)
+      elseif name:find "_spec%.lua$" then
+        it("passes " .. name, function() check_spec(write_files(path), name) end)
+      else
+        it("runs " .. name, function() check_service(write_files(path), name) end)
+      end
+    end
+
+    it("links to files that exist", function()
+      local folder = path:match "^(.*/)" or ""
+      for target in read(path):gmatch "%]%(([^)#]+)[^)]*%)" do
+        if not target:find "^https?:" then
+          assert.truthy(lfs.attributes(folder .. target), "there is no " .. target)
+        end
+      end
+    end)
+
+    it("names commands and options that exist", function()
+      local known = {}
+      for _, command in ipairs { "run", "dev", "test", "check", "lua", "record", "new" } do
+        known[command] = true
+        local _, help = process.lunats_to_end { command, "--help" }
+        for option in help:gmatch "%-%-[%a-]+" do known[option] = true end
+      end
+      known.version, known.help, known["--version"] = true, true, true
+      for _, block in ipairs(blocks(path, "sh")) do
+        for line in block.text:gmatch "[^\n]+" do
+          local command, rest = line:match "^lunats (%a+)(.*)"
+          if command then
+            assert.is_true(known[command] or false, line)
+            for option in rest:gsub(" #.*", ""):gmatch "%-%-[%a-]+" do
+              assert.is_true(known[option] or false, line)
+            end
+          end
+          local entry = line:match "^%./dev (%a+)"
+          if entry then assert.truthy(read("dev"):find("\n  " .. entry, 1, true), line) end
+        end
+      end
+    end)
+  end)
+end
+
+describe("docs/api.md", function()
+  local text = read "docs/api.md"
+
+  it("lists every code of an error", function()
+    local internal = { ok = true, script = true, no_wait = true, invalid_argument = true }
+    for word in read("host/base/status.c"):gmatch '{LN_%u+[%u_]*, "([%a_]+)"' do
+      if not internal[word] then
+        assert.truthy(text:find("| `" .. word .. "` |", 1, true), word)
+      end
+    end
+  end)
+
+  it("names every function of app", function()
+    for name, value in pairs(app) do
+      if type(value) == "function" then
+        assert.truthy(text:find("app." .. name, 1, true), "app." .. name)
+      end
+    end
+    for _, t in ipairs { app.js, app.json, app.nats, app.log } do
+      for name, value in pairs(t) do
+        if type(value) == "function" then assert.truthy(text:find(name, 1, true), name) end
+      end
+    end
+  end)
+end)

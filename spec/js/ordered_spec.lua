@@ -1,0 +1,191 @@
+-- Ordered consumers: lunats.js.ordered, on which watches and object reads are built.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
+local ordered = require "lunats.js.ordered"
+local logged = require "spec.support.logged"
+local testing = require "lunats.testing"
+
+local function unique(name)
+  return name .. "_" .. core.new_inbox():match "[^.]+$"
+end
+
+describe("an ordered consumer", function()
+  local stream, handles
+
+  before_each(function()
+    handles = {}
+    stream = unique "ordered"
+    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" } })
+  end)
+  after_each(function()
+    for _, handle in ipairs(handles) do handle:stop() end
+    app.js.delete_stream(stream)
+    ordered.heartbeat = 5
+  end)
+
+  local function open(opts)
+    opts.stream = stream
+    local handle = assert(ordered.open(opts))
+    handles[#handles + 1] = handle
+    return handle
+  end
+
+  local function put(first, last, subject)
+    for i = first, last do assert(app.js.publish(subject or stream .. ".a", { i = i })) end
+  end
+
+  local function consumers()
+    return assert(app.js.stream_info(stream)).state.consumer_count
+  end
+
+  local function delete_consumers()
+    local reply = app.request("$JS.API.CONSUMER.NAMES." .. stream, "").data
+    for _, name in ipairs(reply.consumers) do assert(app.js.delete_consumer(stream, name)) end
+  end
+
+  it("delivers what is there and what comes, one after the other", function()
+    put(1, 3)
+    local got, running = {}, 0
+    local handle = open { on_message = function(msg)
+      running = running + 1
+      assert(running == 1)
+      app.sleep(0.002)
+      got[#got + 1] = msg.data.i
+      running = running - 1
+    end }
+    assert.equal(3, handle.initial_pending)
+    put(4, 20)
+    eventually("all", function() return #got == 20 end)
+    for i = 1, 20 do assert.equal(i, got[i]) end
+    handle:stop()
+    eventually("the end of the consumer", function() return consumers() == 0 end)
+  end)
+
+  it("can be read message by message", function()
+    put(1, 2)
+    local handle = open { filter = stream .. ".a", data_type = "string" }
+    assert.equal('{"i":1}', assert(handle:next(2)).data)
+    assert.equal(2, assert(handle:next(2)).metadata.stream_sequence)
+    local msg, err = handle:next(0.05)
+    assert.is_nil(msg)
+    assert.equal("timeout", err.code)
+    handle:stop()
+    msg, err = handle:next(1)
+    assert.is_nil(msg)
+    assert.equal("closed", err.code)
+  end)
+
+  it("wakes a reader when it is stopped", function()
+    local handle = open {}
+    local err
+    app.spawn(function() err = select(2, handle:next()) end)
+    app.sleep(0.01)
+    assert.is_nil(err)
+    handle:stop()
+    eventually("the reader", function() return err end)
+    assert.equal("closed", err.code)
+  end)
+
+  it("tells why it cannot be opened", function()
+    local handle, err = ordered.open { stream = unique "none" }
+    assert.is_nil(handle)
+    assert.equal("not_found", err.code)
+  end)
+
+  it("takes the fields of a consumer", function()
+    put(1, 2)
+    put(3, 3, stream .. ".b")
+    local handle = open { filter = stream .. ".>",
+      config = { deliver_policy = "last_per_subject", headers_only = true } }
+    assert.equal(2, handle.initial_pending)
+    local msg = assert(handle:next(2))
+    assert.equal(2, msg.metadata.stream_sequence)
+    assert.equal("", msg.raw)
+    assert.equal(3, assert(handle:next(2)).metadata.stream_sequence)
+  end)
+
+  it("reports an error of on_message and goes on", function()
+    local report, reports, got = core.report, {}, 0
+    core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
+    put(1, 2)
+    open { on_message = function(msg)
+      if msg.data.i == 1 then error "no ones" end
+      got = msg.data.i
+    end }
+    eventually("the second one", function() return got == 2 end)
+    core.report = report -- luacheck: ignore
+    assert.equal(1, #reports)
+    assert.truthy(reports[1]:find("no ones", 1, true))
+  end)
+
+  it("goes on without a gap when its consumer is deleted", function()
+    ordered.heartbeat = 0.1
+    local got, resets = {}, 0
+    open { on_message = function(msg) got[#got + 1] = msg.data.i end,
+      on_reset = function() resets = resets + 1 end }
+    put(1, 3)
+    eventually("three", function() return #got == 3 end)
+    delete_consumers()
+    put(4, 6)
+    eventually("six", function() return #got == 6 end)
+    assert.same({ 1, 2, 3, 4, 5, 6 }, got)
+    assert.equal(1, resets)
+  end)
+
+  it("misses nothing new that came while its consumer was gone", function()
+    ordered.heartbeat = 0.1
+    put(1, 2)
+    local handle = open { config = { deliver_policy = "new" } }
+    assert.equal(0, handle.initial_pending)
+    delete_consumers()
+    put(3, 3)
+    assert.equal(3, assert(handle:next(5)).data.i)
+  end)
+
+  it("ends with an error when the stream is deleted", function()
+    ordered.heartbeat = 0.1
+    local handle = open {}
+    assert(app.js.delete_stream(stream))
+    local msg, err = handle:next(5)
+    assert.is_nil(msg)
+    assert.equal(10059, err.err_code)
+  end)
+
+  it("slows the server down when the reader is slow", function()
+    local payload = ("x"):rep(100000)
+    for _ = 1, 100 do app.publish(stream .. ".a", payload) end
+    assert(app.flush())
+    local handle = open { data_type = "string" }
+    for i = 1, 100 do
+      local msg = assert(handle:next(5))
+      assert.equal(i, msg.metadata.stream_sequence)
+      if i % 10 == 0 then app.sleep(0.005) end
+    end
+  end)
+
+  describe("over restarts", function()
+    it("goes on where it was when the server is killed and comes back", function()
+      local broker = testing.broker()
+      local svc = testing.start([[
+        app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
+        app.js.subscribe("S", { ordered = true }, function(msg)
+          app.log.info("seq " .. msg.metadata.stream_sequence)
+        end)
+        app.timer(0.02, { delay = 0 }, function()
+          app.js.publish("S", "x", { timeout = 0.2 })
+        end)
+      ]], { server = broker.url })
+      finally(function()
+        svc:stop()
+        broker:stop()
+      end)
+      logged(svc, "^seq", 5)
+      broker:kill()
+      logged(svc, "connection lost")
+      broker:restart()
+      logged(svc, "connected again")
+      logged(svc, "^seq", #svc:logs "^seq" + 5)
+      for i, line in ipairs(svc:logs "^seq") do assert.equal("seq " .. i, line.message) end
+    end)
+  end)
+end)

@@ -1,0 +1,191 @@
+-- app.js.publish_async: futures, the window, failures that nobody looks at; options of publish.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
+local testing = require "lunats.testing"
+
+local function unique(name)
+  return name .. "_" .. core.new_inbox():match "[^.]+$"
+end
+
+describe("app.js.publish_async", function()
+  local stream
+
+  before_each(function()
+    stream = unique "async"
+    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" },
+      allow_rollup_hdrs = true })
+  end)
+  after_each(function()
+    app.js.publish_window = 256
+    app.js.flush()
+    app.js.delete_stream(stream)
+  end)
+
+  it("returns a future with the acknowledgement", function()
+    local message = { n = 1 }
+    local future = app.js.publish_async(stream .. ".a", message, { msg_id = "a" })
+    message.n = 2 -- too late to matter
+    assert.is_false(future.done)
+    local ack = assert(future:await())
+    assert.same({ stream = stream, seq = 1, duplicate = false }, ack)
+    assert.equal(ack, assert(future:await()))
+    assert.is_true(future.done)
+    assert.equal(1, app.js.get_msg(stream, { seq = 1 }).data.n)
+  end)
+
+  it("keeps the order", function()
+    for i = 1, 1000 do app.js.publish_async(stream .. ".a", { i = i }) end
+    assert(app.js.flush(10))
+    assert.equal(1000, app.js.stream_info(stream).state.messages)
+    for _, seq in ipairs { 1, 500, 1000 } do
+      assert.equal(seq, app.js.get_msg(stream, { seq = seq }).data.i)
+    end
+  end)
+
+  it("waits while the window is full", function()
+    app.js.publish_window = 3
+    local futures = {}
+    for i = 1, 10 do
+      futures[i] = app.js.publish_async(stream .. ".a", "x")
+      local under_way = 0
+      for _, future in ipairs(futures) do
+        if not future.done then under_way = under_way + 1 end
+      end
+      assert.is_true(under_way <= 3)
+    end
+    assert(app.js.flush())
+    app.js.publish_window = 0
+    assert.has_error(function() app.js.publish_async(stream .. ".a", "x") end)
+  end)
+
+  it("tells of failures to whoever awaits them", function()
+    local future = app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+    local ack, err = future:await()
+    assert.is_nil(ack)
+    assert.equal("wrong_last_sequence", err.code)
+    assert.is_true(assert(app.js.flush()))
+  end)
+
+  it("tells of other failures to flush", function()
+    for _ = 1, 3 do
+      app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+    end
+    app.js.publish_async(stream .. ".a", "x")
+    local ok, err = app.js.flush()
+    assert.is_nil(ok)
+    assert.equal("wrong_last_sequence", err.code)
+    assert.is_true(assert(app.js.flush()))
+  end)
+
+  it("reports failures that nobody looks at", function()
+    local report, reports = core.report, {}
+    core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
+    app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+    app.sleep(0.1)
+    collectgarbage()
+    collectgarbage()
+    core.report = report -- luacheck: ignore
+    assert.equal(1, #reports)
+    assert.truthy(reports[1]:find("wrong last sequence", 1, true))
+  end)
+
+  it("finds out that there is no stream", function()
+    local ack, err = app.js.publish_async(unique "nowhere", "x"):await()
+    assert.is_nil(ack)
+    assert.equal("no_stream", err.code)
+  end)
+
+  it("can be awaited for a while", function()
+    local subject = unique "silent"
+    local listener = app.listen(subject, function() end)
+    local future = app.js.publish_async(subject, "x", { timeout = 0.2 })
+    local ack, err = future:await(0.02)
+    assert.is_nil(ack)
+    assert.equal("timeout", err.code)
+    assert.is_false(future.done)
+    local ok
+    ok, err = app.js.flush(0.02)
+    assert.is_nil(ok)
+    assert.equal("timeout", err.code)
+    ack, err = future:await()
+    assert.is_nil(ack)
+    assert.equal("timeout", err.code)
+    listener:stop()
+  end)
+
+  it("raises for wrong arguments", function()
+    for _, case in ipairs { { "a b", "x" }, { "a.*", "x" }, { "a", "x", { ms = 1 } },
+      { "a", print }, { "a", "x", { rollup = "subject" } }, { "a", "x", { ttl = 0.5 } },
+      { "a", "x", { expected_last_seq = 1.5 } } } do
+      assert.has_error(function() app.js.publish_async(table.unpack(case, 1, 3)) end)
+    end
+    assert.is_true(assert(app.js.flush()))
+  end)
+
+  it("can replace what was there before", function()
+    for _ = 1, 3 do assert(app.js.publish(stream .. ".a", "x")) end
+    assert(app.js.publish(stream .. ".b", "x"))
+    assert(app.js.publish(stream .. ".a", "y", { rollup = "sub" }))
+    assert.equal(2, app.js.stream_info(stream).state.messages)
+  end)
+
+  it("says what an old server does not support", function()
+    if assert(require "lunats.js.api".level()) >= 1 then return pending "this one does" end
+    for _, opts in ipairs { { ttl = 5 }, { ttl = "never" },
+      { expected_last_subject_seq = 0, expected_last_subject_seq_subject = "a" } } do
+      local ack, err = app.js.publish(stream .. ".a", "x", opts)
+      assert.is_nil(ack)
+      assert.equal("unsupported", err.code)
+    end
+  end)
+
+  describe("in a service", function()
+    it("is finished before the service stops", function()
+      local svc = testing.start(([[
+        app.task(function()
+          for i = 1, 200 do app.js.publish_async("%s.a", { i = i }) end
+          app.publish "all.sent"
+          app.sleep(60)
+        end)
+      ]]):format(stream))
+      svc:expect "all.sent"
+      assert.equal(0, svc:stop())
+      assert.equal(200, app.js.stream_info(stream).state.messages)
+    end)
+
+    it("tells which messages a killed server has not acknowledged", function()
+      local broker = testing.broker()
+      local svc = testing.start([[
+        app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
+        app.task(function()
+          local n = 0
+          while true do
+            n = n + 1
+            local id = tostring(n)
+            app.spawn(function()
+              while true do -- with an id it may be repeated
+                local future = app.js.publish_async("S", "x", { msg_id = id, timeout = 0.5 })
+                if future:await() then break end
+                app.log.info "lost"
+                app.sleep(0.1)
+              end
+              app.log.info "acked"
+            end)
+            app.sleep(0.002)
+          end
+        end)
+      ]], { server = broker.url })
+      finally(function()
+        svc:stop()
+        broker:stop()
+      end)
+      local function acked() return #svc:logs "^acked$" end
+      eventually("200 messages", function() return acked() >= 200 end)
+      broker:kill()
+      eventually("a loss", function() return #svc:logs "^lost$" > 0 end)
+      broker:restart()
+      local before = acked()
+      eventually("more", function() return acked() > before + 200 end, 20)
+    end)
+  end)
+end)

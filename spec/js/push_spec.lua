@@ -1,0 +1,269 @@
+-- Push subscriptions: handlers that acknowledge, queue groups, durable consumers.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
+local testing = require "lunats.testing"
+
+local function unique(name)
+  return name .. "_" .. core.new_inbox():match "[^.]+$"
+end
+
+describe("app.js.subscribe", function()
+  local stream, subs
+
+  before_each(function()
+    subs = {}
+    stream = unique "push"
+    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" } })
+  end)
+  after_each(function()
+    for _, sub in ipairs(subs) do sub:stop() end
+    app.js.delete_stream(stream)
+  end)
+
+  local function subscribe(...)
+    local sub, err = app.js.subscribe(...)
+    subs[#subs + 1] = sub
+    return sub, err
+  end
+
+  local function put(count, subject)
+    for i = 1, count do assert(app.js.publish(subject or stream .. ".a", { i = i })) end
+  end
+
+  it("delivers old and new messages and acknowledges them", function()
+    put(2)
+    local seen = {}
+    local sub = assert(subscribe(stream .. ".>", { durable = "d" }, function(msg)
+      seen[#seen + 1] = msg.metadata.stream_sequence
+    end))
+    put(1)
+    eventually("three messages", function() return #seen == 3 end)
+    assert.same({ 1, 2, 3 }, seen)
+    eventually("acknowledged", function() return assert(sub:info()).num_ack_pending == 0 end)
+    assert.is_true(sub:info().push_bound)
+  end)
+
+  it("takes a message for what it is, though its headers look like a word of the server",
+    function()
+      local subject = stream .. ".a"
+      assert(app.js.publish(subject, "", { headers = { Status = "200" } }))
+      assert(app.js.publish(subject, "", { headers = { Status = "100", Description = "x" } }))
+      local seen = {}
+      assert(subscribe(subject, { durable = "d", data_type = "string" }, function(msg)
+        seen[#seen + 1] = msg:header "Status"
+      end))
+      eventually("both messages", function() return #seen == 2 end)
+      assert.same({ "200", "100" }, seen)
+    end)
+
+  it("naks with a delay what its handler failed on", function()
+    local calls = 0
+    local sub = assert(subscribe(stream .. ".>", { durable = "d" }, function(msg)
+      calls = math.max(calls, msg.metadata.num_delivered)
+      if calls == 1 then return nil, "not yet" end
+    end))
+    put(1)
+    eventually("the second delivery", function() return calls == 2 end)
+    eventually("acknowledged", function() return sub:info().num_ack_pending == 0 end)
+  end)
+
+  it("leaves acknowledging to the handler with manual_ack", function()
+    local kept
+    local sub = assert(subscribe(stream .. ".>", { manual_ack = true }, function(msg)
+      kept = msg
+    end))
+    put(1)
+    eventually("a message", function() return kept end)
+    assert.equal(1, sub:info().num_ack_pending)
+    assert(kept:ack_sync())
+    assert.equal(0, sub:info().num_ack_pending)
+  end)
+
+  it("does not hand out heartbeats", function()
+    local seen = {}
+    assert(subscribe(stream .. ".>", { data_type = "string",
+      config = { idle_heartbeat = 0.1, flow_control = true } }, function(msg)
+      seen[#seen + 1] = msg.data
+    end))
+    put(1)
+    app.sleep(0.3)
+    assert.same({ '{"i":1}' }, seen)
+  end)
+
+  it("makes a consumer that a queue group shares", function()
+    local count = 0
+    local sub = assert(subscribe(stream .. ".>", { queue = "workers" }, function()
+      count = count + 1
+    end))
+    put(5)
+    eventually("all messages", function() return count == 5 end)
+    local config = sub:info().config
+    assert.equal("workers", config.durable_name)
+    assert.equal("workers", config.deliver_group)
+    -- another instance would be a member of the group; this one is already
+    local second, err = subscribe(stream .. ".>", { queue = "workers" }, function() end)
+    assert.is_nil(second)
+    assert.truthy(err.message:find("concurrency", 1, true))
+    sub:stop()
+    assert(subscribe(stream .. ".>", { queue = "workers" }, function()
+      count = count + 1
+    end))
+    put(1)
+    eventually("one more", function() return count == 6 end)
+  end)
+
+  it("refuses a second subscriber of a durable consumer without a queue", function()
+    assert(subscribe(stream .. ".>", { durable = "d" }, function() end))
+    eventually("bound", function() return app.js.consumer_info(stream, "d").push_bound end)
+    local sub, err = subscribe(stream .. ".>", { durable = "d" }, function() end)
+    assert.is_nil(sub)
+    assert.equal("jetstream", err.code)
+    assert.truthy(err.message:find("has a subscriber already", 1, true))
+  end)
+
+  it("goes on where the last subscriber stopped", function()
+    local seen = 0
+    local first = assert(subscribe(stream .. ".>", { durable = "d" }, function()
+      seen = seen + 1
+    end))
+    put(2)
+    eventually("two messages", function() return seen == 2 end)
+    first:stop()
+    put(1)
+    local last
+    assert(subscribe(stream .. ".>", { durable = "d" }, function(msg)
+      last = msg.metadata.stream_sequence
+    end))
+    eventually("the third message", function() return last == 3 end)
+  end)
+
+  it("deletes a nameless consumer when it is stopped", function()
+    local sub = assert(subscribe(stream .. ".>", function() end))
+    assert(app.js.consumer_info(stream, sub.consumer))
+    sub:stop()
+    eventually("deleted", function() return not app.js.consumer_info(stream, sub.consumer) end)
+  end)
+
+  describe("when its consumer is gone", function()
+    local push = require "lunats.js.push"
+    local interval = push.check_interval
+
+    before_each(function() push.check_interval = 0.05 end)
+    after_each(function() push.check_interval = interval end)
+
+    for _, opts in ipairs { {}, { durable = "d" }, { durable = "d", config = {} } } do
+      local kind = (opts.durable or "nameless") .. (opts.config and ", declared" or "")
+      it("makes it again: " .. kind, function()
+        local seen, last = 0, 0
+        local sub = assert(subscribe(stream .. ".>", opts, function(msg)
+          seen, last = seen + 1, msg.metadata.stream_sequence
+        end))
+        put(3)
+        eventually("three messages", function() return last == 3 end)
+        eventually("known to be acknowledged", function() return sub.floor == 3 end)
+        assert(app.js.delete_consumer(stream, sub.consumer))
+        put(1)
+        eventually("the fourth message", function() return last == 4 end)
+        -- A durable consumer is made as the script declares it, which starts at the beginning.
+        assert.equal(opts.config and 7 or 4, seen)
+      end)
+    end
+  end)
+
+  it("notices by missing heartbeats that its consumer is gone", function()
+    local last
+    local sub = assert(subscribe(stream .. ".>", { heartbeat = 0.1 }, function(msg)
+      last = msg.metadata.stream_sequence
+    end))
+    assert.equal(0.1, assert(sub:info()).config.idle_heartbeat)
+    put(1)
+    eventually("the first message", function() return last == 1 end)
+    assert(app.js.delete_consumer(stream, sub.consumer))
+    put(1)
+    eventually("the second message", function() return last == 2 end, 3)
+  end)
+
+  it("answers flow control, so that large amounts arrive", function()
+    local payload, seen = ("x"):rep(50000), 0
+    assert(subscribe(stream .. ".>", { concurrency = 1, data_type = "string",
+      config = { max_ack_pending = -1 } }, function()
+        seen = seen + 1
+        if seen % 50 == 0 then app.sleep(0.001) end
+      end))
+    for _ = 1, 300 do app.publish(stream .. ".a", payload) end
+    eventually("all", function() return seen == 300 end, 20)
+  end)
+
+  it("refuses pull consumers, other queues and other subjects", function()
+    assert(app.js.add_consumer { stream = stream, durable_name = "pull" })
+    local sub, err = subscribe(stream .. ".>", { durable = "pull" }, function() end)
+    assert.is_nil(sub)
+    assert.truthy(err.message:find("pull consumer", 1, true))
+    assert(app.js.add_consumer { stream = stream, durable_name = "q", deliver_group = "one",
+      deliver_subject = unique "deliver", filter_subject = stream .. ".a" })
+    sub, err = subscribe(stream .. ".a", { durable = "q", queue = "two" }, function() end)
+    assert.is_nil(sub)
+    assert.truthy(err.message:find("queue group one", 1, true))
+    sub, err = subscribe(stream .. ".b", { durable = "q", queue = "one" }, function() end)
+    assert.is_nil(sub)
+    assert.truthy(err.message:find(stream .. ".a", 1, true))
+  end)
+
+  it("says no_stream when no stream has the subject", function()
+    local sub, err = subscribe("nobody." .. stream, function() end)
+    assert.is_nil(sub)
+    assert.equal("no_stream", err.code)
+  end)
+
+  it("runs at most so many handlers at once", function()
+    local running, most, done = 0, 0, 0
+    assert(subscribe(stream .. ".>", { concurrency = 2 }, function()
+      running = running + 1
+      most = math.max(most, running)
+      app.sleep(0.02)
+      running = running - 1
+      done = done + 1
+    end))
+    put(8)
+    eventually("eight handlers", function() return done == 8 end)
+    assert.equal(2, most)
+  end)
+
+  it("raises for wrong arguments", function()
+    assert.has_error(function() app.js.subscribe(stream .. ".>") end)
+    assert.has_error(function() app.js.subscribe(nil, function() end) end)
+    assert.has_error(function() app.js.subscribe("x", { durable = "a b" }, print) end)
+    assert.has_error(function() app.js.subscribe("x", { concurrency = 0 }, print) end)
+    assert.has_error(function() app.js.subscribe("x", { durabel = "d" }, print) end)
+  end)
+
+  describe("at the top level of a script", function()
+    it("subscribes during the start; a queue group spreads over services", function()
+      local source = ([[
+        local seen = 0
+        app.js.subscribe("STREAM.>", { queue = "q" }, function() seen = seen + 1 end)
+        app.listen("STREAM_seen", { queue = false }, function() return seen end)
+      ]]):gsub("STREAM", stream)
+      local one, two = testing.start(source), testing.start(source)
+      put(40)
+      local counts = {}
+      eventually("all messages", function()
+        local replies = assert(app.request_many(stream .. "_seen", nil,
+          { max = 2, timeout = 1 }))
+        counts = { replies[1].data, replies[2] and replies[2].data or 0 }
+        return counts[1] + counts[2] == 40
+      end)
+      assert.is_true(counts[1] > 0 and counts[2] > 0)
+      assert.equal(0, one:stop())
+      assert.equal(0, two:stop())
+    end)
+
+    it("fails the start when there is no such stream", function()
+      local ok, err = pcall(testing.start, ([[
+        app.js.subscribe("nobody.%s", function() end)
+      ]]):format(stream))
+      assert.is_false(ok)
+      assert.matches("no stream has messages of the subject", tostring(err), 1, true)
+    end)
+  end)
+end)
