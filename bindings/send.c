@@ -8,6 +8,7 @@
 #include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
+#include "host/base/container_of.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
 
@@ -245,8 +246,7 @@ static void on_many_reply(struct link_call *call, int status, struct message *re
 }
 
 static void on_stall(struct clock_timer *timer) {
-    struct many_wait *wait =
-        (struct many_wait *)(void *)((char *)timer - offsetof(struct many_wait, stall));
+    struct many_wait *wait = container_of(timer, struct many_wait, stall);
     fiber_wake(wait->fiber, LN_ETIMEOUT);
 }
 

@@ -13,10 +13,7 @@ static int core_sleep(lua_State *L) {
     uint64_t ms = check_ms(L, 1);
     struct fiber *fiber = check_fiber(L, "app.sleep");
     fiber_begin_wait(fiber, NULL);
-    if (fiber_deadline(fiber, ms) < 0) {
-        fiber_end_wait(fiber);
-        return luaL_error(L, "out of memory");
-    }
+    fiber_deadline(fiber, ms);
     return wait_yield(L, sleep_done);
 }
 
@@ -51,10 +48,7 @@ static int alarm_sleep(lua_State *L) {
     struct alarm **area = fiber_begin_wait(fiber, abandon_alarm);
     *area = alarm; /* argument 1 keeps it alive */
     alarm->fiber = fiber;
-    if (fiber_deadline(fiber, ms) < 0) {
-        fiber_end_wait(fiber);
-        return luaL_error(L, "out of memory");
-    }
+    fiber_deadline(fiber, ms);
     return wait_yield(L, sleep_done);
 }
 

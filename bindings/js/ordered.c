@@ -191,10 +191,8 @@ static int next_wait(lua_State *L, struct ordered_box *box, struct fiber *fiber,
     wait->box = box;
     box->waiting = fiber;
     box->burst = 0;
-    if (ms < UINT64_MAX && fiber_deadline(fiber, ms) < 0) {
-        fiber_end_wait(fiber);
-        return luaL_error(L, "out of memory");
-    }
+    if (ms < UINT64_MAX)
+        fiber_deadline(fiber, ms);
     return wait_yield(L, next_done);
 }
 

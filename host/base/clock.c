@@ -7,17 +7,16 @@
 #include "host/base/status.h"
 
 struct clock {
-    uv_timer_t uv;  /* armed for heap[0], unless the clock is manual */
-    uv_idle_t soon; /* instead, when heap[0] is due already */
+    uv_timer_t uv;  /* armed for the first one, unless the clock is manual */
+    uv_idle_t soon; /* instead, when that one is due already */
     int handles;    /* of the two, while they close */
     uv_loop_t *loop;
-    struct clock_timer **heap; /* by (due, order); timer->slot is its index + 1 */
-    size_t count, capacity;
-    uint64_t order;      /* of the next timer to be armed */
-    uint64_t manual_now; /* the time of a manual clock */
-    uint64_t started;    /* clock_now() at the opening */
-    double wall_started; /* Unix time at the opening */
-    uint64_t uv_due;     /* what the uv_timer is armed for; UINT64_MAX = not armed */
+    struct clock_timer *first; /* by (due, order): the root of the heap */
+    uint64_t order;            /* of the next timer to be armed */
+    uint64_t manual_now;       /* the time of a manual clock */
+    uint64_t started;          /* clock_now() at the opening */
+    double wall_started;       /* Unix time at the opening */
+    uint64_t uv_due;           /* what the uv_timer is armed for; UINT64_MAX = not armed */
     bool manual;
     bool firing; /* run_due() runs: it schedules at its end */
 };
@@ -26,47 +25,59 @@ static bool earlier(const struct clock_timer *a, const struct clock_timer *b) {
     return a->due != b->due ? a->due < b->due : a->order < b->order;
 }
 
-static void place(struct clock *clock, size_t at, struct clock_timer *timer) {
-    clock->heap[at] = timer;
-    timer->slot = at + 1;
+/*
+ * The timers form a pairing heap: a tree in which nobody is due before its parent, the children
+ * of each in a list. The usual life of a deadline, armed behind all others and disarmed long
+ * before it is due, touches a handful of pointers; taking the earliest one off costs O(log n)
+ * on average.
+ */
+static void link_at(struct clock_timer **link, struct clock_timer *timer) {
+    *link = timer;
+    if (timer != NULL)
+        timer->link = link;
 }
 
-static void sift_up(struct clock *clock, size_t at, struct clock_timer *timer) {
-    while (at > 0) {
-        size_t parent = (at - 1) / 2;
-        if (!earlier(timer, clock->heap[parent]))
-            break;
-        place(clock, at, clock->heap[parent]);
-        at = parent;
-    }
-    place(clock, at, timer);
+/* Joins two heaps (NULL: an empty one); returns the root, whose link is the caller's to set. */
+static struct clock_timer *join(struct clock_timer *a, struct clock_timer *b) {
+    if (a == NULL || b == NULL)
+        return a == NULL ? b : a;
+    struct clock_timer *root = earlier(b, a) ? b : a, *below = root == a ? b : a;
+    link_at(&below->next, root->child);
+    link_at(&root->child, below);
+    return root;
 }
 
-static void sift_down(struct clock *clock, size_t at, struct clock_timer *timer) {
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= clock->count)
-            break;
-        if (child + 1 < clock->count && earlier(clock->heap[child + 1], clock->heap[child]))
-            child++;
-        if (!earlier(clock->heap[child], timer))
-            break;
-        place(clock, at, clock->heap[child]);
-        at = child;
+/* Makes one heap of a list of them: pairs from left to right, then all from right to left. */
+static struct clock_timer *join_all(struct clock_timer *list) {
+    struct clock_timer *pairs = NULL, *root = NULL;
+    while (list != NULL) {
+        struct clock_timer *a = list, *b = a->next;
+        list = b != NULL ? b->next : NULL;
+        a->next = NULL;
+        if (b != NULL)
+            b->next = NULL;
+        a = join(a, b);
+        a->next = pairs;
+        pairs = a;
     }
-    place(clock, at, timer);
+    while (pairs != NULL) {
+        struct clock_timer *next = pairs->next;
+        pairs->next = NULL;
+        root = join(root, pairs);
+        pairs = next;
+    }
+    return root;
+}
+
+static void heap_add(struct clock *clock, struct clock_timer *timer) {
+    timer->child = timer->next = NULL;
+    link_at(&clock->first, join(clock->first, timer));
 }
 
 static void heap_remove(struct clock *clock, struct clock_timer *timer) {
-    size_t at = timer->slot - 1;
-    timer->slot = 0;
-    struct clock_timer *last = clock->heap[--clock->count];
-    if (last == timer)
-        return;
-    if (at > 0 && earlier(last, clock->heap[(at - 1) / 2]))
-        sift_up(clock, at, last);
-    else
-        sift_down(clock, at, last);
+    link_at(timer->link, timer->next);
+    timer->link = NULL;
+    link_at(&clock->first, join(clock->first, join_all(timer->child)));
 }
 
 static void fire(struct clock *clock, struct clock_timer *timer) {
@@ -86,9 +97,9 @@ static void on_soon(uv_idle_t *soon);
  * runs such a timer again and again without ever looking at the sockets.
  */
 static void schedule(struct clock *clock) {
-    if (clock->firing || clock->count == 0)
+    if (clock->firing || clock->first == NULL)
         return;
-    uint64_t due = clock->heap[0]->due;
+    uint64_t due = clock->first->due;
     uint64_t now = clock_now(clock);
     if (due >= clock->uv_due || (clock->manual && due > now))
         return;
@@ -106,8 +117,8 @@ static void run_due(struct clock *clock) {
     /* A timer that re-arms itself for "now" fires in the next turn, not in this loop. */
     uint64_t last = clock->order;
     uint64_t now = clock_now(clock);
-    while (clock->count > 0 && clock->heap[0]->due <= now && clock->heap[0]->order < last)
-        fire(clock, clock->heap[0]);
+    while (clock->first != NULL && clock->first->due <= now && clock->first->order < last)
+        fire(clock, clock->first);
     clock->firing = false;
     schedule(clock);
 }
@@ -148,14 +159,12 @@ static void on_closed(uv_handle_t *handle) {
     struct clock *clock = handle->data;
     if (--clock->handles > 0)
         return;
-    free(clock->heap);
     free(clock);
 }
 
 void clock_close(struct clock *clock) {
-    for (size_t i = 0; i < clock->count; i++)
-        clock->heap[i]->slot = 0;
-    clock->count = 0;
+    while (clock->first != NULL)
+        heap_remove(clock, clock->first);
     uv_close((uv_handle_t *)&clock->uv, on_closed);
     uv_close((uv_handle_t *)&clock->soon, on_closed);
 }
@@ -184,47 +193,31 @@ bool clock_is_manual(const struct clock *clock) {
     return clock->manual;
 }
 
-static int grow(struct clock *clock) {
-    size_t capacity = clock->capacity ? clock->capacity * 2 : 64;
-    struct clock_timer **heap = realloc(clock->heap, capacity * sizeof(*heap));
-    if (heap == NULL)
-        return LN_ENOMEM;
-    clock->heap = heap;
-    clock->capacity = capacity;
-    return LN_OK;
-}
-
-int clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t ms) {
+void clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t ms) {
     clock_disarm(clock, timer);
-    if (clock->count == clock->capacity) {
-        int rc = grow(clock);
-        if (rc < 0)
-            return rc;
-    }
     if (!clock->manual) /* the turn of the loop may have begun long ago */
         uv_update_time(clock->loop);
     uint64_t now = clock_now(clock);
     timer->due = ms > UINT64_MAX - now ? UINT64_MAX : now + ms;
     timer->order = clock->order++;
-    sift_up(clock, clock->count++, timer);
+    heap_add(clock, timer);
     schedule(clock);
-    return LN_OK;
 }
 
 void clock_disarm(struct clock *clock, struct clock_timer *timer) {
-    if (timer->slot != 0)
+    if (clock_armed(timer))
         heap_remove(clock, timer);
 }
 
 uint64_t clock_next_due(const struct clock *clock) {
-    return clock->count > 0 ? clock->heap[0]->due : UINT64_MAX;
+    return clock->first != NULL ? clock->first->due : UINT64_MAX;
 }
 
 bool clock_step(struct clock *clock, uint64_t until) {
-    if (clock->count > 0 && clock->heap[0]->due <= until) {
-        if (clock->heap[0]->due > clock->manual_now)
-            clock->manual_now = clock->heap[0]->due;
-        fire(clock, clock->heap[0]);
+    if (clock->first != NULL && clock->first->due <= until) {
+        if (clock->first->due > clock->manual_now)
+            clock->manual_now = clock->first->due;
+        fire(clock, clock->first);
         return true;
     }
     if (until > clock->manual_now)

@@ -3,8 +3,8 @@
  * Time and timers of one script.
  *
  * A clock is real (driven by the loop) or manual (it stands still until clock_step(), for
- * specs). Its timers sit in a binary heap behind a single uv_timer, so that arming the deadline
- * of a request costs no system call and no libuv handle.
+ * specs). Its timers are linked into a heap behind a single uv_timer, so that arming the
+ * deadline of a request costs no system call, no libuv handle and no memory.
  *
  * All functions belong to the loop thread.
  */
@@ -12,7 +12,6 @@
 #define LUNATS_BASE_CLOCK_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include <uv.h>
@@ -20,14 +19,16 @@
 struct clock;
 
 /*
- * One timer, embedded in whatever it belongs to. All zero is idle. The memory is the embedder's
- * and must stay valid while the timer is armed.
+ * One timer, embedded in whatever it belongs to, who sets `fire`; the rest is the clock's. All
+ * zero is idle. The memory is the embedder's and must stay valid and in its place while the
+ * timer is armed.
  */
 struct clock_timer {
+    void (*fire)(struct clock_timer *timer); /* called once, disarmed; may re-arm */
     uint64_t due;                            /* milliseconds on the clock, clock_now() scale */
     uint64_t order;                          /* ties fire in the order they were armed */
-    size_t slot;                             /* position in the heap + 1; 0 = not armed */
-    void (*fire)(struct clock_timer *timer); /* called once, disarmed; may re-arm */
+    struct clock_timer *child, *next;        /* the first below it, the one beside it */
+    struct clock_timer **link;               /* what points at it; NULL = not armed */
 };
 
 /*
@@ -53,15 +54,15 @@ bool clock_is_manual(const struct clock *clock);
 
 /*
  * Arms a timer to fire in `ms` milliseconds (0: at the next turn of the loop). Re-arms it when
- * it is armed already. Returns LN_OK or LN_ENOMEM.
+ * it is armed already.
  */
-int clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t ms);
+void clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t ms);
 
 /* Does nothing to a timer that is not armed. */
 void clock_disarm(struct clock *clock, struct clock_timer *timer);
 
 static inline bool clock_armed(const struct clock_timer *timer) {
-    return timer->slot != 0;
+    return timer->link != NULL;
 }
 
 /* The due time of the next timer, or UINT64_MAX. */

@@ -144,7 +144,7 @@ static void leave(struct consume *consume) {
 }
 
 static void on_end(struct clock_timer *timer) {
-    struct consume *consume = OF(timer, struct consume, end);
+    struct consume *consume = container_of(timer, struct consume, end);
     if (consume->state == ENDED || consume->count > 0)
         return;
     unsubscribe(consume);
@@ -239,7 +239,7 @@ static void arm_progress(struct consume *consume) {
 }
 
 static void on_progress(struct clock_timer *timer) {
-    struct consume *consume = OF(timer, struct consume, progress);
+    struct consume *consume = container_of(timer, struct consume, progress);
     uint64_t now = clock_now(consume->clock), half = consume->options.ack_wait_ms / 2;
     bool online = link_is_connected(consume->link);
     for (size_t i = consume->count; i > 0 && now - consume->oldest->touched >= half; i--) {
@@ -312,7 +312,7 @@ static void on_sub_error(void *owner, int status, const char *text) {
 }
 
 static void on_heartbeat_due(struct clock_timer *timer) {
-    struct consume *consume = OF(timer, struct consume, heartbeat);
+    struct consume *consume = container_of(timer, struct consume, heartbeat);
     uint64_t silence = clock_now(consume->clock) - consume->heard;
     uint64_t allowed = 2 * (uint64_t)consume->options.heartbeat_ms;
     if (silence < allowed) {
@@ -329,7 +329,7 @@ static void on_heartbeat_due(struct clock_timer *timer) {
 }
 
 static void on_link_state(struct link_observer *observer, enum link_state state) {
-    struct consume *consume = OF(observer, struct consume, observer);
+    struct consume *consume = container_of(observer, struct consume, observer);
     consume->busy++;
     if (consume->state == RUNNING) {
         int rc = subscribe(consume);
@@ -350,7 +350,7 @@ static struct consume *find_elder(const struct consume *heir) {
     for (; at != NULL; at = at->next) {
         if (at->on_state != on_link_state)
             continue;
-        struct consume *consume = OF(at, struct consume, observer);
+        struct consume *consume = container_of(at, struct consume, observer);
         if (consume->state == RUNNING && consume->options.version != heir->options.version &&
             strcmp(consume->subject, heir->subject) == 0)
             return consume;

@@ -56,7 +56,7 @@ static void pull_later(struct consume *consume, uint32_t ms) {
 }
 
 void consume_on_retry(struct clock_timer *timer) {
-    consume_pull(OF(timer, struct consume, retry));
+    consume_pull(container_of(timer, struct consume, retry));
 }
 
 /* ---- answers ---- */

@@ -92,7 +92,7 @@ void fetch_give_back(struct link *link, struct message *msg) {
 
 /* The time is up. */
 static void on_deadline(struct clock_timer *timer) {
-    struct fetch *fetch = OF(timer, struct fetch, deadline);
+    struct fetch *fetch = container_of(timer, struct fetch, deadline);
     if (!link_is_connected(fetch->pull->link))
         fetch_finish(fetch, LN_EDISCONNECTED, NULL);
     else if (fetch->last == JS_BUSY)
@@ -107,7 +107,8 @@ static void on_deadline(struct clock_timer *timer) {
 }
 
 static void on_heartbeat_missed(struct clock_timer *timer) {
-    finish_silent(OF(timer, struct fetch, heartbeat), "no heartbeat from the consumer");
+    finish_silent(container_of(timer, struct fetch, heartbeat),
+                  "no heartbeat from the consumer");
 }
 
 /* ---- asking ---- */
@@ -208,7 +209,7 @@ void fetch_ask_again(struct fetch *fetch) {
 }
 
 static void on_retry(struct clock_timer *timer) {
-    fetch_ask_again(OF(timer, struct fetch, retry));
+    fetch_ask_again(container_of(timer, struct fetch, retry));
 }
 
 /* The request is over, the fetch is not. What has come is delivered rather than waited with. */
@@ -225,9 +226,10 @@ static void ask_later(struct fetch *fetch, enum js_word why, uint32_t ms) {
         fetch_ask_again(fetch);
         return;
     }
-    if (time_left(fetch) > ms && clock_arm(fetch->clock, &fetch->retry, ms) == LN_OK)
-        return;
-    clock_arm(fetch->clock, &fetch->deadline, time_left(fetch)); /* no time for another one */
+    if (time_left(fetch) > ms)
+        clock_arm(fetch->clock, &fetch->retry, ms);
+    else /* no time for another one */
+        clock_arm(fetch->clock, &fetch->deadline, time_left(fetch));
 }
 
 /* ---- answers ---- */
@@ -362,10 +364,11 @@ static void reset(struct fetch *fetch, struct clock *clock,
     fetch->retry.fire = on_retry;
 }
 
-int fetch_begin(struct fetch *fetch, struct clock *clock, const struct fetch_options *options) {
+void fetch_begin(struct fetch *fetch, struct clock *clock,
+                 const struct fetch_options *options) {
     reset(fetch, clock, options);
     /* The server's word about the end is given a moment to arrive. */
     uint32_t timeout = options->timeout_ms;
     uint64_t grace = timeout / 10 < 500 ? timeout / 10 : 500;
-    return clock_arm(clock, &fetch->deadline, timeout + (grace < 50 ? 50 : grace));
+    clock_arm(clock, &fetch->deadline, timeout + (grace < 50 ? 50 : grace));
 }

@@ -87,7 +87,7 @@ static void lose(struct ordered *ordered, const char *reason) {
 }
 
 static void on_heartbeat_due(struct clock_timer *timer) {
-    struct ordered *ordered = OF(timer, struct ordered, heartbeat);
+    struct ordered *ordered = container_of(timer, struct ordered, heartbeat);
     uint64_t silence = clock_now(ordered->clock) - ordered->heard;
     if (silence < 2 * (uint64_t)ordered->heartbeat_ms) {
         clock_arm(ordered->clock, &ordered->heartbeat,
@@ -105,12 +105,12 @@ static void on_heartbeat_due(struct clock_timer *timer) {
 }
 
 static void on_later(struct clock_timer *timer) {
-    struct ordered *ordered = OF(timer, struct ordered, later);
+    struct ordered *ordered = container_of(timer, struct ordered, later);
     ordered->on_ready(ordered->owner);
 }
 
 static void on_link_state(struct link_observer *observer, enum link_state state) {
-    struct ordered *ordered = OF(observer, struct ordered, observer);
+    struct ordered *ordered = container_of(observer, struct ordered, observer);
     if (state == LINK_CLOSED) {
         leave(ordered);
         ordered->closed = true;
@@ -261,9 +261,9 @@ int ordered_created(struct ordered *ordered, uint32_t heartbeat_ms,
     ordered->delete_subject = strdup(delete_subject);
     if (ordered->delete_subject == NULL)
         return LN_ENOMEM;
-    if (ordered->sub == NULL || heartbeat_ms == 0)
-        return LN_OK;
-    return clock_arm(ordered->clock, &ordered->heartbeat, 2 * (uint64_t)heartbeat_ms);
+    if (ordered->sub != NULL && heartbeat_ms > 0)
+        clock_arm(ordered->clock, &ordered->heartbeat, 2 * (uint64_t)heartbeat_ms);
+    return LN_OK;
 }
 
 const char *ordered_reason(const struct ordered *ordered) {

@@ -66,7 +66,7 @@ static void resume_all(struct pull *pull, int status) {
 }
 
 static void on_link_state(struct link_observer *observer, enum link_state state) {
-    struct pull *pull = OF(observer, struct pull, observer);
+    struct pull *pull = container_of(observer, struct pull, observer);
     for (struct fetch *fetch = pull->fetches; fetch != NULL; fetch = fetch->next) {
         if (fetch->state == OVER)
             continue;
@@ -140,9 +140,8 @@ int pull_fetch(struct pull *pull, struct clock *clock, const struct fetch_option
     fetch->pull = pull;
     fetch->on_done = on_done;
     fetch->owner = owner;
-    int rc = fetch_begin(fetch, clock, options);
-    if (rc == LN_OK)
-        rc = fetch_ask(fetch);
+    fetch_begin(fetch, clock, options);
+    int rc = fetch_ask(fetch);
     if (rc < 0) {
         fetch_stop_timers(fetch);
         destroy(fetch);

@@ -51,9 +51,8 @@ struct pull {
     char subject[]; /* of the requests */
 };
 
-/* Makes an idle or new fetch ready for fetch_ask(); its deadline is armed. LN_OK or LN_ENOMEM.
- */
-int fetch_begin(struct fetch *fetch, struct clock *clock, const struct fetch_options *options);
+/* Makes an idle or new fetch ready for fetch_ask(); its deadline is armed. */
+void fetch_begin(struct fetch *fetch, struct clock *clock, const struct fetch_options *options);
 
 /* Opens a request, or waits for the connection. What it returns has no other effect. */
 int fetch_ask(struct fetch *fetch);

@@ -106,7 +106,7 @@ static void finish(struct link_call *call, int status, struct message *reply) {
 }
 
 static void on_deadline(struct clock_timer *timer) {
-    finish(OF(timer, struct link_call, deadline), LN_ETIMEOUT, NULL);
+    finish(container_of(timer, struct link_call, deadline), LN_ETIMEOUT, NULL);
 }
 
 void link_call_cancel(struct link_call *call) {
@@ -124,9 +124,7 @@ static int begin(struct link *link, struct link_call *call, struct clock *clock,
         return LN_ENOMEM;
     call->clock = clock;
     call->deadline.fire = on_deadline;
-    int rc = clock_arm(clock, &call->deadline, timeout_ms);
-    if (rc != LN_OK)
-        return rc;
+    clock_arm(clock, &call->deadline, timeout_ms);
     uint32_t index = link->first_free;
     struct call_slot *slot = &link->slots[index];
     link->first_free = slot->next_free;

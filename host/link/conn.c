@@ -248,7 +248,7 @@ void conn_give_up(struct link *link) {
 
 /* Twice in a row the same socket: nats.c should have given it up long ago. */
 void conn_on_dial_timer(struct clock_timer *timer) {
-    struct link *link = OF(timer, struct link, dial_timer);
+    struct link *link = container_of(timer, struct link, dial_timer);
     struct conn *conn = link->connecting;
     if (conn == NULL)
         return;

@@ -134,7 +134,7 @@ static uint64_t random_below(struct link *link, uint64_t bound) {
 }
 
 static void on_retry(struct clock_timer *timer) {
-    struct link *link = OF(timer, struct link, retry_timer);
+    struct link *link = container_of(timer, struct link, retry_timer);
     if (link->close_killed)
         return;
     if (conn_start(link) != LN_OK)
@@ -314,7 +314,7 @@ void link_on_notice(struct link *link, struct notice *notice) {
  * after another one the socket is shut down. Every read counts as a sign of life.
  */
 static void on_probe(struct clock_timer *timer) {
-    struct link *link = OF(timer, struct link, probe_timer);
+    struct link *link = container_of(timer, struct link, probe_timer);
     struct conn *conn = link->conn;
     if (conn == NULL)
         return;
@@ -539,11 +539,11 @@ static void close_kill(struct link *link) {
 }
 
 static void on_close_timer(struct clock_timer *timer) {
-    close_kill(OF(timer, struct link, close_timer));
+    close_kill(container_of(timer, struct link, close_timer));
 }
 
 static void on_close_flushed(struct link_call *call, int status, struct message *reply) {
-    struct link *link = OF(call, struct link, close_call);
+    struct link *link = container_of(call, struct link, close_call);
     (void)status;
     (void)reply;
     if (!link->close_killed)

@@ -314,7 +314,7 @@ static void confirm(struct link_sub *sub) {
 static void on_drain_flushed(struct link_call *call, int status, struct message *reply) {
     (void)status; /* time-out or loss: then what has arrived is all there is */
     (void)reply;
-    confirm(OF(call, struct link_sub, drain_call));
+    confirm(container_of(call, struct link_sub, drain_call));
 }
 
 void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms,

@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 
+#include "host/base/container_of.h"
 #include "host/base/status.h"
 
 /* Idle coroutines kept per script: a burst as large as a listener's default concurrency finds
@@ -185,8 +186,7 @@ static struct fiber *take_fiber(struct fibers *fibers) {
 }
 
 static void on_deadline(struct clock_timer *timer) {
-    struct fiber *fiber =
-        (struct fiber *)(void *)((char *)timer - offsetof(struct fiber, deadline));
+    struct fiber *fiber = container_of(timer, struct fiber, deadline);
     fiber_wake(fiber, LN_ETIMEOUT);
 }
 
@@ -466,8 +466,8 @@ void *fiber_begin_wait(struct fiber *fiber, void (*abandon)(struct fiber *fiber,
     return fiber->area;
 }
 
-int fiber_deadline(struct fiber *fiber, uint64_t ms) {
-    return clock_arm(fiber->owner->clock, &fiber->deadline, ms);
+void fiber_deadline(struct fiber *fiber, uint64_t ms) {
+    clock_arm(fiber->owner->clock, &fiber->deadline, ms);
 }
 
 void *fiber_wait_area(struct fiber *fiber) {

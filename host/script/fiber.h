@@ -141,8 +141,8 @@ bool fiber_meet_cancel(struct fiber *fiber);
  */
 void *fiber_begin_wait(struct fiber *fiber, void (*abandon)(struct fiber *fiber, void *area));
 
-/* Adds a deadline, after which the fiber is woken with LN_ETIMEOUT. LN_OK or LN_ENOMEM. */
-int fiber_deadline(struct fiber *fiber, uint64_t ms);
+/* Adds a deadline, after which the fiber is woken with LN_ETIMEOUT. */
+void fiber_deadline(struct fiber *fiber, uint64_t ms);
 
 /* The area of the wait that is under way or has just been woken. */
 void *fiber_wait_area(struct fiber *fiber);

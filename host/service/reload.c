@@ -54,7 +54,7 @@ static uint32_t drain_ms(const struct service *service) {
 /* ---- steps: from the loop, outside of all fibers ---- */
 
 static void on_step(struct clock_timer *timer) {
-    struct reload *reload = OF(timer, struct reload, step);
+    struct reload *reload = container_of(timer, struct reload, step);
     reload->on_step(reload);
 }
 
@@ -155,7 +155,7 @@ void reload_close_retiring(struct service *service) {
 static void on_idle(void *owner);
 
 static void on_retired(struct clock_timer *timer) {
-    struct retiring *retiring = OF(timer, struct retiring, step);
+    struct retiring *retiring = container_of(timer, struct retiring, step);
     struct fibers *fibers = script_fibers(retiring->script);
     if (fibers_count(fibers, FIBER_HANDLER) > 0)
         fibers_on_idle(fibers, FIBER_HANDLER, on_idle, retiring);
@@ -177,7 +177,7 @@ void reload_drained(struct service *service) {
 }
 
 static void on_retire_deadline(struct clock_timer *timer) {
-    struct retiring *retiring = OF(timer, struct retiring, deadline);
+    struct retiring *retiring = container_of(timer, struct retiring, deadline);
     struct service *service = retiring->service;
     struct fibers *fibers = script_fibers(retiring->script);
     log_warn(service->name,
@@ -280,7 +280,7 @@ static void confirm(struct reload *reload);
 
 static void on_confirmed(struct link_call *call, int status, struct message *reply) {
     (void)reply;
-    struct reload *reload = OF(call, struct reload, confirm);
+    struct reload *reload = container_of(call, struct reload, confirm);
     if (status == LN_OK && *reload->reason == '\0')
         step_after(reload, inbound_has_fresh(reload->service) ? REFUSAL_MS : 0, switch_over);
     else
@@ -327,7 +327,7 @@ static void on_start_end(struct fiber *fiber, void *arg, int status, const char 
 }
 
 static void on_limit(struct clock_timer *timer) {
-    struct reload *reload = OF(timer, struct reload, limit);
+    struct reload *reload = container_of(timer, struct reload, limit);
     snprintf(reload->reason, sizeof(reload->reason), "on_start took longer than %d s",
              START_MS / 1000);
     fibers_cancel(script_fibers(reload->next), FIBER_PHASE);

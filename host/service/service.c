@@ -162,7 +162,7 @@ static void confirm(struct service *service);
 
 static void on_confirmed(struct link_call *call, int status, struct message *reply) {
     (void)reply;
-    struct service *service = OF(call, struct service, confirm);
+    struct service *service = container_of(call, struct service, confirm);
     if (service->state != SERVICE_SUBSCRIBING)
         return;
     if (status == LN_OK)
