@@ -207,11 +207,19 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fibers->count[kind]++;
 }
 
-/* Protected body: the error value on top of the fiber's stack becomes text with traceback. */
+/*
+ * Protected body: the error value on top of the fiber's stack, or that it has yielded by itself,
+ * becomes text with traceback.
+ */
 static int describe_error(lua_State *L) {
     struct fiber *fiber = lua_touserdata(L, 1);
-    lua_pushvalue(fiber->L, -1);
-    lua_xmove(fiber->L, L, 1);
+    if (lua_status(fiber->L) == LUA_YIELD) {
+        lua_pushliteral(L, "coroutine.yield outside a coroutine of your own "
+                           "(to wait, use app.sleep, app.request, ...)");
+    } else {
+        lua_pushvalue(fiber->L, -1);
+        lua_xmove(fiber->L, L, 1);
+    }
     /* { code =, message = } without a metatable is an error table of the script's own. */
     if (lua_istable(L, -1)) {
         lua_pushliteral(L, "message");
@@ -224,13 +232,8 @@ static int describe_error(lua_State *L) {
 }
 
 /* Leaves the text of the error on the stack of aux. */
-static const char *push_error_text(struct fiber *fiber, int rc) {
+static const char *push_error_text(struct fiber *fiber) {
     lua_State *aux = fiber->owner->aux;
-    if (rc == LUA_YIELD) {
-        lua_settop(fiber->L, 0);
-        lua_pushliteral(fiber->L, "coroutine.yield outside a coroutine of your own "
-                                  "(to wait, use app.sleep, app.request, ...)");
-    }
     lua_pushcfunction(aux, describe_error);
     lua_pushlightuserdata(aux, fiber);
     lua_pcall(aux, 1, 1, 0);
@@ -252,7 +255,7 @@ static void finish(struct fiber *fiber, int rc) {
         status = LN_ECANCELLED;
     } else if (rc != LUA_OK) {
         status = LN_ESCRIPT;
-        text = push_error_text(fiber, rc);
+        text = push_error_text(fiber);
     }
     if (rc != LUA_OK) { /* runs the to-be-closed variables */
         fibers->current = fiber;

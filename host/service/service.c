@@ -50,15 +50,18 @@ static char *name_from_path(const char *path) {
     return name;
 }
 
+/* 22 random characters: what tells this run of the service from every other one. */
 static int make_instance(char out[SERVICE_INSTANCE_SIZE]) {
     static const char digits[] =
         "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     unsigned char bytes[SERVICE_INSTANCE_SIZE];
     int rc = uv_random(NULL, NULL, bytes, sizeof(bytes), 0, NULL);
+    if (rc < 0)
+        return rc;
     for (int i = 0; i < SERVICE_INSTANCE_SIZE - 1; i++)
         out[i] = digits[bytes[i] % 62];
     out[SERVICE_INSTANCE_SIZE - 1] = '\0';
-    return rc;
+    return LN_OK;
 }
 
 static int set_text(char **field, const char *text) {
@@ -524,16 +527,17 @@ int service_open(struct service **out, uv_loop_t *loop, struct scheduler *schedu
     service->loop = loop;
     service->scheduler = scheduler;
     service->name = options->name ? strdup(options->name) : name_from_path(options->path);
-    make_instance(service->instance);
-    if (service->name == NULL || clock_open(&service->clock, loop, false) < 0) {
+    int rc = service->name != NULL ? make_instance(service->instance) : LN_ENOMEM;
+    if (rc == LN_OK)
+        rc = clock_open(&service->clock, loop, false);
+    if (rc < 0) {
         free(service->name);
         free(service);
-        return LN_ENOMEM;
+        return rc;
     }
     uv_timer_init(loop, &service->stepper);
     uv_timer_init(loop, &service->deadline);
     service->stepper.data = service->deadline.data = service;
-    int rc = LN_OK;
     if (options->client_of != NULL)
         service->script = options->client_of;
     else

@@ -67,8 +67,8 @@ struct service_options {
 
 /*
  * Loads the script. Strings of the options are borrowed until on_stopped(). Returns LN_OK (then
- * *out must be given to service_start() or service_discard()), LN_ESCRIPT (logged) or
- * LN_ENOMEM.
+ * *out must be given to service_start() or service_discard()), LN_ESCRIPT (logged),
+ * LN_ENOMEM or, without random bytes for its instance id, a code of libuv.
  */
 int service_open(struct service **out, uv_loop_t *loop, struct scheduler *scheduler,
                  const struct service_options *options);
