@@ -120,7 +120,7 @@ static int reply(lua_State *L, const struct job *job) {
 /* A JetStream message after its handler, unless the handler has settled it itself. */
 static void settle(lua_State *L, const struct job *job, bool success) {
     const struct msg *msg = check_msg(L, AT_MSG);
-    if (msg->settled || !(job->listener->type & LISTEN_AUTO_ACK) || msg->reply == NULL)
+    if (msg->settled || !(job->listener->type & LISTEN_AUTO_ACK) || !job_wants_reply(job))
         return;
     const char *word = success ? "+ACK" : NAK_DELAY;
     struct link_out out = {
@@ -141,18 +141,16 @@ static int handler_done(lua_State *L, int status, lua_KContext context) {
             job->listener->failed++;
         return 0;
     }
-    const struct msg *msg = lua_touserdata(L, AT_MSG);
-    if (msg->settled) /* msg:respond() was the reply */
-        job_answered(job);
     return success ? reply(L, job) : fail(L, job, -1);
 }
 
 static int listener_body(lua_State *L) {
-    const struct job *job = lua_touserdata(L, AT_JOB);
+    struct job *job = lua_touserdata(L, AT_JOB);
     lua_pushcfunction(L, on_error);
     struct msg *msg =
         push_msg(L, job_msg(job), (enum msg_data)(job->listener->type & LISTEN_DATA_MASK));
     msg->client = service_client_id(job_service(job));
+    job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->listener->handler);
     lua_pushvalue(L, AT_MSG);
     int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, 0, handler_done);

@@ -42,6 +42,7 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
     msg->type = (unsigned char)type;
     msg->client = 0;
     msg->decoded = msg->settled = false;
+    msg->job = NULL;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
     lua_setmetatable(L, -2);
     return msg;
@@ -217,7 +218,10 @@ static int msg_respond(lua_State *L) {
     }
     out.data = check_message(L, 2, &out.len);
     int rc = link_publish(link, &out);
-    msg->settled = msg->settled || rc == LN_OK;
+    if (rc == LN_OK && msg->job != NULL)
+        job_answered(msg->job);
+    else if (rc == LN_OK)
+        msg->settled = true; /* of a stream: whoever responds needs no ack of ours */
     return push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL);
 }
 

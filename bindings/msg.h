@@ -10,6 +10,7 @@
 #include <lua.h>
 
 #include "host/link/message.h"
+#include "host/service/service.h"
 
 #define MSG_TYPE "lunats.msg"
 
@@ -29,7 +30,8 @@ struct msg {
     unsigned client;    /* id of the client it came by; 0 = the script's own connection */
     unsigned char type; /* enum msg_data */
     bool decoded;       /* user value 1 is msg.data */
-    bool settled;       /* responded; JetStream: acknowledged in whatever way */
+    bool settled;       /* JetStream: acknowledged in whatever way */
+    struct job *job;    /* while a listener handles it: says whether it was answered */
     char bytes[];
 };
 

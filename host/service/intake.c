@@ -113,6 +113,8 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     } else if (status == LN_ECANCELLED) {
         job_failed(job, 503, "the service is stopping");
     }
+    if (job->holder != NULL)
+        *job->holder = NULL;
     slot_freed(job->listener);
     if (--inbound->jobs_left == 0) {
         send_error(inbound);
@@ -134,7 +136,7 @@ static void on_msg(void *owner, struct message *msg) {
     /* A handler may end listeners, so all jobs are written down before the first one runs. */
     size_t count = 0;
     for (struct listener *at = subscription->listeners; at != NULL; at = at->sibling) {
-        inbound->jobs[count++] = (struct job){inbound, at};
+        inbound->jobs[count++] = (struct job){inbound, at, NULL};
         at->received++;
         if (++at->running >= at->concurrency && !subscription->paused) {
             subscription->paused = true;
@@ -453,6 +455,11 @@ struct service *job_service(const struct job *job) {
 
 struct message *job_msg(const struct job *job) {
     return job->inbound->msg;
+}
+
+void job_hold(struct job *job, struct job **holder) {
+    job->holder = holder;
+    *holder = job;
 }
 
 bool job_wants_reply(const struct job *job) {

@@ -143,6 +143,7 @@ struct inbound;
 struct job {
     struct inbound *inbound;
     struct listener *listener;
+    struct job **holder; /* see job_hold() */
 };
 
 /* The service whose subscription brought the message. */
@@ -150,6 +151,12 @@ struct service *job_service(const struct job *job);
 
 /* The message; borrowed until the body ends. */
 struct message *job_msg(const struct job *job);
+
+/*
+ * Sets *holder to the job until it ends, and to NULL then: for what a script may keep longer.
+ * The memory of the holder must stay until the body has ended; one holder per job.
+ */
+void job_hold(struct job *job, struct job **holder);
 
 /* Nobody has answered this message yet and it wants an answer. */
 bool job_wants_reply(const struct job *job);

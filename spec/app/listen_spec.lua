@@ -223,6 +223,37 @@ describe("msg", function()
     end)
   end
 
+  it("that one of two listeners has responded with is the only one, also while it goes on",
+    function()
+      local s, ended = subject(), false
+      listen(s, function(msg)
+        assert(msg:respond "first")
+        eventually("the end of the other handler", function() return ended end)
+      end)
+      listen(s, function()
+        ended = true
+        return "second"
+      end)
+      local replies = assert(app.request_many(s, nil, { stall = 0.05 }))
+      assert.equal(1, #replies)
+      assert.equal("first", replies[1].raw)
+    end)
+
+  it("that was responded with is the only one when the handler is cut by a stop", function()
+    local s, inbox, replies = subject(), subject "inbox", {}
+    listen(inbox, { queue = false, data_type = "string" }, function(msg)
+      replies[#replies + 1] = msg.raw
+    end)
+    local svc = testing.start(([[
+      app.listen(%q, function(msg) msg:respond "first" app.sleep(100) end)
+    ]]):format(s), { drain_timeout = 0.05 })
+    assert(app.publish(s, "x", { reply_to = inbox }))
+    eventually("the reply", function() return #replies > 0 end)
+    svc:stop()
+    assert(app.flush()) -- what it sent before it closed is here now
+    assert.same({ "first" }, replies)
+  end)
+
   it("cannot respond without a reply subject", function()
     local s, result = subject(), nil
     listen(s, function(msg) result = { msg:respond "x" } end)
