@@ -1,6 +1,7 @@
 ---The table `app` of every script: declarations in Lua, everything hot in C ("lunats.core").
 local core = require "lunats.core"
 local json = require "lunats.json"
+local check = require "lunats.check"
 require "lunats.coroutine"
 require "lunats.files"
 
@@ -22,12 +23,6 @@ local app = {
   state = {},
 }
 
-local function check_function(what, fn)
-  if type(fn) ~= "function" then
-    error(("%s: a function expected, got %s"):format(what, type(fn)), 3)
-  end
-end
-
 ---Options are optional and come before the function: f(x, fn) or f(x, opts, fn).
 local function options_first(opts, fn)
   if fn == nil then return nil, opts end
@@ -47,7 +42,7 @@ end
 local start_hooks, stop_hooks, reload_hooks, deferred = {}, {}, {}, {}
 
 function app.on_start(fn)
-  check_function("app.on_start", fn)
+  check.fn("app.on_start", fn)
   if not core.loading() then
     error("app.on_start: the service has started already; call it at the top level", 2)
   end
@@ -55,13 +50,13 @@ function app.on_start(fn)
 end
 
 function app.on_stop(fn)
-  check_function("app.on_stop", fn)
+  check.fn("app.on_stop", fn)
   stop_hooks[#stop_hooks + 1] = fn
 end
 
 ---fn(old_version) runs in the new version after it has taken over.
 function app.on_reload(fn)
-  check_function("app.on_reload", fn)
+  check.fn("app.on_reload", fn)
   reload_hooks[#reload_hooks + 1] = fn
 end
 
@@ -148,12 +143,6 @@ function handle:stop()
   for _, one in ipairs(self) do one:stop() end
 end
 
-local function check_positive(what, name, value)
-  if value and (math.type(value) ~= "integer" or value < 1) then
-    error(("%s: %s must be a whole number, 1 or more"):format(what, name), 3)
-  end
-end
-
 local function check_queue(queue)
   if queue == true or type(queue) == "string" and (queue == "" or queue:find "[%s%c]") then
     error("app.listen: queue is false, or the name of a queue group (without blanks)", 3)
@@ -162,10 +151,10 @@ end
 
 function app.listen(subject, opts, fn)
   opts, fn = options_first(opts, fn)
-  check_function("app.listen", fn)
+  check.fn("app.listen", fn)
   opts = core.check("app.listen", opts, LISTEN_OPTIONS)
-  check_positive("app.listen", "concurrency", opts.concurrency)
-  check_positive("app.listen", "pending", opts.pending)
+  check.whole("app.listen", "concurrency", opts.concurrency, 1)
+  check.whole("app.listen", "pending", opts.pending, 1)
   check_queue(opts.queue)
   local subjects = type(subject) == "table" and subject or { subject }
   if #subjects == 0 then error("app.listen: no subject", 2) end

@@ -1,5 +1,6 @@
 ---app.timer and app.task: fibers in a loop.
 local core = require "lunats.core"
+local check = require "lunats.check"
 
 local M = {}
 
@@ -105,16 +106,10 @@ local function check_seconds(what, name, value)
   end
 end
 
-local function check_function(what, fn)
-  if type(fn) ~= "function" then
-    error(("%s: a function expected, got %s"):format(what, type(fn)), 3)
-  end
-end
-
 function M.timer(interval, opts, fn)
   if fn == nil then opts, fn = nil, opts end
   check_seconds("app.timer", "the interval", interval)
-  check_function("app.timer", fn)
+  check.fn("app.timer", fn)
   opts = core.check("app.timer", opts, { delay = "number", name = "string" })
   if opts.delay and (opts.delay ~= opts.delay or opts.delay < 0) then
     error("app.timer: delay must be 0 or more seconds", 2)
@@ -125,7 +120,7 @@ end
 
 function M.task(opts, fn)
   if fn == nil then opts, fn = nil, opts end
-  check_function("app.task", fn)
+  check.fn("app.task", fn)
   opts = core.check("app.task", opts, { interval = "number", restart = "string",
     name = "string" })
   if opts.interval then check_seconds("app.task", "interval", opts.interval) end

@@ -2,17 +2,28 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local config = require "lunats.js.config"
+local errors = require "lunats.js.errors"
 
-local M = { prefix = "$JS.API", timeout = 5 }
+local M = {
+  ---What the subjects of all requests begin with.
+  prefix = "$JS.API",
+  ---Seconds.
+  timeout = 5,
+}
 
 ---Stable words for what callers want to tell apart.
 local CODES = {
-  [10014] = "not_found", [10037] = "not_found", [10059] = "not_found", [10043] = "not_found",
-  [10071] = "wrong_last_sequence", [10164] = "wrong_last_sequence",
+  [errors.CONSUMER_NOT_FOUND] = "not_found", [errors.STREAM_NOT_FOUND] = "not_found",
+  [errors.NO_MESSAGE_FOUND] = "not_found", [errors.SEQUENCE_NOT_FOUND] = "not_found",
+  [errors.WRONG_LAST_SEQUENCE] = "wrong_last_sequence",
+  [errors.WRONG_LAST_SEQUENCE_CONSTANT] = "wrong_last_sequence",
 }
 ---The server cannot do it just now.
-local RETRY = { [10008] = true, [10009] = true, [10023] = true, [10158] = true,
-  [10163] = true, [10167] = true }
+local RETRY = {
+  [errors.NOT_AVAILABLE] = true, [errors.NOT_LEADER] = true,
+  [errors.INSUFFICIENT_RESOURCES] = true, [errors.DUPLICATE_IN_PROCESS] = true,
+  [errors.EXPECTATION_NOT_READY] = true, [errors.TOO_MANY_REQUESTS] = true,
+}
 local RETRY_DELAY, RETRIES = 0.25, 3
 
 ---@param reply table error object of the server
@@ -32,8 +43,23 @@ function M.failure(code, text, ...)
   return core.error(code, text:format(...))
 end
 
+---What is not there, in the words of whoever knows what was looked for.
+---@return nil, table err code "not_found"
+function M.not_found(text, ...)
+  local err = M.failure("not_found", text, ...)
+  err.status = 404
+  return nil, err
+end
+
+---@param op string what follows the prefix: "STREAM.INFO.ORDERS"
+---@return string
+function M.subject(op) return M.prefix .. "." .. op end
+
+---A request whose answer nobody waits for.
+function M.tell(op, body) core.publish(M.subject(op), body) end
+
 local function once(op, body, timeout)
-  local msg, err = core.request(M.prefix .. "." .. op, body, { timeout = timeout })
+  local msg, err = core.request(M.subject(op), body, { timeout = timeout })
   if not msg then
     if err.code == "no_responders" then
       return nil, M.failure("no_responders",
@@ -51,7 +77,7 @@ local function once(op, body, timeout)
 end
 
 ---One request, in the names and units of the wire.
----@param op string what follows "$JS.API."
+---@param op string what follows the prefix
 ---@param body table|nil
 ---@param timeout number|nil seconds
 ---@return table|nil reply, table|nil err
@@ -72,6 +98,14 @@ function M.call(op, body, timeout)
   local reply = config.from_wire(raw)
   reply.type = nil
   return reply, nil, raw
+end
+
+---One request that succeeds or not.
+---@return boolean|nil ok, table|nil err
+function M.done(op, body)
+  local reply, err = M.raw(op, body)
+  if not reply then return nil, err end
+  return reply.success == true
 end
 
 ---All pages of a list, in the units of the wire.
@@ -147,16 +181,19 @@ function M.find_stream(subject, timeout)
     .. "with the option 'stream'", subject, table.concat(names, ", "))
 end
 
----Makes an err of what the server ignored, undoing with `undo` what this call has created.
----@param asked table configuration as on the wire
----@param got table the server's, as on the wire
+---Creates or changes what has a configuration. What the server ignored makes an err; `undo`
+---removes what this call has created.
+---@param body table of the request
+---@param asked table the part of the configuration that counts, as on the wire
 ---@param undo function|nil
----@return boolean|nil ok, table|nil err
-function M.check_echo(asked, got, undo)
-  local field = config.ignored(asked, got or {})
-  if not field then return true end
+---@return table|nil info, table|nil err
+function M.configure(op, body, asked, undo)
+  local info, err, raw = M.call(op, body)
+  if not info then return nil, err end
+  local field = config.ignored(asked, raw.config or {})
+  if not field then return info end
   if undo then undo() end
-  local err = M.failure("unsupported", "this server does not support '%s' as asked (%s)", field,
+  err = M.failure("unsupported", "this server does not support '%s' as asked (%s)", field,
     undo and "nothing was created" or "what existed before was left in place")
   err.field = field
   return nil, err

@@ -3,6 +3,7 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local api = require "lunats.js.api"
+local errors = require "lunats.js.errors"
 
 local M = {}
 
@@ -30,25 +31,23 @@ end
 ---@param prefix string of the streams: "KV_"
 ---@return string[]|nil names of buckets, table|nil err
 function M.names(prefix)
-  local names, offset = {}, 0
-  while true do
-    -- Mirrors have no subjects, so a filter by subject would leave them out.
-    local reply, err = api.raw("STREAM.NAMES", { offset = offset })
-    if not reply then return nil, err end
-    local page = type(reply.streams) == "table" and reply.streams or {}
-    for _, name in ipairs(page) do
-      if name:sub(1, #prefix) == prefix then names[#names + 1] = name:sub(#prefix + 1) end
-    end
-    offset = offset + #page
-    if #page == 0 or offset >= (reply.total or 0) then return names end
+  -- Mirrors have no subjects, so a filter by subject would leave them out.
+  local streams, err = api.pages("STREAM.NAMES", "streams", {})
+  if not streams then return nil, err end
+  local names = {}
+  for _, name in ipairs(streams) do
+    if name:sub(1, #prefix) == prefix then names[#names + 1] = name:sub(#prefix + 1) end
   end
+  return names
 end
 
 -- ---- the stream ---------------------------------------------------------------
 
----Not the word of the server, which speaks of streams.
+---The server speaks of streams.
 local function no_bucket(err, name)
-  if err.err_code == 10059 then err.message = ("there is no bucket '%s'"):format(name) end
+  if err.err_code == errors.STREAM_NOT_FOUND then
+    err.message = ("there is no bucket '%s'"):format(name)
+  end
   return err
 end
 
@@ -63,17 +62,15 @@ end
 
 ---@return boolean|nil ok, table|nil err
 function M.delete(stream, name)
-  local reply, err = api.raw("STREAM.DELETE." .. stream)
-  if not reply then return nil, no_bucket(err, name) end
-  return reply.success == true
+  local ok, err = api.done("STREAM.DELETE." .. stream)
+  if ok == nil then return nil, no_bucket(err, name) end
+  return ok
 end
 
 ---Removes messages of a subject.
 ---@return boolean|nil ok, table|nil err
 function M.purge(stream, subject, keep)
-  local reply, err = api.raw("STREAM.PURGE." .. stream, { filter = subject, keep = keep })
-  if not reply then return nil, err end
-  return reply.success == true
+  return api.done("STREAM.PURGE." .. stream, { filter = subject, keep = keep })
 end
 
 -- ---- headers and times ----------------------------------------------------------
@@ -126,18 +123,12 @@ end
 ---@field data string
 ---@field headers table<string, string|string[]>
 
-local function not_found()
-  local err = api.failure("not_found", "no message found")
-  err.status = 404
-  return nil, err
-end
-
 ---Through the API: slower, from the leader of the stream.
 local function get_from_leader(stream, query)
   local reply, err = api.raw("STREAM.MSG.GET." .. stream, query)
   if not reply then
     -- Not to be mistaken for a message that is not there.
-    if err.err_code == 10059 then err.code = "no_stream" end
+    if err.err_code == errors.STREAM_NOT_FOUND then err.code = "no_stream" end
     return nil, err
   end
   local message = reply.message
@@ -155,13 +146,13 @@ local DIRECT_TIMEOUT = 2
 
 ---From any server that has the stream.
 local function get_direct(stream, query)
-  local subject, body = ("%s.DIRECT.GET.%s"):format(api.prefix, stream), nil
+  local op, body = "DIRECT.GET." .. stream, nil
   if query.last_by_subj then
-    subject = subject .. "." .. query.last_by_subj
+    op = op .. "." .. query.last_by_subj
   else
     body = json.encode(query)
   end
-  local msg, err = core.request(subject, body, { timeout = DIRECT_TIMEOUT })
+  local msg, err = core.request(api.subject(op), body, { timeout = DIRECT_TIMEOUT })
   if not msg then
     -- A stored message may carry the header of an error reply; and nobody answers when the
     -- stream is gone or allows no direct reading any more.
@@ -176,7 +167,7 @@ local function get_direct(stream, query)
       created = M.unix(M.last(headers, "Nats-Time-Stamp")), headers = headers,
     }
   end
-  if headers.Status == "404" then return not_found() end
+  if headers.Status == "404" then return api.not_found("no message found") end
   return nil, api.failure("jetstream", "direct get: %s %s", headers.Status or "no answer",
     headers.Description or "")
 end

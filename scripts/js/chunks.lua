@@ -38,9 +38,7 @@ end
 local function create(self)
   local fields = { filter_subject = self.subject, ack_policy = "none", mem_storage = true,
     num_replicas = 1, inactive_threshold = INACTIVE_THRESHOLD }
-  if self.sequence > 0 then
-    fields.deliver_policy, fields.opt_start_seq = "by_start_sequence", self.sequence + 1
-  end
+  if self.sequence > 0 then consumers.start_after(fields, self.sequence) end
   local info, err = consumers.create(self.stream, fields)
   if not info then return nil, err end
   if info.num_pending < self.left then
@@ -68,7 +66,7 @@ local function fetch(self, timeout)
 end
 
 ---What has come already, if it is the next one.
-local function take(self)
+local function read(self)
   local msg = self.list[self.at]
   if not msg then return nil end
   self.list[self.at], self.at = false, self.at + 1
@@ -86,7 +84,7 @@ end
 function reader:next()
   local due = core.clock() + M.patience
   while true do
-    local chunk = take(self)
+    local chunk = read(self)
     if chunk then return chunk end
     local timeout = math.min(due - core.clock(), FETCH_TIMEOUT)
     local ok, err = fetch(self, math.max(timeout, 0.5))

@@ -1,9 +1,11 @@
 ---psub:consume(): what the state machine in C leaves to be decided - messages that failed, and
 ---a consumer that is gone.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
+local errors = require "lunats.js.errors"
 local publish = require "lunats.js.publish"
 
 local M = {
@@ -20,9 +22,7 @@ local M = {
 local consume = {}
 consume.__index = consume
 
-local function describe(self)
-  return ("consumer '%s' of stream '%s'"):format(self.consumer, self.stream)
-end
+local describe, lost_error = consumers.describe, consumers.lost_error
 
 -- ---- messages that failed ---------------------------------------------------
 
@@ -58,7 +58,7 @@ end
 
 ---Publishes until it is stored: the message must not be lost between two streams. Meanwhile it
 ---keeps its slot, and the server is told that it is worked on.
-local function bury(self, msg, meta, reason, text)
+local function publish_dead_letter(self, msg, meta, reason, text)
   local opts = {
     headers = dead_letter_headers(msg, meta, reason, text),
     msg_id = ("%s:%s:%d"):format(meta.stream, meta.consumer, meta.stream_sequence),
@@ -75,7 +75,7 @@ local function bury(self, msg, meta, reason, text)
 end
 
 local function give_up(self, msg, meta, reason, text)
-  if self.dead_letter then return bury(self, msg, meta, reason, text) end
+  if self.dead_letter then return publish_dead_letter(self, msg, meta, reason, text) end
   core.report(("%s: message %d is given up after %d deliveries"):format(describe(self),
     meta.stream_sequence, meta.num_delivered))
   -- Where the server has a limit of its own it keeps the message; term would remove it from a
@@ -113,12 +113,6 @@ local function finish(self, err)
   end
 end
 
-local function lost_error(self, err)
-  local lost = api.failure("consumer_lost", "%s is gone: %s", describe(self), err.message)
-  lost.err_code, lost.status, lost.description = err.err_code, err.status, err.description
-  return lost
-end
-
 ---Is it there, or can it be made again?
 ---@return boolean|nil there nil: the error is final; false: try again
 ---@return table|nil err
@@ -129,7 +123,9 @@ local function revive(self)
   end
   if info then return true end
   if err.code ~= "not_found" then return false, err end
-  if err.err_code ~= 10014 or not self.create_again then return nil, lost_error(self, err) end
+  if err.err_code ~= errors.CONSUMER_NOT_FOUND or not self.create_again then
+    return nil, lost_error(self, err)
+  end
   info, err = self.create_again(self.floor)
   if info then return true end
   if err.code == "jetstream" or err.code == "not_found" then
@@ -186,15 +182,10 @@ end
 ---@return table
 function M.check(opts, fn)
   local what = "psub:consume"
-  if type(fn) ~= "function" then
-    error(("%s: a function expected, got %s"):format(what, type(fn)), 3)
-  end
+  check.fn(what, fn, 2)
   opts = core.check(what, opts, OPTIONS)
   for _, name in ipairs { "concurrency", "max_messages", "max_deliver" } do
-    local value = opts[name]
-    if value and (math.type(value) ~= "integer" or value < 1) then
-      error(("%s: %s must be a whole number, 1 or more"):format(what, name), 3)
-    end
+    check.whole(what, name, opts[name], 1, nil, 2)
   end
   if opts.backoff then check_backoff(what, opts.backoff) end
   local expires, heartbeat = opts.expires or 30, opts.heartbeat or 0.1

@@ -1,7 +1,9 @@
 ---Consumers: create or update, look at, delete.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
+local errors = require "lunats.js.errors"
 
 local M = {}
 
@@ -9,6 +11,67 @@ local function new_name()
   return "lunats_" .. core.new_inbox():match "[^.]+$"
 end
 M.new_name = new_name
+
+---@param self table with `consumer` and `stream`, as subscriptions have them
+---@return string
+function M.describe(self)
+  return ("consumer '%s' of stream '%s'"):format(self.consumer, self.stream)
+end
+
+---The same err for all who had a consumer that is gone.
+---@param err table what the server said when it was looked for
+---@return table err code "consumer_lost"
+function M.lost_error(self, err)
+  local lost = api.failure("consumer_lost", "%s is gone: %s", M.describe(self), err.message)
+  lost.err_code, lost.status, lost.description = err.err_code, err.status, err.description
+  return lost
+end
+
+-- ---- configurations ---------------------------------------------------------
+
+---A consumer without a durable name outlives its last user by so many seconds.
+local EPHEMERAL_THRESHOLD = 300
+
+---The configuration that a subscription stands for.
+---@param self table consumer, durable, subject, config
+---@return table fields
+function M.declared(self)
+  local fields = {}
+  for name, value in pairs(self.config or {}) do fields[name] = value end
+  fields.name = self.consumer
+  if self.durable then
+    fields.durable_name = self.consumer
+  else
+    fields.inactive_threshold = fields.inactive_threshold or EPHEMERAL_THRESHOLD
+  end
+  if self.subject and not fields.filter_subjects then
+    fields.filter_subject = fields.filter_subject or self.subject
+  end
+  return fields
+end
+
+---Delivery begins with the message after that stream sequence.
+function M.start_after(fields, sequence)
+  fields.deliver_policy, fields.opt_start_time = "by_start_sequence", nil
+  fields.opt_start_seq = sequence + 1
+end
+
+---Subject and body of the request that creates or updates.
+---@param wire table configuration as on the wire
+---@return string op, table body
+function M.create_request(stream, name, wire)
+  local op = ("CONSUMER.CREATE.%s.%s"):format(stream, name)
+  -- The form that permissions can tell apart by filter; a wildcard cannot be part of it.
+  local filter = wire.filter_subject
+  if filter and filter ~= "" and not filter:find "[*>]" then op = op .. "." .. filter end
+  return op, { stream_name = stream, config = wire }
+end
+
+function M.delete_op(stream, name) return ("CONSUMER.DELETE.%s.%s"):format(stream, name) end
+
+local function info_op(stream, name) return ("CONSUMER.INFO.%s.%s"):format(stream, name) end
+
+-- ---- create and update ------------------------------------------------------
 
 ---Creates or updates a consumer.
 ---@param stream string
@@ -29,29 +92,16 @@ function M.create(stream, fields, level)
   wire.ack_policy = wire.ack_policy or "explicit"
   local existed, err
   if fields.name or fields.durable_name then
-    existed, err = api.raw(("CONSUMER.INFO.%s.%s"):format(stream, name))
-    if not existed and err.err_code ~= 10014 then return nil, err end
+    existed, err = api.raw(info_op(stream, name))
+    if not existed and err.err_code ~= errors.CONSUMER_NOT_FOUND then return nil, err end
   end
-
-  local op = ("CONSUMER.CREATE.%s.%s"):format(stream, name)
-  -- The form that permissions can tell apart by filter; a wildcard cannot be part of it.
-  local filter = wire.filter_subject
-  if filter and filter ~= "" and not filter:find "[*>]" then op = op .. "." .. filter end
-  local info, raw
-  info, err, raw = api.call(op, { stream_name = stream, config = wire })
-  if not info then return nil, err end
-  local undo = not existed and function() M.delete(stream, name) end
-  local ok
-  ok, err = api.check_echo(wire, raw.config, undo)
-  if not ok then return nil, err end
-  return info
+  local op, body = M.create_request(stream, name, wire)
+  return api.configure(op, body, wire, not existed and function() M.delete(stream, name) end)
 end
 
 ---Fields of a call that names the stream among them, and of the wire.
 local function split(what, fields)
-  if type(fields) ~= "table" then
-    error(("%s: a table expected, got %s"):format(what, type(fields)), 3)
-  end
+  check.table(what, fields, 2)
   local rest = {}
   for name, value in pairs(fields) do rest[name] = value end
   rest.stream = nil
@@ -73,16 +123,8 @@ local function name_of(what, fields)
 end
 
 local function update(stream, name, wire, old)
-  local new = config.merge(old, wire)
-  local op = ("CONSUMER.CREATE.%s.%s"):format(stream, name)
-  local filter = new.filter_subject
-  if filter and filter ~= "" and not filter:find "[*>]" then op = op .. "." .. filter end
-  local info, err, raw = api.call(op, { stream_name = stream, config = new })
-  if not info then return nil, err end
-  local ok
-  ok, err = api.check_echo(wire, raw.config)
-  if not ok then return nil, err end
-  return info
+  local op, body = M.create_request(stream, name, config.merge(old, wire))
+  return api.configure(op, body, wire)
 end
 
 ---Changes fields of a consumer; those that are not given stay as they are.
@@ -92,7 +134,7 @@ function M.update(fields)
   local what = "app.js.update_consumer"
   local stream, rest = split(what, fields)
   local name, wire = name_of(what, rest), api.to_wire(what, rest)
-  local old, err = api.raw(("CONSUMER.INFO.%s.%s"):format(stream, name))
+  local old, err = api.raw(info_op(stream, name))
   if not old then return nil, err end
   return update(stream, name, wire, old.config)
 end
@@ -106,9 +148,9 @@ function M.ensure(fields, opts)
   local stream, rest = split(what, fields)
   local name, wire = name_of(what, rest), api.to_wire(what, rest)
   opts = core.check(what, opts, { keep = "boolean" })
-  local old, err = api.raw(("CONSUMER.INFO.%s.%s"):format(stream, name))
+  local old, err = api.raw(info_op(stream, name))
   if not old then
-    if err.err_code ~= 10014 then return nil, err end
+    if err.err_code ~= errors.CONSUMER_NOT_FOUND then return nil, err end
     return M.create(stream, rest)
   end
   if opts.keep or not config.differs(wire, old.config) then
@@ -166,22 +208,18 @@ end
 function M.info(stream, name)
   api.check_name(stream, "app.js.consumer_info: stream")
   api.check_name(name, "app.js.consumer_info: consumer")
-  return api.call(("CONSUMER.INFO.%s.%s"):format(stream, name))
+  return api.call(info_op(stream, name))
 end
 
 ---@return boolean|nil ok, table|nil err
 function M.delete(stream, name)
   api.check_name(stream, "app.js.delete_consumer: stream")
   api.check_name(name, "app.js.delete_consumer: consumer")
-  local reply, err = api.raw(("CONSUMER.DELETE.%s.%s"):format(stream, name))
-  if not reply then return nil, err end
-  return reply.success == true
+  return api.done(M.delete_op(stream, name))
 end
 
 ---Deletes without waiting for the answer.
-function M.forget(stream, name)
-  core.publish(("%s.CONSUMER.DELETE.%s.%s"):format(api.prefix, stream, name))
-end
+function M.forget(stream, name) api.tell(M.delete_op(stream, name)) end
 
 ---Does an existing consumer deliver what a subscription to `subject` wants?
 ---@return boolean|nil ok, table|nil err

@@ -1,5 +1,6 @@
 ---Key-value buckets: app.js.create_key_value() and what it returns. Times are seconds.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local bucket = require "lunats.js.bucket"
 local entries = require "lunats.js.kv_entry"
@@ -99,15 +100,10 @@ end
 ---@return kv|nil bucket, table|nil err
 function M.create_key_value(opts)
   local what = "app.js.create_key_value"
-  if type(opts) ~= "table" then
-    error(("%s: a table expected, got %s"):format(what, type(opts)), 2)
-  end
+  check.table(what, opts)
   opts = core.check(what, opts, CREATE)
   bucket.check_name(opts.bucket, what .. ": bucket")
-  local history = math.tointeger(opts.history or 1)
-  if not history or history < 1 or history > MAX_HISTORY then
-    error(("%s: history must be a whole number from 1 to %d"):format(what, MAX_HISTORY), 2)
-  end
+  check.whole(what, "history", math.tointeger(opts.history) or opts.history, 1, MAX_HISTORY)
   local config = stream_config(opts)
   api.to_wire(what, config) -- wrong values are errors of this call
   local info, err = require "lunats.js".add_stream(config)
@@ -140,16 +136,12 @@ function M.key_value_names() return bucket.names(PREFIX) end
 -- ---- reading --------------------------------------------------------------------
 
 local function check_revision(what, revision)
-  if revision ~= nil and (math.type(revision) ~= "integer" or revision < 0) then
-    error(what .. ": the revision must be a whole number, 0 or more", 3)
-  end
+  check.whole(what, "the revision", revision, 0, nil, 2)
   return revision
 end
 
 local function not_found(self, key, text)
-  local err = api.failure("not_found", "bucket '%s': the key '%s' %s", self.bucket, key, text)
-  err.status = 404
-  return nil, err
+  return api.not_found("bucket '%s': the key '%s' %s", self.bucket, key, text)
 end
 
 ---The entry, deleted or not.

@@ -1,5 +1,6 @@
 ---Reading many entries of a key-value bucket: all that are there, or each change.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local entries = require "lunats.js.kv_entry"
 local watching = require "lunats.js.watch"
 
@@ -52,9 +53,7 @@ function M.watch(self, ...)
   local key, opts, fn = arguments(...)
   entries.check_filter(key, "kv:watch")
   opts = core.check("kv:watch", opts, OPTIONS)
-  if type(fn) ~= "function" then
-    error(("kv:watch: a function expected, got %s"):format(type(fn)), 2)
-  end
+  check.fn("kv:watch", fn)
   if opts.updates_only and (opts.include_history or opts.resume_from) then
     error("kv:watch: updates_only leaves out what include_history and resume_from ask for", 2)
   end

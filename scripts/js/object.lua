@@ -1,5 +1,6 @@
 ---Object stores: app.js.create_object_store() and what it returns.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local bucket = require "lunats.js.bucket"
 local info = require "lunats.js.object_info"
@@ -32,9 +33,7 @@ local CREATE = { bucket = "string", ttl = "number", max_bytes = "number", storag
 ---@return object_store|nil store, table|nil err
 function M.create_object_store(opts)
   local what = "app.js.create_object_store"
-  if type(opts) ~= "table" then
-    error(("%s: a table expected, got %s"):format(what, type(opts)), 2)
-  end
+  check.table(what, opts)
   opts = core.check(what, opts, CREATE)
   local name = bucket.check_name(opts.bucket, what .. ": bucket")
   local config = {

@@ -1,5 +1,6 @@
 ---Reading objects of a store, and looking at which there are.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local js_chunks = require "lunats.js.chunks"
 local info = require "lunats.js.object_info"
@@ -221,9 +222,7 @@ local WATCH_OPTIONS = { updates_only = "boolean", ignore_deletes = "boolean",
 function M.watch(self, opts, fn)
   if fn == nil then opts, fn = nil, opts end
   opts = core.check("store:watch", opts, WATCH_OPTIONS)
-  if type(fn) ~= "function" then
-    error(("store:watch: a function expected, got %s"):format(type(fn)), 2)
-  end
+  check.fn("store:watch", fn)
   local config = all(self, opts.updates_only and "new")
   config.on_initial, config.on_error = opts.on_initial, opts.on_error
   function config.on_message(msg)

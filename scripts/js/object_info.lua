@@ -43,10 +43,7 @@ function M.exists(store, name)
 end
 
 local function not_found(store, name, text)
-  local err = api.failure("not_found", "store '%s': the object '%s' %s", store.bucket, name,
-    text)
-  err.status = 404
-  return nil, err
+  return api.not_found("store '%s': the object '%s' %s", store.bucket, name, text)
 end
 
 local function known(value) if value ~= json.null then return value end end

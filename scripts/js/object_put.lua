@@ -1,6 +1,7 @@
 ---Storing an object: cut into chunks, hashed on the way, with a bounded number of chunks that
 ---the server has not confirmed yet.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local json = require "lunats.json"
 local api = require "lunats.js.api"
 local bucket = require "lunats.js.bucket"
@@ -130,8 +131,7 @@ end
 local cleanup = {
   __close = function(self)
     if self.kept then return end
-    core.publish(("%s.STREAM.PURGE.%s"):format(api.prefix, self.store.stream),
-      { filter = self.subject })
+    api.tell("STREAM.PURGE." .. self.store.stream, { filter = self.subject })
   end,
 }
 
@@ -199,9 +199,7 @@ local function check_put(name, data, opts)
   end
   opts = core.check("store:put", opts, OPTIONS)
   local size = opts.chunk_size
-  if size and (math.type(size) ~= "integer" or size < 1) then
-    error("store:put: chunk_size must be a whole number of bytes, 1 or more", 3)
-  end
+  check.whole("store:put", "chunk_size", size, 1, nil, 2)
   return opts, size or math.min(CHUNK_SIZE, core.nats_info().max_payload or CHUNK_SIZE)
 end
 

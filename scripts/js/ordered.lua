@@ -16,6 +16,7 @@ local core = require "lunats.core"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
+local errors = require "lunats.js.errors"
 
 local M = {
   ---Seconds between two heartbeats; twice as long a silence means that the consumer is lost.
@@ -41,7 +42,8 @@ local function passes(err)
   if err.code == "timeout" or err.code == "disconnected" or err.code == "no_responders" then
     return true
   end
-  return err.status == 503 or err.err_code == 10009 or err.err_code == 10167
+  return err.status == 503 or err.err_code == errors.NOT_LEADER
+    or err.err_code == errors.TOO_MANY_REQUESTS
 end
 
 local function declared(self, inbox)
@@ -59,10 +61,7 @@ local function declared(self, inbox)
   end
   local after = self.box:sequence()
   if after == 0 then after = self.after or 0 end
-  if after > 0 then
-    fields.deliver_policy, fields.opt_start_time = "by_start_sequence", nil
-    fields.opt_start_seq = after + 1
-  end
+  if after > 0 then consumers.start_after(fields, after) end
   return fields
 end
 
@@ -73,13 +72,10 @@ local function create(self)
   if not inbox then return nil, err end
   local fields = declared(self, inbox)
   local wire = config.to_wire(fields)
-  local op = ("CONSUMER.CREATE.%s.%s"):format(self.stream, fields.name)
-  local filter = fields.filter_subject
-  if filter and not filter:find "[*>]" then op = op .. "." .. filter end
   local info, raw
-  info, err, raw = api.call(op, { stream_name = self.stream, config = wire })
+  info, err, raw = api.call(consumers.create_request(self.stream, fields.name, wire))
   if not info then return nil, err end
-  local gone = ("%s.CONSUMER.DELETE.%s.%s"):format(api.prefix, self.stream, fields.name)
+  local gone = api.subject(consumers.delete_op(self.stream, fields.name))
   local ok
   ok, err = self.box:created(self.heartbeat, gone)
   if not ok then return nil, err end

@@ -1,5 +1,6 @@
 ---Publishing into streams: each message is acknowledged by the stream that stores it.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local json = require "lunats.json"
 local api = require "lunats.js.api"
 
@@ -41,10 +42,7 @@ end
 local function check_options(what, opts)
   opts = core.check(what, opts, OPTIONS)
   for _, name in ipairs(SEQUENCES) do
-    local value = opts[name]
-    if value and (math.type(value) ~= "integer" or value < 0) then
-      error(("%s: %s must be a whole number, 0 or more"):format(what, name), 3)
-    end
+    check.whole(what, name, opts[name], 0, nil, 2)
   end
   if opts.rollup and opts.rollup ~= "sub" and opts.rollup ~= "all" then
     error(what .. ": rollup must be \"sub\" or \"all\"", 3) -- the server says nothing at all
@@ -236,13 +234,6 @@ end
 
 local window -- the last one seen, which is a good one
 
-local function check_window(size)
-  if math.type(size) ~= "integer" or size < 1 then
-    error("app.js.publish_window must be a whole number, 1 or more", 3)
-  end
-  window = size
-end
-
 ---Publishes and returns at once; waits only while `publish_window` messages are under way.
 ---@param subject string
 ---@param message any
@@ -255,7 +246,10 @@ function M.publish_async(subject, message, opts)
     opts, request = check_options("app.js.publish_async", opts)
   end
   local bytes, size = bytes_of(message), M.js.publish_window
-  if size ~= window then check_window(size) end
+  if size ~= window then
+    check.whole("app.js.publish_async", "app.js.publish_window", size or 0, 1)
+    window = size
+  end
   while outstanding >= size do
     full = true
     room:wait()

@@ -1,13 +1,12 @@
 ---Pull subscriptions: psub:fetch() and what keeps its consumer alive.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consume = require "lunats.js.consume"
 local consumers = require "lunats.js.consumers"
+local errors = require "lunats.js.errors"
 
 local M = {}
-
----A consumer without a durable name goes away after so many seconds without a fetch.
-local EPHEMERAL_THRESHOLD = 300
 
 ---@class psub
 ---@field stream string|nil known after the first use
@@ -15,27 +14,8 @@ local EPHEMERAL_THRESHOLD = 300
 local psub = {}
 psub.__index = psub
 
-local function describe(self)
-  return ("consumer '%s' of stream '%s'"):format(self.consumer, self.stream)
-end
-
----The configuration to create the consumer with.
-local function declared(self)
-  local fields = {}
-  for name, value in pairs(self.config or {}) do fields[name] = value end
-  if self.durable then fields.durable_name = self.consumer end
-  fields.name = self.consumer
-  if self.subject and not fields.filter_subjects then
-    fields.filter_subject = fields.filter_subject or self.subject
-  end
-  if not self.durable then
-    fields.inactive_threshold = fields.inactive_threshold or EPHEMERAL_THRESHOLD
-  end
-  return fields
-end
-
 local function create(self, fields)
-  local info, err = consumers.create(self.stream, fields or declared(self))
+  local info, err = consumers.create(self.stream, fields or consumers.declared(self))
   if not info then return nil, err end
   self.created = true
   return info
@@ -45,11 +25,8 @@ end
 ---one is made as it was declared.
 ---@param floor integer|nil
 local function create_again(self, floor)
-  local fields = declared(self)
-  if floor and floor > 0 and not self.durable then
-    fields.deliver_policy, fields.opt_start_time = "by_start_sequence", nil
-    fields.opt_start_seq = floor + 1
-  end
+  local fields = consumers.declared(self)
+  if floor and floor > 0 and not self.durable then consumers.start_after(fields, floor) end
   return create(self, fields)
 end
 
@@ -58,7 +35,7 @@ local function find_or_create(self)
   if not self.durable or self.config then return create(self) end
   local info, err = consumers.info(self.stream, self.consumer)
   if not info then
-    if err.err_code == 10014 then return create(self) end
+    if err.err_code == errors.CONSUMER_NOT_FOUND then return create(self) end
     return nil, err
   end
   local ok
@@ -86,7 +63,7 @@ local function resolve(self, afresh)
   if not info then return nil, err end
   if info.config.deliver_subject then
     return nil, api.failure("jetstream", "%s is a push consumer: use app.js.subscribe",
-      describe(self))
+      consumers.describe(self))
   end
   self.max_batch, self.max_expires = info.config.max_batch, info.config.max_expires
   if self.stopped then return nil, core.error("closed", "the pull subscription was stopped") end
@@ -103,14 +80,12 @@ local function revive(self, lost)
     return nil, lost
   end
   if err.code ~= "not_found" then return nil, err end
-  if (self.created or self.config) and err.err_code == 10014 then
+  if (self.created or self.config) and err.err_code == errors.CONSUMER_NOT_FOUND then
     info, err = create(self)
     if info then return true end
     return nil, err
   end
-  lost = api.failure("consumer_lost", "%s is gone: %s", describe(self), err.message)
-  lost.err_code, lost.status, lost.description = err.err_code, err.status, err.description
-  return nil, lost
+  return nil, consumers.lost_error(self, err)
 end
 
 local FETCH_OPTIONS = { timeout = "number", no_wait = "boolean", max_bytes = "number",
@@ -120,17 +95,13 @@ local FETCH_OPTIONS = { timeout = "number", no_wait = "boolean", max_bytes = "nu
 local MOST = 1000000
 
 local function check_fetch(n, opts)
-  if math.type(n) ~= "integer" or n < 1 or n > MOST then
-    error("psub:fetch: the number of messages must be a whole number from 1 to 1000000", 3)
-  end
+  check.whole("psub:fetch", "the number of messages", n, 1, MOST, 2)
   opts = core.check("psub:fetch", opts, FETCH_OPTIONS)
   local timeout = opts.timeout or 1
   if timeout <= 0 or timeout ~= timeout then
     error("psub:fetch: timeout must be a number of seconds greater than 0", 3)
   end
-  if opts.max_bytes and (math.type(opts.max_bytes) ~= "integer" or opts.max_bytes < 1) then
-    error("psub:fetch: max_bytes must be a whole number, 1 or more", 3)
-  end
+  check.whole("psub:fetch", "max_bytes", opts.max_bytes, 1, nil, 2)
   return opts
 end
 

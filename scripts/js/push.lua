@@ -1,7 +1,9 @@
 ---Push subscriptions: app.js.subscribe().
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consumers = require "lunats.js.consumers"
+local errors = require "lunats.js.errors"
 local ordered = require "lunats.js.ordered"
 
 local M = {
@@ -16,9 +18,6 @@ local BOUND_RETRIES = { 0.1, 0.2, 0.4, 0.8 }
 ---is looked at. A queue group has none: a random member would get them.
 local HEARTBEAT = 5
 
----A consumer without a durable name outlives an outage of so many seconds.
-local EPHEMERAL_THRESHOLD = 300
-
 ---@class jsub
 ---@field stream string|nil known when it is bound
 ---@field consumer string|nil the same, unless it is durable
@@ -29,8 +28,7 @@ jsub.__index = jsub
 local function check_bound(self, info)
   local config = info.config
   local function wrong(text, ...)
-    return nil, api.failure("jetstream", "consumer '%s' of stream '%s' " .. text, self.consumer,
-      self.stream, ...)
+    return nil, api.failure("jetstream", "%s " .. text, consumers.describe(self), ...)
   end
   if not config.deliver_subject then
     return wrong "is a pull consumer: use app.js.pull_subscribe"
@@ -54,8 +52,8 @@ local function wait_unbound(self, info)
     if not info then return nil, err end
   end
   if not info.push_bound then return info end
-  return nil, api.failure("jetstream", "consumer '%s' of stream '%s' has a subscriber already: "
-    .. "use another durable name, or a queue to share the messages", self.consumer, self.stream)
+  return nil, api.failure("jetstream", "%s has a subscriber already: use another durable name, "
+    .. "or a queue to share the messages", consumers.describe(self))
 end
 
 ---Queue groups of this script. Listeners with the same subject and queue share a subscription
@@ -90,17 +88,7 @@ local function join(self)
 end
 
 local function declared(self, deliver_subject)
-  local fields = {}
-  for name, value in pairs(self.config or {}) do fields[name] = value end
-  fields.name = self.consumer
-  if self.durable then
-    fields.durable_name = self.consumer
-  else
-    fields.inactive_threshold = fields.inactive_threshold or EPHEMERAL_THRESHOLD
-  end
-  if self.subject and not fields.filter_subjects then
-    fields.filter_subject = fields.filter_subject or self.subject
-  end
+  local fields = consumers.declared(self)
   fields.deliver_subject = deliver_subject
   fields.deliver_group = self.queue
   -- The server waits for handlers that are slow, instead of flooding us.
@@ -143,8 +131,7 @@ end
 local function create_again(self)
   local fields = declared(self, self.deliver_subject)
   if self.floor > 0 and not (self.durable and self.config) then
-    fields.deliver_policy, fields.opt_start_time = "by_start_sequence", nil
-    fields.opt_start_seq = self.floor + 1
+    consumers.start_after(fields, self.floor)
   end
   return consumers.create(self.stream, fields)
 end
@@ -165,14 +152,14 @@ local function watch(self)
     if info then
       self.floor, failures = info.ack_floor.stream_seq, 0
     elseif err.code == "not_found" and not self.stopped then
-      if self.deliver_subject and err.err_code == 10014 then
+      if self.deliver_subject and err.err_code == errors.CONSUMER_NOT_FOUND then
         info, err = create_again(self)
       end
       failures = failures + 1
       -- At the first time another instance may just have been faster.
       if not info and failures == 2 then
-        core.report(("app.js.subscribe: consumer '%s' of stream '%s' is gone: %s"):format(
-          self.consumer, self.stream, err.message))
+        core.report(("app.js.subscribe: %s is gone: %s"):format(consumers.describe(self),
+          err.message))
       end
     end
   end
@@ -216,7 +203,7 @@ local function start(self)
   if self.durable then info, err = consumers.info(self.stream, self.consumer) end
   if info then
     info, err = bind(self, info)
-  elseif not err or err.err_code == 10014 then
+  elseif not err or err.err_code == errors.CONSUMER_NOT_FOUND then
     info, err = create(self, deliver_subject_of(self))
   end
   if not info or self.stopped then stop_listener(self) end
@@ -303,10 +290,7 @@ local function check_options(subject, opts)
     if opts[name] then api.check_name(opts[name], what .. ": " .. name, 2) end
   end
   for _, name in ipairs { "concurrency", "pending" } do
-    local value = opts[name]
-    if value and (math.type(value) ~= "integer" or value < 1) then
-      error(("%s: %s must be a whole number, 1 or more"):format(what, name), 3)
-    end
+    check.whole(what, name, opts[name], 1, nil, 2)
   end
   if opts.config then api.to_wire(what, opts.config, 2) end
   if opts.on_error and not opts.ordered then
@@ -353,9 +337,7 @@ end
 ---@return jsub|nil, table|nil err
 function M.subscribe(subject, opts, fn)
   if fn == nil then opts, fn = nil, opts end
-  if type(fn) ~= "function" then
-    error(("app.js.subscribe: a function expected, got %s"):format(type(fn)), 2)
-  end
+  check.fn("app.js.subscribe", fn)
   opts = check_options(subject, opts)
   local start_it = opts.ordered and start_ordered or start
   local self = (opts.ordered and new_ordered or new_push)(subject, opts, fn)

@@ -1,47 +1,38 @@
 ---Streams: create, change, list, read and delete; their messages one by one.
 local core = require "lunats.core"
 local json = require "lunats.json"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
+local errors = require "lunats.js.errors"
 
 local M = {}
 
-local STREAM_MISSING = 10059
-
 ---Several instances may create a stream at the same moment. The server tells some of them that
 ---the subjects overlap: with those of this very stream.
-local OVERLAP, OVERLAP_DELAY, OVERLAP_RETRIES = 10065, 0.1, 5
+local OVERLAP_DELAY, OVERLAP_RETRIES = 0.1, 5
 
 local function check_config(what, fields)
-  if type(fields) ~= "table" then
-    error(("%s: a table expected, got %s"):format(what, type(fields)), 3)
-  end
+  check.table(what, fields, 2)
   api.check_name(fields.name, what .. ": name", 2)
   return fields.name, api.to_wire(what, fields, 2)
 end
 
-local function create_stream(name, wire)
+local function add(name, wire)
   for attempt = 0, OVERLAP_RETRIES do
     local existed, err = api.raw("STREAM.INFO." .. name)
-    if not existed and err.err_code ~= STREAM_MISSING then return nil, err end
-    local info, raw
-    info, err, raw = api.call("STREAM.CREATE." .. name, wire)
-    if info then return info, nil, raw, existed ~= nil end
-    if err.err_code ~= OVERLAP or existed or attempt == OVERLAP_RETRIES then return nil, err end
+    if not existed and err.err_code ~= errors.STREAM_NOT_FOUND then return nil, err end
+    local undo = not existed and function() api.raw("STREAM.DELETE." .. name) end
+    local info
+    info, err = api.configure("STREAM.CREATE." .. name, wire, wire, undo)
+    if info then return info end
+    if err.err_code ~= errors.SUBJECTS_OVERLAP or existed or attempt == OVERLAP_RETRIES then
+      return nil, err
+    end
     core.sleep(OVERLAP_DELAY)
     -- Is it ours, or is there really another one?
     if not api.raw("STREAM.INFO." .. name) then return nil, err end
   end
-end
-
-local function add(name, wire)
-  local info, err, raw, existed = create_stream(name, wire)
-  if not info then return nil, err end
-  local undo = not existed and function() api.raw("STREAM.DELETE." .. name) end
-  local ok
-  ok, err = api.check_echo(wire, raw.config, undo)
-  if not ok then return nil, err end
-  return info
 end
 
 ---Creates a stream. With the configuration that it has already this succeeds; with another one
@@ -60,12 +51,7 @@ local function update(name, wire, old)
   if age and age > 0 and not wire.duplicate_window and window and window > age then
     new.duplicate_window = age
   end
-  local info, err, raw = api.call("STREAM.UPDATE." .. name, new)
-  if not info then return nil, err end
-  local ok
-  ok, err = api.check_echo(wire, raw.config)
-  if not ok then return nil, err end
-  return info
+  return api.configure("STREAM.UPDATE." .. name, new, wire)
 end
 
 ---Changes fields of a stream; those that are not given stay as they are.
@@ -91,11 +77,13 @@ function M.ensure_stream(fields, opts)
     return config.from_wire(old)
   end
   if old then return update(name, wire, old.config) end
-  if err.err_code ~= STREAM_MISSING then return nil, err end
+  if err.err_code ~= errors.STREAM_NOT_FOUND then return nil, err end
   local info
   info, err = add(name, wire)
   -- Another instance may have been faster with another configuration.
-  if not info and err.err_code == 10058 then return M.update_stream(fields) end
+  if not info and err.err_code == errors.STREAM_NAME_IN_USE then
+    return M.update_stream(fields)
+  end
   return info, err
 end
 
@@ -113,18 +101,7 @@ end
 ---@return boolean|nil ok, table|nil err
 function M.delete_stream(name)
   api.check_name(name, "app.js.delete_stream")
-  local reply, err = api.raw("STREAM.DELETE." .. name)
-  if not reply then return nil, err end
-  return reply.success == true
-end
-
-local function check_whole(what, opts, names, least)
-  for _, name in ipairs(names) do
-    local value = opts[name]
-    if value and (math.type(value) ~= "integer" or value < least) then
-      error(("%s: %s must be a whole number, %d or more"):format(what, name, least), 3)
-    end
-  end
+  return api.done("STREAM.DELETE." .. name)
 end
 
 ---Deletes messages of a stream: all, those of a subject, those before a sequence number, or all
@@ -137,7 +114,8 @@ function M.purge_stream(name, opts)
   local what = "app.js.purge_stream"
   api.check_name(name, what)
   opts = core.check(what, opts, { subject = "string", seq = "number", keep = "number" })
-  check_whole(what, opts, { "seq", "keep" }, 0)
+  check.whole(what, "seq", opts.seq, 0)
+  check.whole(what, "keep", opts.keep, 0)
   if opts.seq and opts.keep then error(what .. ": either 'seq' or 'keep'", 2) end
   local body = { filter = opts.subject, seq = opts.seq, keep = opts.keep }
   local reply, err = api.raw("STREAM.PURGE." .. name, next(body) and body or nil)
@@ -219,7 +197,7 @@ end
 local function check_query(what, query)
   query = core.check(what, query, { seq = "number", last_by_subject = "string",
     next_by_subject = "string" })
-  check_whole(what, query, { "seq" }, 1)
+  check.whole(what, "seq", query.seq, 1, nil, 2)
   if query.last_by_subject then
     if query.seq or query.next_by_subject then
       error(what .. ": 'last_by_subject' goes with nothing else", 3)
@@ -281,12 +259,10 @@ end
 function M.delete_msg(name, seq, opts)
   local what = "app.js.delete_msg"
   api.check_name(name, what)
-  check_whole(what, { seq = seq or "" }, { "seq" }, 1)
+  check.whole(what, "seq", seq or "", 1)
   opts = core.check(what, opts, { secure = "boolean" })
-  local reply, err = api.raw("STREAM.MSG.DELETE." .. name,
+  return api.done("STREAM.MSG.DELETE." .. name,
     { seq = seq, no_erase = not opts.secure or nil })
-  if not reply then return nil, err end
-  return reply.success == true
 end
 
 return M

@@ -1,0 +1,18 @@
+---Numbers of the JetStream API's errors (err_code) that are told apart here. The comments are
+---the server's words.
+return {
+  NOT_AVAILABLE = 10008,               -- JetStream system temporarily unavailable
+  NOT_LEADER = 10009,                  -- JetStream cluster can not handle request
+  CONSUMER_NOT_FOUND = 10014,
+  INSUFFICIENT_RESOURCES = 10023,
+  NO_MESSAGE_FOUND = 10037,
+  SEQUENCE_NOT_FOUND = 10043,
+  STREAM_NAME_IN_USE = 10058,          -- ... with a different configuration
+  STREAM_NOT_FOUND = 10059,
+  SUBJECTS_OVERLAP = 10065,            -- ... with an existing stream
+  WRONG_LAST_SEQUENCE = 10071,
+  DUPLICATE_IN_PROCESS = 10158,        -- duplicate message id is in process
+  EXPECTATION_NOT_READY = 10163,       -- expected last sequence per subject unavailable
+  WRONG_LAST_SEQUENCE_CONSTANT = 10164, -- the same as 10071, without the number
+  TOO_MANY_REQUESTS = 10167,
+}
