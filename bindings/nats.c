@@ -60,7 +60,14 @@ static int nats_stats(lua_State *L) {
     return 1;
 }
 
+/* core.js_prefix() -> subject of the JetStream API: "$JS.API", "$JS.hub.API", ... */
+static int js_prefix(lua_State *L) {
+    lua_pushstring(L, service_js_prefix(check_service(L)));
+    return 1;
+}
+
 const luaL_Reg nats_functions[] = {
+    {"js_prefix", js_prefix},
     {"nats_status", nats_status},
     {"nats_info", nats_info},
     {"nats_stats", nats_stats},

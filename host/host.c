@@ -214,11 +214,18 @@ static void fill_link_options(const struct host *host, struct link_options *link
         .tls_ca = options->tls_ca,
         .tls_cert = options->tls_cert,
         .tls_key = options->tls_key,
+        .tls_name = options->tls_name,
+        .tls_first = options->tls_first,
         .retry = options->retry,
+        .connect_timeout_ms = (uint32_t)(options->connect_timeout * 1000),
+        .ping_interval_ms = (uint32_t)(options->ping_interval * 1000),
+        .max_control_line = (uint32_t)options->max_control_line,
+        .inbox_prefix = options->inbox_prefix,
     };
     if (wants_broker(host)) {
         link->servers = host->servers;
         link->server_count = 1;
+        link->tls_first = false; /* the environment means another server */
     }
 }
 
@@ -255,6 +262,7 @@ static int open_service(struct host *host, const char *path, struct service **ou
         service.name = options_command_name(options->command);
     }
     service.offline = is_offline(options);
+    service.js_prefix = wants_broker(host) ? NULL : options->js_prefix;
     fill_link_options(host, &service.link);
     int rc = service_open(out, &host->loop, host->scheduler, &service);
     return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;

@@ -15,9 +15,18 @@ local testing = {}
 ---@field password string|nil
 ---@field token string|nil
 ---@field creds string|nil path of a credentials file
+---@field nkey string|nil path of a file with an NKey seed
 ---@field tls_ca string|nil path of a PEM file
 ---@field tls_cert string|nil path of a PEM file
 ---@field tls_key string|nil path of a PEM file
+---@field tls_name string|nil the name that the server's certificate must show
+---@field tls_first boolean|nil begin with TLS, for servers with `handshake_first`
+---@field inbox_prefix string|nil where replies come to ("_INBOX")
+---@field connect_timeout number|nil time for one attempt to connect (2)
+---@field ping_interval number|nil silence after which the server is probed (5)
+---@field max_control_line integer|nil limit of the server for one line (4096)
+---@field js_domain string|nil JetStream domain
+---@field js_prefix string|nil subject of the JetStream API ("$JS.API"); not with js_domain
 
 ---Starts a service in this process, with its own Lua state and connection. Raises with the reason
 ---when it does not start. A Lua error that it does not handle fails the running test.

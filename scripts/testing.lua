@@ -53,10 +53,13 @@ function sent:__index(key)
   return value
 end
 
----A service sends to inboxes and to the server on its own account: not what a spec asks for.
-local function is_traffic(record)
-  return record.subject:find("^_INBOX%.") == nil and record.subject:find("^%$JS%.") == nil
-    and record.subject:find("^lunats%.events%.") == nil
+---Whether a service sends there on its own account, to inboxes and to the server: not what a
+---spec asks for.
+local function is_own_traffic(self, to)
+  for _, prefix in ipairs(self.own_prefixes) do
+    if to:sub(1, #prefix) == prefix then return true end
+  end
+  return false
 end
 
 ---Source text or the path of a file?
@@ -80,7 +83,8 @@ local sinks = {
       fields = record.fields }
   end,
   sent = function(self, record)
-    if is_traffic(record) then self.sent[#self.sent + 1] = setmetatable(record, sent) end
+    if is_own_traffic(self, record.subject) then return end
+    self.sent[#self.sent + 1] = setmetatable(record, sent)
   end,
   fiber = function(self, record) self.tracebacks[#self.tracebacks + 1] = record.text end,
 }
@@ -268,19 +272,30 @@ end
 
 local START_OPTIONS = {
   server = "string|table", name = "string", clock = "string", stubs = "table",
-  log = "boolean", drain_timeout = "number", user = "string", password = "string",
-  token = "string", creds = "string", tls_ca = "string", tls_cert = "string",
-  tls_key = "string",
+  log = "boolean", drain_timeout = "number", js_domain = "string",
 }
+
+---Options of the connection as core.connect() has them.
+local CONNECTION_OPTIONS = {
+  user = "string", password = "string", token = "string", creds = "string", nkey = "string",
+  tls_ca = "string", tls_cert = "string", tls_key = "string", tls_name = "string",
+  tls_first = "boolean", inbox_prefix = "string", connect_timeout = "number",
+  ping_interval = "number", max_control_line = "number", js_prefix = "string",
+}
+for name, kind in pairs(CONNECTION_OPTIONS) do START_OPTIONS[name] = kind end
 
 local function connection(opts)
   local server = opts.server or app.nats.connected_url
   if not server then error("testing.start: no server: give { server = broker.url }", 3) end
-  return {
-    servers = type(server) == "table" and server or { server }, user = opts.user,
-    password = opts.password, token = opts.token, creds = opts.creds, tls_ca = opts.tls_ca,
-    tls_cert = opts.tls_cert, tls_key = opts.tls_key,
-  }
+  local connect = { servers = type(server) == "table" and server or { server } }
+  for name in pairs(CONNECTION_OPTIONS) do connect[name] = opts[name] end
+  if opts.js_domain then
+    if opts.js_prefix then
+      error("testing.start: js_domain and js_prefix exclude each other", 3)
+    end
+    connect.js_prefix = ("$JS.%s.API"):format(opts.js_domain)
+  end
+  return connect
 end
 
 ---Doubles of other services answer on the spec's connection.
@@ -303,6 +318,8 @@ function M.start(script, opts)
   local connect = connection(opts)
   local self = setmetatable({ unexpected = {}, known = {}, lines = {}, sent = {},
     expected = {}, tracebacks = {} }, service)
+  self.own_prefixes = { (connect.inbox_prefix or "_INBOX") .. ".", "$JS.", "lunats.events.",
+    connect.js_prefix }
   self.client = assert(core.connect(connect))
   for to, fn in pairs(opts.stubs or {}) do stub(self, to, fn) end
   assert(self.client.flush(DEFAULT_TIMEOUT))

@@ -143,6 +143,7 @@ static int open_client(lua_State *L, struct client *client, lua_Integer id) {
         .client_id = (unsigned)id,
         .drain_timeout = 5,
         .link = client->connect.link,
+        .js_prefix = client->connect.js_prefix,
         .on_started = on_started,
         .on_stopped = on_stopped,
         .on_error = on_error,

@@ -12,6 +12,7 @@
 /* Options with room for the list that they point to. */
 struct connect_options {
     struct link_options link;
+    const char *js_prefix; /* subject of the JetStream API, or NULL */
     const char *servers[CONNECT_SERVERS];
 };
 

@@ -181,6 +181,7 @@ static int open_covered(lua_State *L) {
 static int start(lua_State *L, struct hosted *hosted, struct service_options *options) {
     struct script *script = script_of(L);
     options->link = hosted->connect.link;
+    options->js_prefix = hosted->connect.js_prefix;
     options->on_started = on_started;
     options->on_stopped = on_stopped;
     options->on_error = on_error;

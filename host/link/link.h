@@ -41,11 +41,16 @@ struct link_options {
     const char *creds;                       /* path of a .creds file (JWT and seed) */
     const char *nkey;                        /* path of a file with an NKey seed */
     const char *tls_ca, *tls_cert, *tls_key; /* paths of PEM files */
-    const char *inbox_prefix;                /* default "_INBOX" */
-    bool retry;                              /* keep trying when the first connection fails */
-    uint32_t connect_timeout_ms;             /* default 2000 */
-    uint32_t ping_interval_ms; /* silence after which the peer is probed; default 20000 */
-    size_t high_water; /* bytes not yet written at which link_congested(); default 8 MiB */
+    const char *tls_name;     /* the name that the server's certificate must show; default: the
+                               * host of its URL */
+    bool tls_first;           /* the TLS handshake comes before the server's INFO */
+    const char *inbox_prefix; /* default "_INBOX" */
+    bool retry;               /* keep trying when the first connection fails */
+    uint32_t connect_timeout_ms; /* default 2000 */
+    uint32_t ping_interval_ms;   /* silence after which the peer is probed; default 20000 */
+    uint32_t
+        max_control_line; /* bytes of a protocol line that the server takes; default 4096 */
+    size_t high_water;    /* bytes not yet written at which link_congested(); default 8 MiB */
     bool by_nats; /* nats.c reads and writes plain sockets, too, as it does with TLS: for tests
                    */
 };

@@ -48,8 +48,16 @@ struct options {
     char *creds;                       /* path of a .creds file */
     char *nkey;                        /* path of a file with an NKey seed */
     char *tls_ca, *tls_cert, *tls_key; /* paths of PEM files */
+    char *tls_name;                    /* host name that the server's certificate must show */
+    bool tls_first;                    /* TLS before the server has said a word */
     char *name;                        /* client name; NULL: the name of the service */
     bool retry;                        /* wait for a server instead of giving up at the start */
+    double connect_timeout;            /* seconds for one attempt; default 2 */
+    double ping_interval;              /* seconds of silence after which to probe; default 5 */
+    long max_control_line;             /* bytes; default 4096, as the server's */
+    char *inbox_prefix;                /* a subject; NULL: "_INBOX" */
+    char *js_domain;                   /* a token; js_prefix follows from it */
+    char *js_prefix;                   /* of the JetStream API, a subject; NULL: "$JS.API" */
 
     /* Behaviour. */
     bool embedded; /* run: start a private nats-server; always true for dev */

@@ -257,26 +257,53 @@ static bool set_by_flag(const struct parser *p, size_t field) {
 }
 
 /*
- * There are four ways to prove who one is. One on the command line overrules the others in the
- * environment.
+ * Of texts that exclude each other: one on the command line overrules the others in the
+ * environment. Returns how many are left.
  */
-static void drop_overruled(struct parser *p) {
+static int drop_overruled(struct parser *p, const size_t *fields, size_t count) {
+    bool by_flag = false;
+    int left = 0;
+    for (size_t i = 0; i < count; i++)
+        by_flag |= set_by_flag(p, fields[i]);
+    for (size_t i = 0; i < count; i++) {
+        void *field = (char *)p->out + fields[i];
+        char **text = field;
+        if (by_flag && !set_by_flag(p, fields[i])) {
+            free(*text);
+            *text = NULL;
+        }
+        left += *text != NULL;
+    }
+    return left;
+}
+
+/* There are four ways to prove who one is. */
+static int check_identity(struct parser *p) {
     static const size_t ways[] = {OPTIONS_FIELD(user), OPTIONS_FIELD(token),
                                   OPTIONS_FIELD(creds), OPTIONS_FIELD(nkey)};
-    bool by_flag = false;
-    for (size_t i = 0; i < COUNT(ways); i++)
-        by_flag |= set_by_flag(p, ways[i]);
-    for (size_t i = 0; i < COUNT(ways) && by_flag; i++) {
-        void *field = (char *)p->out + ways[i];
-        if (set_by_flag(p, ways[i]))
-            continue;
-        free(*(char **)field);
-        *(char **)field = NULL;
+    struct options *o = p->out;
+    int left = drop_overruled(p, ways, COUNT(ways));
+    if (left > 0 && o->user == NULL && !set_by_flag(p, OPTIONS_FIELD(password))) {
+        free(o->password); /* of the environment, for a user that is overruled */
+        o->password = NULL;
     }
-    if (by_flag && p->out->user == NULL && !set_by_flag(p, OPTIONS_FIELD(password))) {
-        free(p->out->password);
-        p->out->password = NULL;
+    if (o->password != NULL && o->user == NULL)
+        return options_fail(p, "--password needs --user");
+    if (left > 1)
+        return options_fail(p, "only one of --user, --token, --creds and --nkey can be used");
+    return 0;
+}
+
+static int check_jetstream(struct parser *p) {
+    static const size_t ways[] = {OPTIONS_FIELD(js_domain), OPTIONS_FIELD(js_prefix)};
+    struct options *o = p->out;
+    if (drop_overruled(p, ways, COUNT(ways)) > 1)
+        return options_fail(p, "--js-domain and --js-prefix exclude each other");
+    if (o->js_domain != NULL && asprintf(&o->js_prefix, "$JS.%s.API", o->js_domain) < 0) {
+        o->js_prefix = NULL;
+        return options_fail_memory(p);
     }
+    return 0;
 }
 
 /* What belongs together, and what excludes each other. */
@@ -287,13 +314,8 @@ static int check_together(struct parser *p) {
         return options_fail(p, "--embedded and --server exclude each other");
     if (server_given)
         o->embedded = false; /* the environment asked for it, the command line did not */
-    drop_overruled(p);
-    if (o->password != NULL && o->user == NULL)
-        return options_fail(p, "--password needs --user");
     if ((o->tls_cert == NULL) != (o->tls_key == NULL))
         return options_fail(p, "--tlscert and --tlskey need each other");
-    if ((o->user != NULL) + (o->token != NULL) + (o->creds != NULL) + (o->nkey != NULL) > 1)
-        return options_fail(p, "only one of --user, --token, --creds and --nkey can be used");
     return 0;
 }
 
@@ -385,13 +407,21 @@ static int parse(struct parser *p) {
     set_default_flags(o);
     o->embedded = o->command == OPTIONS_DEV;
     o->drain_timeout = 30;
+    o->connect_timeout = 2;
+    o->ping_interval = 5;
+    o->max_control_line = 4096;
     o->log_level = o->command == OPTIONS_TEST ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
     rc = take_arguments(p);
     if (rc != 0 || o->command == OPTIONS_HELP)
         return rc;
-    int (*const steps[])(struct parser *) = {
-        take_rest,   options_read_environment, check_together,
-        check_words, options_resolve_scripts,  add_default_server};
+    int (*const steps[])(struct parser *) = {take_rest,
+                                             options_read_environment,
+                                             check_identity,
+                                             check_jetstream,
+                                             check_together,
+                                             check_words,
+                                             options_resolve_scripts,
+                                             add_default_server};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);
     return rc;
@@ -417,11 +447,12 @@ void options_free(struct options *o) {
     options_list_free(o->scripts, &o->script_count);
     options_list_free(o->args, &o->arg_count);
     options_list_free(o->servers, &o->server_count);
-    for (size_t i = 0; i < OPTIONS_COUNT; i++)
-        if (options_table[i].kind == OPTIONS_KIND_TEXT ||
-            options_table[i].kind == OPTIONS_KIND_FILE) {
-            void *field = (char *)o + options_table[i].field;
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        enum options_kind kind = options_table[i].kind;
+        void *field = (char *)o + options_table[i].field;
+        if (kind == OPTIONS_KIND_TEXT || kind == OPTIONS_KIND_FILE ||
+            kind == OPTIONS_KIND_TOKEN || kind == OPTIONS_KIND_SUBJECT)
             free(*(char **)field);
-        }
+    }
     memset(o, 0, sizeof(*o));
 }

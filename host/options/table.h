@@ -15,7 +15,10 @@ enum options_kind {
     OPTIONS_KIND_TEXT,    /* char *, owned */
     OPTIONS_KIND_FILE,    /* char *, owned: the path of a file that can be read */
     OPTIONS_KIND_SERVERS, /* servers and server_count; repeatable */
+    OPTIONS_KIND_TOKEN,   /* char *, owned: one token of a subject */
+    OPTIONS_KIND_SUBJECT, /* char *, owned: a subject without wildcards */
     OPTIONS_KIND_SECONDS, /* double */
+    OPTIONS_KIND_PERIOD,  /* double: seconds, not 0 */
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
     OPTIONS_KIND_LEVEL,   /* enum log_level */
     OPTIONS_KIND_FORMAT,  /* enum log_format */
@@ -34,7 +37,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 24
+#define OPTIONS_COUNT 32
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

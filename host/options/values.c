@@ -64,11 +64,38 @@ static int set_text(struct parser *p, const struct options_option *option, const
     return *field != NULL ? 0 : options_fail_memory(p);
 }
 
-static int set_seconds(struct parser *p, const char *label, const char *text, double *field) {
+/* Tokens with single dots in between, without blanks and wildcards. */
+static bool is_subject(const char *text) {
+    for (const char *token = text;; token++) {
+        size_t len = strcspn(token, ".");
+        if (len == 0)
+            return false;
+        for (size_t i = 0; i < len; i++)
+            if ((unsigned char)token[i] <= ' ' || strchr("*>\x7f", token[i]) != NULL)
+                return false;
+        token += len;
+        if (*token == '\0')
+            return true;
+    }
+}
+
+static int set_subject(struct parser *p, const struct options_option *option, const char *label,
+                       const char *text, char **field) {
+    if (!is_subject(text))
+        return options_fail(p, "%s: '%s' is not a subject without wildcards", label, text);
+    if (option->kind == OPTIONS_KIND_TOKEN && strchr(text, '.') != NULL)
+        return options_fail(p, "%s: '%s' is not a name without dots", label, text);
+    return set_text(p, option, label, text, field);
+}
+
+static int set_seconds(struct parser *p, const struct options_option *option, const char *label,
+                       const char *text, double *field) {
     char *end;
     double seconds = strtod(text, &end);
     if (end == text || *end != '\0' || !isfinite(seconds) || seconds < 0 || seconds > 1e6)
         return options_fail(p, "%s: %s is not a number of seconds", label, text);
+    if (option->kind == OPTIONS_KIND_PERIOD && seconds < 1e-3)
+        return options_fail(p, "%s must be more than 0 seconds", label);
     *field = seconds;
     return 0;
 }
@@ -95,8 +122,12 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         return set_text(p, option, label, text, field);
     case OPTIONS_KIND_SERVERS:
         return add_servers(p, label, text);
+    case OPTIONS_KIND_TOKEN:
+    case OPTIONS_KIND_SUBJECT:
+        return set_subject(p, option, label, text, field);
     case OPTIONS_KIND_SECONDS:
-        return set_seconds(p, label, text, field);
+    case OPTIONS_KIND_PERIOD:
+        return set_seconds(p, option, label, text, field);
     case OPTIONS_KIND_COUNT:
         return set_count(p, label, text, field);
     case OPTIONS_KIND_LEVEL:

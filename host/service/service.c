@@ -596,6 +596,11 @@ const char *service_instance(const struct service *service) {
     return service->instance;
 }
 
+const char *service_js_prefix(const struct service *service) {
+    const char *prefix = service->options.js_prefix;
+    return prefix != NULL ? prefix : "$JS.API";
+}
+
 enum service_state service_state(const struct service *service) {
     return service->state;
 }

@@ -51,7 +51,8 @@ struct service_options {
     bool manual_clock;
     double drain_timeout; /* seconds */
     struct link_options link;
-    lua_CFunction open; /* opens the bindings */
+    const char *js_prefix; /* subject of the JetStream API; NULL: "$JS.API" */
+    lua_CFunction open;    /* opens the bindings */
     /* A version of the script loads this file. May be NULL. */
     void (*on_file)(void *owner, struct service *service, const char *path);
     /* The service runs. May be NULL. */
@@ -108,6 +109,7 @@ int service_reload(struct service *service, const char *source, size_t source_le
 struct link *service_link(const struct service *service); /* NULL when offline */
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
+const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
 struct script *service_script(const struct service *service);
 unsigned service_client_id(const struct service *service);

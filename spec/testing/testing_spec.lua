@@ -172,6 +172,47 @@ describe("lunats.testing", function()
     end
   end)
 
+  it("starts services on servers that want an NKey", function()
+    local seed = os.tmpname()
+    local file <close> = assert(io.open(seed, "w"))
+    -- The pair that the documentation of nats-server uses.
+    file:write "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n"
+    file:flush()
+    local broker = testing.broker { config = "authorization { users = [\n"
+      .. "{ nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 } ] }\n" }
+    local source = 'app.listen("ping", function() return "pong" end)\n'
+    local svc = testing.start(source, { server = broker.url, nkey = seed })
+    assert.equal("pong", assert(svc:request("ping")).raw)
+    svc:stop()
+    assert.is_false((pcall(testing.start, source, { server = broker.url })))
+    broker:stop()
+    os.remove(seed)
+  end)
+
+  it("gives services an inbox and a JetStream API of their own", function()
+    local source = [[
+      local core = require "lunats.core"
+      app.listen(app.name .. ".prefix", function() return core.js_prefix() end)
+      app.listen("ask", function() return app.request("whom", "").raw end)
+    ]]
+    local reply_to
+    local stubs = { whom = function(msg) reply_to = msg.reply_to return "me" end }
+    local svc = start(source, { inbox_prefix = "_INBOX.me", js_domain = "hub", stubs = stubs,
+      name = "one" })
+    assert.equal("$JS.hub.API", assert(svc:request("one.prefix")).raw)
+    assert.equal("me", assert(svc:request("ask")).raw)
+    assert.matches("^_INBOX%.me%.", reply_to)
+    local subjects = {}
+    for _, msg in ipairs(svc:calls ">") do subjects[#subjects + 1] = msg.subject end
+    assert.same({ "whom" }, subjects)
+    svc = start(source, { js_prefix = "hub.api", name = "two" })
+    assert.equal("hub.api", assert(svc:request("two.prefix")).raw)
+    svc = start(source, { name = "three" })
+    assert.equal("$JS.API", assert(svc:request("three.prefix")).raw)
+    assert.error_matches(function() start(source, { js_prefix = "a", js_domain = "b" }) end,
+      "js_domain and js_prefix exclude each other")
+  end)
+
   it("runs two services side by side", function()
     local source = 'app.listen("%s", function() return app.name end)\n'
     local one = start(source:format "one", { name = "first" })

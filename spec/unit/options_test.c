@@ -39,6 +39,11 @@ static void scripts_and_defaults(void) {
     CHECK(options.user == NULL && options.creds == NULL && options.name == NULL);
     CHECK(!options.embedded && !options.retry);
     CHECK(options.drain_timeout >= 30 && options.drain_timeout <= 30);
+    CHECK(options.connect_timeout >= 2 && options.connect_timeout <= 2);
+    CHECK(options.ping_interval >= 5 && options.ping_interval <= 5);
+    CHECK_INT(options.max_control_line, 4096);
+    CHECK(options.inbox_prefix == NULL && options.js_prefix == NULL);
+    CHECK(options.tls_name == NULL && !options.tls_first);
     CHECK(options.log_format == LOG_FORMAT_TEXT && options.log_level == LOG_LEVEL_INFO);
 }
 
@@ -70,6 +75,35 @@ static void every_option(void) {
     CHECK_INT(parse("run --token t --embedded a.lua"), 0);
     CHECK(options.embedded);
     CHECK_STR(options.token, "t");
+    CHECK_INT(
+        parse("run --tls-first --tls-name h --connect-timeout 0.5 --ping-interval 60 "
+              "--max-control-line 8192 --inbox-prefix _INBOX.me --js-prefix hub.api a.lua"),
+        0);
+    CHECK(options.tls_first);
+    CHECK_STR(options.tls_name, "h");
+    CHECK(options.connect_timeout >= 0.5 && options.connect_timeout <= 0.5);
+    CHECK(options.ping_interval >= 60 && options.ping_interval <= 60);
+    CHECK_INT(options.max_control_line, 8192);
+    CHECK_STR(options.inbox_prefix, "_INBOX.me");
+    CHECK_STR(options.js_prefix, "hub.api");
+}
+
+static void a_domain_is_a_prefix(void) {
+    CHECK_INT(parse("run --js-domain hub a.lua"), 0);
+    CHECK_STR(options.js_prefix, "$JS.hub.API");
+    setenv("LUNATS_JS_DOMAIN", "leaf", 1);
+    CHECK_INT(parse("run --js-prefix other.api a.lua"), 0);
+    CHECK_STR(options.js_prefix, "other.api");
+    CHECK_INT(parse("record --js-domain hub -o x y"), 0);
+    CHECK_STR(options.js_prefix, "$JS.hub.API");
+    CHECK_INT(parse("lua a.lua"), 0);
+    CHECK_STR(options.js_prefix, "$JS.leaf.API");
+    setenv("LUNATS_JS_PREFIX", "other.api", 1);
+    CHECK_INT(parse("run a.lua"), 2);
+    CHECK_STR(error,
+              "--js-domain and --js-prefix exclude each other\nSee `lunats run --help`.");
+    unsetenv("LUNATS_JS_DOMAIN");
+    unsetenv("LUNATS_JS_PREFIX");
 }
 
 static void the_last_of_two_values_wins(void) {
@@ -205,6 +239,24 @@ static void mistakes_are_explained(void) {
          "--tlscert and --tlskey need each other\nSee `lunats run --help`."},
         {"run --token x --user y a.lua", "only one of --user, --token, --creds and --nkey can "
                                          "be used\nSee `lunats run --help`."},
+        {"run --js-domain a --js-prefix b a.lua",
+         "--js-domain and --js-prefix exclude each other\nSee `lunats run --help`."},
+        {"run --js-domain a.b a.lua",
+         "--js-domain: 'a.b' is not a name without dots\nSee `lunats run --help`."},
+        {"run --js-prefix $JS.*.API a.lua", "--js-prefix: '$JS.*.API' is not a subject without "
+                                            "wildcards\nSee `lunats run --help`."},
+        {"run --inbox-prefix me. a.lua", "--inbox-prefix: 'me.' is not a subject without "
+                                         "wildcards\nSee `lunats run --help`."},
+        {"run --inbox-prefix= a.lua", "--inbox-prefix: '' is not a subject without wildcards\n"
+                                      "See `lunats run --help`."},
+        {"run --ping-interval 0 a.lua",
+         "--ping-interval must be more than 0 seconds\nSee `lunats run --help`."},
+        {"run --connect-timeout x a.lua",
+         "--connect-timeout: x is not a number of seconds\nSee `lunats run --help`."},
+        {"run --max-control-line 0 a.lua",
+         "--max-control-line: 0 is not a whole number, 1 or more\nSee `lunats run --help`."},
+        {"dev --js-domain x a.lua",
+         "lunats dev does not take --js-domain\nSee `lunats dev --help`."},
         {"run --embedded -s x a.lua",
          "--embedded and --server exclude each other\nSee `lunats run --help`."},
     };
@@ -320,6 +372,7 @@ int main(int argc, char **argv) {
         return 1;
     RUN(scripts_and_defaults);
     RUN(every_option);
+    RUN(a_domain_is_a_prefix);
     RUN(the_last_of_two_values_wins);
     RUN(dev_is_embedded);
     RUN(directories_mean_their_scripts);
