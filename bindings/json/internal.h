@@ -12,7 +12,7 @@
 enum {
     JSON_MAX_DEPTH = 128,       /* open arrays and objects at once, both ways */
     JSON_KEEP_BYTES = 1 << 20,  /* a larger scratch buffer is not kept for small texts */
-    JSON_MAX_NUMBER_BYTES = 32, /* longest output of the json_write_* functions */
+    JSON_MAX_NUMBER_BYTES = 40, /* longest output of the json_write_* functions */
 };
 
 /* ---- json.c: what each Lua state keeps for the codec ---- */
