@@ -20,6 +20,7 @@ struct host {
     struct broker *broker;
     char *broker_url; /* owned; of the private server */
     const char *servers[1];
+    char source[80]; /* Lua chunk of a command that is written in Lua; "": the user's scripts */
     struct service **services;
     struct trigger **triggers; /* of the services; NULL before they run */
     uv_signal_t hangup;
@@ -28,36 +29,8 @@ struct host {
     bool finishing;
 };
 
-/* The Lua chunk of a command that runs no script of the user's, or NULL. */
-static const char *own_source(const struct host *host) {
-    return host->hooks->source[host->options->command];
-}
-
-static bool is_runner(const struct host *host) {
-    return own_source(host) != NULL || host->options->command == OPTIONS_LUA;
-}
-
-/* `lunats test` that only starts others of its kind. */
-static bool is_parent(const struct options *options) {
-    return options->command == OPTIONS_TEST && (options->watch || options->jobs > 0);
-}
-
-static bool wants_broker(const struct host *host) {
-    const struct options *options = host->options;
-    return options->embedded ||
-           (options->command == OPTIONS_TEST && !options->server_given && !is_parent(options));
-}
-
-static bool is_offline(const struct options *options) {
-    switch (options->command) {
-    case OPTIONS_CHECK:
-    case OPTIONS_NEW:
-        return true;
-    case OPTIONS_LUA:
-        return !options->server_given && !options->embedded;
-    default:
-        return is_parent(options);
-    }
+static bool is_private(const struct host *host) {
+    return host->options->connection == OPTIONS_PRIVATE;
 }
 
 /* ---- end ---- */
@@ -163,7 +136,7 @@ static void on_started(void *owner, struct service *service) {
         .watch = host->options->watch,
         .control = host->options->control,
     };
-    if (is_runner(host))
+    if (!options_command_serves(host->options->command))
         return;
     int rc =
         trigger_open(&host->triggers[index_of(host, service)], &host->loop, service, &options);
@@ -222,7 +195,7 @@ static void fill_link_options(const struct host *host, struct link_options *link
         .max_control_line = (uint32_t)options->max_control_line,
         .inbox_prefix = options->inbox_prefix,
     };
-    if (wants_broker(host)) {
+    if (is_private(host)) {
         link->servers = host->servers;
         link->server_count = 1;
         link->tls_first = false; /* the environment means another server */
@@ -246,7 +219,8 @@ static int open_service(struct host *host, const char *path, struct service **ou
     const struct options *options = host->options;
     struct service_options service = {
         .path = path,
-        .runner = is_runner(host),
+        .runner = !options_command_serves(options->command),
+        .offline = options->connection == OPTIONS_OFFLINE,
         .drain_timeout = options->drain_timeout,
         .open = host->hooks->open_bindings,
         .on_started = on_started,
@@ -256,13 +230,12 @@ static int open_service(struct host *host, const char *path, struct service **ou
         .argc = (int)options->arg_count,
         .argv = options->args,
     };
-    service.source = own_source(host);
-    if (service.source != NULL) {
-        service.source_len = strlen(service.source);
+    if (host->source[0] != '\0') {
+        service.source = host->source;
+        service.source_len = strlen(host->source);
         service.name = options_command_name(options->command);
     }
-    service.offline = is_offline(options);
-    service.js_prefix = wants_broker(host) ? NULL : options->js_prefix;
+    service.js_prefix = is_private(host) ? NULL : options->js_prefix;
     fill_link_options(host, &service.link);
     int rc = service_open(out, &host->loop, host->scheduler, &service);
     return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;
@@ -271,14 +244,17 @@ static int open_service(struct host *host, const char *path, struct service **ou
 /* Loads all scripts; one that fails keeps the others from starting. */
 static int open_all(struct host *host) {
     const struct options *options = host->options;
-    bool own = own_source(host) != NULL;
-    size_t count = own ? 1 : options->script_count;
+    const char *module = options_command_module(options->command);
+    size_t count = module != NULL ? 1 : options->script_count;
+    if (module != NULL)
+        snprintf(host->source, sizeof(host->source), "require('%s')()", module);
     host->services = calloc(count, sizeof(struct service *));
     host->triggers = calloc(count, sizeof(struct trigger *));
     if (host->services == NULL || host->triggers == NULL)
         return EXIT_SCRIPT;
     for (size_t i = 0; i < count; i++) {
-        const char *path = own ? options_command_name(options->command) : options->scripts[i];
+        const char *path =
+            module != NULL ? options_command_name(options->command) : options->scripts[i];
         int rc = open_service(host, path, &host->services[i]);
         if (rc < 0 && rc != LN_ESCRIPT)
             log_error(NULL, "cannot load %s: %s", path, status_text(rc));
@@ -346,7 +322,7 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     if (host.status != EXIT_OK) {
         discard_all(&host);
         finish(&host);
-    } else if (wants_broker(&host)) {
+    } else if (is_private(&host)) {
         start_broker(&host);
     } else {
         start_all(&host);

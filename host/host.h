@@ -16,8 +16,6 @@ struct host_hooks {
     /* Gives a new state the options: called protected, with a light userdata that is a
      * const struct options *. */
     lua_CFunction take_options;
-    /* The Lua chunk behind a command, borrowed; NULL: the command runs the user's scripts. */
-    const char *source[OPTIONS_HELP + 1];
 };
 
 /*

@@ -10,13 +10,6 @@
 static const struct host_hooks hooks = {
     .open_bindings = bindings_open,
     .take_options = bindings_take_options,
-    .source =
-        {
-            [OPTIONS_TEST] = "require('lunats.commands.test')()",
-            [OPTIONS_CHECK] = "require('lunats.commands.check')()",
-            [OPTIONS_RECORD] = "require('lunats.commands.record')()",
-            [OPTIONS_NEW] = "require('lunats.commands.new')()",
-        },
 };
 
 static int run(const struct options *options) {

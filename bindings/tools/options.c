@@ -35,10 +35,11 @@ int bindings_take_options(lua_State *L) {
     lua_setfield(L, -2, "scripts");
     push_list(L, options->args, options->arg_count);
     lua_setfield(L, -2, "args");
+    push_list(L, options->inherited, options->inherited_count);
+    lua_setfield(L, -2, "inherited");
     set_flag(L, "watch", options->watch);
     set_flag(L, "coverage", options->coverage);
     set_flag(L, "json", options->json);
-    set_flag(L, "server_given", options->server_given);
     set_integer(L, "jobs", options->jobs);
     set_integer(L, "count", options->count);
     set_text(L, "output", options->output);

@@ -2,7 +2,7 @@
 /*
  * The settings of the process: command line over environment over defaults.
  *
- * One table in options_table.c holds every option with its environment variable, its help text
+ * One table in table.c holds every option with its environment variable, its help text
  * and the commands that take it; parser, help and suggestions all read that table.
  */
 #ifndef LUNATS_OPTIONS_H
@@ -28,6 +28,13 @@ enum options_command {
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
 };
 
+/* What a command connects to. */
+enum options_connection {
+    OPTIONS_OFFLINE, /* nothing */
+    OPTIONS_SERVERS, /* the servers of the list */
+    OPTIONS_PRIVATE, /* a nats-server that begins and ends with this process */
+};
+
 /* Everything is owned by the struct; strings are NULL when not set. */
 struct options {
     enum options_command command;
@@ -39,8 +46,12 @@ struct options {
     char **args; /* lua: what follows FILE; test: the arguments of busted; record: the
                   * subjects; new: the name */
     size_t arg_count;
+    char **inherited; /* test: options as they were given, for the processes that it starts;
+                       * ends with NULL */
+    size_t inherited_count;
 
     /* The connection. */
+    enum options_connection connection;
     char **servers; /* at least one URL, the default included; ends with NULL */
     size_t server_count;
     bool server_given; /* by flag or environment; otherwise servers is the default */
@@ -60,7 +71,7 @@ struct options {
     char *js_prefix;                   /* of the JetStream API, a subject; NULL: "$JS.API" */
 
     /* Behaviour. */
-    bool embedded; /* run: start a private nats-server; always true for dev */
+    bool embedded; /* a private nats-server is asked for; always true for dev */
     bool watch;    /* reload when a file changes (always true for dev); test: run again */
     bool control;  /* reload on request, see trigger.h */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
@@ -92,5 +103,12 @@ void options_help(FILE *out, enum options_command topic);
 
 /* The word of a command: "run", ... Borrowed, static. */
 const char *options_command_name(enum options_command command);
+
+/* The Lua module behind a command, which returns a function; NULL: the command runs the user's
+ * scripts. Borrowed, static. */
+const char *options_command_module(enum options_command command);
+
+/* Its scripts are services, which go on until they are stopped; others run to their end. */
+bool options_command_serves(enum options_command command);
 
 #endif

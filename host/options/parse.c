@@ -1,87 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/options/options.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "host/base/nearest.h"
 #include "host/options/parser.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define USAGE_STATUS 2 /* wrong usage */
-
-/* ---- errors ---- */
-
-int options_fail(const struct parser *p, const char *format, ...) {
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    snprintf(p->error, p->error_size, "%s\nSee `lunats %s%s--help`.", text,
-             p->known ? options_commands[p->out->command].name : "", p->known ? " " : "");
-    return USAGE_STATUS;
-}
-
-int options_fail_memory(const struct parser *p) {
-    snprintf(p->error, p->error_size, "out of memory");
-    return 1;
-}
-
-bool options_list_add(char ***list, size_t *count, const char *text, size_t len) {
-    char **grown = realloc(*list, (*count + 2) * sizeof(*grown));
-    if (grown == NULL)
-        return false;
-    *list = grown;
-    grown[*count] = strndup(text, len);
-    if (grown[*count] == NULL)
-        return false;
-    grown[++*count] = NULL;
-    return true;
-}
-
-void options_list_free(char **list, size_t *count) {
-    for (size_t i = 0; list != NULL && i < *count; i++)
-        free(list[i]);
-    free(list);
-    *count = 0;
-}
-
-static int fail_unknown_option(const struct parser *p, const char *name) {
-    char negated[OPTIONS_COUNT][OPTIONS_NAME_SIZE];
-    struct nearest nearest = nearest_to(name);
-    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        const struct options_option *option = &options_table[i];
-        bool taken = option->commands & (1U << p->out->command);
-        if (!taken && strcmp(option->name, name) == 0)
-            return options_fail(p, "lunats %s does not take --%s",
-                                options_commands[p->out->command].name, name);
-        if (!taken)
-            continue;
-        nearest_try(&nearest, option->name);
-        snprintf(negated[i], sizeof(negated[i]), "no-%s", option->name);
-        if (option->kind == OPTIONS_KIND_FLAG)
-            nearest_try(&nearest, negated[i]);
-    }
-    nearest_try(&nearest, "help");
-    if (nearest.best == NULL)
-        return options_fail(p, "unknown option --%s", name);
-    return options_fail(p, "unknown option --%s; did you mean --%s?", name, nearest.best);
-}
-
-static int fail_unknown_command(const struct parser *p, const char *word) {
-    struct nearest nearest = nearest_to(word);
-    if (word[0] == '-')
-        return options_fail(p, "options follow the command: lunats run %s ...",
-                            strchr(word, '=') != NULL ? "--NAME=VALUE" : word);
-    for (size_t i = 0; i < OPTIONS_COMMANDS; i++)
-        nearest_try(&nearest, options_commands[i].name);
-    if (nearest.best == NULL)
-        return options_fail(p, "unknown command %s", word);
-    return options_fail(p, "unknown command %s; did you mean %s?", word, nearest.best);
-}
 
 /* ---- command line ---- */
 
@@ -109,17 +35,36 @@ static const struct options_option *find_short(const struct parser *p, char lett
     return NULL;
 }
 
+/* Those by which `lunats test` becomes a process that starts others of its kind. */
+static bool is_of_parent(const struct options_option *option) {
+    return option->field == OPTIONS_FIELD(watch) || option->field == OPTIONS_FIELD(jobs);
+}
+
+/* Those of `lunats test` that are no business of busted's are taken wherever they stand. */
+static bool may_stand_anywhere(const struct options_option *option) {
+    return is_of_parent(option) || option->field == OPTIONS_FIELD(coverage);
+}
+
 /* Sets an option that was found at p->at; `attached` is its value if it is in there. */
 static int take_option(struct parser *p, const struct options_option *option, const char *label,
                        const char *attached, bool negated) {
+    struct options *o = p->out;
+    int first = p->at++;
     p->set[option - options_table] = true;
-    p->at++;
+    if (option->kind == OPTIONS_KIND_FLAG && attached != NULL)
+        return options_fail(p, "%s takes no value", label);
     if (option->kind == OPTIONS_KIND_FLAG)
-        return attached != NULL ? options_fail(p, "%s takes no value", label)
-                                : options_set_value(p, option, label, negated ? "0" : "1");
+        attached = negated ? "0" : "1";
     if (attached == NULL && p->at >= p->argc)
         return options_fail(p, "%s needs a value: %s %s", label, label, option->value);
-    return options_set_value(p, option, label, attached != NULL ? attached : p->argv[p->at++]);
+    if (attached == NULL)
+        attached = p->argv[p->at++];
+    int rc = options_set_value(p, option, label, attached);
+    for (int i = first; rc == 0 && i < p->at && !is_of_parent(option); i++)
+        if (!options_list_add(&o->inherited, &o->inherited_count, p->argv[i],
+                              strlen(p->argv[i])))
+            rc = options_fail_memory(p);
+    return rc;
 }
 
 static int take_long(struct parser *p, const char *arg, bool *foreign) {
@@ -130,7 +75,7 @@ static int take_long(struct parser *p, const char *arg, bool *foreign) {
     snprintf(label, sizeof(label), "%.*s", (int)(len + 2), arg);
     if (option == NULL) {
         *foreign = p->out->command == OPTIONS_TEST;
-        return *foreign ? 0 : fail_unknown_option(p, label + 2);
+        return *foreign ? 0 : options_fail_unknown_option(p, label + 2);
     }
     return take_option(p, option, label, arg[len + 2] == '=' ? arg + len + 3 : NULL, negated);
 }
@@ -203,22 +148,17 @@ static int take_arguments(struct parser *p) {
     return 0;
 }
 
-/* Those of `lunats test` that are no business of busted's are taken wherever they stand. */
-static const struct options_option *find_own(const struct parser *p, const char *arg) {
-    static const size_t own[] = {OPTIONS_FIELD(watch), OPTIONS_FIELD(coverage),
-                                 OPTIONS_FIELD(jobs)};
+/* An option of ours among the arguments of busted. */
+static bool is_own(const struct parser *p, const char *arg) {
     const struct options_option *option = NULL;
     bool negated = false;
     if (p->out->command != OPTIONS_TEST || arg[0] != '-')
-        return NULL;
+        return false;
     if (arg[1] == '-')
         option = find_long(p, arg + 2, strcspn(arg + 2, "="), &negated);
     else if (arg[1] != '\0')
         option = find_short(p, arg[1]);
-    for (size_t i = 0; option != NULL && i < COUNT(own); i++)
-        if (option->field == own[i])
-            return option;
-    return NULL;
+    return option != NULL && may_stand_anywhere(option);
 }
 
 /* What the options of `test` and `lua` left over. */
@@ -233,7 +173,7 @@ static int take_rest(struct parser *p) {
     while (p->at < p->argc) {
         const char *arg = p->argv[p->at];
         bool foreign = false;
-        if (!over && find_own(p, arg) != NULL) {
+        if (!over && is_own(p, arg)) {
             int rc = arg[1] == '-' ? take_long(p, arg, &foreign) : take_short(p, arg, &foreign);
             if (rc != 0)
                 return rc;
@@ -331,8 +271,15 @@ static int check_words(struct parser *p) {
     return 0;
 }
 
-static int add_default_server(struct parser *p) {
+static int choose_connection(struct parser *p) {
     struct options *o = p->out;
+    o->connection = options_commands[o->command].connection;
+    if (o->server_given)
+        o->connection = OPTIONS_SERVERS;
+    if (o->embedded)
+        o->connection = OPTIONS_PRIVATE;
+    if (o->command == OPTIONS_TEST && (o->watch || o->jobs > 0))
+        o->connection = OPTIONS_OFFLINE; /* it only starts others of its kind */
     if (o->embedded && o->server_count > 0) {
         /* NATS_URL says where services run in general, not where this one does. */
         options_list_free(o->servers, &o->server_count);
@@ -370,7 +317,7 @@ static int take_command(struct parser *p) {
             return 0;
         }
     if (!is_lua_file(word))
-        return fail_unknown_command(p, word);
+        return options_fail_unknown_command(p, word);
     p->out->command = OPTIONS_LUA;
     p->known = true;
     p->at--;
@@ -421,7 +368,7 @@ static int parse(struct parser *p) {
                                              check_together,
                                              check_words,
                                              options_resolve_scripts,
-                                             add_default_server};
+                                             choose_connection};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);
     return rc;
@@ -447,6 +394,7 @@ void options_free(struct options *o) {
     options_list_free(o->scripts, &o->script_count);
     options_list_free(o->args, &o->arg_count);
     options_list_free(o->servers, &o->server_count);
+    options_list_free(o->inherited, &o->inherited_count);
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         enum options_kind kind = options_table[i].kind;
         void *field = (char *)o + options_table[i].field;

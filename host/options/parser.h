@@ -19,21 +19,26 @@ struct parser {
     size_t error_size;
 };
 
-/* ---- ./options.c ---- */
+/* ---- ./report.c ---- */
 
 /* Writes the message and where to read more; returns the exit status. */
 __attribute__((format(printf, 2, 3))) int options_fail(const struct parser *p,
                                                        const char *format, ...);
 int options_fail_memory(const struct parser *p);
+/* Both name what was probably meant. */
+int options_fail_unknown_option(const struct parser *p, const char *name);
+int options_fail_unknown_command(const struct parser *p, const char *word);
 
 /* Adds a copy of a string to a list that ends with NULL; false: out of memory. */
 bool options_list_add(char ***list, size_t *count, const char *text, size_t len);
 void options_list_free(char **list, size_t *count);
 
+/* ---- ./parse.c ---- */
+
 /* The words behind the options of this command are scripts (or the FILE of lua). */
 bool options_takes_scripts(enum options_command command);
 
-/* ---- ./options_values.c; all return 0 or the exit status ---- */
+/* ---- ./values.c; all return 0 or the exit status ---- */
 
 /* Sets the value of an option; `label` names it as the user wrote it. */
 int options_set_value(struct parser *p, const struct options_option *option, const char *label,
@@ -42,7 +47,7 @@ int options_set_value(struct parser *p, const struct options_option *option, con
 /* Reads the variables of options that the command takes and the command line did not set. */
 int options_read_environment(struct parser *p);
 
-/* ---- ./options_scripts.c ---- */
+/* ---- ./scripts.c ---- */
 
 /* Replaces what the user named by the files that are there. */
 int options_resolve_scripts(struct parser *p);

@@ -94,14 +94,16 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "and a Lua state of its own; a directory means its *.lua files, specs left out.\n",
         "  lunats run orders.lua\n"
         "  lunats run -s nats://a:4222,nats://b:4222 --retry services/\n"
-        "  LUNATS_PASSWORD=secret lunats run --user orders --log-format json orders.lua\n"},
+        "  LUNATS_PASSWORD=secret lunats run --user orders --log-format json orders.lua\n",
+        OPTIONS_SERVERS, NULL, true},
     [OPTIONS_DEV] = {
         "dev", "SCRIPT...", "run with a private nats-server",
         "Like `lunats run --embedded`: starts a nats-server with JetStream on a free\n"
         "port and prints its URL. The server and what it stored go away with this\n"
         "process.\n",
         "  lunats dev orders.lua\n"
-        "  lunats dev --log-level debug services/\n"},
+        "  lunats dev --log-level debug services/\n",
+        OPTIONS_PRIVATE, NULL, true},
     [OPTIONS_TEST] = {
         "test", "[BUSTED ARGUMENTS]", "run busted specs inside the host",
         "Runs busted inside the host, so that specs may wait: request, fetch, sleep.\n"
@@ -112,7 +114,8 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats test -j 4\n"
         "  lunats test --watch --filter creates\n"
         "  lunats test --log-level debug spec/orders_spec.lua --filter creates\n"
-        "  lunats test -- --help\n"},
+        "  lunats test -- --help\n",
+        OPTIONS_PRIVATE, "lunats.commands.test", false},
     [OPTIONS_CHECK] = {
         "check", "SCRIPT...", "load without connecting and report mistakes",
         "Reads and loads each SCRIPT without connecting: syntax, undeclared globals,\n"
@@ -120,37 +123,51 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "what luacheck says where it is installed; then lists what it declares. A\n"
         "directory means its *.lua files. The status is 1 when there are errors.\n",
         "  lunats check orders.lua\n"
-        "  lunats check --json services/\n"},
+        "  lunats check --json services/\n",
+        OPTIONS_OFFLINE, "lunats.commands.check", false},
     [OPTIONS_LUA] = {
         "lua", "FILE [ARGUMENTS]", "run a Lua file inside the host",
         "Runs FILE as `lua` would, with the modules of lunats and a running loop.\n"
         "Everything after FILE is the script's, in the table `arg`. `lunats FILE ...`\n"
         "is short for it, so that `busted --lua=lunats` works.\n",
         "  lunats lua tools/fill.lua 1000\n"
-        "  busted --lua=lunats spec\n"},
+        "  busted --lua=lunats spec\n",
+        OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_RECORD] = {
         "record", "SUBJECT...", "write messages to a file, for testing.replay",
         "Writes every message of the subjects (wildcards allowed), with the reply where\n"
         "one is seen, as one JSON object a line. SIGINT ends it. To see the replies it\n"
         "subscribes to _INBOX.> as well, which needs the permission for it.\n",
         "  lunats record 'orders.>' -o orders.jsonl\n"
-        "  lunats record -s nats://demo.nats.io greet --count 10 -o greet.jsonl\n"},
+        "  lunats record -s nats://demo.nats.io greet --count 10 -o greet.jsonl\n",
+        OPTIONS_SERVERS, "lunats.commands.record", false},
     [OPTIONS_NEW] = {
         "new", "NAME", "start a service: script, spec and settings in a new folder",
         "Makes the folder NAME with a service, its spec, and what editors and tools need\n"
         "to know. `lunats test` in it passes at once. Nothing is ever overwritten.\n",
-        "  lunats new orders && cd orders && lunats test\n"},
-    [OPTIONS_VERSION] = {"version", "", "print the version", "", ""},
+        "  lunats new orders && cd orders && lunats test\n",
+        OPTIONS_OFFLINE, "lunats.commands.new", false},
+    [OPTIONS_VERSION] = {
+        "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {
         "help", "[COMMAND]", "show this, or the help of a command", "",
         "  lunats dev examples/orders.lua\n"
         "  lunats run -s nats://demo.nats.io orders.lua\n"
-        "  lunats test\n"},
+        "  lunats test\n",
+        OPTIONS_OFFLINE, NULL, false},
 };
 /* clang-format on */
 
 const char *options_command_name(enum options_command command) {
     return options_commands[command].name;
+}
+
+const char *options_command_module(enum options_command command) {
+    return options_commands[command].module;
+}
+
+bool options_command_serves(enum options_command command) {
+    return options_commands[command].serves;
 }
 
 /* Prints words between the columns INDENT and WIDTH; the cursor is at `column`. */

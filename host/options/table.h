@@ -46,6 +46,9 @@ struct options_usage {
     const char *summary;   /* a few words for the overview */
     const char *text;      /* of its help, in lines below 80 columns */
     const char *examples;
+    enum options_connection connection; /* unless options say something else */
+    const char *module;                 /* see options_command_module() */
+    bool serves;
 };
 
 /* By enum options_command. */

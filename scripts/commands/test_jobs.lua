@@ -56,7 +56,8 @@ end
 local function run_one(file, options, totals)
   local began = core.hrtime()
   local words = { "/bin/sh", "-c", 'exec "$@" 2>&1', "sh" }
-  table.move(command.words(options, { file }), 1, 1000, #words + 1, words)
+  local test = command.words(0, options, { file })
+  table.move(test, 1, #test, #words + 1, words)
   local child = assert(core.process(words, true))
   local status, output = child:wait()
   local counts = count(output, totals)

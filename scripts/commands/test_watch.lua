@@ -40,10 +40,7 @@ end
 
 return function()
   local own = command.read()
-  if core.options.jobs > 0 then
-    table.move({ "-j", tostring(core.options.jobs) }, 1, 2, #own.options + 1, own.options)
-  end
-  local words = command.words(own.options, own.roots)
+  local words = command.words(core.options.jobs, own.options, own.roots)
   local watch = assert(core.watch())
   while true do
     watch:clear()

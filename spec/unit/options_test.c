@@ -157,6 +157,43 @@ static void test_leaves_the_rest_to_busted(void) {
     CHECK_STR(options.args[0], "--help");
 }
 
+/* Of `lunats test`, for the processes that it starts; what makes it start them is left out. */
+static void options_are_inherited_as_they_were_given(void) {
+    CHECK_INT(parse("test -j2 --name n --no-watch --log-level=info --filter a --name x "
+                    "--coverage --jobs 3 b"),
+              0);
+    CHECK_INT(options.inherited_count, 4);
+    CHECK_STR(options.inherited[0], "--name");
+    CHECK_STR(options.inherited[1], "n");
+    CHECK_STR(options.inherited[2], "--log-level=info");
+    CHECK_STR(options.inherited[3], "--coverage");
+    CHECK(options.inherited[4] == NULL);
+    CHECK_INT(options.arg_count, 5);
+}
+
+static void commands_connect_to_what_they_need(void) {
+    static const struct {
+        const char *line;
+        enum options_connection connection;
+    } cases[] = {
+        {"run a.lua", OPTIONS_SERVERS},      {"run --embedded a.lua", OPTIONS_PRIVATE},
+        {"dev a.lua", OPTIONS_PRIVATE},      {"check a.lua", OPTIONS_OFFLINE},
+        {"new x", OPTIONS_OFFLINE},          {"record -o x y", OPTIONS_SERVERS},
+        {"lua a.lua", OPTIONS_OFFLINE},      {"lua -s x a.lua", OPTIONS_SERVERS},
+        {"a.lua", OPTIONS_OFFLINE},          {"lua --embedded a.lua", OPTIONS_PRIVATE},
+        {"test", OPTIONS_PRIVATE},           {"test -s x", OPTIONS_SERVERS},
+        {"test --watch", OPTIONS_OFFLINE},   {"test -j 2", OPTIONS_OFFLINE},
+        {"test -s x -j 2", OPTIONS_OFFLINE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CHECK_INT(parse(cases[i].line), 0);
+        CHECK_INT(options.connection, cases[i].connection);
+        CHECK_INT(options_command_serves(options.command), i < 3);
+    }
+    CHECK_STR(options_command_module(OPTIONS_CHECK), "lunats.commands.check");
+    CHECK(options_command_module(OPTIONS_RUN) == NULL);
+}
+
 static void lua_leaves_the_rest_to_the_script(void) {
     CHECK_INT(parse("lua --log-level debug a.lua --log-level x -- --help"), 0);
     CHECK_INT(options.command, OPTIONS_LUA);
@@ -377,6 +414,8 @@ int main(int argc, char **argv) {
     RUN(dev_is_embedded);
     RUN(directories_mean_their_scripts);
     RUN(test_leaves_the_rest_to_busted);
+    RUN(options_are_inherited_as_they_were_given);
+    RUN(commands_connect_to_what_they_need);
     RUN(lua_leaves_the_rest_to_the_script);
     RUN(help_and_version);
     RUN(mistakes_are_explained);
