@@ -113,7 +113,7 @@ return function(rows, rounds)
     local text = app.json.encode(document[2])
     for _, what in ipairs { "decode", "encode" } do
       local name = what .. " " .. document[1]
-      workloads[#workloads + 1] = { name = name, value = "ns",
+      workloads[#workloads + 1] = { name = name, value = "ns", group = "json",
         title = ("JSON %s, %s, %d bytes"):format(what, document[1], #text),
         goal = { peer = "lua-cjson", factor = 0.5 } }
       local codecs = { { peer = "lunats", run = app.json[what] },

@@ -34,8 +34,47 @@ function M.run(words)
   return output
 end
 
+---What a service of one server has in its environment.
+local function environment(broker, ca)
+  return { NATS_URL = broker.url, NATS_CA = ca, LUNATS_TLSCA = ca }
+end
+
+---@class bench.server
+---@field url string  for the load generator
+---@field env table<string, string>  for the service
+---@field brokers table[]
+
+---Is there such a program here?
+function M.has(program)
+  return M.run { "/bin/sh", "-c", 'command -v "$1"', "sh", program } ~= nil
+end
+
 ---A private nats-server.
-function M.server() return testing.broker {} end
+---@return bench.server
+function M.server()
+  local broker = testing.broker {}
+  return { url = broker.url, env = environment(broker), brokers = { broker } }
+end
+
+local CLUSTER = 'cluster { name: bench, listen: "127.0.0.1:%d", no_advertise: true, %s }'
+
+---A server with TLS for the service, and a plain one in a cluster with it for the load
+---generator: what TLS costs the generator must not slow down what it measures.
+---@return bench.server
+function M.tls_server()
+  local port = core.free_port()
+  local secure = testing.broker { jetstream = false, tls = true,
+    config = CLUSTER:format(port, "") }
+  local plain = testing.broker { jetstream = false,
+    config = CLUSTER:format(-1, ('routes: ["nats://127.0.0.1:%d"]'):format(port)) }
+  return { url = plain.url, env = environment(secure, testing.certificates().ca),
+    brokers = { secure, plain } }
+end
+
+---@param server bench.server
+function M.stop_server(server)
+  for _, broker in ipairs(server.brokers) do broker:stop() end
+end
 
 ---Starts a service in the background.
 ---@param words string[]
@@ -84,6 +123,11 @@ end
 ---Moves all threads of a process to one processor, or back to all of them.
 function M.pin(pid, cpu)
   assert(M.run { "/usr/bin/taskset", "-acp", tostring(cpu or "0-4095"), tostring(pid) })
+end
+
+---@param server bench.server
+function M.pin_server(server, cpu)
+  for _, broker in ipairs(server.brokers) do M.pin(broker.pid, cpu) end
 end
 
 ---The last processor that may be used here.

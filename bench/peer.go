@@ -74,7 +74,11 @@ func publish(nc *nats.Conn, todo job) {
 }
 
 func main() {
-	nc, err := nats.Connect(os.Getenv("NATS_URL"))
+	var options []nats.Option
+	if ca := os.Getenv("NATS_CA"); ca != "" {
+		options = append(options, nats.RootCAs(ca))
+	}
+	nc, err := nats.Connect(os.Getenv("NATS_URL"), options...)
 	check(err)
 	listen := func(subject string, handle nats.MsgHandler) {
 		sub, err := nc.Subscribe(subject, handle)

@@ -141,8 +141,20 @@ static void listen_to(const char *subject, natsMsgHandler handler) {
     check(subject, natsSubscription_SetPendingLimits(sub, -1, -1));
 }
 
+static void connect_to(const char *url, const char *ca) {
+    natsOptions *options = NULL;
+    check("options", natsOptions_Create(&options));
+    check("url", natsOptions_SetURL(options, url));
+    if (ca != NULL) {
+        check("tls", natsOptions_SetSecure(options, true));
+        check("tls", natsOptions_LoadCATrustedCertificates(options, ca));
+    }
+    check("connect", natsConnection_Connect(&connection, options));
+    natsOptions_Destroy(options);
+}
+
 int main(void) {
-    check("connect", natsConnection_ConnectTo(&connection, getenv("NATS_URL")));
+    connect_to(getenv("NATS_URL"), getenv("NATS_CA"));
     listen_to("bench.echo", on_echo);
 #ifdef WITH_CJSON
     listen_to("bench.json", on_json);

@@ -1,5 +1,5 @@
----Who is measured: { name, words, env, envelope, workloads }. Those that are not here are left
----out.
+---Who is measured. Those that are not here are left out; bench/run has said so. `node` is the
+---package that a peer needs, `only` and `except` are ids of workloads.
 local machine = require "machine"
 
 local FOLDER = machine.folder
@@ -11,7 +11,8 @@ local all = {
   { name = "lunats", words = { FOLDER .. "/lunats", "run", "bench/service.lua" } },
   { name = "raw socket", words = { FOLDER .. "/peer_raw", "bench.echo" },
     only = { W1 = true, W6 = true } },
-  { name = "nats.c", words = { FOLDER .. "/peer_cb" } },
+  { name = "nats.c", words = { FOLDER .. "/peer_cb" },
+    except = os.getenv "BENCH_WITHOUT_CJSON" and { W2 = true } },
   { name = "nats.go", words = { FOLDER .. "/peer_go" } },
   { name = "nats.js", words = { "node", "bench/peers/nats.mjs" }, node = "@nats-io/jetstream",
     consumes = true },
@@ -23,6 +24,7 @@ local all = {
 all[1].consumes = true
 
 local function is_there(peer)
+  if peer.node and not machine.has "node" then return false end
   local file = io.open(peer.node and NODE .. "/node_modules/" .. peer.node or peer.words[1])
   return file ~= nil and file:close()
 end
@@ -31,6 +33,14 @@ end
 ---@param names table<string, boolean>|nil  these, and lunats
 ---@return table[]
 return function(quick, names)
+  local known = {}
+  for _, peer in ipairs(all) do known[peer.name] = true end
+  for name in pairs(names or {}) do
+    if not known[name] then
+      io.stderr:write("bench: --against: there is no peer \"", name, "\"\n")
+      os.exit(2)
+    end
+  end
   local here = assert(machine.run { "/bin/pwd" }):match "[^\n]+"
   local list = {}
   for _, peer in ipairs(all) do

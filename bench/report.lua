@@ -84,7 +84,8 @@ function M.summary(rows, workloads, peers)
     local list = summarise(rows, workload, peers)
     if #list > 0 then
       result[#result + 1] = { name = workload.name, title = workload.title,
-        value = workload.value, peers = list, goal = judge(rows, workload, list) }
+        value = workload.value, group = workload.group, peers = list,
+        goal = judge(rows, workload, list) }
     end
   end
   return result
@@ -152,23 +153,34 @@ local function markdown_row(workload, names)
   return "| " .. table.concat(cells, " | ") .. " |"
 end
 
----The tables of docs/performance.md: one for the peers, one for JSON.
+---Who was measured in one of the workloads, in the order of the peers.
+local function measured_in(workloads, peers)
+  local there, names = {}, {}
+  for _, workload in ipairs(workloads) do
+    for _, one in ipairs(workload.peers) do there[one.peer] = true end
+  end
+  for _, peer in ipairs(peers) do
+    if there[peer.name] then names[#names + 1] = peer.name end
+  end
+  return names
+end
+
+---The tables of docs/performance.md, one for each group.
 function M.markdown(summary, peers)
-  local lines = {}
-  for _, json in ipairs { false, true } do
-    local names = {}
-    for _, peer in ipairs(peers) do
-      if peer.name == "lunats" or (peer.name == "lua-cjson") == json then
-        names[#names + 1] = peer.name
-      end
+  local groups, order, lines = {}, {}, {}
+  for _, workload in ipairs(summary) do
+    local key = workload.group or ""
+    if not groups[key] then
+      groups[key] = {}
+      order[#order + 1] = groups[key]
     end
+    table.insert(groups[key], workload)
+  end
+  for _, group in ipairs(order) do
+    local names = measured_in(group, peers)
     lines[#lines + 1] = "\n| | " .. table.concat(names, " | ") .. " | goal |"
     lines[#lines + 1] = "|---" .. ("|---"):rep(#names + 1) .. "|"
-    for _, workload in ipairs(summary) do
-      if (workload.value == "ns") == json then
-        lines[#lines + 1] = markdown_row(workload, names)
-      end
-    end
+    for _, workload in ipairs(group) do lines[#lines + 1] = markdown_row(workload, names) end
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -44,6 +44,7 @@ local rows, failures = {}, 0
 
 local function serves(peer, workload)
   if workload.consumes and not peer.consumes then return false end
+  if peer.except and peer.except[workload.id] then return false end
   return not peer.only or peer.only[workload.id]
 end
 
@@ -62,14 +63,16 @@ local function add_row(workload, peer, round, result)
 end
 
 ---The command of a peer, with its environment.
-local function command_of(peer, url)
-  local words = { "NATS_URL=" .. url }
-  for name, value in pairs(peer.env) do words[#words + 1] = name .. "=" .. value end
+local function command_of(peer, server)
+  local words = {}
+  for _, env in ipairs { server.env, peer.env } do
+    for name, value in pairs(env) do words[#words + 1] = name .. "=" .. value end
+  end
   return table.move(peer.words, 1, #peer.words, #words + 1, words)
 end
 
 local function measure(workload, peer, round, server)
-  local bench = { url = server.url, peer = peer, command = command_of(peer, server.url) }
+  local bench = { url = server.url, peer = peer, command = command_of(peer, server) }
   function bench.count(n)
     n = options.quick and n // 4 or n
     return peer.slow and n // 5 or n
@@ -82,11 +85,11 @@ local function measure(workload, peer, round, server)
       app.sleep(0.2) -- all threads are there
       bench.cpu = machine.last_cpu()
       machine.pin(service.pid, bench.cpu)
-      machine.pin(server.pid, bench.cpu)
+      machine.pin_server(server, bench.cpu)
     end
   end
   local result, err = workload.run(bench)
-  if workload.pinned then machine.pin(server.pid) end
+  if workload.pinned then machine.pin_server(server) end
   if service then machine.stop(service) end
   if result then
     add_row(workload, peer, round, result)
@@ -101,21 +104,37 @@ local function each_peer(round, call)
   for i = 1, #peers do call(peers[(i + round * (#peers // 2 + 1)) % #peers + 1]) end
 end
 
-local function run_round(round)
-  local server = machine.server()
-  for _, workload in ipairs(workloads) do
-    if not workload.of and (not options.only or options.only[workload.id]) then
-      io.stderr:write(("bench: round %d: %s\n"):format(round, workload.title))
-      each_peer(round, function(peer)
-        if not serves(peer, workload) then return end
-        local result = measure(workload, peer, round, server)
-        for _, other in ipairs(workloads) do
-          if result and other.of == workload.name then add_row(other, peer, round, result) end
-        end
-      end)
+local function run_workload(workload, round, server)
+  io.stderr:write(("bench: round %d: %s\n"):format(round, workload.title))
+  each_peer(round, function(peer)
+    if not serves(peer, workload) then return end
+    local result = measure(workload, peer, round, server)
+    for _, other in ipairs(workloads) do
+      if result and other.of == workload.name then add_row(other, peer, round, result) end
     end
+  end)
+end
+
+local kinds = { machine.server }
+if machine.has "openssl" then
+  kinds[2] = machine.tls_server
+else
+  io.stderr:write "bench: without openssl: nothing over TLS\n"
+end
+
+---The workloads of each kind of server, on a new one.
+local function run_round(round)
+  for _, start in ipairs(kinds) do
+    local server
+    for _, workload in ipairs(workloads) do
+      if not workload.of and (workload.server or machine.server) == start
+        and (not options.only or options.only[workload.id]) then
+        server = server or start()
+        run_workload(workload, round, server)
+      end
+    end
+    if server then machine.stop_server(server) end
   end
-  server:stop()
 end
 
 local began = os.time()

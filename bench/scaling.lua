@@ -34,7 +34,7 @@ local CURVES = {
 
 ---@return number cpu  microseconds per message
 local function measure(server, setting, quick)
-  local env = { NATS_URL = server.url }
+  local env = { NATS_URL = server.env.NATS_URL }
   for name, value in pairs(setting.env or {}) do env[name] = tostring(value) end
   local scripts = setting.scripts or { SCRIPT }
   local words = { machine.folder .. "/lunats", "run", table.unpack(scripts) }
@@ -77,7 +77,7 @@ return function(options)
         list[#list + 1] = measure(server, curve.setting(n), options.quick)
       end
     end
-    server:stop()
+    machine.stop_server(server)
   end
   for _, curve in ipairs(CURVES) do print_curve(curve.name, curve.points, values[curve]) end
 end

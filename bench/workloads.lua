@@ -1,5 +1,6 @@
----What is measured. `run(bench)` returns what the load generator says, or nil and why not;
----`bench` has url, service (its pid), peer, scale (1, or less for a quick run), server, cpu.
+---What is measured. `run(bench)` returns what the load generator says, or nil and why not.
+---`bench` has url, service (its pid), peer, command, cpu, and count(n): n, or less for a quick
+---run.
 local machine = require "machine"
 
 ---A workload of requests.
@@ -11,6 +12,8 @@ local function requests(mode, window, count, warm_up)
       "bench." .. mode }, bench.cpu)
   end
 end
+
+local echo = requests("echo", 256, 200000, 30000)
 
 ---One job of JetStream; `durable` when the stream is read, `storage`: "file", or memory.
 local function work(subject, count, job, durable, storage)
@@ -47,10 +50,11 @@ local PUBLISH = { subject = "BENCH.x", size = 128, window = 256 }
 local CONSUME = { stream = "BENCH", durable = "bench", batch = 100, consume = true }
 
 ---`value` is what is compared: cpu (microseconds of the service's CPU per message), p50 and p99
----(latency, microseconds), start (ms), memory (MB).
+---(latency, microseconds), start (ms), memory (MB); `server` starts what it is measured on, if
+---not machine.server; workloads of one `group` share a table.
 return {
   { id = "W1", name = "echo", title = "W1 echo, 128 bytes, 256 under way", value = "cpu",
-    run = requests("echo", 256, 200000, 30000), goal = { peer = "nats.go", factor = 0.9 } },
+    run = echo, goal = { peer = "nats.go", factor = 0.9 } },
   { id = "W1", name = "echo-1", title = "W1 echo, one after the other", value = "p50",
     run = requests("echo", 1, 20000, 2000) },
   { id = "W1", name = "echo-1-pinned", value = "p50", pinned = true,
@@ -81,4 +85,10 @@ return {
     run = start, itself = true, goal = { peer = "nats.c", factor = 0.86 } }, -- 6 ms of 7
   { id = "W6", name = "memory", title = "W6 memory of an idle service, MB", value = "memory",
     of = "start", goal = { limit = 7 } },
+  { id = "TLS", name = "echo-tls", title = "W1 echo, 128 bytes, 256 under way, over TLS",
+    group = "tls", server = machine.tls_server, value = "cpu", run = echo,
+    goal = { peer = "nats.go", factor = 0.55 } },
+  { id = "TLS", name = "count-tls", title = "W3 subscribe and count, 128 bytes, over TLS",
+    group = "tls", server = machine.tls_server, value = "cpu", run = count,
+    goal = { peer = "nats.go", factor = 0.5 } },
 }

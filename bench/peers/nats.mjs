@@ -5,7 +5,8 @@ import { createRequire } from "node:module";
 const load = createRequire(process.env.BENCH_NODE + "/");
 const { connect } = load("@nats-io/transport-node");
 const { jetstream } = load("@nats-io/jetstream");
-const nc = await connect({ servers: process.env.NATS_URL });
+const { NATS_URL: servers, NATS_CA: caFile } = process.env;
+const nc = await connect({ servers, tls: caFile ? { caFile } : undefined });
 const js = jetstream(nc);
 
 const listen = (subject, handle) =>
