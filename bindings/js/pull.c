@@ -55,7 +55,7 @@ static int js_pull(lua_State *L) {
     struct pull_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     memset(box, 0, sizeof(*box));
     luaL_setmetatable(L, PULL_TYPE);
-    int rc = pull_open(&box->pull, link, prefix, stream, consumer);
+    int rc = pull_open(&box->pull, link, script_loop(script_of(L)), prefix, stream, consumer);
     if (rc < 0)
         return luaL_error(L, "js_pull: %s", status_text(rc));
     box->resource.close = on_script_close;
@@ -114,7 +114,7 @@ static int fetch_done(lua_State *L, int status, lua_KContext context) {
         lua_setfield(L, -2, "silent");
     } else {
         push_messages(L, wait);
-        fetch_taken(wait->fetch);
+        fetch_delivered(wait->fetch);
     }
     fiber_end_wait(fiber);
     return pushed;

@@ -3,56 +3,68 @@
  * Every connection has an inbox of its own: a request that the server still has from before
  * must not find its inbox again, it would double the flow.
  */
-#include "host/jetstream/consume_internal.h"
+#include "host/jetstream/consume.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/base/container_of.h"
-#include "host/jetstream/pull.h"
+#include "host/jetstream/backlog.h"
+#include "host/jetstream/heartbeat.h"
+#include "host/jetstream/request.h"
+#include "host/jetstream/status.h"
+#include "host/jetstream/verdict.h"
 
-#define DOUBT_MS 50u    /* last look at the socket before silence is believed */
-#define DRAIN_MS 2000u  /* for the server to confirm that nothing more comes */
-#define SPARE_MAX 1024u /* message records kept */
+#define DRAIN_MS 2000u /* for the server to confirm that nothing more comes */
 
-/* ---- message records ---- */
+enum consume_state {
+    HELD, /* has not begun */
+    RUNNING,
+    LOST,     /* the owner finds out whether the consumer is still there */
+    DRAINING, /* no requests; the queue is handled */
+    STOPPING, /* no requests; the queue has gone back */
+    ENDED,
+};
 
-static struct consume_msg *take_record(struct consume *consume) {
-    struct consume_msg *msg = consume->spare;
-    if (msg == NULL)
-        return calloc(1, sizeof(*msg));
-    consume->spare = msg->behind;
-    consume->spare_count--;
-    return msg;
-}
+struct consume {
+    struct link *link;
+    struct link_observer observer;
+    struct link_sub *sub;
+    char inbox[LINK_INBOX_SIZE];
+    char *subject; /* of the requests */
+    struct consume_options options;
+    struct consume_events events;
+    void *owner;
+    enum consume_state state;
+    struct consume *previous, *next; /* before and after a handover */
+    bool closed;
+    bool leaving; /* the subscription is being drained */
+    bool pumping;
+    unsigned busy; /* frames on the stack that use it */
+    /* Real time: it is the server's clock that runs. */
+    struct clock *clock;
+    struct clock_timer progress, retry, end;
+    struct heartbeat heartbeat;
+    unsigned absent;  /* see verdict_of() */
+    uint32_t wait_ms; /* of the last pause before a request */
+    size_t pending;   /* credit, see below */
+    size_t running;   /* messages that the owner works on */
+    struct backlog backlog;
+    struct consume_stats stats;
+};
 
-static void list_add(struct consume *consume, struct consume_msg *msg) {
-    msg->next = NULL;
-    msg->prev = consume->newest;
-    if (msg->prev != NULL)
-        msg->prev->next = msg;
-    else
-        consume->oldest = msg;
-    consume->newest = msg;
-}
+static void pull(struct consume *consume);
+static void on_msg(void *owner, struct message *msg);
+static void on_sub_error(void *owner, int status, const char *text);
+static void on_heartbeat_missed(struct heartbeat *heartbeat);
 
-static void list_remove(struct consume *consume, struct consume_msg *msg) {
-    if (msg->prev != NULL)
-        msg->prev->next = msg->next;
-    else
-        consume->oldest = msg->next;
-    if (msg->next != NULL)
-        msg->next->prev = msg->prev;
-    else
-        consume->newest = msg->prev;
-}
+/* ---- the end of a message ---- */
 
-static void say(struct consume *consume, struct message *msg, const char *word) {
+static void say(struct consume *consume, struct message *msg, const char *ack) {
     link_publish(consume->link, &(struct link_out){
                                     .subject = msg->reply,
-                                    .data = word,
-                                    .len = strlen(word),
+                                    .data = ack,
+                                    .len = strlen(ack),
                                     .checked = true, /* it came from the server */
                                 });
 }
@@ -64,47 +76,34 @@ static void finish(struct consume *consume, struct consume_msg *msg, enum consum
         say(consume, msg->msg, "+ACK");
         consume->stats.acked++;
     } else if (how == CONSUME_NAK && acked) {
-        say(consume, msg->msg, JS_GIVE_BACK);
+        say(consume, msg->msg, JS_NAK_SOON);
         consume->stats.returned++;
     }
-    message_free(msg->msg);
-    list_remove(consume, msg);
-    consume->count--;
+    backlog_remove(&consume->backlog, msg);
     if (consume->pending > 0)
         consume->pending--;
-    if (consume->spare_count >= SPARE_MAX || consume->closed) {
-        free(msg);
-        return;
-    }
-    msg->behind = consume->spare;
-    consume->spare = msg;
-    consume->spare_count++;
 }
 
 /* ---- inboxes ---- */
 
 static void watch(struct consume *consume) {
-    consume->doubted = false;
-    consume->heard = clock_now(consume->clock);
-    clock_arm(consume->clock, &consume->heartbeat, 2 * (uint64_t)consume->options.heartbeat_ms);
+    heartbeat_start(&consume->heartbeat, consume->clock, consume->options.heartbeat_ms,
+                    on_heartbeat_missed);
 }
-
-static void on_msg(void *owner, struct message *msg);
-static void on_sub_error(void *owner, int status, const char *text);
 
 static void unsubscribe(struct consume *consume) {
     if (consume->sub != NULL)
         link_unsubscribe(consume->sub);
     consume->sub = NULL;
     consume->leaving = false;
-    clock_disarm(consume->clock, &consume->heartbeat);
+    heartbeat_stop(&consume->heartbeat);
     clock_disarm(consume->clock, &consume->retry);
 }
 
 /* A new inbox, and requests on it. Without a connection it is on_link_state() that starts. */
 static int subscribe(struct consume *consume) {
     unsubscribe(consume);
-    consume->pending = consume->count;
+    consume->pending = consume->backlog.count;
     consume->absent = 0;
     if (!link_is_connected(consume->link))
         return LN_OK;
@@ -115,37 +114,29 @@ static int subscribe(struct consume *consume) {
     if (rc < 0)
         return rc;
     watch(consume);
-    consume_pull(consume);
+    pull(consume);
     return LN_OK;
 }
 
 /* ---- the end ---- */
-
-static void free_spare(struct consume *consume) {
-    while (consume->spare != NULL) {
-        struct consume_msg *msg = consume->spare;
-        consume->spare = msg->behind;
-        free(msg);
-    }
-}
 
 /* Last thing in every function that the loop or the owner calls. */
 static void leave(struct consume *consume) {
     if (--consume->busy > 0)
         return;
     if (consume->closed) {
-        if (consume->count == 0)
+        if (consume->backlog.count == 0)
             free(consume);
         return;
     }
     bool over = consume->state == STOPPING || consume->state == DRAINING;
-    if (over && consume->count == 0 && !consume->leaving)
+    if (over && consume->backlog.count == 0 && !consume->leaving)
         clock_arm(consume->clock, &consume->end, 0);
 }
 
 static void on_end(struct clock_timer *timer) {
     struct consume *consume = container_of(timer, struct consume, end);
-    if (consume->state == ENDED || consume->count > 0)
+    if (consume->state == ENDED || consume->backlog.count > 0)
         return;
     unsubscribe(consume);
     clock_disarm(consume->clock, &consume->progress);
@@ -153,7 +144,8 @@ static void on_end(struct clock_timer *timer) {
     consume->events.on_end(consume->owner);
 }
 
-void consume_lose(struct consume *consume, int status, const char *text, bool silent) {
+/* No more requests until the owner has found out what is the matter. */
+static void lose(struct consume *consume, int status, const char *text, bool silent) {
     if (consume->state != RUNNING)
         return;
     consume->state = LOST;
@@ -173,19 +165,10 @@ static bool too_old(const struct consume *consume, const struct consume_msg *msg
            present() >= msg->touched + consume->options.ack_wait_ms;
 }
 
-static struct consume_msg *dequeue(struct consume *consume) {
-    struct consume_msg *msg = consume->queue;
-    consume->queue = msg->behind;
-    if (consume->queue == NULL)
-        consume->queue_end = &consume->queue;
-    consume->queued--;
-    return msg;
-}
-
 /* Whether a handler may begin; those of the versions before count. */
 static bool has_slot(const struct consume *consume) {
     size_t running = 0;
-    for (const struct consume *at = consume; at != NULL; at = at->elder)
+    for (const struct consume *at = consume; at != NULL; at = at->previous)
         running += at->running;
     return running < consume->options.concurrency;
 }
@@ -195,8 +178,8 @@ static void pump(struct consume *consume) {
     if (consume->pumping)
         return; /* the frame that does it goes on */
     consume->pumping = true;
-    while (consume->queue != NULL && has_slot(consume)) {
-        struct consume_msg *msg = dequeue(consume);
+    struct consume_msg *msg;
+    while (has_slot(consume) && (msg = backlog_dequeue(&consume->backlog)) != NULL) {
         if (msg->stale || too_old(consume, msg)) {
             consume->stats.dropped++; /* the server delivers it to somebody else by now */
             finish(consume, msg, CONSUME_SETTLED);
@@ -207,12 +190,12 @@ static void pump(struct consume *consume) {
         consume->events.on_msg(consume->owner, msg);
     }
     consume->pumping = false;
-    consume_pull(consume);
+    pull(consume);
 }
 
 static void return_queue(struct consume *consume) {
-    while (consume->queue != NULL)
-        finish(consume, dequeue(consume), CONSUME_NAK);
+    for (struct consume_msg *msg; (msg = backlog_dequeue(&consume->backlog)) != NULL;)
+        finish(consume, msg, CONSUME_NAK);
 }
 
 void consume_done(struct consume_msg *msg, enum consume_how how) {
@@ -222,42 +205,123 @@ void consume_done(struct consume_msg *msg, enum consume_how how) {
     finish(consume, msg, how);
     if (!consume->closed)
         pump(consume);
-    for (struct consume *heir = consume->heir; heir != NULL; heir = heir->heir)
-        pump(heir);
+    for (struct consume *next = consume->next; next != NULL; next = next->next)
+        pump(next);
     leave(consume);
 }
 
 /* ---- messages that take long ---- */
 
 static void arm_progress(struct consume *consume) {
-    if (consume->options.ack_wait_ms > 0 && consume->oldest != NULL &&
-        !clock_armed(&consume->progress)) {
-        uint64_t now = clock_now(consume->clock);
-        uint64_t due = consume->oldest->touched + consume->options.ack_wait_ms / 2;
-        clock_arm(consume->clock, &consume->progress, due > now ? due - now : 1);
-    }
+    const struct consume_msg *oldest = backlog_oldest(&consume->backlog);
+    if (consume->options.ack_wait_ms == 0 || oldest == NULL || clock_armed(&consume->progress))
+        return;
+    uint64_t now = clock_now(consume->clock);
+    uint64_t due = oldest->touched + consume->options.ack_wait_ms / 2;
+    clock_arm(consume->clock, &consume->progress, due > now ? due - now : 1);
 }
 
 static void on_progress(struct clock_timer *timer) {
     struct consume *consume = container_of(timer, struct consume, progress);
+    struct backlog *backlog = &consume->backlog;
     uint64_t now = clock_now(consume->clock), half = consume->options.ack_wait_ms / 2;
     bool online = link_is_connected(consume->link);
-    for (size_t i = consume->count; i > 0 && now - consume->oldest->touched >= half; i--) {
-        struct consume_msg *msg = consume->oldest;
+    for (size_t i = backlog->count; i > 0; i--) {
+        struct consume_msg *msg = backlog_oldest(backlog);
+        if (now - msg->touched < half)
+            break;
         if (!msg->running && too_old(consume, msg))
             msg->stale = true;
         else if (!online)
             break; /* what was to be said now would be said too late */
         else if (!msg->running || !consume->events.is_settled(msg))
             say(consume, msg->msg, "+WPI");
-        list_remove(consume, msg);
-        msg->touched = now;
-        list_add(consume, msg);
+        backlog_touch(backlog, msg, now);
     }
     if (online)
         arm_progress(consume);
     else
         clock_arm(consume->clock, &consume->progress, half / 2 + 1);
+}
+
+/* ---- credit ----
+ *
+ * `pending` counts messages asked for and not finished. A request adds its batch, a finished
+ * message takes one away, and so does every message that a request ended without (the server
+ * says how many). Where the server does not say, `pending` falls back to what is here; other
+ * requests may still be open then, so the queue tolerates more than was asked for.
+ */
+
+static int request(struct consume *consume, size_t batch) {
+    return js_request_send(consume->link, consume->subject, consume->inbox,
+                           &(struct js_request){
+                               .batch = batch,
+                               .expires_ms = consume->options.expires_ms,
+                               .heartbeat_ms = consume->options.heartbeat_ms,
+                           });
+}
+
+static void pull_later(struct consume *consume, uint32_t ms) {
+    consume->wait_ms = ms;
+    clock_arm(consume->clock, &consume->retry, ms);
+}
+
+/* Keeps at least half of the credit asked for. */
+static void pull(struct consume *consume) {
+    const struct consume_options *o = &consume->options;
+    if (consume->state != RUNNING || consume->sub == NULL ||
+        !link_is_connected(consume->link) || clock_armed(&consume->retry))
+        return;
+    if (consume->pending ==
+        consume->backlog.count) /* nobody has had a reason to say anything */
+        heartbeat_heard(&consume->heartbeat);
+    while (consume->pending < (o->max_messages + (size_t)1) / 2) {
+        size_t batch = o->max_messages - consume->pending;
+        if (o->max_batch > 0 && batch > o->max_batch)
+            batch = o->max_batch;
+        if (request(consume, batch) < 0) {
+            pull_later(consume, JS_LONG_PAUSE_MS);
+            return;
+        }
+        consume->pending += batch;
+    }
+}
+
+static void on_retry(struct clock_timer *timer) {
+    pull(container_of(timer, struct consume, retry));
+}
+
+/* A request is over: its rest is not pending any more. */
+static void on_request_over(struct consume *consume, struct message *msg, uint32_t wait_ms) {
+    const char *value = message_header(msg, "Nats-Pending-Messages");
+    size_t rest = value != NULL ? (size_t)strtoull(value, NULL, 10) : 0;
+    if (value == NULL || consume->pending < consume->backlog.count + rest)
+        consume->pending = consume->backlog.count;
+    else
+        consume->pending -= rest;
+    if (value == NULL && wait_ms == 0)
+        wait_ms = JS_PAUSE_MS;
+    if (wait_ms > 0)
+        pull_later(consume, wait_ms);
+    else
+        pull(consume);
+}
+
+/* A status of the server; `msg` stays the caller's. */
+static void on_status(struct consume *consume, struct message *msg, enum js_status status) {
+    struct verdict verdict =
+        verdict_of(status, message_header(msg, "Description"), &consume->absent);
+    switch (verdict.action) {
+    case VERDICT_GO_ON:
+        break;
+    case VERDICT_OVER:
+    case VERDICT_ASK_AGAIN:
+        on_request_over(consume, msg, verdict.wait_ms);
+        break;
+    case VERDICT_LOST:
+        lose(consume, verdict.status, verdict.text, verdict.silent);
+        break;
+    }
 }
 
 /* ---- receiving ---- */
@@ -267,24 +331,21 @@ static void on_data(struct consume *consume, struct message *msg) {
         message_free(msg);
         return;
     }
-    struct consume_msg *record =
-        consume->state == STOPPING || consume->state == ENDED ? NULL : take_record(consume);
+    struct consume_msg *record = NULL;
+    if (consume->state != STOPPING && consume->state != ENDED)
+        record = backlog_add(&consume->backlog, msg, consume->heartbeat.heard);
     if (record == NULL) {
         if (consume->options.ack_wait_ms > 0)
-            say(consume, msg, JS_GIVE_BACK);
+            say(consume, msg, JS_NAK_SOON);
         consume->stats.returned++;
         message_free(msg);
         return;
     }
-    *record = (struct consume_msg){
-        .consume = consume, .owner = consume->owner, .msg = msg, .touched = consume->heard};
-    list_add(consume, record);
-    *consume->queue_end = record;
-    consume->queue_end = &record->behind;
-    consume->queued++;
+    record->consume = consume;
+    record->owner = consume->owner;
     consume->stats.received++;
-    if (++consume->count > consume->pending)
-        consume->pending = consume->count;
+    if (consume->backlog.count > consume->pending)
+        consume->pending = consume->backlog.count;
     arm_progress(consume);
     pump(consume);
 }
@@ -292,13 +353,13 @@ static void on_data(struct consume *consume, struct message *msg) {
 static void on_msg(void *owner, struct message *msg) {
     struct consume *consume = owner;
     consume->busy++;
-    consume->heard = clock_now(consume->clock);
-    consume->doubted = false;
-    enum js_word word = js_classify(msg);
-    if (word == JS_DATA) {
+    heartbeat_heard(&consume->heartbeat);
+    enum js_status status = js_classify(msg);
+    if (status == JS_DATA) {
+        consume->absent = 0;
         on_data(consume, msg);
     } else {
-        consume_on_word(consume, msg, word);
+        on_status(consume, msg, status);
         message_free(msg);
     }
     leave(consume);
@@ -307,25 +368,16 @@ static void on_msg(void *owner, struct message *msg) {
 static void on_sub_error(void *owner, int status, const char *text) {
     struct consume *consume = owner;
     consume->busy++;
-    consume_lose(consume, status, text, false);
+    lose(consume, status, text, false);
     leave(consume);
 }
 
-static void on_heartbeat_due(struct clock_timer *timer) {
-    struct consume *consume = container_of(timer, struct consume, heartbeat);
-    uint64_t silence = clock_now(consume->clock) - consume->heard;
-    uint64_t allowed = 2 * (uint64_t)consume->options.heartbeat_ms;
-    if (silence < allowed) {
-        clock_arm(consume->clock, &consume->heartbeat, allowed - silence);
-    } else if (!consume->doubted) {
-        /* Timers run before sockets are read: after a long handler it may well be there. */
-        consume->doubted = true;
-        clock_arm(consume->clock, &consume->heartbeat, DOUBT_MS);
-    } else if (consume->pending <= consume->count) {
+static void on_heartbeat_missed(struct heartbeat *heartbeat) {
+    struct consume *consume = container_of(heartbeat, struct consume, heartbeat);
+    if (consume->pending <= consume->backlog.count)
         watch(consume); /* nothing is asked for, so nothing is said */
-    } else {
-        consume_lose(consume, LN_ECONSUMER_LOST, "no heartbeat from the consumer", true);
-    }
+    else
+        lose(consume, LN_ECONSUMER_LOST, "no heartbeat from the consumer", true);
 }
 
 static void on_link_state(struct link_observer *observer, enum link_state state) {
@@ -336,7 +388,7 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
         if (state == LINK_CLOSED)
             rc = LN_ECLOSED;
         if (rc < 0)
-            consume_lose(consume, rc, NULL, false);
+            lose(consume, rc, NULL, false);
     } else if (!consume->leaving) {
         unsubscribe(consume);
     }
@@ -345,73 +397,51 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
 
 /* ---- handover ---- */
 
-static struct consume *find_elder(const struct consume *heir) {
-    struct link_observer *at = link_observers(heir->link);
+/* The consume of another version, whose place this one takes. */
+static struct consume *find_previous(const struct consume *consume) {
+    struct link_observer *at = link_observers(consume->link);
     for (; at != NULL; at = at->next) {
         if (at->on_state != on_link_state)
             continue;
-        struct consume *consume = container_of(at, struct consume, observer);
-        if (consume->state == RUNNING && consume->options.version != heir->options.version &&
-            strcmp(consume->subject, heir->subject) == 0)
-            return consume;
+        struct consume *other = container_of(at, struct consume, observer);
+        if (other->state == RUNNING && other->options.version != consume->options.version &&
+            strcmp(other->subject, consume->subject) == 0)
+            return other;
     }
     return NULL;
 }
 
-/* What waits in the elder's queue now waits in the heir's, as old as it is. */
-static void take_queue(struct consume *heir, struct consume *elder) {
-    for (struct consume_msg *msg = elder->oldest, *next; msg != NULL; msg = next) {
-        next = msg->next;
-        if (msg->running)
-            continue;
-        list_remove(elder, msg);
-        msg->consume = heir;
-        msg->owner = heir->owner;
-        list_add(heir, msg);
+static void take_over(struct consume *consume, struct consume *previous) {
+    consume->previous = previous;
+    previous->next = consume;
+    backlog_hand_over(&previous->backlog, &consume->backlog, consume, consume->owner);
+    consume->stats.received = consume->backlog.queued;
+    previous->stats.received -= consume->backlog.queued;
+    consume->pending = previous->pending - previous->backlog.count; /* those are running */
+    consume->absent = previous->absent;
+    memcpy(consume->inbox, previous->inbox, sizeof(consume->inbox));
+    consume->sub = previous->sub;
+    previous->sub = NULL;
+    if (clock_armed(&previous->retry))
+        pull_later(consume, previous->wait_ms);
+    if (consume->sub != NULL) {
+        link_sub_retarget(consume->sub, on_msg, on_sub_error, consume);
+        watch(consume);
     }
-    if (elder->queue != NULL) {
-        heir->queue = elder->queue;
-        heir->queue_end = elder->queue_end;
-    }
-    elder->queue = NULL;
-    elder->queue_end = &elder->queue;
-    heir->count = heir->queued = elder->queued;
-    heir->stats.received = elder->queued;
-    elder->stats.received -= elder->queued;
-    elder->count -= elder->queued;
-    elder->queued = 0;
-}
-
-static void take_over(struct consume *heir, struct consume *elder) {
-    heir->elder = elder;
-    elder->heir = heir;
-    take_queue(heir, elder);
-    heir->pending = elder->pending - elder->count; /* its own ones are running */
-    heir->absent = elder->absent;
-    heir->retry_ms = elder->retry_ms;
-    memcpy(heir->inbox, elder->inbox, sizeof(heir->inbox));
-    heir->sub = elder->sub;
-    elder->sub = NULL;
-    if (heir->sub != NULL)
-        link_sub_retarget(heir->sub, on_msg, on_sub_error, heir);
-    if (clock_armed(&elder->retry))
-        clock_arm(heir->clock, &heir->retry, heir->retry_ms);
-    if (heir->sub != NULL)
-        watch(heir);
-    arm_progress(heir);
-    consume_stop(elder, false);
+    arm_progress(consume);
+    consume_stop(previous, false);
 }
 
 /* The handlers of `consume` do not count any more for those that came after it. */
 static void resign(struct consume *consume) {
-    if (consume->heir != NULL)
-        consume->heir->elder = consume->elder;
-    if (consume->elder != NULL)
-        consume->elder->heir = consume->heir;
-    struct consume *heir = consume->heir;
-    consume->heir = consume->elder = NULL;
-    if (heir != NULL)
-        pump(heir);
+    struct consume *next = consume->next;
+    if (next != NULL)
+        next->previous = consume->previous;
+    if (consume->previous != NULL)
+        consume->previous->next = next;
+    consume->next = consume->previous = NULL;
+    if (next != NULL)
+        pump(next);
 }
 
 int consume_begin(struct consume *consume) {
@@ -420,9 +450,9 @@ int consume_begin(struct consume *consume) {
     consume->busy++;
     consume->state = RUNNING;
     int rc = LN_OK;
-    struct consume *elder = find_elder(consume);
-    if (elder != NULL) {
-        take_over(consume, elder);
+    struct consume *previous = find_previous(consume);
+    if (previous != NULL) {
+        take_over(consume, previous);
         pump(consume);
     } else if ((rc = subscribe(consume)) < 0) {
         consume->state = HELD;
@@ -433,44 +463,30 @@ int consume_begin(struct consume *consume) {
 
 /* ---- life ---- */
 
-static int prepare(struct consume *consume, struct link *link, uv_loop_t *loop,
-                   const struct consume_options *options, const struct consume_events *events,
-                   void *owner) {
-    consume->link = link;
-    consume->options = *options;
-    consume->events = *events;
-    consume->owner = owner;
-    consume->queue_end = &consume->queue;
-    consume->heartbeat.fire = on_heartbeat_due;
-    consume->progress.fire = on_progress;
-    consume->retry.fire = consume_on_retry;
-    consume->end.fire = on_end;
-    consume->observer.on_state = on_link_state;
-    if (!link_subject_ok(consume->subject, strlen(consume->subject)))
-        return LN_EINVAL;
-    int rc = clock_open(&consume->clock, loop, false);
-    if (rc == LN_OK)
-        link_observe(link, &consume->observer);
-    return rc;
-}
-
 int consume_open(struct consume **out, struct link *link, uv_loop_t *loop, const char *prefix,
                  const char *stream, const char *consumer,
                  const struct consume_options *options, const struct consume_events *events,
                  void *owner) {
-    static const char format[] = "%s.CONSUMER.MSG.NEXT.%s.%s";
-    if (!js_name_ok(stream, strlen(stream)) || !js_name_ok(consumer, strlen(consumer)))
-        return LN_EINVAL;
-    size_t size = sizeof(format) + strlen(prefix) + strlen(stream) + strlen(consumer);
-    struct consume *consume = calloc(1, sizeof(*consume) + size);
+    struct consume *consume = calloc(1, sizeof(*consume));
     if (consume == NULL)
         return LN_ENOMEM;
-    snprintf(consume->subject, size, format, prefix, stream, consumer);
-    int rc = prepare(consume, link, loop, options, events, owner);
+    int rc = js_request_subject(&consume->subject, prefix, stream, consumer);
+    if (rc == LN_OK)
+        rc = clock_open(&consume->clock, loop, false);
     if (rc < 0) {
+        free(consume->subject);
         free(consume);
         return rc;
     }
+    consume->link = link;
+    consume->options = *options;
+    consume->events = *events;
+    consume->owner = owner;
+    consume->progress.fire = on_progress;
+    consume->retry.fire = on_retry;
+    consume->end.fire = on_end;
+    consume->observer.on_state = on_link_state;
+    link_observe(link, &consume->observer);
     *out = consume;
     return LN_OK;
 }
@@ -482,7 +498,7 @@ void consume_resume(struct consume *consume) {
     consume->state = RUNNING;
     int rc = subscribe(consume);
     if (rc < 0)
-        consume_lose(consume, rc, NULL, false);
+        lose(consume, rc, NULL, false);
     leave(consume);
 }
 
@@ -500,7 +516,7 @@ void consume_stop(struct consume *consume, bool drain) {
         return;
     consume->busy++;
     consume->state = drain ? DRAINING : STOPPING;
-    clock_disarm(consume->clock, &consume->heartbeat);
+    heartbeat_stop(&consume->heartbeat);
     clock_disarm(consume->clock, &consume->retry);
     /* Drained, because what is on its way to us would be missed by everybody until its ack_wait
      * is over; and first, because what goes back shall not come to us again. */
@@ -520,7 +536,7 @@ bool consume_stopped(const struct consume *consume) {
 void consume_get_stats(const struct consume *consume, struct consume_stats *out) {
     *out = consume->stats;
     out->running = consume->running;
-    out->queued = consume->queued;
+    out->queued = consume->backlog.queued;
 }
 
 void consume_close(struct consume *consume) {
@@ -528,7 +544,7 @@ void consume_close(struct consume *consume) {
     consume->closed = true;
     consume->state = ENDED;
     if (consume->sub != NULL) /* first: what goes back shall not come to us again */
-        pull_let_go(consume->link, consume->sub);
+        js_drain_inbox(consume->link, consume->sub);
     consume->sub = NULL;
     unsubscribe(consume);
     return_queue(consume);
@@ -537,6 +553,7 @@ void consume_close(struct consume *consume) {
     clock_disarm(consume->clock, &consume->progress);
     clock_disarm(consume->clock, &consume->end);
     clock_close(consume->clock);
-    free_spare(consume);
+    free(consume->subject);
+    backlog_close(&consume->backlog);
     leave(consume);
 }

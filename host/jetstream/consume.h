@@ -9,7 +9,7 @@
  * every ack_wait / 2. What it cannot finish goes back to the server. It survives lost
  * connections. Nothing in here knows Lua.
  *
- * A reload hands a consume over: the heir takes the inbox with its open requests and the
+ * A reload hands a consume over: the next one takes the inbox with its open requests and the
  * messages that nobody has begun to work on, without a word to the server. Those need no second
  * delivery, and nats-server 2.9 is spared what it does not do well: redelivering while it still
  * holds requests of an inbox that is gone, it sends one message twice and forgets another one
@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "host/base/clock.h"
+#include "host/base/list.h"
 #include "host/link/link.h"
 
 struct consume;
@@ -36,9 +36,9 @@ struct consume_msg {
     int result;
     /* The consume's. */
     struct consume *consume;
-    struct consume_msg *next, *prev; /* by `touched` */
-    struct consume_msg *behind;      /* in the queue, or in the spare list */
-    uint64_t touched;                /* when the server's clock for it began, as far as known */
+    struct list_node all;   /* by `touched` */
+    struct list_node queue; /* waiting for its turn */
+    uint64_t touched;       /* when the server's clock for it began, as far as known */
     bool running, stale;
 };
 

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "host/base/container_of.h"
+#include "host/base/ring.h"
+#include "host/jetstream/heartbeat.h"
 #include "host/jetstream/status.h"
 
 /* More than a server sends before it waits for flow control (32 MiB). */
 #define QUEUE_MSGS 65536
 #define QUEUE_BYTES (64 * 1024 * 1024)
-#define DOUBT_MS 50
 
 struct ordered {
     struct link *link;
@@ -19,16 +20,13 @@ struct ordered {
     struct link_sub *sub;
     /* Real time: heartbeats come from a server that knows nothing of a spec's clock. */
     struct clock *clock;
-    struct clock_timer heartbeat, later;
-    uint32_t heartbeat_ms; /* 0: not created yet */
-    uint64_t heard;        /* when the last message came */
-    uint64_t expected;     /* consumer sequence of the next message */
-    uint64_t sequence;     /* stream sequence of the last one taken */
-    /* What has arrived and was not taken: a ring of `size` (a power of two). */
-    struct message **ring;
-    size_t size, head, count, bytes;
+    struct clock_timer later;
+    struct heartbeat heartbeat;
+    uint64_t expected; /* consumer sequence of the next message */
+    uint64_t sequence; /* stream sequence of the last one read */
+    struct ring queue; /* messages that have arrived and were not read */
+    size_t bytes;      /* of the queue */
     bool lost, closed;
-    bool doubted; /* heartbeats are missing; a last look at the socket is under way */
     char reason[160];
     char *delete_subject; /* of the consumer; NULL: none */
     void (*on_ready)(void *owner);
@@ -37,35 +35,21 @@ struct ordered {
 
 /* ---- the queue ---- */
 
-static bool grow(struct ordered *ordered) {
-    size_t size = ordered->size == 0 ? 64 : ordered->size * 2;
-    struct message **ring = malloc(size * sizeof(struct message *));
-    if (ring == NULL)
-        return false;
-    for (size_t i = 0; i < ordered->count; i++)
-        ring[i] = ordered->ring[(ordered->head + i) & (ordered->size - 1)];
-    free(ordered->ring);
-    ordered->ring = ring;
-    ordered->size = size;
-    ordered->head = 0;
-    return true;
-}
-
 static size_t weight(struct message *msg) {
     return msg->len + 128;
 }
 
-static struct message *take(struct ordered *ordered) {
-    struct message *msg = ordered->ring[ordered->head];
-    ordered->head = (ordered->head + 1) & (ordered->size - 1);
-    ordered->count--;
-    ordered->bytes -= weight(msg);
+/* The first message, or NULL. */
+static struct message *dequeue(struct ordered *ordered) {
+    struct message *msg = ring_pop(&ordered->queue);
+    if (msg != NULL)
+        ordered->bytes -= weight(msg);
     return msg;
 }
 
 static void drop_queue(struct ordered *ordered) {
-    while (ordered->count > 0)
-        message_free(take(ordered));
+    for (struct message *msg; (msg = dequeue(ordered)) != NULL;)
+        message_free(msg);
 }
 
 /* ---- giving up an inbox ---- */
@@ -74,7 +58,7 @@ static void leave(struct ordered *ordered) {
     if (ordered->sub != NULL)
         link_unsubscribe(ordered->sub);
     ordered->sub = NULL;
-    clock_disarm(ordered->clock, &ordered->heartbeat);
+    heartbeat_stop(&ordered->heartbeat);
 }
 
 /* No more comes from this inbox; what is queued is in order and stays. */
@@ -86,20 +70,8 @@ static void lose(struct ordered *ordered, const char *reason) {
     snprintf(ordered->reason, sizeof(ordered->reason), "%s", reason);
 }
 
-static void on_heartbeat_due(struct clock_timer *timer) {
-    struct ordered *ordered = container_of(timer, struct ordered, heartbeat);
-    uint64_t silence = clock_now(ordered->clock) - ordered->heard;
-    if (silence < 2 * (uint64_t)ordered->heartbeat_ms) {
-        clock_arm(ordered->clock, &ordered->heartbeat,
-                  2 * (uint64_t)ordered->heartbeat_ms - silence);
-        return;
-    }
-    /* Timers run before sockets are read: after a long handler they may well have come. */
-    if (!ordered->doubted) {
-        ordered->doubted = true;
-        clock_arm(ordered->clock, &ordered->heartbeat, DOUBT_MS);
-        return;
-    }
+static void on_heartbeat_missed(struct heartbeat *heartbeat) {
+    struct ordered *ordered = container_of(heartbeat, struct ordered, heartbeat);
     lose(ordered, "no heartbeat from the consumer");
     ordered->on_ready(ordered->owner);
 }
@@ -126,17 +98,15 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
 
 static void on_msg(void *owner, struct message *msg) {
     struct ordered *ordered = owner;
-    ordered->doubted = false;
-    ordered->heard = clock_now(ordered->clock); /* cheaper than arming the timer each time */
-    if (ordered->count >= QUEUE_MSGS || ordered->bytes >= QUEUE_BYTES ||
-        (ordered->count == ordered->size && !grow(ordered))) {
+    heartbeat_heard(&ordered->heartbeat);
+    if (ordered->queue.count >= QUEUE_MSGS || ordered->bytes >= QUEUE_BYTES ||
+        !ring_push(&ordered->queue, msg)) {
         message_free(msg);
-        lose(ordered, "the messages were not taken fast enough");
-        return; /* there are others to take */
+        lose(ordered, "the messages were not read fast enough");
+        return; /* there are others to read */
     }
-    ordered->ring[(ordered->head + ordered->count) & (ordered->size - 1)] = msg;
     ordered->bytes += weight(msg);
-    if (ordered->count++ == 0)
+    if (ordered->queue.count == 1)
         ordered->on_ready(ordered->owner);
 }
 
@@ -146,16 +116,16 @@ static void on_sub_error(void *owner, int status, const char *text) {
     ordered->on_ready(ordered->owner);
 }
 
-/* Tells the server that everything up to here has been taken. */
+/* Tells the server that everything up to here has been read. */
 static void answer(struct ordered *ordered, const char *subject) {
     if (subject != NULL)
         link_publish(ordered->link, &(struct link_out){.subject = subject});
 }
 
-static void on_word(struct ordered *ordered, struct message *msg, enum js_word word) {
-    if (word == JS_FLOW_CONTROL) {
+static void on_status(struct ordered *ordered, struct message *msg, enum js_status status) {
+    if (status == JS_FLOW_CONTROL) {
         answer(ordered, msg->reply);
-    } else if (word == JS_HEARTBEAT) {
+    } else if (status == JS_HEARTBEAT) {
         const char *last = message_header(msg, "Nats-Last-Consumer");
         answer(ordered, message_header(msg, "Nats-Consumer-Stalled"));
         if (last != NULL && strtoull(last, NULL, 10) != ordered->expected - 1) {
@@ -167,11 +137,11 @@ static void on_word(struct ordered *ordered, struct message *msg, enum js_word w
 }
 
 enum ordered_result ordered_next(struct ordered *ordered, struct message **out) {
-    while (ordered->count > 0 && !ordered->closed) {
-        struct message *msg = take(ordered);
-        enum js_word word = js_classify(msg);
-        if (word != JS_DATA) {
-            on_word(ordered, msg, word);
+    struct message *msg;
+    while (!ordered->closed && (msg = dequeue(ordered)) != NULL) {
+        enum js_status status = js_classify(msg);
+        if (status != JS_DATA) {
+            on_status(ordered, msg, status);
             continue;
         }
         struct js_meta meta;
@@ -210,8 +180,8 @@ int ordered_open(struct ordered **out, struct link *link, uv_loop_t *loop,
     ordered->link = link;
     ordered->on_ready = on_ready;
     ordered->owner = owner;
-    ordered->heartbeat.fire = on_heartbeat_due;
     ordered->later.fire = on_later;
+    heartbeat_start(&ordered->heartbeat, ordered->clock, 0, on_heartbeat_missed); /* not yet */
     ordered->observer.on_state = on_link_state;
     link_observe(link, &ordered->observer);
     *out = ordered;
@@ -234,7 +204,7 @@ void ordered_close(struct ordered *ordered) {
     link_unobserve(ordered->link, &ordered->observer);
     clock_disarm(ordered->clock, &ordered->later);
     clock_close(ordered->clock);
-    free(ordered->ring);
+    ring_free(&ordered->queue);
     free(ordered);
 }
 
@@ -242,10 +212,9 @@ int ordered_subscribe(struct ordered *ordered, char inbox[LINK_INBOX_SIZE]) {
     leave(ordered);
     drop_queue(ordered);
     delete_consumer(ordered);
-    ordered->lost = ordered->doubted = false;
+    ordered->lost = false;
     ordered->reason[0] = '\0';
     ordered->expected = 1;
-    ordered->heartbeat_ms = 0;
     link_new_inbox(ordered->link, inbox);
     struct link_sub_options options = {.pending_msgs = QUEUE_MSGS,
                                        .pending_bytes = QUEUE_BYTES};
@@ -255,14 +224,12 @@ int ordered_subscribe(struct ordered *ordered, char inbox[LINK_INBOX_SIZE]) {
 
 int ordered_created(struct ordered *ordered, uint32_t heartbeat_ms,
                     const char *delete_subject) {
-    ordered->heartbeat_ms = heartbeat_ms;
-    ordered->heard = clock_now(ordered->clock);
     free(ordered->delete_subject);
     ordered->delete_subject = strdup(delete_subject);
     if (ordered->delete_subject == NULL)
         return LN_ENOMEM;
-    if (ordered->sub != NULL && heartbeat_ms > 0)
-        clock_arm(ordered->clock, &ordered->heartbeat, 2 * (uint64_t)heartbeat_ms);
+    if (ordered->sub != NULL)
+        heartbeat_start(&ordered->heartbeat, ordered->clock, heartbeat_ms, on_heartbeat_missed);
     return LN_OK;
 }
 

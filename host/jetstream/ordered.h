@@ -3,7 +3,7 @@
  * The receiving side of an ordered consumer: messages of a stream in order and without gaps.
  *
  * The server pushes to an inbox of ours. Every message is checked against the one before it;
- * heartbeats are watched, flow control is answered when what came before has been taken, so
+ * heartbeats are watched, flow control is answered when what came before has been read, so
  * that a slow reader slows the server down. As soon as something is missing the inbox is given
  * up and the reader is told, after the messages that are in order: it makes a new consumer on a
  * new inbox, from the message after ordered_sequence() on. Nothing in here knows Lua.
@@ -21,7 +21,7 @@
 struct ordered;
 
 enum ordered_result {
-    ORDERED_MSG,    /* a message, which the caller takes */
+    ORDERED_MSG,    /* a message, which is the caller's */
     ORDERED_EMPTY,  /* nothing now: on_ready() will be called */
     ORDERED_LOST,   /* no more from this inbox: subscribe anew; see ordered_reason() */
     ORDERED_CLOSED, /* the link is closed for good */
@@ -29,7 +29,7 @@ enum ordered_result {
 
 /*
  * Opens a reader. `on_ready` is called, from the loop and never from inside a call of the
- * owner, when there is something to take. On success *out is the caller's, who hands it to
+ * owner, when there is something to read. On success *out is the caller's, who hands it to
  * ordered_close(). Returns LN_OK or LN_ENOMEM.
  */
 int ordered_open(struct ordered **out, struct link *link, uv_loop_t *loop,
@@ -51,13 +51,13 @@ int ordered_subscribe(struct ordered *ordered, char inbox[LINK_INBOX_SIZE]);
  */
 int ordered_created(struct ordered *ordered, uint32_t heartbeat_ms, const char *delete_subject);
 
-/* Takes the next message. */
+/* Reads the next message. */
 enum ordered_result ordered_next(struct ordered *ordered, struct message **out);
 
 /* Why the inbox was given up. Borrowed until ordered_subscribe(). */
 const char *ordered_reason(const struct ordered *ordered);
 
-/* The stream sequence of the last message taken, over all inboxes; 0: none yet. */
+/* The stream sequence of the last message read, over all inboxes; 0: none yet. */
 uint64_t ordered_sequence(const struct ordered *ordered);
 
 /* on_ready() will be called in the next turn of the loop, whatever happens. */

@@ -5,47 +5,52 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/base/container_of.h"
-#include "host/jetstream/pull_internal.h"
+#include "host/base/list.h"
+#include "host/jetstream/internal.h"
+#include "host/jetstream/request.h"
 
 #define IDLE_MAX 8 /* inboxes kept by a pull */
 
+struct pull {
+    struct link *link;
+    struct link_observer observer;
+    /* Real time: it is the server's clock that runs. */
+    struct clock *clock;
+    struct list fetches, idle;
+    size_t idle_count;
+    unsigned busy; /* frames on the stack that walk it */
+    bool closed;
+    char *subject; /* of the requests */
+};
+
 /* ---- memory ---- */
-
-static void list_add(struct fetch **list, struct fetch *fetch) {
-    fetch->next = *list;
-    fetch->prev = list;
-    if (*list != NULL)
-        (*list)->prev = &fetch->next;
-    *list = fetch;
-}
-
-static void list_remove(struct fetch *fetch) {
-    *fetch->prev = fetch->next;
-    if (fetch->next != NULL)
-        fetch->next->prev = fetch->prev;
-}
 
 /* Takes it out of its list and frees it. */
 static void destroy(struct fetch *fetch) {
-    list_remove(fetch);
+    list_remove(&fetch->node);
     fetch_unsubscribe(fetch);
     free(fetch->msgs);
     free(fetch);
 }
 
+static void free_pull(struct pull *pull) {
+    clock_close(pull->clock);
+    free(pull->subject);
+    free(pull);
+}
+
 static void maybe_free(struct pull *pull) {
-    if (pull->closed && pull->fetches == NULL && pull->busy == 0)
-        free(pull);
+    if (pull->closed && list_empty(&pull->fetches) && pull->busy == 0)
+        free_pull(pull);
 }
 
 /* ---- connections come and go ---- */
 
 static struct fetch *find_resume(struct pull *pull) {
-    struct fetch *fetch = pull->fetches;
-    while (fetch != NULL && (fetch->state == OVER || !fetch->resume))
-        fetch = fetch->next;
-    return fetch;
+    list_each (struct fetch, fetch, &pull->fetches, node)
+        if (fetch->state != OVER && fetch->resume)
+            return fetch;
+    return NULL;
 }
 
 /* Asks again for all fetches. An owner may change the list, so each step looks anew. */
@@ -67,15 +72,15 @@ static void resume_all(struct pull *pull, int status) {
 
 static void on_link_state(struct link_observer *observer, enum link_state state) {
     struct pull *pull = container_of(observer, struct pull, observer);
-    for (struct fetch *fetch = pull->fetches; fetch != NULL; fetch = fetch->next) {
+    list_each (struct fetch, fetch, &pull->fetches, node) {
         if (fetch->state == OVER)
             continue;
         /* A request that the server still has must not find its inbox again. */
         fetch_unsubscribe(fetch);
         fetch->state = WAITING;
         fetch->heard = false;
-        clock_disarm(fetch->clock, &fetch->heartbeat);
-        clock_disarm(fetch->clock, &fetch->retry);
+        heartbeat_stop(&fetch->heartbeat);
+        clock_disarm(pull->clock, &fetch->retry);
         fetch->resume = state == LINK_CONNECTED || state == LINK_CLOSED;
     }
     if (state == LINK_CONNECTED || state == LINK_CLOSED)
@@ -84,19 +89,18 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
 
 /* ---- pulls ---- */
 
-int pull_open(struct pull **out, struct link *link, const char *prefix, const char *stream,
-              const char *consumer) {
-    if (!js_name_ok(stream, strlen(stream)) || !js_name_ok(consumer, strlen(consumer)))
-        return LN_EINVAL;
-    static const char format[] = "%s.CONSUMER.MSG.NEXT.%s.%s";
-    size_t size = sizeof(format) + strlen(prefix) + strlen(stream) + strlen(consumer);
-    struct pull *pull = calloc(1, sizeof(*pull) + size);
+int pull_open(struct pull **out, struct link *link, uv_loop_t *loop, const char *prefix,
+              const char *stream, const char *consumer) {
+    struct pull *pull = calloc(1, sizeof(*pull));
     if (pull == NULL)
         return LN_ENOMEM;
-    snprintf(pull->subject, size, format, prefix, stream, consumer);
-    if (!link_subject_ok(pull->subject, strlen(pull->subject))) {
+    int rc = js_request_subject(&pull->subject, prefix, stream, consumer);
+    if (rc == LN_OK)
+        rc = clock_open(&pull->clock, loop, false);
+    if (rc < 0) {
+        free(pull->subject);
         free(pull);
-        return LN_EINVAL;
+        return rc;
     }
     pull->link = link;
     pull->observer.on_state = on_link_state;
@@ -108,23 +112,28 @@ int pull_open(struct pull **out, struct link *link, const char *prefix, const ch
 void pull_close(struct pull *pull) {
     pull->closed = true;
     link_unobserve(pull->link, &pull->observer);
-    while (pull->idle != NULL)
-        destroy(pull->idle);
-    for (struct fetch *fetch = pull->fetches; fetch != NULL; fetch = fetch->next)
+    list_each (struct fetch, idle, &pull->idle, node)
+        destroy(idle);
+    list_each (struct fetch, fetch, &pull->fetches, node)
         fetch->resume = true;
     resume_all(pull, LN_ECLOSED);
 }
 
-static struct fetch *take_idle(struct pull *pull) {
-    struct fetch *fetch = pull->idle;
-    if (fetch == NULL) {
+/* An idle one, or a new one; NULL without memory. */
+static struct fetch *next_fetch(struct pull *pull) {
+    struct list_node *idle = list_pop_front(&pull->idle);
+    struct fetch *fetch = list_item(idle, struct fetch, node);
+    if (fetch == NULL)
         fetch = calloc(1, sizeof(*fetch));
-    } else {
-        list_remove(fetch);
+    else
         pull->idle_count--;
-    }
-    if (fetch != NULL)
-        list_add(&pull->fetches, fetch);
+    if (fetch == NULL)
+        return NULL;
+    fetch->pull = pull;
+    fetch->link = pull->link;
+    fetch->subject = pull->subject;
+    fetch->server_clock = pull->clock;
+    list_push_front(&pull->fetches, &fetch->node);
     return fetch;
 }
 
@@ -134,10 +143,9 @@ int pull_fetch(struct pull *pull, struct clock *clock, const struct fetch_option
         return LN_EINVAL;
     if (pull->closed)
         return LN_ECLOSED;
-    struct fetch *fetch = take_idle(pull);
+    struct fetch *fetch = next_fetch(pull);
     if (fetch == NULL)
         return LN_ENOMEM;
-    fetch->pull = pull;
     fetch->on_done = on_done;
     fetch->owner = owner;
     fetch_begin(fetch, clock, options);
@@ -173,23 +181,22 @@ struct message *fetch_msg(const struct fetch *fetch, size_t i) {
     return fetch->msgs[i];
 }
 
-void fetch_taken(struct fetch *fetch) {
-    fetch->taken = true;
+void fetch_delivered(struct fetch *fetch) {
+    fetch->delivered = true;
 }
 
 void fetch_free(struct fetch *fetch) {
     struct pull *pull = fetch->pull;
     fetch_stop_timers(fetch);
     for (size_t i = 0; i < fetch->count; i++)
-        if (fetch->taken)
+        if (fetch->delivered)
             message_free(fetch->msgs[i]);
         else
-            fetch_give_back(pull->link, fetch->msgs[i]);
+            js_return_message(pull->link, fetch->msgs[i]);
     fetch->count = 0;
     if (fetch->state == OVER && fetch->clean && fetch->sub != NULL && !pull->closed &&
         pull->idle_count < IDLE_MAX) {
-        list_remove(fetch);
-        list_add(&pull->idle, fetch);
+        list_push_front(&pull->idle, &fetch->node);
         pull->idle_count++;
         fetch->state = IDLE;
         return;

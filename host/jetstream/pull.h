@@ -3,10 +3,10 @@
  * Fetching from a pull consumer.
  *
  * A pull belongs to one consumer. Each fetch of it asks the server for messages on an inbox of
- * its own and ends exactly once: full, by word of the server, by its deadline, or with an
- * error. The inbox of a fetch that ended cleanly serves the next one, so that a loop of fetches
- * costs one publish each. A fetch outlives a lost connection: after the reconnect it asks
- * again, on a new inbox, for what is missing. Nothing in here knows Lua.
+ * its own and ends exactly once: full, by a status of the server, by its deadline, or with
+ * an error. The inbox of a fetch that ended cleanly serves the next one, so that a loop of
+ * fetches costs one publish each. A fetch outlives a lost connection: after the reconnect it
+ * asks again, on a new inbox, for what is missing. Nothing in here knows Lua.
  */
 #ifndef LUNATS_JETSTREAM_PULL_H
 #define LUNATS_JETSTREAM_PULL_H
@@ -38,8 +38,8 @@ struct fetch_options {
  * *out is the caller's, who hands it to pull_close(). Returns LN_OK, LN_EINVAL (names),
  * LN_ENOMEM.
  */
-int pull_open(struct pull **out, struct link *link, const char *prefix, const char *stream,
-              const char *consumer);
+int pull_open(struct pull **out, struct link *link, uv_loop_t *loop, const char *prefix,
+              const char *stream, const char *consumer);
 
 /* Ends its fetches with LN_ECLOSED (their owners still have to free them) and gives up. */
 void pull_close(struct pull *pull);
@@ -51,8 +51,9 @@ void pull_close(struct pull *pull);
 typedef void (*fetch_done_fn)(struct fetch *fetch, void *owner);
 
 /*
- * Starts a fetch; without a connection it waits for one. *out is the caller's, who hands it to
- * fetch_free() at any time. Returns LN_OK, LN_EINVAL, LN_ENOMEM, LN_ECLOSED or LN_ENATS.
+ * Starts a fetch, whose deadline is one of `clock`; without a connection it waits for one. *out
+ * is the caller's, who hands it to fetch_free() at any time. Returns LN_OK, LN_EINVAL,
+ * LN_ENOMEM, LN_ECLOSED or LN_ENATS.
  */
 int pull_fetch(struct pull *pull, struct clock *clock, const struct fetch_options *options,
                fetch_done_fn on_done, void *owner, struct fetch **out);
@@ -77,19 +78,12 @@ size_t fetch_count(const struct fetch *fetch);
 struct message *fetch_msg(const struct fetch *fetch, size_t i);
 
 /* The messages are in good hands: fetch_free() will not ask for their redelivery. */
-void fetch_taken(struct fetch *fetch);
+void fetch_delivered(struct fetch *fetch);
 
 /*
- * Ends a fetch, whether over or not; on_done is not called any more. Messages that nobody took
- * are given back to the server (-NAK).
+ * Ends a fetch, whether over or not; on_done is not called any more. Messages that were not
+ * delivered go back to the server (-NAK).
  */
 void fetch_free(struct fetch *fetch);
-
-/*
- * Ends the inbox of a request that the server still has: messages that are on their way are
- * given back with a -NAK, instead of being lost until their ack_wait is over. `sub` is gone
- * afterwards.
- */
-void pull_let_go(struct link *link, struct link_sub *sub);
 
 #endif

@@ -79,14 +79,14 @@ bool js_parse_reply(const char *reply, struct js_meta *out) {
     return true;
 }
 
-/* ---- word from the server ---- */
+/* ---- statuses ---- */
 
 /* Texts as the server writes them (2.9 to 2.14); where one is missing the number decides. */
 static const struct {
     int status;
     const char *text; /* what it begins with */
-    enum js_word word;
-} words[] = {
+    enum js_status meaning;
+} statuses[] = {
     {100, "Idle", JS_HEARTBEAT},
     {100, "Flow", JS_FLOW_CONTROL},
     {100, "", JS_HEARTBEAT},
@@ -104,17 +104,17 @@ static const struct {
     {503, "", JS_ABSENT},
 };
 
-enum js_word js_classify_status(int status, const char *text) {
+enum js_status js_classify_status(int status, const char *text) {
     if (status == 0)
         return JS_DATA;
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (words[i].status == status &&
-            strncmp(text != NULL ? text : "", words[i].text, strlen(words[i].text)) == 0)
-            return words[i].word;
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        if (statuses[i].status == status &&
+            strncmp(text != NULL ? text : "", statuses[i].text, strlen(statuses[i].text)) == 0)
+            return statuses[i].meaning;
     return JS_REFUSED;
 }
 
-enum js_word js_classify(const struct message *msg) {
+enum js_status js_classify(const struct message *msg) {
     const char *reply = msg->reply;
     if (reply != NULL && strncmp(reply, ACK_PREFIX, ACK_PREFIX_LEN) == 0)
         return JS_DATA;
@@ -173,17 +173,17 @@ static bool scan_number(struct scan *scan, int64_t *number) {
     return scan->at > start;
 }
 
-static bool scan_word(struct scan *scan, const char *word) {
-    size_t len = strlen(word);
+static bool scan_literal(struct scan *scan, const char *literal) {
+    size_t len = strlen(literal);
     skip_blanks(scan);
-    if ((size_t)(scan->end - scan->at) < len || memcmp(scan->at, word, len) != 0)
+    if ((size_t)(scan->end - scan->at) < len || memcmp(scan->at, literal, len) != 0)
         return false;
     scan->at += len;
     return true;
 }
 
-static bool is(const char *name, size_t len, const char *word) {
-    return len == strlen(word) && memcmp(name, word, len) == 0;
+static bool is(const char *name, size_t len, const char *literal) {
+    return len == strlen(literal) && memcmp(name, literal, len) == 0;
 }
 
 static bool scan_member(struct scan *scan, struct js_pub_ack *out) {
@@ -196,7 +196,7 @@ static bool scan_member(struct scan *scan, struct js_pub_ack *out) {
     if (is(name, len, "seq"))
         return scan_number(scan, &out->seq);
     if (is(name, len, "duplicate"))
-        return out->duplicate = scan_word(scan, "true");
+        return out->duplicate = scan_literal(scan, "true");
     if (is(name, len, "domain"))
         return scan_string(scan, &out->domain, &out->domain_len);
     return false;

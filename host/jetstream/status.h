@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What JetStream puts on the wire: names, the reply subject of a delivered message, and the
- * words by which the server ends or keeps alive a pull. No connection, no state.
+ * statuses by which the server ends or keeps alive a pull. No connection, no state.
  */
 #ifndef LUNATS_JETSTREAM_STATUS_H
 #define LUNATS_JETSTREAM_STATUS_H
@@ -44,19 +44,10 @@ struct js_meta {
  */
 bool js_parse_reply(const char *reply, struct js_meta *out);
 
-/* ---- word to the server ---- */
+/* ---- statuses ---- */
 
-/*
- * Gives a message back that was not begun. The delay (nanoseconds) lets those who take over ask
- * first: nats-server 2.9 loses sight of a redelivery until its ack_wait is over when the only
- * requests that it holds are those of an inbox that is gone.
- */
-#define JS_GIVE_BACK "-NAK {\"delay\":100000000}"
-
-/* ---- word from the server ---- */
-
-enum js_word {
-    JS_DATA,         /* no word: a message of the stream */
+enum js_status {
+    JS_DATA,         /* no status: a message of the stream */
     JS_HEARTBEAT,    /* the consumer is alive */
     JS_FLOW_CONTROL, /* push: answer it */
     JS_NO_MESSAGES,  /* pull over: nothing there, or others have asked first */
@@ -74,10 +65,10 @@ enum js_word {
  * Tells what a message on the inbox of a consumer is. A message with an acknowledgement subject
  * is always data: a stored message may carry any header.
  */
-enum js_word js_classify(const struct message *msg);
+enum js_status js_classify(const struct message *msg);
 
 /* The same from status number and text; text may be NULL. */
-enum js_word js_classify_status(int status, const char *text);
+enum js_status js_classify_status(int status, const char *text);
 
 /* ---- acknowledgements of publishing ---- */
 
