@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bindings/lib/lib.h"
+#include "host/base/cloexec.h"
 
 #define PROCESS_TYPE "lunats.process"
 #define OUTPUT_MAX                                                                             \
@@ -137,6 +138,7 @@ static int spawn(uv_loop_t *loop, struct child *child, uv_process_options_t *opt
     options->stdio = stdio;
     options->stdio_count = 3;
     options->exit_cb = on_process_exit;
+    cloexec_all();
     int rc = uv_spawn(loop, &child->process, options);
     child->open_handles++;
     if (rc < 0) {

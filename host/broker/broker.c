@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Life of a broker: a worker thread prepares (binary, directory, leftovers of dead owners), the
- * loop thread forks, a timer looks for the ports file, a TCP connection proves that the server
- * accepts. SIGCHLD tells of its end; only this one process is ever waited for. At the very end
- * a worker removes the directory.
- *
- * uv_spawn() is not used because PR_SET_PDEATHSIG has to be set between fork and exec.
+ * loop thread starts the process, a timer looks for the ports file, a TCP connection proves
+ * that the server accepts. At the very end a worker removes the directory.
  */
 #include "host/broker/broker.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/base/cloexec.h"
 #include "host/broker/files.h"
 
 #define POLL_MS 2      /* between two looks for the ports file */
@@ -41,15 +36,16 @@ struct broker {
     enum broker_state state;
     uv_loop_t *loop;
     uv_timer_t timer; /* STARTING: looks for the ports file; ending: SIGKILL */
-    uv_signal_t sigchld;
+    uv_process_t process;
     uv_tcp_t probe; /* the connection that proves that the server accepts */
     uv_connect_t probe_request;
     uv_work_t work;
+    bool spawned;   /* process is open or closing */
     bool probing;   /* probe is open or closing */
     bool preparing; /* the worker thread has files, failure and text */
     bool started;   /* a start has succeeded; port and url are valid */
-    bool closing;   /* the handles are being closed */
-    int handles;    /* timer and sigchld while not closed */
+    bool closing;   /* the timer, the last handle, is being closed */
+    bool closed;    /* it is */
 
     struct broker_files files; /* the worker's while preparing */
     bool jetstream;
@@ -57,6 +53,8 @@ struct broker {
     char url[BROKER_URL_SIZE];
 
     pid_t pid;                   /* 0: none */
+    int64_t exit_status;         /* of the last one */
+    int term_signal;             /* that killed it, or 0 */
     uint64_t give_up;            /* uv_now() at which a start has failed */
     off_t log_start;             /* size of the log before this start */
     int failure;                 /* status of the preparation, or why a start is being ended */
@@ -93,23 +91,36 @@ static void work_remove(uv_work_t *work) {
 
 /* ---- messages ---- */
 
-static void describe_exit(struct broker *broker, int wait_status) {
-    if (WIFSIGNALED(wait_status))
+static void describe_exit(struct broker *broker) {
+    if (broker->term_signal != 0)
         fail(broker, LN_ENOSERVER, "nats-server was killed by signal %d (%s)",
-             WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+             broker->term_signal, strsignal(broker->term_signal));
     else
         fail(broker, LN_ENOSERVER, "nats-server exited with status %d",
-             WEXITSTATUS(wait_status));
+             (int)broker->exit_status);
     broker_files_append_log(&broker->files, broker->log_start, broker->text);
 }
 
 /* ---- the process ---- */
 
-#define ARGS_MAX 20
+#define ARGS_MAX 24
 
-static void build_args(const struct broker *broker, char port[16], const char **args) {
+/*
+ * The kernel kills the server when its owner dies, however that happens. The shell makes sure
+ * that the owner was still there when that was arranged; both give way to the server.
+ */
+static void build_args(const struct broker *broker, char owner[16], char port[16],
+                       const char **args) {
+    snprintf(owner, 16, "%ld", (long)getpid());
     snprintf(port, 16, "%d", broker->port > 0 ? broker->port : -1);
     size_t n = 0;
+    args[n++] = "setpriv";
+    args[n++] = "--pdeathsig";
+    args[n++] = "KILL";
+    args[n++] = "/bin/sh";
+    args[n++] = "-c";
+    args[n++] = "[ $PPID = $0 ] && exec \"$@\"";
+    args[n++] = owner;
     args[n++] = broker->files.binary;
     args[n++] = "-a";
     args[n++] = "127.0.0.1";
@@ -129,66 +140,36 @@ static void build_args(const struct broker *broker, char port[16], const char **
     args[n] = NULL;
 }
 
-/*
- * Everything above stderr is closed when the server starts: nats.c opens its sockets without
- * close-on-exec, and a connection that the server held twice would never be seen closed.
- */
-static void hide_descriptors(void) {
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0)
-        return;
-#endif
-    long max = sysconf(_SC_OPEN_MAX);
-    for (int fd = 3; fd < (max > 0 && max < 65536 ? max : 65536); fd++)
-        close(fd);
-}
+static void on_process_exit(uv_process_t *process, int64_t exit_status, int term_signal);
 
-/* The child between fork and exec: async-signal-safe calls only. */
-_Noreturn static void become_server(const char *const *args, pid_t owner, int log) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != owner)
-        _exit(127); /* it died before it could take us along */
-    setsid();
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL); /* fails for some, which have no handler anyway */
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-
-    int null = open("/dev/null", O_RDONLY);
-    dup2(null, STDIN_FILENO);
-    dup2(log, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
-    hide_descriptors();
-    union {
-        const char *const *in;
-        char *const *out;
-    } argv = {.in = args}; /* execv() promises not to write */
-    execv(args[0], argv.out);
-    const char *reason = strerrordesc_np(errno);
-    ssize_t n = write(STDERR_FILENO, reason, strlen(reason));
-    (void)n;
-    _exit(127);
-}
-
-/* Forks with all signals blocked, so that no handler of libuv runs in the child. */
-static int fork_server(struct broker *broker, int log) {
-    char port[16];
+static int spawn(struct broker *broker, int log) {
+    char owner[16], port[16];
     const char *args[ARGS_MAX];
-    build_args(broker, port, args);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid_t owner = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        become_server(args, owner, log);
-    int error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (pid < 0)
-        return uv_translate_sys_error(error);
-    broker->pid = pid;
-    return LN_OK;
+    build_args(broker, owner, port, args);
+    union {
+        const char **in;
+        char **out;
+    } argv = {.in = args}; /* libuv does not write */
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = log},
+        {.flags = UV_INHERIT_FD, .data.fd = log},
+    };
+    uv_process_options_t options = {
+        .file = args[0],
+        .args = argv.out,
+        .flags = UV_PROCESS_DETACHED, /* in a session of its own */
+        .stdio = stdio,
+        .stdio_count = 3,
+        .exit_cb = on_process_exit,
+    };
+    cloexec_all();
+    broker->spawned = true; /* after a failure, too, it has to be closed */
+    int rc = uv_spawn(broker->loop, &broker->process, &options);
+    broker->process.data = broker;
+    if (rc == LN_OK)
+        broker->pid = broker->process.pid;
+    return rc;
 }
 
 /* ---- readiness ---- */
@@ -202,10 +183,10 @@ static void tell_ready(struct broker *broker, int status, const char *text) {
 
 /* A broker that is busy keeps the loop alive. */
 static void set_busy(struct broker *broker, bool busy) {
-    if (busy)
-        uv_ref((uv_handle_t *)&broker->sigchld);
-    else
-        uv_unref((uv_handle_t *)&broker->sigchld);
+    if (broker->spawned && busy)
+        uv_ref((uv_handle_t *)&broker->process);
+    else if (broker->spawned)
+        uv_unref((uv_handle_t *)&broker->process);
 }
 
 static void settle(struct broker *broker, enum broker_state state) {
@@ -216,7 +197,7 @@ static void settle(struct broker *broker, enum broker_state state) {
 
 /* Frees a broker whose last handle is gone. */
 static void free_if_closed(struct broker *broker) {
-    if (broker->handles > 0 || broker->probing)
+    if (!broker->closed || broker->probing)
         return;
     void (*on_stopped)(void *owner) = broker->on_stopped;
     void *owner = broker->stopped_owner;
@@ -256,46 +237,50 @@ static void probe_port(struct broker *broker) {
         uv_close((uv_handle_t *)&broker->probe, on_probe_closed);
 }
 
-static void on_handle_closed(uv_handle_t *handle) {
+static void on_timer_closed(uv_handle_t *handle) {
     struct broker *broker = handle->data;
-    broker->handles--;
+    broker->closed = true;
     free_if_closed(broker);
 }
 
-static void close_handles(struct broker *broker) {
+static void close_timer(struct broker *broker) {
     broker->closing = true;
-    uv_close((uv_handle_t *)&broker->timer, on_handle_closed);
-    uv_close((uv_handle_t *)&broker->sigchld, on_handle_closed);
+    uv_close((uv_handle_t *)&broker->timer, on_timer_closed);
 }
 
 static void after_remove(uv_work_t *work, int status) {
     (void)status;
-    close_handles(work->data);
+    close_timer(work->data);
 }
 
 /* Ends a broker that has neither a process nor work under way. */
 static void finish(struct broker *broker) {
     if (!broker->files.temporary ||
         uv_queue_work(broker->loop, &broker->work, work_remove, after_remove) < 0)
-        close_handles(broker);
+        close_timer(broker);
 }
 
+static void on_process_closed(uv_handle_t *handle);
+static void on_gone(struct broker *broker);
 static void on_timer(uv_timer_t *timer);
 
 /* Starts the process. The outcome goes to on_ready. */
 static void launch(struct broker *broker) {
     broker->failure = LN_OK;
     int log = broker_files_open_log(&broker->files, &broker->log_start);
-    int rc = log < 0 ? log : fork_server(broker, log);
+    int rc = log < 0 ? log : spawn(broker, log);
     if (log >= 0)
         close(log);
+    broker->state = BROKER_STARTING;
     if (rc < 0) {
-        fail(broker, rc, "cannot start %s: %s", broker->files.binary, status_text(rc));
-        settle(broker, BROKER_DOWN);
-        tell_ready(broker, rc, broker->text);
+        fail(broker, rc, "cannot start %s%s: %s", log < 0 ? "" : "setpriv for ",
+             broker->files.binary, status_text(rc));
+        if (broker->spawned)
+            uv_close((uv_handle_t *)&broker->process, on_process_closed);
+        else
+            on_gone(broker);
         return;
     }
-    broker->state = BROKER_STARTING;
     broker->give_up = uv_now(broker->loop) + START_MS;
     uv_timer_start(&broker->timer, on_timer, POLL_MS, POLL_MS);
 }
@@ -308,16 +293,16 @@ static void tell_killed(struct broker *broker) {
 }
 
 /* The process is gone: what that means depends on what was going on. */
-static void on_gone(struct broker *broker, int wait_status) {
+static void on_gone(struct broker *broker) {
     switch (broker->state) {
     case BROKER_STARTING:
         if (broker->failure == LN_OK)
-            describe_exit(broker, wait_status);
+            describe_exit(broker);
         settle(broker, BROKER_DOWN);
         tell_ready(broker, broker->failure, broker->text);
         break;
     case BROKER_RUNNING:
-        describe_exit(broker, wait_status);
+        describe_exit(broker);
         settle(broker, BROKER_DOWN);
         if (broker->on_exit != NULL)
             broker->on_exit(broker->exit_owner, broker->failure, broker->text);
@@ -340,28 +325,25 @@ static void on_gone(struct broker *broker, int wait_status) {
     }
 }
 
-/* Collects the process if it ended. */
-static void reap(struct broker *broker) {
-    int wait_status = 0;
-    if (broker->pid == 0)
-        return;
-    pid_t rc = waitpid(broker->pid, &wait_status, WNOHANG);
-    if (rc == 0 || (rc < 0 && errno == EINTR))
-        return;
-    broker_files_remove_ports(&broker->files, broker->pid); /* a killed one left it behind */
-    broker->pid = 0;
-    on_gone(broker, wait_status);
+static void on_process_closed(uv_handle_t *handle) {
+    struct broker *broker = handle->data;
+    broker->spawned = false;
+    on_gone(broker);
 }
 
-static void on_sigchld(uv_signal_t *handle, int number) {
-    (void)number;
-    reap(handle->data);
+static void on_process_exit(uv_process_t *process, int64_t exit_status, int term_signal) {
+    struct broker *broker = process->data;
+    broker_files_remove_ports(&broker->files, broker->pid); /* a killed one left it behind */
+    broker->pid = 0;
+    broker->exit_status = exit_status;
+    broker->term_signal = term_signal;
+    uv_close((uv_handle_t *)process, on_process_closed);
 }
 
 /* One look at a server that is starting. */
 static void watch_start(struct broker *broker) {
-    if (broker->failure != LN_OK)
-        return; /* given up already; SIGCHLD will tell */
+    if (broker->failure != LN_OK || broker->pid == 0)
+        return; /* given up already, or gone */
     if (broker_files_read_ports(&broker->files, broker->pid, broker->url, &broker->port)) {
         probe_port(broker);
     } else if (uv_now(broker->loop) >= broker->give_up) {
@@ -416,24 +398,6 @@ static bool copy_options(struct broker *broker, const struct broker_options *opt
            copy_string(&broker->files.config_file, options->config_file);
 }
 
-/* Opens the handles; on failure those that are open are closed and the memory goes with them.
- */
-static int open_handles(struct broker *broker) {
-    uv_timer_init(broker->loop, &broker->timer); /* cannot fail */
-    broker->timer.data = broker->sigchld.data = broker->work.data = broker;
-    broker->handles = 1;
-    int rc = uv_signal_init(broker->loop, &broker->sigchld);
-    if (rc < 0) {
-        uv_close((uv_handle_t *)&broker->timer, on_handle_closed);
-        return rc;
-    }
-    broker->handles = 2;
-    rc = uv_signal_start(&broker->sigchld, on_sigchld, SIGCHLD);
-    if (rc < 0)
-        close_handles(broker);
-    return rc;
-}
-
 int broker_open(struct broker **out, uv_loop_t *loop, const struct broker_options *options,
                 broker_ready_fn on_ready, broker_exit_fn on_exit, void *owner) {
     if (options->port < 0 || options->port > 65535 ||
@@ -447,16 +411,13 @@ int broker_open(struct broker **out, uv_loop_t *loop, const struct broker_option
     broker->on_ready = on_ready;
     broker->on_exit = on_exit;
     broker->ready_owner = broker->exit_owner = owner;
-    if (!copy_options(broker, options)) {
-        free_if_closed(broker);
-        return LN_ENOMEM;
-    }
-    int rc = open_handles(broker);
-    if (rc < 0)
-        return rc;
-    rc = uv_queue_work(loop, &broker->work, work_prepare, after_prepare);
+    uv_timer_init(loop, &broker->timer); /* cannot fail */
+    broker->timer.data = broker->work.data = broker;
+    int rc = LN_ENOMEM;
+    if (copy_options(broker, options))
+        rc = uv_queue_work(loop, &broker->work, work_prepare, after_prepare);
     if (rc < 0) {
-        close_handles(broker);
+        close_timer(broker);
         return rc;
     }
     broker->preparing = true;
@@ -498,7 +459,7 @@ void broker_stop(struct broker *broker, void (*on_stopped)(void *owner), void *o
     uv_timer_stop(&broker->timer);
     if (broker->pid != 0)
         terminate(broker);
-    else if (!broker->preparing)
+    else if (!broker->preparing && !broker->spawned)
         finish(broker);
 }
 
@@ -524,7 +485,7 @@ int broker_restart(struct broker *broker, broker_ready_fn on_ready, void *owner)
     set_busy(broker, true);
     if (before == BROKER_DOWN)
         uv_timer_start(&broker->timer, on_timer, 0, 0);
-    else if (before == BROKER_RUNNING || before == BROKER_STARTING)
+    else if (broker->pid != 0 && before != BROKER_KILLING)
         terminate(broker);
     return LN_OK;
 }
