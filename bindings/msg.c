@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The message userdata: fields by __index, made when first read; methods respond and header
- * here, those of JetStream in js_msg.c.
+ * The message userdata: fields, made when first read, and methods. Other modules add theirs
+ * with msg_extend().
  */
 #include "bindings/msg.h"
 
@@ -9,18 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "bindings/js/msg.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
-
-enum field {
-    FIELD_DATA = 1,
-    FIELD_RAW,
-    FIELD_SUBJECT,
-    FIELD_REPLY_TO,
-    FIELD_HEADERS,
-    FIELD_METADATA
-};
 
 enum { VALUE_DATA = 1, VALUE_HEADERS = 2 };
 
@@ -95,7 +85,7 @@ static void add_header(lua_State *L, const char *name, const char *value) {
     lua_setfield(L, -2, name);
 }
 
-static int push_headers(lua_State *L, const struct msg *msg) {
+static int push_headers(lua_State *L, struct msg *msg) {
     if (lua_getiuservalue(L, 1, VALUE_HEADERS) == LUA_TTABLE)
         return 1;
     lua_newtable(L);
@@ -157,30 +147,29 @@ static int push_data(lua_State *L, struct msg *msg) {
     return 1;
 }
 
-/* Upvalue 1: table of field numbers and methods by name. */
+static int push_raw(lua_State *L, struct msg *msg) {
+    lua_pushlstring(L, msg->data, msg->len);
+    return 1;
+}
+
+static int push_subject(lua_State *L, struct msg *msg) {
+    lua_pushstring(L, msg->subject);
+    return 1;
+}
+
+static int push_reply_to(lua_State *L, struct msg *msg) {
+    lua_pushstring(L, msg->reply);
+    return 1;
+}
+
+/* Upvalue 1: the members by name; a field is a pointer, all others are methods. */
 static int msg_index(lua_State *L) {
     struct msg *msg = check_msg(L, 1);
     lua_settop(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNUMBER)
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TLIGHTUSERDATA)
         return 1; /* a method, or nil */
-    switch ((enum field)lua_tointeger(L, -1)) {
-    case FIELD_DATA:
-        return push_data(L, msg);
-    case FIELD_RAW:
-        lua_pushlstring(L, msg->data, msg->len);
-        return 1;
-    case FIELD_SUBJECT:
-        lua_pushstring(L, msg->subject);
-        return 1;
-    case FIELD_REPLY_TO:
-        lua_pushstring(L, msg->reply);
-        return 1;
-    case FIELD_HEADERS:
-        return push_headers(L, msg);
-    case FIELD_METADATA:
-        return push_metadata(L, msg);
-    }
-    return 0;
+    const struct msg_field *field = lua_touserdata(L, -1);
+    return field->push(L, msg);
 }
 
 /* msg.data = value: a handler may replace what the next one reads. Nothing else can be set. */
@@ -231,25 +220,35 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
-static const struct {
-    const char *name;
-    enum field field;
-} fields[] = {
-    {"data", FIELD_DATA},         {"raw", FIELD_RAW},         {"subject", FIELD_SUBJECT},
-    {"reply_to", FIELD_REPLY_TO}, {"headers", FIELD_HEADERS}, {"metadata", FIELD_METADATA},
+static const struct msg_field fields[] = {
+    {"data", push_data},         {"raw", push_raw},         {"subject", push_subject},
+    {"reply_to", push_reply_to}, {"headers", push_headers}, {NULL, NULL},
 };
+
+/* Adds to the table of members on top of the stack. */
+static void add_members(lua_State *L, const luaL_Reg *functions,
+                        const struct msg_field *members) {
+    luaL_setfuncs(L, functions, 0);
+    for (; members->name != NULL; members++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)members); /* only read */
+        lua_setfield(L, -2, members->name);
+    }
+}
+
+void msg_extend(lua_State *L, const luaL_Reg *functions, const struct msg_field *members) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_getfield(L, -1, "__index");
+    lua_getupvalue(L, -1, 1); /* meta, __index, members */
+    add_members(L, functions, members);
+    lua_pop(L, 3);
+}
 
 void bindings_msg(lua_State *L) {
     luaL_newmetatable(L, MSG_TYPE); /* meta */
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
     lua_newtable(L); /* meta, members */
-    luaL_setfuncs(L, methods, 0);
-    luaL_setfuncs(L, js_msg_methods, 0);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        lua_pushinteger(L, fields[i].field);
-        lua_setfield(L, -2, fields[i].name);
-    }
+    add_members(L, methods, fields);
     lua_pushcclosure(L, msg_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, msg_newindex);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <lauxlib.h>
 #include <lua.h>
 
 #include "host/link/message.h"
@@ -41,6 +42,18 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
 
 /* The message at `arg`, or an argument error. */
 struct msg *check_msg(lua_State *L, int arg);
+
+/* A field of messages. push() finds the message at 1 as well, and returns 1. */
+struct msg_field {
+    const char *name;
+    int (*push)(lua_State *L, struct msg *msg);
+};
+
+/*
+ * Adds to the class: for modules that know more about a message than this one. Both lists end
+ * with a NULL name and are static.
+ */
+void msg_extend(lua_State *L, const luaL_Reg *methods, const struct msg_field *fields);
 
 /* The `data_type` field of the options table at `arg`: "json" (default) or "string". */
 enum msg_data option_data_type(lua_State *L, int arg);

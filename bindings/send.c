@@ -5,11 +5,9 @@
  */
 #include <stdlib.h>
 
-#include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "host/base/container_of.h"
-#include "host/jetstream/status.h"
 #include "host/link/message.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
@@ -155,63 +153,6 @@ static int core_request(lua_State *L) {
         return push_request_failure(L, link, rc);
     }
     return wait_yield(L, request_done);
-}
-
-/* ---- publishing into a stream ---- */
-
-void push_pub_ack(lua_State *L, const struct js_pub_ack *ack) {
-    lua_createtable(L, 0, 4);
-    lua_pushlstring(L, ack->stream, ack->stream_len);
-    lua_setfield(L, -2, "stream");
-    lua_pushinteger(L, ack->seq);
-    lua_setfield(L, -2, "seq");
-    lua_pushboolean(L, ack->duplicate);
-    lua_setfield(L, -2, "duplicate");
-    if (ack->domain != NULL) {
-        lua_pushlstring(L, ack->domain, ack->domain_len);
-        lua_setfield(L, -2, "domain");
-    }
-}
-
-static int js_publish_done(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
-    struct fiber *fiber = wait_resumed(L);
-    struct request_wait *wait = fiber_wait_area(fiber);
-    struct js_pub_ack ack;
-    int results = 2;
-    if (wait->reply == NULL) {
-        push_request_failure(L, wait->link, fiber_wake_status(fiber));
-    } else if (js_scan_pub_ack(wait->reply->data, wait->reply->len, &ack)) {
-        push_pub_ack(L, &ack);
-        results = 1;
-    } else {
-        lua_pushnil(L);
-        push_msg(L, wait->reply, MSG_JSON);
-    }
-    fiber_end_wait(fiber);
-    return results;
-}
-
-/*
- * core.js_publish(subject, message) -> { stream =, seq =, duplicate = } | nil, msg | nil, err
- * Without options, as most are. The message is an answer that is no plain PubAck.
- */
-static int core_js_publish(lua_State *L) {
-    struct link *link = check_link(L);
-    struct fiber *fiber = check_fiber(L, "app.js.publish");
-    lua_settop(L, 2);
-    struct link_out out = {.subject = check_subject(L, 1), .checked = true};
-    out.data = check_message(L, 2, &out.len);
-    struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
-    wait->fiber = fiber;
-    wait->link = link;
-    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
-                          on_reply);
-    if (rc < 0) {
-        fiber_end_wait(fiber);
-        return push_request_failure(L, link, rc);
-    }
-    return wait_yield(L, js_publish_done);
 }
 
 /* ---- request_many ---- */
@@ -360,13 +301,9 @@ static int core_new_inbox(lua_State *L) {
 }
 
 const luaL_Reg send_functions[] = {
-    {"publish", core_publish},
-    {"request", core_request},
-    {"js_publish", core_js_publish},
-    {"request_many", core_request_many},
-    {"flush", core_flush},
-    {"new_inbox", core_new_inbox},
-    {NULL, NULL},
+    {"publish", core_publish},           {"request", core_request},
+    {"request_many", core_request_many}, {"flush", core_flush},
+    {"new_inbox", core_new_inbox},       {NULL, NULL},
 };
 
 void bindings_send(lua_State *L) {

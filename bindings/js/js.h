@@ -10,12 +10,13 @@
 /* ---- each adds its functions to the table on top of the stack; called by bindings_js() ----
  */
 
-void bindings_gate(lua_State *L);         /* ./gate.c */
-void bindings_js_consume(lua_State *L);   /* ./js_consume.c */
-void bindings_js_ordered(lua_State *L);   /* ./js_ordered.c */
-void bindings_js_publisher(lua_State *L); /* ./js_publisher.c */
+void bindings_js_consume(lua_State *L);   /* ./consume.c */
+void bindings_js_msg(lua_State *L);       /* ./msg.c: of the class of messages */
+void bindings_js_ordered(lua_State *L);   /* ./ordered.c */
+void bindings_js_publish(lua_State *L);   /* ./publish.c */
+void bindings_js_publisher(lua_State *L); /* ./publisher.c */
 
-/* ---- publishing (./send.c) ---- */
+/* ---- publishing (./publish.c) ---- */
 
 /* How long a publish without options waits for its acknowledgement. */
 #define JS_PUB_ACK_MS 5000

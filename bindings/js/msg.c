@@ -2,16 +2,16 @@
 /*
  * Acknowledging messages of a stream, and what their reply subject tells.
  *
- * A message is settled once (ack, nak or term). The server believes the last word it gets, and
- * a second one would say something about a message that may be on its way to somebody else
- * already.
+ * A message is settled once (ack, nak or term). The server believes the last acknowledgement it
+ * gets, and a second one would say something about a message that may be on its way to somebody
+ * else already.
  */
-#include "bindings/js/msg.h"
-
 #include <stdio.h>
 #include <string.h>
 
+#include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
+#include "bindings/msg.h"
 #include "host/jetstream/status.h"
 
 #define ACK_SYNC_TIMEOUT_MS 5000
@@ -36,18 +36,18 @@ static int push_already_acked(lua_State *L) {
 
 /* ---- settling ---- */
 
-static int send_word(lua_State *L, const struct msg *msg, const char *word) {
+static int send_ack(lua_State *L, const struct msg *msg, const char *ack) {
     struct link *link = check_client_link(L, msg->client);
     struct link_out out = {
-        .subject = msg->reply, .data = word, .len = strlen(word), .checked = true};
+        .subject = msg->reply, .data = ack, .len = strlen(ack), .checked = true};
     int rc = link_publish(link, &out);
     return rc < 0 ? push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL) : 0;
 }
 
-static int settle(lua_State *L, struct msg *msg, const char *word) {
+static int settle(lua_State *L, struct msg *msg, const char *ack) {
     if (msg->settled)
         return push_already_acked(L);
-    int pushed = send_word(L, msg, word);
+    int pushed = send_ack(L, msg, ack);
     if (pushed > 0)
         return pushed;
     msg->settled = true;
@@ -63,19 +63,20 @@ static int msg_ack(lua_State *L) {
 /* msg:nak([delay]) -> true | nil, err: deliver it again, after `delay` seconds */
 static int msg_nak(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:nak");
-    char word[64] = "-NAK";
+    char ack[64] = "-NAK";
     if (!lua_isnoneornil(L, 2)) {
         uint64_t ms = check_ms(L, 2);
         if (ms > 0)
-            snprintf(word, sizeof(word), "-NAK {\"delay\":%llu}",
+            snprintf(ack, sizeof(ack), "-NAK {\"delay\":%llu}",
                      (unsigned long long)ms * 1000000);
     }
-    return settle(L, msg, word);
+    return settle(L, msg, ack);
 }
 
 /*
  * msg:term([reason]) -> true | nil, err: never deliver it again. The reason is for the reader
- * of the script: servers before 2.10.4 ignore a word with a reason, so it is not sent.
+ * of the script: servers before 2.10.4 ignore an acknowledgement with a reason, so it is not
+ * sent.
  */
 static int msg_term(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:term");
@@ -88,7 +89,7 @@ static int msg_in_progress(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:in_progress");
     if (msg->settled)
         return push_already_acked(L);
-    int pushed = send_word(L, msg, "+WPI");
+    int pushed = send_ack(L, msg, "+WPI");
     if (pushed > 0)
         return pushed;
     lua_pushboolean(L, 1);
@@ -163,7 +164,8 @@ static void set_slice(lua_State *L, const char *name, struct js_slice slice) {
     lua_setfield(L, -2, name);
 }
 
-int push_metadata(lua_State *L, const struct msg *msg) {
+/* msg.metadata: a table, or nil for a message that does not come from a stream */
+static int push_metadata(lua_State *L, struct msg *msg) {
     struct js_meta meta;
     if (!js_parse_reply(msg->reply, &meta)) {
         lua_pushnil(L);
@@ -183,7 +185,13 @@ int push_metadata(lua_State *L, const struct msg *msg) {
     return 1;
 }
 
-const luaL_Reg js_msg_methods[] = {
+static const luaL_Reg methods[] = {
     {"ack", msg_ack},   {"ack_sync", msg_ack_sync},       {"nak", msg_nak},
     {"term", msg_term}, {"in_progress", msg_in_progress}, {NULL, NULL},
 };
+
+static const struct msg_field fields[] = {{"metadata", push_metadata}, {NULL, NULL}};
+
+void bindings_js_msg(lua_State *L) {
+    msg_extend(L, methods, fields);
+}

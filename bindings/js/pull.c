@@ -195,8 +195,9 @@ void bindings_js(lua_State *L) {
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
     luaL_setfuncs(L, functions, 0);
-    bindings_gate(L);
     bindings_js_consume(L);
+    bindings_js_msg(L);
     bindings_js_ordered(L);
+    bindings_js_publish(L);
     bindings_js_publisher(L);
 }

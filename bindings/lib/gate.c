@@ -5,7 +5,6 @@
  */
 #include <string.h>
 
-#include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
 
 #define GATE_TYPE "lunats.gate"

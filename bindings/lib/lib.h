@@ -33,6 +33,7 @@ void bindings_client(lua_State *L);  /* ./client.c: connect */
 void bindings_broker(lua_State *L);  /* ./broker.c: broker */
 void bindings_hosted(lua_State *L);  /* ./hosted.c: start_service */
 void bindings_load(lua_State *L);    /* ./load.c: load_service */
+void bindings_gate(lua_State *L);    /* ./gate.c: gate */
 void bindings_nearest(lua_State *L); /* ./nearest.c: nearest */
 void bindings_process(lua_State *L); /* ./process.c: process */
 void bindings_watch(lua_State *L);   /* ./watch.c: watch */
