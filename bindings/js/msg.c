@@ -134,7 +134,7 @@ static int ack_done(lua_State *L, int status, lua_KContext context) {
 static int msg_ack_sync(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:ack_sync");
     uint64_t ms = lua_isnoneornil(L, 2) ? ACK_SYNC_TIMEOUT_MS : check_ms(L, 2);
-    struct link *link = check_link(L);
+    struct link *link = check_client_link(L, msg->client);
     struct fiber *fiber = check_fiber(L, "msg:ack_sync");
     if (msg->settled)
         return push_already_acked(L);
