@@ -209,16 +209,17 @@ static void take_late_answers(void) {
 
 /* Asks, shortly, until the service answers on each subject. */
 static void await_service(void) {
-    double end = now() + PATIENCE;
     int size = options.size;
     if (size > 16)
         options.size = 16;
-    for (int i = 0; i < options.subjects; i++)
+    for (int i = 0; i < options.subjects; i++) {
+        double end = now() + PATIENCE;
         while (!answers(i)) {
             if (now() > end)
                 fail("there is no service", NATS_TIMEOUT);
             usleep(1000);
         }
+    }
     options.size = size;
     take_late_answers();
 }
