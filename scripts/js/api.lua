@@ -6,7 +6,7 @@ local errors = require "lunats.js.errors"
 
 local M = {
   ---What the subjects of all requests begin with.
-  prefix = "$JS.API",
+  prefix = core.js_prefix(),
   ---Seconds.
   timeout = 5,
 }
