@@ -15,6 +15,7 @@
 #include "bindings/json/internal.h"
 #include "bindings/json/json.h"
 #include "bindings/json/plain.h"
+#include "host/base/utf8.h"
 
 #include <string.h>
 
@@ -93,7 +94,7 @@ static const char *find_quote(const char *p, const char *end, uint64_t *high) {
 
 /* Whether a string from `start` to its closing quote is UTF-8. */
 static bool check_utf8(struct decoder *d, const char *start, const char *quote, uint64_t high) {
-    const char *wrong = high != 0 ? json_find_invalid(start, quote) : NULL;
+    const char *wrong = high != 0 ? utf8_find_invalid(start, quote) : NULL;
     return wrong == NULL || fail(d, "invalid UTF-8", wrong);
 }
 

@@ -13,6 +13,7 @@
 #include "bindings/json/internal.h"
 #include "bindings/json/json.h"
 #include "bindings/json/plain.h"
+#include "host/base/utf8.h"
 
 #include <string.h>
 
@@ -193,7 +194,7 @@ static const char *put_string(struct encoder *e, const char *text, size_t len) {
         reserve(e, (size_t)(end - text) + 1);
     }
     *e->next++ = '"';
-    return high != 0 ? json_find_invalid(begin, end) : NULL;
+    return high != 0 ? utf8_find_invalid(begin, end) : NULL;
 }
 
 static void write_string(struct encoder *e) {

@@ -15,7 +15,7 @@ enum {
     JSON_MAX_NUMBER_BYTES = 40, /* longest output of the json_write_* functions */
 };
 
-/* ---- json.c: what each Lua state keeps for the codec ---- */
+/* ---- ./state.c: what each Lua state keeps for the codec ---- */
 
 /*
  * The user values of the codec's one userdata per Lua state. Everything in it is memory of the
@@ -61,7 +61,7 @@ static inline unsigned json_key_place(const char *bytes, size_t len) {
 /* Pushes the codec's userdata of this Lua state, made at the first call. May raise. */
 struct json_state *json_push_state(lua_State *L);
 
-/* ---- json_decode.c ---- */
+/* ---- ./decode.c ---- */
 
 struct json_options {
     bool big_as_string; /* integers beyond 64 bits become strings of digits, not floats */
@@ -73,7 +73,7 @@ struct json_options {
 bool json_decode_with(lua_State *L, const char *bytes, size_t len,
                       const struct json_options *options, size_t *offset);
 
-/* ---- json_number.c: numbers; never raises, never looks at the locale ---- */
+/* ---- ./number.c: numbers; never raises, never looks at the locale ---- */
 
 enum json_number_kind {
     JSON_NUMBER_BAD,     /* `next` points at the byte that is wrong */
@@ -101,10 +101,7 @@ char *json_write_integer(char *out, int64_t value);
  */
 char *json_write_double(char *out, double value);
 
-/* ---- json_text.c: bytes of strings; never raises ---- */
-
-/* The first byte that is not part of valid UTF-8; NULL if there is none. */
-const char *json_find_invalid(const char *text, const char *end);
+/* ---- ./text.c; never raises ---- */
 
 /*
  * Reads the escape at *text, writes the bytes it stands for (never more than it has itself) and

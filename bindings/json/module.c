@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The JSON module of scripts, and what the codec keeps per Lua state. The work is done in
- * json_decode.c and json_encode.c.
- */
+/* The JSON module of scripts. The work is done in ./decode.c and ./encode.c. */
 #include "bindings/json/json.h"
 
 #include <string.h>
@@ -11,34 +8,6 @@
 
 #include "bindings/json/internal.h"
 #include "bindings/lib/error.h"
-
-/* ---- what each Lua state keeps ---- */
-
-static const void *set_mark(lua_State *L, int state, int slot, const char *name) {
-    lua_createtable(L, 0, 1); /* metatable */
-    const void *mark = lua_topointer(L, -1);
-    lua_pushstring(L, name);
-    lua_setfield(L, -2, "__name");
-    lua_setiuservalue(L, state, slot); /* - */
-    return mark;
-}
-
-struct json_state *json_push_state(lua_State *L) {
-    static const char key = 0; /* its address is the key */
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TUSERDATA)
-        return lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    struct json_state *state = lua_newuserdatauv(L, sizeof(*state), JSON_SLOT_LAST);
-    int index = lua_gettop(L);
-    memset(state, 0, sizeof(*state));
-    state->array_mark = set_mark(L, index, JSON_SLOT_ARRAY, "json.array");
-    state->object_mark = set_mark(L, index, JSON_SLOT_OBJECT, "json.object");
-    lua_createtable(L, JSON_CACHED_KEYS, 0);
-    lua_setiuservalue(L, index, JSON_SLOT_KEYS);
-    lua_pushvalue(L, index);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &key); /* last: only a complete one is found */
-    return state;
-}
 
 /* ---- errors ---- */
 
@@ -61,7 +30,7 @@ static int encode(lua_State *L) {
     return 1;
 }
 
-static void check_options(lua_State *L, int arg, struct json_options *options) {
+static void check_decode_options(lua_State *L, int arg, struct json_options *options) {
     if (lua_isnoneornil(L, arg))
         return;
     luaL_checktype(L, arg, LUA_TTABLE);
@@ -80,7 +49,7 @@ static void check_options(lua_State *L, int arg, struct json_options *options) {
 static int decode(lua_State *L) {
     struct json_options options = {.big_as_string = false};
     luaL_checktype(L, 1, LUA_TSTRING);
-    check_options(L, 2, &options);
+    check_decode_options(L, 2, &options);
     size_t len;
     const char *text = lua_tolstring(L, 1, &len);
     size_t offset;

@@ -46,7 +46,7 @@ static inline unsigned json_special_mask(__m128i block) {
 
 /*
  * Skips plain bytes: returns the first other one, or end. Makes *high not zero if there was a
- * byte >= 0x80 among them (or, with no harm, just behind): then json_find_invalid() has to
+ * byte >= 0x80 among them (or, with no harm, just behind): then utf8_find_invalid() has to
  * look.
  */
 static inline const char *json_skip_plain(const char *text, const char *end, uint64_t *high) {

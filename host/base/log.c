@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/base/utf8.h"
+
 #define LINE_SIZE 2048 /* longer lines are composed on the heap */
 
 /* A line that is being composed. */
@@ -125,27 +127,13 @@ static void put_raw_json(struct line *line, const char *data, size_t len) {
     }
 }
 
-/* The length of the valid UTF-8 sequence at s; 0 if there is none. */
-static size_t utf8_length(const unsigned char *s, size_t len) {
-    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
-    if (n == 0 || n > len || s[0] > 0xF4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xED && s[1] > 0x9F;
-    bool beyond = s[0] == 0xF4 && s[1] > 0x8F;
-    return overlong || surrogate || beyond ? 0 : n;
-}
-
 /* ---- JSON ---- */
 
 static void json_string(struct line *line, const char *data, size_t len) {
     const unsigned char *s = (const unsigned char *)data;
     put_byte(line, '"');
     for (size_t i = 0; i < len;) {
-        size_t n = utf8_length(s + i, len - i);
+        size_t n = utf8_length(data + i, data + len);
         if (n == 0) {
             put_hex(line, "\\\\x", s[i++]); /* the reader sees \xff */
             continue;
