@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every binding that works without a server, with memory that runs out: Lua gets 0, 1, 2, ...
+ * allocations until the call succeeds. Each failure must be Lua's own error and leave the state
+ * as good as before; what is leaked outside of Lua the sanitizer tells at the end.
+ */
+#include <stdlib.h>
+
+#include <lauxlib.h>
+#include <uv.h>
+
+#include "bindings/lib/lib.h"
+#include "host/script/pool.h"
+#include "host/service/service.h"
+#include "spec/unit/budget.h"
+#include "spec/unit/test.h"
+
+enum { PLENTY = 1 << 30 };
+
+static struct budget budget;
+static char failure[1024];
+
+/* In the place of host/script/pool.c. */
+struct pool *pool_open(void) {
+    return (struct pool *)&budget;
+}
+
+void pool_close(struct pool *pool) {
+    (void)pool;
+}
+
+void *pool_alloc(void *pool, void *block, size_t old_size, size_t new_size) {
+    return budget_alloc(pool, block, old_size, new_size);
+}
+
+/* allow(allocations): from here Lua gets so many, without an argument plenty */
+static int allow(lua_State *L) {
+    budget.allocations_left = (long)luaL_optinteger(L, 1, PLENTY);
+    return 0;
+}
+
+static int open_bindings(lua_State *L) {
+    bindings_open(L);
+    lua_register(L, "allow", allow);
+    return 0;
+}
+
+static void on_error(void *owner, const char *text) {
+    (void)owner;
+    if (strstr(text, "not enough memory") == NULL)
+        snprintf(failure, sizeof(failure), "%s", text);
+}
+
+static void on_stopped(void *owner, struct service *service, int status) {
+    (void)service;
+    *(int *)owner = status;
+}
+
+/* Runs a chunk as `lunats lua` does, with `allocations` for loading it. */
+static int run(const char *source, long allocations) {
+    uv_loop_t loop;
+    struct scheduler *scheduler;
+    struct service *service;
+    int status = -1;
+    struct service_options options = {
+        .path = "chunk.lua",
+        .source = source,
+        .source_len = strlen(source),
+        .runner = true,
+        .offline = true,
+        .drain_timeout = 5,
+        .open = open_bindings,
+        .on_error = on_error,
+        .on_stopped = on_stopped,
+        .owner = &status,
+    };
+    budget = (struct budget){.allocations_left = allocations};
+    failure[0] = '\0';
+    uv_loop_init(&loop);
+    scheduler_open(&scheduler);
+    int rc = service_open(&service, &loop, scheduler, &options);
+    budget.allocations_left = PLENTY;
+    if (rc == LN_OK) {
+        service_start(service);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        rc = status;
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    CHECK_SOFT(uv_loop_close(&loop) == 0);
+    scheduler_close(scheduler);
+    CHECK_SOFT(budget.in_use == 0);
+    return rc;
+}
+
+/* ---- the sweep ---- */
+
+/*
+ * Calls the function of a case with fewer allocations than it needs, until it has enough; the
+ * call after that shows that nothing was left half-done.
+ */
+static const char driver[] =
+    "local core = require 'lunats.core'\n"
+    "local function is_memory(err) return tostring(err):find 'not enough memory' end\n"
+    "local function refused(fn, ...)\n"
+    "  local ok, err = pcall(fn, ...)\n"
+    "  if is_memory(err) then error(err, 0) end\n"
+    "  assert(not ok)\n"
+    "end\n"
+    "local function sweep(fn)\n"
+    "  fn()\n"
+    "  for allowed = 0, 100000 do\n"
+    "    allow(allowed)\n"
+    "    local ok, err = pcall(fn)\n"
+    "    allow()\n"
+    "    if ok then fn() return end\n"
+    "    if not is_memory(err) then\n"
+    "      error(('with %d allocations: %s'):format(allowed, err), 0)\n"
+    "    end\n"
+    "  end\n"
+    "  error('never enough', 0)\n"
+    "end\n";
+
+/* Each is the body of the function that is starved; what stands before "--" runs once. */
+static const struct {
+    const char *name, *source;
+} cases[] = {
+    {"app.json.encode",
+     "assert(#app.json.encode { a = { 1, 2.5, 'x\\n', true }, [''] = {} } > 9)"},
+    {"app.json.decode",
+     "assert(app.json.decode '{\"a\":[1,2.5,\"x\\\\n\"],\"b\":{}}'.a[2] == 2.5)\n"
+     "assert(not app.json.decode '[1,')"},
+    {"app.log", "app.log.error('text', { a = 1, b = { 'c' } })"},
+    {"app.config", "refused(app.config, { name = 'a b' })"},
+    {"app.name", "assert(app.name .. app.version .. app.instance_id)"},
+    {"app.now", "assert(app.now() > 0 and core.hrtime() > 0 and core.clock())"},
+    {"app.sleep", "app.sleep(0)"},
+    {"app.spawn", "local done\n"
+                  "app.spawn(function() app.sleep(0) done = true end)\n"
+                  "for _ = 1, 3 do app.sleep(0) end"},
+    {"core.alarm", "local alarm = core.alarm()\n"
+                   "alarm:ring()\n"
+                   "alarm:sleep(0.001)"},
+    {"core.gate", "core.gate():open()"},
+    {"app.timer", "app.timer(10, function() end):stop()"},
+    {"app.task", "app.task(function() end):stop()"},
+    {"app.listen", "refused(app.listen, 'a.*', function() end)"},
+    {"core.listeners", "assert(#core.listeners() == 0)"},
+    {"app.publish", "refused(app.publish, 'a', { b = 1 })"},
+    {"app.request", "refused(app.request, 'a', { b = 1 })"},
+    {"app.request_many", "refused(app.request_many, 'a', 'b')"},
+    {"app.flush", "refused(app.flush)"},
+    {"app.nats", "app.nats.status()\n"
+                 "app.nats.stats()\n"
+                 "app.nats.server_info()"},
+    {"core.error", "local err = core.error('code', 'text')\n"
+                   "assert('a' .. err == 'atext' and tostring(err) == 'text')"},
+    {"core.check", "core.check('f', { a = 1 }, { a = 'number' })\n"
+                   "refused(core.check, 'f', { aa = 1 }, { ab = 'number' })"},
+    {"core.check_subject", "core.check_subject 'a.b'\n"
+                           "core.check_pattern 'a.>'\n"
+                           "refused(core.check_subject, 'a b')\n"
+                           "assert(core.js_name_ok 'a')"},
+    {"core.sha256", "local digest = core.sha256()\n"
+                    "digest:update 'abc'\n"
+                    "digest:final()"},
+    {"core.base64", "assert(core.base64_decode(core.base64 'abc') == 'abc')\n"
+                    "assert(core.base64url_decode(core.base64url 'abc') == 'abc')"},
+    {"core.nearest", "assert(core.nearest('tset', { 'test', 'x' }) == 'test')"},
+    {"core.process", "local child = assert(core.process({ '/bin/echo', 'x' }, true))\n"
+                     "local status, output = child:wait()\n"
+                     "assert(status == 0 and output == 'x\\n')"},
+    {"core.watch", "local watch = assert(core.watch())\n"
+                   "watch:add('spec/unit', '.none')\n"
+                   "watch:clear()\n"
+                   "watch:close()"},
+    {"core.load_service", "core.load_service('examples/hello.lua', {})"},
+    {"core.broker", "refused(core.broker, { port = 'x' })"},
+    {"app.js", "local js = app.js --\n"
+               "refused(js.publish, 'a', 'b')\n"
+               "refused(js.stream_info, 'S')"},
+    {"lunats.testing", "local testing = require 'lunats.testing' --\n"
+                       "testing.fake_js_msg({ data = 1 }):ack()\n"
+                       "refused(testing.start, 'x = \\n')"},
+};
+
+static size_t current;
+
+static void sweeps(void) {
+    static char source[8192];
+    const char *body = strstr(cases[current].source, "--\n");
+    body = body != NULL ? body : cases[current].source;
+    snprintf(source, sizeof(source), "%s%.*s\nsweep(function()\n%s\nend)", driver,
+             (int)(body - cases[current].source), cases[current].source, body);
+    int rc = run(source, PLENTY);
+    if (rc != 0 || failure[0] != '\0')
+        test_fail(__FILE__, __LINE__, "status %d: %s", rc, failure);
+}
+
+/* Opening itself takes some ten thousand allocations: a sample of them fails. */
+static void a_state_that_cannot_open_leaves_nothing(void) {
+    int rc = LN_ENOMEM;
+    for (long allowed = 0; rc != 0 && allowed < 1000000; allowed += 1 + allowed / 40) {
+        rc = run("", allowed);
+        CHECK(rc == 0 || rc == LN_ENOMEM || rc == LN_ESCRIPT);
+    }
+    CHECK_INT(rc, 0);
+}
+
+int main(int argc, char **argv) {
+    test_begin(argc, argv);
+    RUN(a_state_that_cannot_open_leaves_nothing);
+    for (current = 0; current < sizeof(cases) / sizeof(cases[0]); current++)
+        test_run(cases[current].name, sweeps);
+    return test_end();
+}
