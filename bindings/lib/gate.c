@@ -6,26 +6,24 @@
 #include <string.h>
 
 #include "bindings/lib/lib.h"
+#include "host/base/list.h"
 
 #define GATE_TYPE "lunats.gate"
 
 struct gate_wait {
-    struct gate_wait *next, **prev;
+    struct list_node node;
     struct fiber *fiber;
-    bool woken;
 };
 _Static_assert(sizeof(struct gate_wait) <= FIBER_WAIT_SIZE, "wait area");
 
 struct gate {
-    struct gate_wait *first; /* in the order of their arrival */
+    struct list waits; /* in the order of their arrival; a woken one is not in it any more */
 };
 
 static void abandon(struct fiber *fiber, void *area) {
     (void)fiber;
     struct gate_wait *wait = area;
-    *wait->prev = wait->next;
-    if (wait->next != NULL)
-        wait->next->prev = wait->prev;
+    list_remove(&wait->node);
 }
 
 /* core.gate() -> gate */
@@ -52,12 +50,8 @@ static int gate_wait(lua_State *L) {
     uint64_t ms = bounded ? check_ms(L, 2) : 0;
     struct fiber *fiber = check_fiber(L, "this call");
     struct gate_wait *wait = fiber_begin_wait(fiber, abandon);
-    struct gate_wait **end = &gate->first;
-    while (*end != NULL)
-        end = &(*end)->next;
-    wait->prev = end;
-    *end = wait;
     wait->fiber = fiber;
+    list_push_back(&gate->waits, &wait->node);
     if (bounded)
         fiber_deadline(fiber, ms);
     return wait_yield(L, wait_done);
@@ -67,14 +61,9 @@ static int gate_wait(lua_State *L) {
 static int gate_open(lua_State *L) {
     struct gate *gate = luaL_checkudata(L, 1, GATE_TYPE);
     lua_Integer left = luaL_optinteger(L, 2, LUA_MAXINTEGER);
-    for (struct gate_wait *at = gate->first, *next; at != NULL && left > 0; at = next) {
-        next = at->next;
-        if (at->woken)
-            continue;
-        at->woken = true;
-        left--;
-        fiber_wake(at->fiber, LN_OK);
-    }
+    for (struct list_node *node; left > 0 && (node = list_pop_front(&gate->waits)) != NULL;
+         left--)
+        fiber_wake(list_item(node, struct gate_wait, node)->fiber, LN_OK);
     return 0;
 }
 

@@ -32,8 +32,7 @@ static struct {
     enum log_format format;
     bool colours;
     uint64_t lost; /* lines since the last one that was written */
-    struct log_tap *taps;
-    struct log_tap *next_tap; /* of the round under way; removals move it on */
+    struct list taps;
     bool in_taps;
 } sink = {.level = LOG_LEVEL_INFO};
 
@@ -346,21 +345,34 @@ static void report_lost(const struct log_record *record) {
     sink.lost = sink.lost == before ? 0 : before;
 }
 
+static void update_threshold(void) {
+    log_threshold = sink.level;
+    list_each (struct log_tap, tap, &sink.taps, node)
+        if (tap->level < log_threshold)
+            log_threshold = tap->level;
+}
+
+static bool is_for(const struct log_tap *tap, const struct log_record *record) {
+    if (record->level < tap->level)
+        return false;
+    return tap->service == NULL ||
+           (record->service != NULL && strcmp(tap->service, record->service) == 0);
+}
+
 static bool offer_to_taps(const struct log_record *record) {
     bool taken = false;
+    struct list walk = {0};
     if (sink.in_taps)
         return false;
     sink.in_taps = true;
-    for (struct log_tap *tap = sink.taps; tap != NULL; tap = sink.next_tap) {
-        sink.next_tap = tap->next;
-        if (record->level < tap->level)
-            continue;
-        if (tap->service != NULL &&
-            (record->service == NULL || strcmp(tap->service, record->service) != 0))
-            continue;
-        taken |= tap->on_record(tap, record);
+    list_move(&walk, &sink.taps);
+    for (struct list_node *node; (node = list_pop_front(&walk)) != NULL;) {
+        struct log_tap *tap = list_item(node, struct log_tap, node);
+        list_push_back(&sink.taps, node);
+        taken = (is_for(tap, record) && tap->on_record(tap, record)) || taken;
     }
     sink.in_taps = false;
+    update_threshold(); /* one that was removed meanwhile did not see them all */
     return taken;
 }
 
@@ -414,13 +426,6 @@ void log_printf(enum log_level level, const char *service, const char *format, .
 
 /* ---- settings ---- */
 
-static void update_threshold(void) {
-    log_threshold = sink.level;
-    for (const struct log_tap *tap = sink.taps; tap != NULL; tap = tap->next)
-        if (tap->level < log_threshold)
-            log_threshold = tap->level;
-}
-
 void log_configure(enum log_level level, enum log_format format) {
     const char *no_color = getenv("NO_COLOR");
     sink.level = level;
@@ -459,23 +464,11 @@ const char *log_level_name(enum log_level level) {
 }
 
 void log_tap_add(struct log_tap *tap) {
-    struct log_tap **end = &sink.taps;
-    while (*end != NULL)
-        end = &(*end)->next;
-    tap->next = NULL;
-    *end = tap;
+    list_push_back(&sink.taps, &tap->node);
     update_threshold();
 }
 
 void log_tap_remove(struct log_tap *tap) {
-    struct log_tap **at = &sink.taps;
-    while (*at != NULL && *at != tap)
-        at = &(*at)->next;
-    if (*at == NULL)
-        return;
-    *at = tap->next;
-    if (sink.next_tap == tap)
-        sink.next_tap = tap->next;
-    tap->next = NULL;
+    list_remove(&tap->node);
     update_threshold();
 }

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/base/list.h"
+
 enum log_level {
     LOG_LEVEL_DEBUG,
     LOG_LEVEL_INFO,
@@ -117,7 +119,7 @@ struct log_tap {
      * that record) and may remove any tap. */
     bool (*on_record)(struct log_tap *tap, const struct log_record *record);
     void *owner;
-    struct log_tap *next; /* the module's */
+    struct list_node node; /* the module's */
 };
 void log_tap_add(struct log_tap *tap);
 void log_tap_remove(struct log_tap *tap); /* does nothing to one that was not added */

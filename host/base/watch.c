@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "host/base/list.h"
 #include "host/base/status.h"
 
 #define QUIET_MS 40   /* a burst is over after that long without an event */
@@ -30,7 +31,7 @@ struct signature {
 };
 
 struct entry {
-    struct entry *next;
+    struct list_node node;
     char *path;       /* as the owner named it; of a pattern: the suffix */
     const char *name; /* within path */
     struct signature before;
@@ -40,17 +41,17 @@ struct entry {
 
 /* A file that matched a pattern in this burst, or one about to be told. */
 struct change {
-    struct change *next;
+    struct list_node node;
     char path[];
 };
 
 struct folder {
     uv_fs_event_t event; /* first: closed by on_folder_closed() */
     struct watch *watch;
-    struct folder *next;
+    struct list_node node;
     char *path;
     struct signature before; /* of the folder itself: it may be replaced by another one */
-    struct entry *entries;
+    struct list entries;
     bool live;    /* the event runs */
     bool touched; /* in this burst */
 };
@@ -59,10 +60,8 @@ struct watch {
     uv_timer_t timer; /* first: closed by on_watch_closed() */
     watch_change_fn on_change;
     void *owner;
-    struct folder *folders;
-    struct change *changes;
+    struct list folders, changes;
     uint64_t burst; /* when it began; 0: there is none */
-    bool closing;
 };
 
 /* ---- files ---- */
@@ -91,7 +90,7 @@ static bool ends_with(const char *name, const char *suffix) {
 /* "folder/name", or the name alone for folder "". */
 static struct change *new_change(const char *folder, const char *name) {
     size_t room = strlen(folder) + strlen(name) + 2;
-    struct change *change = malloc(sizeof(*change) + room);
+    struct change *change = calloc(1, sizeof(*change) + room);
     if (change == NULL)
         return NULL;
     bool slash = folder[0] != '\0' && folder[strlen(folder) - 1] != '/';
@@ -102,22 +101,16 @@ static struct change *new_change(const char *folder, const char *name) {
 static void add_change(struct watch *watch, struct change *change) {
     if (change == NULL)
         return;
-    struct change **at = &watch->changes;
-    for (; *at != NULL; at = &(*at)->next)
-        if (strcmp((*at)->path, change->path) == 0) {
+    list_each (struct change, at, &watch->changes, node)
+        if (strcmp(at->path, change->path) == 0) {
             free(change);
             return;
         }
-    change->next = NULL;
-    *at = change;
+    list_push_back(&watch->changes, &change->node);
 }
 
-static void drop_changes(struct watch *watch) {
-    while (watch->changes != NULL) {
-        struct change *change = watch->changes;
-        watch->changes = change->next;
-        free(change);
-    }
+static struct change *next_change(struct watch *watch) {
+    return list_item(list_pop_front(&watch->changes), struct change, node);
 }
 
 /* ---- bursts ---- */
@@ -145,8 +138,9 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
     if (folder == NULL)
         return;
     bool wanted = false;
-    for (struct entry *at = folder->entries; at != NULL && name != NULL && status == 0;
-         at = at->next) {
+    list_each (struct entry, at, &folder->entries, node) {
+        if (name == NULL || status != 0)
+            break;
         if (at->pattern && ends_with(name, at->path)) {
             add_change(folder->watch, new_change(folder->path, name));
             wanted = true;
@@ -173,7 +167,7 @@ static bool compare(struct folder *folder) {
     struct signature now = look(folder->path);
     if (!folder->live || !same_file(&folder->before, &now))
         arm(folder); /* before the files are looked at: nothing is missed in between */
-    for (struct entry *at = folder->entries; at != NULL; at = at->next) {
+    list_each (struct entry, at, &folder->entries, node) {
         if (at->pattern)
             continue;
         struct signature file = look(at->path);
@@ -189,9 +183,7 @@ static bool compare(struct folder *folder) {
 }
 
 static void tell(struct watch *watch) {
-    while (watch->changes != NULL && !watch->closing) {
-        struct change *change = watch->changes;
-        watch->changes = change->next;
+    for (struct change *change; (change = next_change(watch)) != NULL;) {
         if (look(change->path).there)
             watch->on_change(watch->owner, change->path);
         free(change);
@@ -202,7 +194,7 @@ static void on_quiet(uv_timer_t *timer) {
     struct watch *watch = timer->data;
     bool gone = false;
     watch->burst = 0;
-    for (struct folder *at = watch->folders; at != NULL; at = at->next) {
+    list_each (struct folder, at, &watch->folders, node) {
         if (at->touched)
             at->touched = !compare(at);
         gone |= at->touched;
@@ -216,9 +208,7 @@ static void on_quiet(uv_timer_t *timer) {
 
 static void on_folder_closed(uv_handle_t *handle) {
     struct folder *folder = (struct folder *)handle;
-    while (folder->entries != NULL) {
-        struct entry *entry = folder->entries;
-        folder->entries = entry->next;
+    list_each (struct entry, entry, &folder->entries, node) {
         free(entry->path);
         free(entry);
     }
@@ -233,7 +223,7 @@ static void close_folder(struct folder *folder) {
 
 /* Finds or opens the folder of `len` bytes. */
 static int find_folder(struct watch *watch, const char *path, size_t len, struct folder **out) {
-    for (struct folder *at = watch->folders; at != NULL; at = at->next)
+    list_each (struct folder, at, &watch->folders, node)
         if (strlen(at->path) == len && memcmp(at->path, path, len) == 0) {
             *out = at;
             return LN_OK;
@@ -256,14 +246,13 @@ static int find_folder(struct watch *watch, const char *path, size_t len, struct
         close_folder(folder);
         return rc;
     }
-    folder->next = watch->folders;
-    watch->folders = folder;
+    list_push_front(&watch->folders, &folder->node);
     *out = folder;
     return LN_OK;
 }
 
 static int add_entry(struct folder *folder, const char *path, bool pattern) {
-    for (struct entry *at = folder->entries; at != NULL; at = at->next)
+    list_each (struct entry, at, &folder->entries, node)
         if (at->pattern == pattern && strcmp(at->path, path) == 0)
             return LN_OK;
     struct entry *entry = calloc(1, sizeof(*entry));
@@ -279,8 +268,7 @@ static int add_entry(struct folder *folder, const char *path, bool pattern) {
     entry->pattern = pattern;
     if (!pattern)
         entry->before = look(path);
-    entry->next = folder->entries;
-    folder->entries = entry;
+    list_push_front(&folder->entries, &entry->node);
     return LN_OK;
 }
 
@@ -323,12 +311,12 @@ int watch_open(struct watch **out, uv_loop_t *loop, watch_change_fn on_change, v
 }
 
 void watch_clear(struct watch *watch) {
-    while (watch->folders != NULL) {
-        struct folder *folder = watch->folders;
-        watch->folders = folder->next;
+    list_each (struct folder, folder, &watch->folders, node) {
+        list_remove(&folder->node);
         close_folder(folder);
     }
-    drop_changes(watch);
+    for (struct change *change; (change = next_change(watch)) != NULL;)
+        free(change);
     uv_timer_stop(&watch->timer);
     watch->burst = 0;
 }
@@ -338,7 +326,6 @@ static void on_watch_closed(uv_handle_t *handle) {
 }
 
 void watch_close(struct watch *watch) {
-    watch->closing = true;
     watch_clear(watch);
     uv_close((uv_handle_t *)&watch->timer, on_watch_closed);
 }

@@ -158,8 +158,10 @@ static bool count_and_take(struct log_tap *tap, const struct log_record *record)
 
 static void taps_see_what_stderr_does_not(void) {
     log_configure(LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
-    first = (struct log_tap){LOG_LEVEL_DEBUG, "orders", count_and_take, NULL, NULL};
-    second = (struct log_tap){LOG_LEVEL_DEBUG, NULL, count_and_take, NULL, NULL};
+    first = (struct log_tap){
+        .level = LOG_LEVEL_DEBUG, .service = "orders", .on_record = count_and_take};
+    second = (struct log_tap){
+        .level = LOG_LEVEL_DEBUG, .service = NULL, .on_record = count_and_take};
     log_tap_add(&first);
     log_tap_add(&second);
     CHECK(log_enabled(LOG_LEVEL_DEBUG));
@@ -175,7 +177,8 @@ static void taps_see_what_stderr_does_not(void) {
 
 static void taps_of_a_service_see_only_that_one(void) {
     tapped = 0;
-    first = (struct log_tap){LOG_LEVEL_WARN, "orders", count_and_take, NULL, NULL};
+    first = (struct log_tap){
+        .level = LOG_LEVEL_WARN, .service = "orders", .on_record = count_and_take};
     log_tap_add(&first);
     capture_begin();
     log_warn("other", "x");
