@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What scripts/js/ordered.lua needs from C: the inbox of an ordered consumer, from which one
- * fiber takes messages one by one.
+ * fiber reads messages one by one.
  *
  * The userdata owns its struct ordered and is a resource of the script: whichever comes first,
  * close(), __gc or the end of the script, closes it.
@@ -17,7 +17,7 @@
 
 #define ORDERED_TYPE "lunats.ordered"
 
-/* Messages taken in one go; then others get their turn of the loop. */
+/* Messages read in one go; then others get their turn of the loop. */
 #define BURST 64
 
 struct ordered_box {
@@ -140,14 +140,14 @@ static int ordered_box_sequence(lua_State *L) {
     return 1;
 }
 
-/* ---- taking ---- */
+/* ---- reading ---- */
 
 static void abandon(struct fiber *fiber, void *area) {
     (void)fiber;
     ((struct ordered_wait *)area)->box->waiting = NULL;
 }
 
-static int push_taken(lua_State *L, struct ordered_box *box) {
+static int push_read(lua_State *L, struct ordered_box *box) {
     static const char *const types[] = {"json", "string", NULL};
     enum msg_data type = (enum msg_data)luaL_checkoption(L, 3, "json", types);
     push_msg(L, box->msg, type);
@@ -162,7 +162,7 @@ static int push_next(lua_State *L, struct ordered_box *box) {
     drop_msg(box); /* of a call that raised */
     switch (ordered_next(box->ordered, &box->msg)) {
     case ORDERED_MSG:
-        return push_taken(L, box);
+        return push_read(L, box);
     case ORDERED_LOST:
         return push_failure(L, LN_ECONSUMER_LOST, ordered_reason(box->ordered));
     case ORDERED_CLOSED:
@@ -182,7 +182,7 @@ static int next_done(lua_State *L, int status, lua_KContext context) {
     int pushed = push_next(L, box);
     if (pushed > 0)
         return pushed;
-    /* It was a word of the server, or nothing at all: the caller asks again, or gives up. */
+    /* It was a status of the server, or nothing at all: the caller asks again, or gives up. */
     return push_failure(L, rc < 0 ? rc : LN_ETIMEOUT, NULL);
 }
 

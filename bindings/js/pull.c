@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What scripts/js.lua needs from C: a pull, whose fetches wait.
+ * What scripts/js/pull.lua needs from C: a pull, whose fetches wait.
  *
  * The userdata is the owner of its struct pull and a resource of the script: whichever comes
  * first, close(), __gc or the end of the script, closes the pull. The fetch of a waiting fiber

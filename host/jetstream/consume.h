@@ -10,7 +10,7 @@
  * connections. Nothing in here knows Lua.
  *
  * A reload hands a consume over: the next one takes the inbox with its open requests and the
- * messages that nobody has begun to work on, without a word to the server. Those need no second
+ * messages that nobody has begun to work on, without telling the server. Those need no second
  * delivery, and nats-server 2.9 is spared what it does not do well: redelivering while it still
  * holds requests of an inbox that is gone, it sends one message twice and forgets another one
  * until its ack_wait is over.

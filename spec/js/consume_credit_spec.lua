@@ -1,4 +1,4 @@
--- What a consume makes of every word of the server: a listener of the spec plays the server.
+-- What a consume makes of every status of the server: a listener of the spec plays the server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 
@@ -52,7 +52,7 @@ describe("a consume", function()
 
   local function more_requests(count) -- than one
     eventually("another request", function() return #requests >= count end)
-    app.sleep(0.02)
+    assert(app.flush()) -- whatever else was asked has come back now
     assert.equal(count, #requests)
   end
 
@@ -61,13 +61,13 @@ describe("a consume", function()
     assert.same({ batch = 10, expires = 30000000000, idle_heartbeat = 5000000000 }, requests[1])
     for seq = 1, 5 do deliver(seq) end
     eventually("five", function() return #seen == 5 end)
-    app.sleep(0.02)
+    assert(app.flush())
     assert.equal(1, #requests)
     deliver(6)
     more_requests(2)
     assert.equal(6, requests[2].batch)
     eventually("acknowledged", function() return #acks == 6 end)
-    for _, word in ipairs(acks) do assert.equal("+ACK", word) end
+    for _, ack in ipairs(acks) do assert.equal("+ACK", ack) end
   end)
 
   it("asks in the size that the consumer allows", function()
@@ -78,12 +78,16 @@ describe("a consume", function()
   end)
 
   it("does not ask while everything waits for handlers", function()
-    start({ max_messages = 2 }, function() app.sleep(0.1) end)
+    local gate, open = core.gate(), false
+    start({ max_messages = 2 }, function() if not open then gate:wait() end end)
     deliver(1)
     deliver(2)
-    app.sleep(0.05)
+    eventually("both here", function() return box:stats().received == 2 end)
+    assert(app.flush())
     assert.equal(1, #requests)
-    more_requests(2)
+    open = true
+    gate:open()
+    eventually("another request", function() return #requests == 2 end)
   end)
 
   for _, case in ipairs {
@@ -114,10 +118,11 @@ describe("a consume", function()
     end)
   end
 
-  it("does not ask more often because of a word about a part", function()
+  it("does not ask more often because of a status about a part", function()
     start()
     say(408, "Request Timeout", 3)
-    app.sleep(0.05)
+    assert(app.flush()) -- it has arrived
+    assert(app.flush()) -- and so has what it might have caused
     assert.equal(1, #requests)
   end)
 
@@ -187,7 +192,7 @@ describe("a consume", function()
     for seq = 1, 4 do deliver(seq) end
     eventually("all acknowledged", function()
       local count = 0
-      for _, word in ipairs(acks) do count = count + (word == "+ACK" and 1 or 0) end
+      for _, ack in ipairs(acks) do count = count + (ack == "+ACK" and 1 or 0) end
       return count == 4
     end)
     local progress = #acks - 4

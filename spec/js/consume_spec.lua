@@ -82,8 +82,13 @@ describe("psub:consume", function()
   it("goes on when requests expire", function()
     local got = 0
     local psub = subscribe { durable = "d", config = { max_expires = 0.2, max_batch = 3 } }
+    local requests = 0
+    local listener = app.listen(("$JS.API.CONSUMER.MSG.NEXT.%s.d"):format(stream),
+      { queue = false }, function() requests = requests + 1 end)
     assert(psub:consume({ max_messages = 10 }, function() got = got + 1 end))
-    app.sleep(0.5)
+    -- Four of at most three messages, and the same again when they have expired.
+    eventually("more requests", function() return requests >= 8 end)
+    listener:stop()
     put(20)
     eventually("all", function() return got == 20 end)
   end)
@@ -310,10 +315,13 @@ describe("psub:consume", function()
       consume.check_interval = 0.05
       local got = {}
       local psub = subscribe(opts)
-      assert(psub:consume(function(msg) got[#got + 1] = msg.metadata.stream_sequence end))
+      local handle = assert(psub:consume(function(msg)
+        got[#got + 1] = msg.metadata.stream_sequence
+      end))
       put(3)
       eventually("three", function() return #got == 3 end)
-      app.sleep(0.2)
+      -- A nameless one goes on behind what is known to be acknowledged.
+      eventually("the floor", function() return opts.config or handle.floor == 3 end)
       assert(app.js.delete_consumer(stream, psub.consumer))
       put(1)
       eventually("the fourth", function() return got[#got] == 4 end)

@@ -1,4 +1,4 @@
--- JetStream of another domain, and of another account: everything goes by the prefix of its API.
+-- JetStream of another domain, or of another account: all requests go by the prefix of its API.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"

@@ -190,7 +190,7 @@ describe("app.js key-value: watch", function()
       handle:stop()
       handle:stop()
       kv:put("a", "2")
-      app.sleep(0.05)
+      assert(app.flush())
       assert.equal(2, #list)
     end)
 

@@ -79,7 +79,7 @@ describe("an ordered consumer", function()
     local handle = open {}
     local err
     app.spawn(function() err = select(2, handle:next()) end)
-    app.sleep(0.01)
+    app.sleep(0)
     assert.is_nil(err)
     handle:stop()
     eventually("the reader", function() return err end)

@@ -81,9 +81,10 @@ describe("app.js.publish_async", function()
     local report, reports = core.report, {}
     core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
     app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
-    app.sleep(0.1)
-    collectgarbage()
-    collectgarbage()
+    eventually("the report", function()
+      collectgarbage()
+      return reports[1]
+    end)
     core.report = report -- luacheck: ignore
     assert.equal(1, #reports)
     assert.truthy(reports[1]:find("wrong last sequence", 1, true))

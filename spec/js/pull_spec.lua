@@ -30,6 +30,13 @@ describe("app.js.pull_subscribe", function()
     for i = 1, count do assert(app.js.publish(subject or stream .. ".a", { i = i })) end
   end
 
+  ---Waits until a fetch waits at the server.
+  local function fetching(name)
+    eventually("the fetch", function()
+      return assert(app.js.consumer_info(stream, name)).num_waiting == 1
+    end)
+  end
+
   local function pending_acks(name)
     return assert(app.js.consumer_info(stream, name)).num_ack_pending
   end
@@ -178,7 +185,7 @@ describe("app.js.pull_subscribe", function()
     local psub = subscribe(stream .. ".>", { durable = "d" })
     assert(psub:info())
     core.spawn(function()
-      app.sleep(0.05)
+      fetching "d"
       app.js.delete_consumer(stream, "d")
     end)
     local none, err = psub:fetch(1, { timeout = 3 })
@@ -193,7 +200,7 @@ describe("app.js.pull_subscribe", function()
     local psub = subscribe(stream .. ".>", { durable = "d" })
     assert(psub:info())
     core.spawn(function()
-      app.sleep(0.05)
+      fetching "d"
       app.js.delete_consumer(stream, "d")
       put(1)
     end)
@@ -206,7 +213,7 @@ describe("app.js.pull_subscribe", function()
     local psub = subscribe(stream .. ".>")
     local name = assert(psub:info()).name
     core.spawn(function()
-      app.sleep(0.05)
+      fetching(name)
       psub:stop()
     end)
     local none, err = psub:fetch(1, { timeout = 3 })

@@ -81,12 +81,16 @@ describe("app.js.subscribe", function()
 
   it("does not hand out heartbeats", function()
     local seen = {}
-    assert(subscribe(stream .. ".>", { data_type = "string",
+    local sub = assert(subscribe(stream .. ".>", { data_type = "string",
       config = { idle_heartbeat = 0.1, flow_control = true } }, function(msg)
       seen[#seen + 1] = msg.data
     end))
     put(1)
-    app.sleep(0.3)
+    eventually("heartbeats", function()
+      for _, one in ipairs(core.listeners()) do
+        if one.subject == sub.listening then return one.received >= 3 end
+      end
+    end)
     assert.same({ '{"i":1}' }, seen)
   end)
 
