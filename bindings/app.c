@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fibers, identity and life of the script: the C side of `app`. */
 #include "bindings/lib/lib.h"
+#include "host/service/identity.h"
 
 /* ---- fibers ---- */
 
@@ -99,8 +100,8 @@ static int core_add_file(lua_State *L) {
 /* core.takes_over(subject) -> whether the version that this one replaces is subscribed to it */
 static int core_takes_over(lua_State *L) {
     struct script *script = script_of(L);
-    lua_pushboolean(L,
-                    service_takes_over(script_service(script), script, luaL_checkstring(L, 1)));
+    const struct intake *intake = service_intake(script_service(script));
+    lua_pushboolean(L, intake_takes_over(intake, script, luaL_checkstring(L, 1)));
     return 1;
 }
 
@@ -129,7 +130,7 @@ static int core_configure(lua_State *L) {
     if (rc < 0)
         return raise_error(L, "app.config: the name '%s' may hold letters, digits, '_' and '-'",
                            name);
-    if (version != NULL && !service_version_ok(version))
+    if (version != NULL && !identity_version_ok(version))
         return raise_error(
             L, "app.config: the version '%s' may hold letters, digits and '.+-_'", version);
     if (version != NULL)

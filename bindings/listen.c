@@ -57,7 +57,8 @@ static int on_error(lua_State *L) {
         log_warn(service_name(script_service(script)), "%s", text);
     } else {
         luaL_traceback(L, L, text, 1);
-        lua_pushfstring(L, "listener %s: %s", job->listener->name, lua_tostring(L, -1));
+        lua_pushfstring(L, "listener %s: %s", listener_options(job->listener)->name,
+                        lua_tostring(L, -1));
         script_report(script, lua_tostring(L, -1));
     }
     lua_settop(L, 1);
@@ -91,10 +92,9 @@ static int fail(lua_State *L, const struct job *job, int index) {
 /* ---- outcome ---- */
 
 static int reply_failed(lua_State *L, const struct job *job, int rc) {
-    struct script *script = job->listener->script;
     const char *text = lua_pushfstring(L, "listener %s: the reply was not sent: %s",
-                                       job->listener->name, status_text(rc));
-    script_report(script, text);
+                                       listener_options(job->listener)->name, status_text(rc));
+    script_report(script_of(L), text);
     if (rc == LN_ETOOLARGE)
         job_failed(job, 500, "the reply is larger than the max_payload of the server");
     return 0;
@@ -110,7 +110,7 @@ static int reply(lua_State *L, const struct job *job) {
         return 0;
     struct link_out out = {.subject = job_msg(job)->reply, .checked = true};
     out.data = check_message(L, AT_RESULT, &out.len);
-    int rc = link_publish(service_link(job_service(job)), &out);
+    int rc = link_publish(job_link(job), &out);
     if (rc < 0)
         return reply_failed(L, job, rc);
     job_answered(job);
@@ -120,12 +120,13 @@ static int reply(lua_State *L, const struct job *job) {
 /* A JetStream message after its handler, unless the handler has settled it itself. */
 static void settle(lua_State *L, const struct job *job, bool success) {
     const struct msg *msg = check_msg(L, AT_MSG);
-    if (msg->settled || !(job->listener->type & LISTEN_AUTO_ACK) || !job_wants_reply(job))
+    bool automatic = listener_options(job->listener)->type & LISTEN_AUTO_ACK;
+    if (msg->settled || !automatic || !job_wants_reply(job))
         return;
     const char *word = success ? "+ACK" : NAK_DELAY;
     struct link_out out = {
         .subject = msg->reply, .data = word, .len = strlen(word), .checked = true};
-    link_publish(service_link(job_service(job)), &out);
+    link_publish(job_link(job), &out);
 }
 
 static int handler_done(lua_State *L, int status, lua_KContext context) {
@@ -134,11 +135,11 @@ static int handler_done(lua_State *L, int status, lua_KContext context) {
     bool success = status == LUA_OK || status == LUA_YIELD;
     if (!success && fiber_cancelled(fibers_current(script_fibers(script_of(L)))))
         return lua_error(L); /* the fiber ends as cancelled */
-    if (job->listener->type & LISTEN_JETSTREAM) {
+    if (listener_options(job->listener)->type & LISTEN_JETSTREAM) {
         bool refused = success && lua_isnil(L, AT_RESULT) && !lua_isnil(L, AT_RESULT + 1);
         settle(L, job, success && !refused);
         if (!success || refused)
-            job->listener->failed++;
+            job_count_failure(job);
         return 0;
     }
     return success ? reply(L, job) : fail(L, job, -1);
@@ -146,12 +147,13 @@ static int handler_done(lua_State *L, int status, lua_KContext context) {
 
 static int listener_body(lua_State *L) {
     struct job *job = lua_touserdata(L, AT_JOB);
+    const struct listener_options *listener = listener_options(job->listener);
     lua_pushcfunction(L, on_error);
     struct msg *msg =
-        push_msg(L, job_msg(job), (enum msg_data)(job->listener->type & LISTEN_DATA_MASK));
-    msg->client = service_client_id(job_service(job));
+        push_msg(L, job_msg(job), (enum msg_data)(listener->type & LISTEN_DATA_MASK));
+    msg->client = listener->client;
     job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, job->listener->handler);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, listener->handler);
     lua_pushvalue(L, AT_MSG);
     int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, 0, handler_done);
     return handler_done(L, status, 0);
@@ -171,22 +173,22 @@ static int jetstream_body(lua_State *L) {
         to = message_header(msg, "Nats-Consumer-Stalled");
     if (to != NULL) {
         struct link_out out = {.subject = to};
-        link_publish(service_link(job_service(job)), &out);
+        link_publish(job_link(job), &out);
     }
     return 0;
 }
 
 /* ---- declaring ---- */
 
-static void take_options(lua_State *L, struct listener *listener) {
+static void read_numbers(lua_State *L, struct listener_options *out) {
     if (!lua_istable(L, 2))
         return;
     if (lua_getfield(L, 2, "concurrency") == LUA_TNUMBER) {
         lua_Integer limit = lua_tointeger(L, -1);
-        listener->concurrency = limit > 1000000 ? 1000000 : (uint32_t)(limit < 1 ? 1 : limit);
+        out->concurrency = limit > 1000000 ? 1000000 : (uint32_t)(limit < 1 ? 1 : limit);
     }
     if (lua_getfield(L, 2, "pending") == LUA_TNUMBER)
-        listener->pending_msgs = (int)lua_tointeger(L, -1);
+        out->pending_msgs = (int)lua_tointeger(L, -1);
     lua_pop(L, 2);
 }
 
@@ -206,50 +208,52 @@ static int listen_type(lua_State *L) {
     return type;
 }
 
+/* Pushes a handle without listener. */
+static struct listener **push_handle(lua_State *L) {
+    struct listener **box = lua_newuserdatauv(L, sizeof(*box), 0);
+    *box = NULL;
+    luaL_setmetatable(L, HANDLE_TYPE);
+    return box;
+}
+
 /*
  * core.listen(subject, opts | nil, fn) -> handle
  * opts are checked by the Lua side: queue, name, data_type, concurrency, pending, settle.
  */
 static int core_listen(lua_State *L) {
     struct script *script = script_of(L);
-    struct service *service = check_service(L);
-    const char *subject = check_pattern(L, 1);
+    check_open(L);
+    struct who who = check_who(L);
+    struct listener_options options = {.subject = check_pattern(L, 1), .client = who.id};
     luaL_checktype(L, 3, LUA_TFUNCTION);
     lua_settop(L, 3);
-    int type = listen_type(L);
-    const char *queue = text_option(L, "queue"), *name = text_option(L, "name");
+    options.type = listen_type(L);
+    options.body = options.type & LISTEN_JETSTREAM ? jetstream_body : listener_body;
+    options.queue = text_option(L, "queue");
+    options.name = text_option(L, "name");
+    read_numbers(L, &options);
 
     lua_Debug info;
     lua_pushvalue(L, 3);
     lua_getinfo(L, ">S", &info);
-    const char *where = lua_pushfstring(L, "%s:%d", info.short_src, info.linedefined);
+    options.where = lua_pushfstring(L, "%s:%d", info.short_src, info.linedefined);
 
-    struct listener **box = lua_newuserdatauv(L, sizeof(*box), 0);
-    *box = NULL;
-    luaL_setmetatable(L, HANDLE_TYPE);
+    struct listener **box = push_handle(L);
     int handle = lua_gettop(L);
     lua_pushvalue(L, 3);
-    int handler = luaL_ref(L, LUA_REGISTRYINDEX);
-
-    struct listener *listener = script_add_listener(script, subject, queue, name);
-    if (listener == NULL)
-        return luaL_error(L, "out of memory");
-    listener->handler = handler;
-    listener->where = strdup(where);
-    listener->type = type;
-    listener->foreign = service != script_service(script);
-    listener->body = type & LISTEN_JETSTREAM ? jetstream_body : listener_body;
-    take_options(L, listener);
-    int rc = LN_OK;
-    if (script_state(script) == SCRIPT_RETIRING)
-        rc = LN_ECLOSED;
-    else if (listener->foreign || script_state(script) == SCRIPT_RUNNING)
-        rc = service_listen(service, listener);
+    options.handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    int rc = script_state(script) == SCRIPT_RETIRING ? LN_ECLOSED : LN_OK;
+    if (rc == LN_OK)
+        rc = listener_open(box, who.intake, script, &options);
+    else
+        luaL_unref(L, LUA_REGISTRYINDEX, options.handler);
+    if (rc == LN_OK && (who.id != 0 || script_state(script) == SCRIPT_RUNNING))
+        rc = listener_subscribe(*box);
     if (rc < 0) {
-        script_remove_listener(script, listener);
-        return raise_error(L, "cannot listen to %s: %s", subject, status_text(rc));
+        if (*box != NULL)
+            listener_stop(*box, 0);
+        return raise_error(L, "cannot listen to %s: %s", options.subject, status_text(rc));
     }
-    *box = listener;
     lua_settop(L, handle);
     return 1;
 }
@@ -257,10 +261,16 @@ static int core_listen(lua_State *L) {
 /* handle:stop(): messages that have arrived are handled, then no more come. */
 static int handle_stop(lua_State *L) {
     struct listener **box = luaL_checkudata(L, 1, HANDLE_TYPE);
-    struct listener *listener = *box;
+    if (*box != NULL)
+        listener_stop(*box, service_drain_ms(script_service(script_of(L))));
+    return 0;
+}
+
+static int handle_gc(lua_State *L) {
+    struct listener **box = luaL_checkudata(L, 1, HANDLE_TYPE);
+    if (*box != NULL)
+        listener_let_go(*box);
     *box = NULL;
-    if (listener != NULL)
-        service_unlisten(listener);
     return 0;
 }
 
@@ -269,30 +279,41 @@ static const luaL_Reg handle_methods[] = {
     {NULL, NULL},
 };
 
+static void set_integer(lua_State *L, const char *name, uint64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_string(lua_State *L, const char *name, const char *value) {
+    lua_pushstring(L, value); /* nil for NULL */
+    lua_setfield(L, -2, name);
+}
+
+static void push_listener(lua_State *L, const struct listener *listener) {
+    const struct listener_options *options = listener_options(listener);
+    struct listener_stats stats;
+    listener_get_stats(listener, &stats);
+    lua_createtable(L, 0, 8);
+    set_string(L, "subject", options->subject);
+    set_string(L, "queue", options->queue);
+    set_string(L, "name", options->name);
+    set_string(L, "where", options->where);
+    set_integer(L, "concurrency", options->concurrency);
+    set_integer(L, "received", stats.received);
+    set_integer(L, "failed", stats.failed);
+    set_integer(L, "running", stats.running);
+}
+
 /* core.listeners() -> list of { subject, queue, name, where, concurrency, received, failed,
  * running } */
 static int core_listeners(lua_State *L) {
+    const struct script *script = script_of(L);
+    const struct intake *intake = service_intake(script_service(script));
+    struct listener *at = NULL;
     lua_newtable(L);
-    lua_Integer count = 0;
-    for (struct listener *at = script_listeners(script_of(L)); at != NULL; at = at->next) {
-        lua_createtable(L, 0, 7);
-        lua_pushstring(L, at->subject);
-        lua_setfield(L, -2, "subject");
-        lua_pushstring(L, at->queue);
-        lua_setfield(L, -2, "queue");
-        lua_pushstring(L, at->name);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, at->where);
-        lua_setfield(L, -2, "where");
-        lua_pushinteger(L, at->concurrency);
-        lua_setfield(L, -2, "concurrency");
-        lua_pushinteger(L, (lua_Integer)at->received);
-        lua_setfield(L, -2, "received");
-        lua_pushinteger(L, (lua_Integer)at->failed);
-        lua_setfield(L, -2, "failed");
-        lua_pushinteger(L, at->running);
-        lua_setfield(L, -2, "running");
-        lua_rawseti(L, -2, ++count);
+    for (lua_Integer i = 1; (at = listener_next(intake, script, at)) != NULL; i++) {
+        push_listener(L, at);
+        lua_rawseti(L, -2, i);
     }
     return 1;
 }
@@ -326,6 +347,8 @@ void bindings_listen(lua_State *L) {
     lua_newtable(L);
     luaL_setfuncs(L, handle_methods, 0);
     lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, handle_gc);
+    lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     luaL_setfuncs(L, listen_functions, 0);
     luaL_setfuncs(L, functions, 0);

@@ -3,7 +3,7 @@
 #ifndef LUNATS_LISTEN_H
 #define LUNATS_LISTEN_H
 
-/* In the upper bits of listener->type; the lower ones are enum msg_data. */
+/* In the upper bits of listener_options.type; the lower ones are enum msg_data. */
 enum listen_flags {
     LISTEN_DATA_MASK = 0x0f,
     LISTEN_JETSTREAM = 0x10, /* messages of a push consumer: control messages are not data */

@@ -11,7 +11,7 @@
 #include <lua.h>
 
 #include "host/link/message.h"
-#include "host/service/service.h"
+#include "host/service/delivery.h"
 
 #define MSG_TYPE "lunats.msg"
 

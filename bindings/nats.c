@@ -3,7 +3,7 @@
 #include "bindings/lib/lib.h"
 
 static struct link *link_or_null(lua_State *L) {
-    return service_link(check_service(L));
+    return check_who(L).link;
 }
 
 static void set_integer(lua_State *L, const char *name, uint64_t value) {
@@ -62,7 +62,7 @@ static int nats_stats(lua_State *L) {
 
 /* core.js_prefix() -> subject of the JetStream API: "$JS.API", "$JS.hub.API", ... */
 static int js_prefix(lua_State *L) {
-    lua_pushstring(L, service_js_prefix(check_service(L)));
+    lua_pushstring(L, check_who(L).js_prefix);
     return 1;
 }
 

@@ -145,7 +145,7 @@ static int core_request(lua_State *L) {
     wait->fiber = fiber;
     wait->link = link;
     wait->type = (unsigned char)type;
-    wait->client = service_client_id(check_service(L));
+    wait->client = check_who(L).id;
     int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
                           on_reply);
     if (rc < 0) {
@@ -256,7 +256,7 @@ static int core_request_many(lua_State *L) {
     wait->last = &wait->first;
     wait->max = max;
     wait->type = (unsigned char)type;
-    wait->client = service_client_id(check_service(L));
+    wait->client = check_who(L).id;
     int rc =
         link_request_many(link, &wait->call, wait->clock, &out, (uint32_t)ms, on_many_reply);
     if (rc < 0) {

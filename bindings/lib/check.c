@@ -176,14 +176,3 @@ const struct link_header *check_headers(lua_State *L, int index, size_t *count) 
     lua_setiuservalue(L, box, 1); /* box */
     return headers;
 }
-
-struct link *check_link(lua_State *L) {
-    const struct service *service = check_service(L);
-    struct link *link = service_link(service);
-    if (link == NULL && service_state(service) == SERVICE_LOADED)
-        raise_error(L, "there is no connection yet at the top level of a script; use it in "
-                       "app.on_start, a task, a timer or a handler");
-    if (link == NULL)
-        raise_error(L, "there is no connection: the script runs without a server");
-    return link;
-}

@@ -106,18 +106,32 @@ const char *check_message(lua_State *L, int arg, size_t *len);
  */
 const struct link_header *check_headers(lua_State *L, int index, size_t *count);
 
+/* ---- whom a function works for (./who.c) ---- */
+
 /*
- * The service that the running C function works for: the client in its first upvalue, or else
- * the script's own. Raises when the client is closed.
+ * A client: a further connection of the script. Starts the userdata that is the first upvalue
+ * of its functions; the same functions without it work for the script's own service.
  */
-struct service *check_service(lua_State *L); /* ./client.c */
+struct who {
+    struct link *link;     /* NULL: the client is closed, or the script runs without a server */
+    struct intake *intake; /* where its listeners belong */
+    const char *js_prefix; /* subject of the JetStream API */
+    unsigned id;           /* of a client, 1 or more; 0 = the script's own */
+};
+
+/* Pushes a new userdata of `size` zero bytes that starts with a struct who, with its id, and
+ * keeps it until the script ends. It has one user value. */
+void push_who(lua_State *L, size_t size);
+
+/* Raises when the client is closed. Borrowed until the function yields or calls Lua. */
+struct who check_who(lua_State *L);
 
 /* Its link. Raises when the script runs without a server. */
 struct link *check_link(lua_State *L);
 
 /* The link of the client with this id (struct msg), 0 = the script's own. Raises when closed.
  */
-struct link *check_client_link(lua_State *L, unsigned id); /* ./client.c */
+struct link *check_client_link(lua_State *L, unsigned id);
 
 /* Functions that work for a client as well, ended by NULL. */
 extern const luaL_Reg send_functions[];   /* ./send.c */

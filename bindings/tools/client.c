@@ -1,101 +1,132 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Clients: further connections of a script, with the same functions as its own one. Specs use
- * them to talk to the services that they test.
+ * them to talk to the services that they test. A client is a link and an intake.
  *
  * A client outlives its userdata (it closes asynchronously) and may die before it (the server
  * refused), so the two point at each other and whoever goes first lets go.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bindings/lib/lib.h"
 #include "bindings/tools/connect.h"
+#include "host/base/container_of.h"
+#include "host/base/log.h"
+#include "host/base/url.h"
+#include "host/service/outage.h"
 
 #define CLIENT_TYPE "lunats.client"
 
-struct client {
-    struct script_resource resource; /* first: on_script_close() casts */
-    struct service *service;
-    struct client **box;    /* the userdata; NULL: gone */
-    struct fiber *starting; /* waits for the connection */
-    char *failure;          /* why there is none */
-    struct connect_options connect;
+/* What its log lines are said by. */
+#define NAME "client"
+
+/* Bytes already published get this long to reach the server when a client closes. */
+#define CLOSE_FLUSH_MS 2000
+
+/* The userdata. */
+struct handle {
+    struct who who; /* first; its link is NULL once the client is closed */
+    struct client *client;
 };
 
-/* Registry table: id -> userdata, which keeps a client alive until it is closed. */
-static const char clients_key = 'c';
+struct client {
+    struct script_resource resource;
+    struct script *script; /* borrowed until it is closed */
+    struct link *link;     /* NULL: closed */
+    struct intake *intake; /* NULL: closed */
+    struct outage outage;
+    struct clock_timer turn; /* ends it outside of all fibers */
+    struct handle *handle;   /* NULL: gone */
+    struct fiber *starting;  /* waits for the connection */
+    bool closing;
+    char server[256];  /* the first one, as it may be shown */
+    char failure[512]; /* why there is no connection */
+};
 
-static void push_clients(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &clients_key) == LUA_TTABLE)
-        return;
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &clients_key);
-}
+/* ---- end ---- */
 
-/* ---- who a function works for ---- */
-
-struct service *check_service(lua_State *L) {
-    struct client **box = lua_touserdata(L, lua_upvalueindex(1));
-    if (box == NULL)
-        return script_service(script_of(L));
-    if (*box == NULL)
-        raise_error(L, "this client is closed");
-    return (*box)->service;
-}
-
-struct link *check_client_link(lua_State *L, unsigned id) {
-    if (id == 0)
-        return check_link(L);
-    push_clients(L);
-    struct client **box = NULL;
-    if (lua_rawgeti(L, -1, id) == LUA_TUSERDATA)
-        box = lua_touserdata(L, -1);
-    lua_pop(L, 2);
-    if (box == NULL || *box == NULL)
-        raise_error(L, "the client that received this message is closed");
-    return service_link((*box)->service);
-}
-
-/* ---- life ---- */
-
-static void on_started(void *owner, struct service *service) {
-    (void)service;
-    struct client *client = owner;
-    if (client->starting != NULL)
-        fiber_wake(client->starting, LN_OK);
-}
-
-static void on_error(void *owner, const char *text) {
-    struct client *client = owner;
-    if (client->failure == NULL)
-        client->failure = strdup(text);
-}
-
-static void on_stopped(void *owner, struct service *service, int status) {
-    (void)service, (void)status;
-    struct client *client = owner;
-    script_remove_resource(&client->resource);
-    if (client->box != NULL)
-        *client->box = NULL;
-    if (client->starting != NULL)
-        fiber_wake(client->starting, LN_ENOSERVER);
-    if (client->starting == NULL) { /* otherwise the wait still needs the failure */
-        free(client->failure);
+static void release(struct client *client) {
+    if (client->link == NULL && client->starting == NULL)
         free(client);
-    } else {
-        client->service = NULL;
-    }
+}
+
+static void on_link_closed(void *owner, size_t unsent) {
+    (void)unsent;
+    struct client *client = owner;
+    client->link = NULL;
+    if (client->starting != NULL)
+        fiber_wake(client->starting, LN_ENOSERVER); /* leaving the wait releases it */
+    else
+        release(client);
+}
+
+/* No handler of its messages runs any more. */
+static void finish_close(struct client *client) {
+    clock_disarm(script_clock(client->script), &client->turn);
+    script_remove_resource(&client->resource);
+    intake_close(client->intake);
+    client->intake = NULL;
+    link_close(client->link, CLOSE_FLUSH_MS, on_link_closed, client);
+}
+
+static void on_turn(struct clock_timer *timer) {
+    struct client *client = container_of(timer, struct client, turn);
+    if (intake_busy(client->intake) == 0)
+        finish_close(client);
+}
+
+static void on_idle(void *owner) {
+    struct client *client = owner;
+    if (client->closing)
+        clock_arm(script_clock(client->script), &client->turn, 0);
+}
+
+/* Subscriptions end at once; handlers that run may still reply, the last one closes it. */
+static void begin_close(struct client *client) {
+    if (client->handle != NULL)
+        client->handle->who = (struct who){.id = client->handle->who.id};
+    client->handle = NULL;
+    if (client->closing)
+        return;
+    client->closing = true;
+    intake_cut(client->intake);
+    on_idle(client);
 }
 
 static void on_script_close(struct script_resource *resource) {
-    struct client *client = (struct client *)resource;
-    if (client->box != NULL)
-        *client->box = NULL;
-    client->box = NULL;
-    service_abandon(client->service);
+    struct client *client = container_of(resource, struct client, resource);
+    begin_close(client);
+    finish_close(client);
+}
+
+/* ---- what happens to it ---- */
+
+static void on_state(void *owner, enum link_state state, int status, const char *text) {
+    struct client *client = owner;
+    if (state == LINK_CLOSED) {
+        snprintf(client->failure, sizeof(client->failure), "cannot connect to %s: %s",
+                 client->server, text != NULL ? text : status_text(status));
+        begin_close(client);
+        return;
+    }
+    outage_log(&client->outage, NAME, client->link, state, text);
+    if (state == LINK_CONNECTED && client->starting != NULL)
+        fiber_wake(client->starting, LN_OK);
+}
+
+static void on_link_error(void *owner, int status, const char *text) {
+    (void)owner;
+    log_error(NAME, "%s", text != NULL ? text : status_text(status));
+}
+
+static void on_intake_error(void *owner, int status, const char *text) {
+    (void)owner;
+    if (status == LN_EFULL)
+        log_warn(NAME, "%s", text);
+    else
+        log_error(NAME, "%s", text);
 }
 
 /* ---- connecting ---- */
@@ -104,27 +135,24 @@ static void leave_start(struct fiber *fiber, void *area) {
     (void)fiber;
     struct client *client = *(struct client **)area;
     client->starting = NULL;
-    if (client->service == NULL) { /* it ended meanwhile */
-        free(client->failure);
-        free(client);
-    }
+    release(client);
 }
 
-static void push_functions(lua_State *L, int box) {
+static void push_functions(lua_State *L, int handle) {
     const luaL_Reg *const sets[] = {send_functions, listen_functions, nats_functions};
     lua_newtable(L);
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
-        lua_pushvalue(L, box);
+        lua_pushvalue(L, handle);
         luaL_setfuncs(L, sets[i], 1);
     }
-    lua_pushvalue(L, box);
+    lua_pushvalue(L, handle);
     lua_setfield(L, -2, "handle");
 }
 
 static int connected(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     struct fiber *fiber = wait_resumed(L);
-    struct client *client = *(struct client **)fiber_wait_area(fiber);
+    const struct client *client = *(struct client **)fiber_wait_area(fiber);
     int pushed = 1;
     if (fiber_wake_status(fiber) == LN_OK)
         push_functions(L, lua_gettop(L));
@@ -134,49 +162,32 @@ static int connected(lua_State *L, int status, lua_KContext context) {
     return pushed;
 }
 
-static int open_client(lua_State *L, struct client *client, lua_Integer id) {
-    struct script *script = script_of(L);
-    struct service_options options = {
-        .path = "client",
-        .name = "client",
-        .client_of = script,
-        .client_id = (unsigned)id,
-        .drain_timeout = 5,
-        .link = client->connect.link,
-        .js_prefix = client->connect.js_prefix,
-        .on_started = on_started,
-        .on_stopped = on_stopped,
-        .on_error = on_error,
-        .owner = client,
+static int open_client(struct client *client, const struct link_options *options) {
+    static const struct intake_events intake_events = {
+        .on_idle = on_idle,
+        .on_error = on_intake_error,
     };
-    int rc =
-        service_open(&client->service, script_loop(script), script_scheduler(script), &options);
+    static const struct link_events link_events = {
+        .on_state = on_state,
+        .on_error = on_link_error,
+    };
+    struct link_options link_options = *options;
+    link_options.name = NAME;
+    url_shown(options->servers[0], client->server, sizeof(client->server));
+    int rc = intake_open(&client->intake, &intake_events, client);
     if (rc < 0)
         return rc;
-    client->resource.close = on_script_close;
-    script_add_resource(script, &client->resource);
-    rc = service_start(client->service);
-    if (rc < 0) { /* started all the same: on_stopped() follows */
-        on_error(client, status_text(rc));
-        service_stop(client->service, EXIT_NO_CONNECTION);
+    client->turn.fire = on_turn;
+    rc = link_open(&client->link, script_loop(client->script), &link_options, &link_events,
+                   client);
+    if (rc < 0) {
+        intake_close(client->intake);
+        return rc;
     }
+    intake_set_link(client->intake, client->link);
+    client->resource.close = on_script_close;
+    script_add_resource(client->script, &client->resource);
     return LN_OK;
-}
-
-/* Pushes the userdata of a new client, registered under its id; the options are its user value.
- */
-static struct client **push_box(lua_State *L, lua_Integer *id) {
-    struct client **box = lua_newuserdatauv(L, sizeof(*box), 1);
-    *box = NULL;
-    luaL_setmetatable(L, CLIENT_TYPE);
-    lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
-    push_clients(L); /* box, clients */
-    *id = luaL_len(L, -1) + 1;
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, *id);
-    lua_pop(L, 1);
-    return box;
 }
 
 /*
@@ -188,41 +199,49 @@ static int core_connect(lua_State *L) {
     struct connect_options connect;
     lua_settop(L, 1);
     check_connect_options(L, 1, &connect);
-    lua_Integer id;
-    struct client **box = push_box(L, &id);
+    push_who(L, sizeof(struct handle)); /* options, handle */
+    struct handle *handle = lua_touserdata(L, -1);
+    luaL_setmetatable(L, CLIENT_TYPE);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1); /* js_prefix is its string */
     struct client *client = calloc(1, sizeof(*client));
     if (client == NULL)
         return push_failure(L, LN_ENOMEM, NULL);
-    client->connect = connect;
-    client->connect.link.servers = client->connect.servers;
-    int rc = open_client(L, client, id);
+    client->script = script_of(L);
+    int rc = open_client(client, &connect.link);
     if (rc < 0) {
         free(client);
         return push_failure(L, rc, NULL);
     }
-    client->box = box;
-    *box = client;
+    handle->client = client;
+    handle->who.link = client->link;
+    handle->who.intake = client->intake;
+    handle->who.js_prefix = connect.js_prefix != NULL ? connect.js_prefix : "$JS.API";
+    client->handle = handle;
     client->starting = fiber;
     *(struct client **)fiber_begin_wait(fiber, leave_start) = client;
     return wait_yield(L, connected);
 }
 
+/* The client at 1, or NULL when it is closed. */
+static struct client *check_client(lua_State *L) {
+    const struct handle *handle = luaL_checkudata(L, 1, CLIENT_TYPE);
+    return handle->who.link != NULL ? handle->client : NULL;
+}
+
 /* handle:close(): subscriptions end at once, the rest goes on by itself. */
 static int client_close(lua_State *L) {
-    struct client **box = luaL_checkudata(L, 1, CLIENT_TYPE);
-    if (*box == NULL)
-        return 0;
-    service_stop((*box)->service, EXIT_OK);
-    (*box)->box = NULL;
-    *box = NULL;
+    struct client *client = check_client(L);
+    if (client != NULL)
+        begin_close(client);
     return 0;
 }
 
 /* handle:partition(seconds): the connection is lost for that long. */
 static int client_partition(lua_State *L) {
-    struct client **box = luaL_checkudata(L, 1, CLIENT_TYPE);
-    if (*box != NULL)
-        link_partition(service_link((*box)->service), (uint32_t)check_ms(L, 2));
+    const struct client *client = check_client(L);
+    if (client != NULL)
+        link_partition(client->link, (uint32_t)check_ms(L, 2));
     return 0;
 }
 

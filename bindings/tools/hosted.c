@@ -432,15 +432,20 @@ static int hosted_describe(lua_State *L) {
 
 /* service:listeners() -> list of { subject, where, received } */
 static int hosted_listeners(lua_State *L) {
-    struct listener *at = script_listeners(service_script(check_running(L)));
+    const struct service *service = check_running(L);
+    const struct script *script = service_script(service);
+    struct listener *at = NULL;
     lua_newtable(L);
-    for (lua_Integer i = 1; at != NULL; at = at->next, i++) {
+    for (lua_Integer i = 1; (at = listener_next(service_intake(service), script, at)) != NULL;
+         i++) {
+        struct listener_stats stats;
+        listener_get_stats(at, &stats);
         lua_createtable(L, 0, 3);
-        lua_pushstring(L, at->subject);
+        lua_pushstring(L, listener_options(at)->subject);
         lua_setfield(L, -2, "subject");
-        lua_pushstring(L, at->where);
+        lua_pushstring(L, listener_options(at)->where);
         lua_setfield(L, -2, "where");
-        lua_pushinteger(L, (lua_Integer)at->received);
+        lua_pushinteger(L, (lua_Integer)stats.received);
         lua_setfield(L, -2, "received");
         lua_rawseti(L, -2, i);
     }

@@ -208,8 +208,8 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
 }
 
 /*
- * Protected body: the error value on top of the fiber's stack, or that it has yielded by itself,
- * becomes text with traceback.
+ * Protected body: the error value on top of the fiber's stack, or that it has yielded by
+ * itself, becomes text with traceback.
  */
 static int describe_error(lua_State *L) {
     struct fiber *fiber = lua_touserdata(L, 1);

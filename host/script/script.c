@@ -25,8 +25,7 @@ struct script {
     char version[SCRIPT_VERSION_MAX + 1];
     char **files; /* owned */
     size_t file_count;
-    struct listener *listeners, **last_listener;
-    struct script_resource *resources;
+    struct list resources;
     bool exiting; /* os.exit() was called */
 };
 
@@ -113,20 +112,6 @@ static void on_fiber_error(void *owner, const char *text) {
     script_report(owner, text);
 }
 
-static void free_script(struct script *script) {
-    while (script->listeners != NULL)
-        script_remove_listener(script, script->listeners);
-    if (script->clock != NULL)
-        clock_close(script->clock);
-    if (script->pool != NULL)
-        pool_close(script->pool);
-    for (size_t i = 0; i < script->file_count; i++)
-        free(script->files[i]);
-    free(script->files);
-    free(script->path);
-    free(script);
-}
-
 /* Only out of memory outside of every protected call gets here; there is no way on. */
 static int on_panic(lua_State *L) {
     const char *text = lua_tostring(L, -1);
@@ -171,7 +156,6 @@ int script_open(struct script **out, uv_loop_t *loop, struct scheduler *schedule
     script->scheduler = scheduler;
     script->options = *options;
     script->main = LUA_NOREF;
-    script->last_listener = &script->listeners;
     for (int i = 0; i < SCRIPT_PHASES; i++)
         script->phase[i] = LUA_NOREF;
     strcpy(script->version, "0.0.0");
@@ -189,21 +173,6 @@ int script_open(struct script **out, uv_loop_t *loop, struct scheduler *schedule
     script->state = SCRIPT_STARTING;
     *out = script;
     return LN_OK;
-}
-
-void script_close(struct script *script) {
-    if (script->fibers != NULL)
-        fibers_close(script->fibers);
-    script->fibers = NULL; /* finalizers run in lua_close() and may call anything */
-    while (script->resources != NULL) {
-        struct script_resource *resource = script->resources;
-        script_remove_resource(resource);
-        resource->close(resource);
-    }
-    if (script->L != NULL)
-        lua_close(script->L);
-    script->L = NULL;
-    free_script(script);
 }
 
 /* ---- running ---- */
@@ -353,88 +322,62 @@ const char *script_path(const struct script *script) {
     return script->path;
 }
 
-/* ---- declarations ---- */
-
-static char *copy(const char *text) {
-    return text ? strdup(text) : NULL;
-}
-
-static void free_listener(struct listener *listener) {
-    free(listener->subject);
-    free(listener->queue);
-    free(listener->name);
-    free(listener->where);
-    free(listener);
-}
-
-struct listener *script_add_listener(struct script *script, const char *subject,
-                                     const char *queue, const char *name) {
-    struct listener *listener = calloc(1, sizeof(*listener));
-    if (listener == NULL)
-        return NULL;
-    listener->script = script;
-    listener->subject = copy(subject);
-    listener->queue = copy(queue);
-    listener->name = copy(name ? name : subject);
-    listener->handler = LUA_NOREF;
-    listener->concurrency = 256;
-    if (listener->subject == NULL || listener->name == NULL || (queue && !listener->queue)) {
-        free_listener(listener);
-        return NULL;
-    }
-    listener->prev = script->last_listener;
-    *script->last_listener = listener;
-    script->last_listener = &listener->next;
-    return listener;
-}
-
-void script_remove_listener(struct script *script, struct listener *listener) {
-    *listener->prev = listener->next;
-    if (listener->next != NULL)
-        listener->next->prev = listener->prev;
-    else
-        script->last_listener = listener->prev;
-    if (script->L != NULL) /* clears fields that exist: cannot raise */
-        luaL_unref(script->L, LUA_REGISTRYINDEX, listener->handler);
-    free_listener(listener);
-}
-
-struct listener *script_listeners(const struct script *script) {
-    return script->listeners;
-}
+/* ---- resources ---- */
 
 void script_add_resource(struct script *script, struct script_resource *resource) {
-    resource->next = script->resources;
-    resource->prev = &script->resources;
-    if (resource->next != NULL)
-        resource->next->prev = &resource->next;
-    script->resources = resource;
+    list_push_front(&script->resources, &resource->node);
 }
 
 void script_remove_resource(struct script_resource *resource) {
-    if (resource->prev == NULL)
-        return;
-    *resource->prev = resource->next;
-    if (resource->next != NULL)
-        resource->next->prev = resource->prev;
-    resource->prev = NULL;
+    list_remove(&resource->node);
 }
 
 void script_begin_resources(struct script *script) {
-    for (struct script_resource *at = script->resources, *next; at != NULL; at = next) {
-        next = at->next;
+    list_each (struct script_resource, at, &script->resources, node)
         if (at->begin != NULL)
             at->begin(at);
-    }
 }
 
 void script_drain_resources(struct script *script) {
-    for (struct script_resource *at = script->resources, *next; at != NULL; at = next) {
-        next = at->next;
+    list_each (struct script_resource, at, &script->resources, node)
         if (at->drain != NULL)
             at->drain(at);
+}
+
+/* A resource may close others of the script with it. */
+static void close_resources(struct script *script) {
+    for (struct list_node *node; (node = list_pop_front(&script->resources)) != NULL;) {
+        struct script_resource *resource = list_item(node, struct script_resource, node);
+        resource->close(resource);
     }
 }
+
+/* ---- the end ---- */
+
+static void free_script(struct script *script) {
+    if (script->clock != NULL)
+        clock_close(script->clock);
+    if (script->pool != NULL)
+        pool_close(script->pool);
+    for (size_t i = 0; i < script->file_count; i++)
+        free(script->files[i]);
+    free(script->files);
+    free(script->path);
+    free(script);
+}
+
+void script_close(struct script *script) {
+    if (script->fibers != NULL)
+        fibers_close(script->fibers);
+    script->fibers = NULL; /* finalizers run in lua_close() and may call anything */
+    close_resources(script);
+    if (script->L != NULL)
+        lua_close(script->L);
+    script->L = NULL;
+    free_script(script);
+}
+
+/* ---- what it tells ---- */
 
 void script_report(struct script *script, const char *text) {
     if (script->options.on_error != NULL)

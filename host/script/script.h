@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One loaded version of a script: its lua_State with everything that belongs to it - fibers,
- * clock, declared listeners, the phases of its life. It knows nothing of NATS; the service that
+ * clock, what it has opened, the phases of its life. It knows nothing of NATS; the service that
  * runs it does. Nothing here raises a Lua error.
  */
 #ifndef LUNATS_SCRIPT_H
@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include "host/base/clock.h"
+#include "host/base/list.h"
 #include "host/base/status.h"
 #include "host/script/fiber.h"
 
@@ -40,30 +41,12 @@ enum script_state {
     SCRIPT_RETIRING, /* a newer version has taken over */
 };
 
-/* A handler that the script declared for a subject. */
-struct listener {
-    struct script *script;
-    struct listener *next, **prev; /* in script->listeners */
-    struct listener *sibling;      /* the service's: next one of the same subscription */
-    void *subscription;            /* the service's, NULL while not subscribed */
-    char *subject;                 /* owned; may hold wildcards */
-    char *queue;                   /* owned; NULL = no queue group */
-    char *name;                    /* owned; what logs and lists call it */
-    char *where;                   /* owned; "orders.lua:12", the handler; may be NULL */
-    uint32_t concurrency;          /* handlers that may run at once */
-    uint32_t running;              /* handlers that do run now */
-    int pending_msgs;              /* bound of the queue in front of it; 0 = default */
-    int handler;        /* registry reference of the Lua function; released with it */
-    int type;           /* what msg.data is; the bindings' */
-    bool foreign;       /* on the connection of a client, not on the service's */
-    bool gone;          /* ended; freed when no handler runs any more */
-    lua_CFunction body; /* runs one message as a fiber, with a struct job * */
-    uint64_t received, failed;
-};
-
-/* Something of the bindings that must not outlive the script (an inbox, a watch). Embedded. */
+/*
+ * Something that the script has opened and that must not outlive it: a listener, an inbox, a
+ * watch. Embedded; all zero is idle.
+ */
 struct script_resource {
-    struct script_resource *next, **prev;
+    struct list_node node; /* the script's */
     /* The script begins to serve; one that is added later begins by itself. May be NULL. */
     void (*begin)(struct script_resource *resource);
     /* The script stops: no new work; what is queued may finish. May be NULL. */
@@ -102,7 +85,6 @@ int script_open(struct script **out, uv_loop_t *loop, struct scheduler *schedule
 
 /*
  * Ends its fibers, closes its resources and its lua_State. Not from inside one of its fibers.
- * Listeners must have been unsubscribed.
  */
 void script_close(struct script *script);
 
@@ -151,21 +133,12 @@ void script_set_version(struct script *script, const char *version);
 int script_add_file(struct script *script, const char *path);
 const char *const *script_files(const struct script *script, size_t *count);
 
-/* ---- what the script declared ---- */
+/* ---- what the script has opened ---- */
 
-/*
- * Adds a listener; strings are copied, queue and name may be NULL. Returns NULL without memory.
- * The caller fills in the rest. Listeners are kept in the order of their declaration.
- */
-struct listener *script_add_listener(struct script *script, const char *subject,
-                                     const char *queue, const char *name);
-/* Removes and frees a listener that is not subscribed any more. */
-void script_remove_listener(struct script *script, struct listener *listener);
-struct listener *script_listeners(const struct script *script);
-
+/* Resources begin, drain and close in the opposite order of their opening. */
 void script_add_resource(struct script *script, struct script_resource *resource);
 void script_remove_resource(struct script_resource *resource);
-/* Calls begin() of all resources: the listeners are there, tasks and timers follow. */
+/* Calls begin() of all resources: tasks and timers follow. */
 void script_begin_resources(struct script *script);
 /* Calls drain() of all resources. */
 void script_drain_resources(struct script *script);

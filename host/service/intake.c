@@ -1,179 +1,174 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/service/intake.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/base/log.h"
-#include "host/link/message.h"
+#include "host/base/container_of.h"
+#include "host/service/internal.h"
 
-/* Longest text of an error reply; headers of a message share 64 KiB. */
-#define ERROR_TEXT_MAX 1024
+/* One NATS subscription and the listeners that share it. */
+struct subscription {
+    struct intake *intake;
+    struct list_node node; /* in intake->subscriptions */
+    struct list listeners; /* who gets its messages, in the order of declaration */
+    size_t count;          /* of them */
+    struct list next;      /* those of the version that is about to take over */
+    struct link_sub *sub;
+    bool waiting; /* made for the next version: paused until that takes over */
+    bool paused;
+    bool needed; /* the version that serves cannot do without it */
+    bool draining;
+    bool ending;   /* its only listener was stopped and goes with it */
+    char *subject; /* owned */
+    char *queue;   /* owned; NULL = none */
+};
 
-/* ---- one message ---- */
+struct intake {
+    struct intake_events events;
+    void *owner;
+    struct link *link; /* borrowed; NULL: none yet, or none any more */
+    struct list listeners, subscriptions;
+    struct deliveries deliveries;
+    size_t draining;   /* subscriptions that are being drained */
+    bool drain_wanted; /* on_drained() has to be called */
+    bool ended;        /* nothing can be subscribed any more */
+};
 
-static struct inbound *take_inbound(struct service *service, size_t jobs) {
-    struct inbound *inbound = service->spare;
-    if (inbound != NULL && jobs == 1) {
-        service->spare = inbound->next;
-    } else {
-        inbound = calloc(1, sizeof(*inbound) + jobs * sizeof(struct job));
-        if (inbound == NULL)
-            return NULL;
-        inbound->capacity = jobs;
-    }
-    inbound->service = service;
-    inbound->answered = false;
-    inbound->jobs_left = jobs;
-    service->inflight++;
-    return inbound;
+/* ---- life ---- */
+
+static void on_job_end(struct listener *listener);
+
+static void on_idle(struct deliveries *deliveries) {
+    const struct intake *intake = container_of(deliveries, struct intake, deliveries);
+    if (intake->events.on_idle != NULL)
+        intake->events.on_idle(intake->owner);
 }
 
-static void give_back(struct inbound *inbound) {
-    struct service *service = inbound->service;
-    message_free(inbound->msg);
-    if (inbound->error_code != 0) {
-        free(inbound->error_text);
-        inbound->error_text = NULL;
-        inbound->error_code = 0;
-    }
-    if (inbound->capacity == 1) {
-        inbound->next = service->spare;
-        service->spare = inbound;
-    } else {
-        free(inbound);
-    }
-    if (--service->inflight == 0)
-        service_message_done(service);
+int intake_open(struct intake **out, const struct intake_events *events, void *owner) {
+    struct intake *intake = calloc(1, sizeof(*intake));
+    if (intake == NULL)
+        return LN_ENOMEM;
+    intake->events = *events;
+    intake->owner = owner;
+    intake->deliveries.on_job_end = on_job_end;
+    intake->deliveries.on_idle = on_idle;
+    *out = intake;
+    return LN_OK;
 }
 
-void inbound_free_spare(struct service *service) {
-    while (service->spare != NULL) {
-        struct inbound *inbound = service->spare;
-        service->spare = inbound->next;
-        free(inbound);
-    }
-}
-
-static void send_error(struct inbound *inbound) {
-    if (inbound->answered || inbound->error_code == 0)
+void intake_close(struct intake *intake) {
+    if (intake == NULL)
         return;
-    const char *text = inbound->error_text ? inbound->error_text : "internal error";
-    service_reply_error(inbound->service, inbound->msg->reply, inbound->error_code, text);
+    intake_cut(intake);
+    for (struct list_node *node; (node = list_pop_front(&intake->listeners)) != NULL;)
+        listener_free(list_item(node, struct listener, declared));
+    deliveries_free(&intake->deliveries);
+    free(intake);
 }
 
-int service_reply_error(struct service *service, const char *reply, int code,
-                        const char *text) {
-    char line[ERROR_TEXT_MAX], number[16];
-    if (reply == NULL)
-        return LN_OK;
-    /* A header value is one line: the first of the text. */
-    snprintf(line, sizeof(line), "%.*s", (int)strcspn(text, "\r\n"), text);
-    snprintf(number, sizeof(number), "%d", code);
-    struct link_header headers[] = {
-        {"Nats-Service-Error", line},
-        {"Nats-Service-Error-Code", number},
-    };
-    struct link_out out = {.subject = reply, .headers = headers, .header_count = 2};
-    return link_publish(service->link, &out);
+void intake_set_link(struct intake *intake, struct link *link) {
+    intake->link = intake->deliveries.link = link;
 }
 
-/* ---- concurrency: a subscription waits while one of its listeners has no slot left ---- */
+size_t intake_busy(const struct intake *intake) {
+    return intake->deliveries.count;
+}
 
-static void forget_listener(struct listener *listener) {
-    if (listener->gone && listener->running == 0)
-        script_remove_listener(listener->script, listener);
+void intake_add(struct intake *intake, struct listener *listener) {
+    list_push_back(&intake->listeners, &listener->declared);
+}
+
+struct listener *listener_next(const struct intake *intake, const struct script *script,
+                               const struct listener *after) {
+    const struct list *list = &intake->listeners;
+    struct list_node *node =
+        after != NULL ? list_next(list, &after->declared) : list_first(list);
+    for (; node != NULL; node = list_next(list, node)) {
+        struct listener *listener = list_item(node, struct listener, declared);
+        if (listener->script == script && !listener->gone)
+            return listener;
+    }
+    return NULL;
+}
+
+/* ---- messages: a subscription waits while one of its listeners has no slot left ---- */
+
+static void pause_delivery(struct subscription *subscription) {
+    subscription->paused = true;
+    link_sub_pause(subscription->sub);
 }
 
 static void resume_if_free(struct subscription *subscription) {
     if (!subscription->paused)
         return;
-    for (const struct listener *at = subscription->listeners; at != NULL; at = at->sibling)
-        if (at->running >= at->concurrency)
+    list_each (struct listener, at, &subscription->listeners, shared)
+        if (at->running >= at->options.concurrency)
             return;
     subscription->paused = false;
     link_sub_resume(subscription->sub);
 }
 
-static void slot_freed(struct listener *listener) {
+static void on_job_end(struct listener *listener) {
     listener->running--;
     if (listener->subscription != NULL)
         resume_if_free(listener->subscription);
-    forget_listener(listener);
+    if (listener->gone && listener->running == 0)
+        listener_free(listener);
 }
 
-static void on_job_end(struct fiber *fiber, void *arg, int status, const char *text) {
-    (void)fiber;
-    struct job *job = arg;
-    struct inbound *inbound = job->inbound;
-    if (status == LN_ESCRIPT) {
-        script_report(job->listener->script, text);
-        job_failed(job, 500, text);
-    } else if (status == LN_ECANCELLED) {
-        job_failed(job, 503, "the service is stopping");
-    }
-    if (job->holder != NULL)
-        *job->holder = NULL;
-    slot_freed(job->listener);
-    if (--inbound->jobs_left == 0) {
-        send_error(inbound);
-        give_back(inbound);
-    }
+__attribute__((format(printf, 3, 4))) static void
+tell_error(const struct intake *intake, int status, const char *format, ...) {
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (intake->events.on_error != NULL)
+        intake->events.on_error(intake->owner, status, text);
 }
 
 static void on_msg(void *owner, struct message *msg) {
     struct subscription *subscription = owner;
-    struct service *service = subscription->service;
-    struct inbound *inbound = take_inbound(service, subscription->count);
-    if (inbound == NULL) {
+    struct intake *intake = subscription->intake;
+    struct delivery *delivery = delivery_new(&intake->deliveries, msg, subscription->count);
+    if (delivery == NULL) {
         message_free(msg);
-        log_error(service->name, "out of memory: a message on %s is lost",
-                  subscription->subject);
+        tell_error(intake, LN_ENOMEM, "out of memory: a message on %s is lost",
+                   subscription->subject);
         return;
     }
-    inbound->msg = msg;
     /* A handler may end listeners, so all jobs are written down before the first one runs. */
-    size_t count = 0;
-    for (struct listener *at = subscription->listeners; at != NULL; at = at->sibling) {
-        inbound->jobs[count++] = (struct job){inbound, at, NULL};
+    list_each (struct listener, at, &subscription->listeners, shared) {
+        delivery_add(delivery, at);
         at->received++;
-        if (++at->running >= at->concurrency && !subscription->paused) {
-            subscription->paused = true;
-            link_sub_pause(subscription->sub);
-        }
+        if (++at->running >= at->options.concurrency && !subscription->paused)
+            pause_delivery(subscription);
     }
-    for (size_t i = 0; i < count; i++) { /* inbound lives until the last job has ended */
-        struct job *job = &inbound->jobs[i];
-        struct fibers *fibers = script_fibers(job->listener->script);
-        if (fiber_spawn(fibers, FIBER_HANDLER, job->listener->body, job, on_job_end) < 0)
-            on_job_end(NULL, job, LN_ESCRIPT, "out of memory");
-    }
+    delivery_start(delivery);
 }
 
 static void on_sub_error(void *owner, int status, const char *text) {
-    struct subscription *subscription = owner;
-    struct service *service = subscription->service;
+    const struct subscription *subscription = owner;
+    const struct intake *intake = subscription->intake;
     if (status == LN_EFULL) {
-        log_warn(service->name,
-                 "listener %s is too slow: its queue is full and messages are dropped "
-                 "(%llu so far)",
-                 subscription->subject,
-                 (unsigned long long)link_sub_dropped(subscription->sub));
+        tell_error(intake, status,
+                   "listener %s is too slow: its queue is full and messages are dropped "
+                   "(%llu so far)",
+                   subscription->subject,
+                   (unsigned long long)link_sub_dropped(subscription->sub));
         return;
     }
-    log_error(service->name, "listener %s: %s", subscription->subject,
-              text ? text : status_text(status));
-    if (subscription->fresh) { /* the running version does not need it */
-        char reason[512];
-        snprintf(reason, sizeof(reason), "cannot subscribe to %s: %s", subscription->subject,
-                 text ? text : status_text(status));
-        reload_refuse(service, reason);
-        return;
-    }
-    /* A service that looks healthy and hears nothing would be worse. */
-    if (subscription->declared && status == LN_EPERMISSION)
-        service_stop(service, EXIT_SCRIPT);
+    if (text == NULL)
+        text = status_text(status);
+    bool next = subscription->waiting, needed = subscription->needed;
+    char reason[1024];
+    snprintf(reason, sizeof(reason), "cannot subscribe to %s: %s", subscription->subject, text);
+    tell_error(intake, status, "listener %s: %s", subscription->subject, text);
+    if ((next || needed) && intake->events.on_refused != NULL)
+        intake->events.on_refused(intake->owner, next, status, reason);
 }
 
 /* ---- subscriptions ---- */
@@ -182,51 +177,63 @@ static bool same(const char *a, const char *b) {
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static struct subscription *find(struct service *service, const struct listener *listener) {
-    struct subscription *at = service->subscriptions;
-    while (at != NULL && (at->draining || !same(at->subject, listener->subject) ||
-                          !same(at->queue, listener->queue)))
-        at = at->next;
-    return at;
+static struct subscription *find(const struct intake *intake, const struct listener *listener) {
+    list_each (struct subscription, at, &intake->subscriptions, node)
+        if (!at->draining && same(at->subject, listener->options.subject) &&
+            same(at->queue, listener->options.queue))
+            return at;
+    return NULL;
 }
 
-static void detach(struct listener *at) {
-    for (; at != NULL; at = at->sibling)
-        at->subscription = NULL;
+static void detach_all(struct list *listeners) {
+    for (struct list_node *node; (node = list_pop_front(listeners)) != NULL;)
+        list_item(node, struct listener, shared)->subscription = NULL;
 }
 
 static void free_subscription(struct subscription *subscription) {
-    detach(subscription->listeners);
-    detach(subscription->successors);
-    *subscription->prev = subscription->next;
-    if (subscription->next != NULL)
-        subscription->next->prev = subscription->prev;
+    detach_all(&subscription->listeners);
+    detach_all(&subscription->next);
+    list_remove(&subscription->node);
     free(subscription->subject);
     free(subscription->queue);
     free(subscription);
 }
 
-static int subscribe(struct service *service, const struct listener *listener,
+static void one_drained(struct intake *intake) {
+    if (--intake->draining > 0 || !intake->drain_wanted)
+        return;
+    intake->drain_wanted = false;
+    if (intake->events.on_drained != NULL)
+        intake->events.on_drained(intake->owner);
+}
+
+/* Ends it at once. */
+static void end_subscription(struct subscription *subscription) {
+    struct intake *intake = subscription->intake;
+    bool draining = subscription->draining;
+    link_unsubscribe(subscription->sub);
+    free_subscription(subscription);
+    if (draining)
+        one_drained(intake);
+}
+
+static int subscribe(struct intake *intake, const struct listener *listener,
                      struct subscription **out) {
+    const struct listener_options *from = &listener->options;
     struct subscription *subscription = calloc(1, sizeof(*subscription));
     if (subscription == NULL)
         return LN_ENOMEM;
-    subscription->service = service;
-    subscription->declared = service->state == SERVICE_SUBSCRIBING;
-    subscription->next = service->subscriptions;
-    subscription->prev = &service->subscriptions;
-    if (subscription->next != NULL)
-        subscription->next->prev = &subscription->next;
-    service->subscriptions = subscription;
-    subscription->subject = strdup(listener->subject);
-    subscription->queue = listener->queue ? strdup(listener->queue) : NULL;
+    subscription->intake = intake;
+    list_push_front(&intake->subscriptions, &subscription->node);
+    subscription->subject = strdup(from->subject);
+    subscription->queue = from->queue ? strdup(from->queue) : NULL;
     struct link_sub_options options = {
-        .queue = listener->queue,
-        .pending_msgs = listener->pending_msgs,
+        .queue = from->queue,
+        .pending_msgs = from->pending_msgs,
     };
     int rc = LN_ENOMEM;
-    if (subscription->subject != NULL && (listener->queue == NULL || subscription->queue))
-        rc = link_subscribe(service->link, listener->subject, &options, on_msg, on_sub_error,
+    if (subscription->subject != NULL && (from->queue == NULL || subscription->queue != NULL))
+        rc = link_subscribe(intake->link, from->subject, &options, on_msg, on_sub_error,
                             subscription, &subscription->sub);
     if (rc < 0)
         free_subscription(subscription);
@@ -235,246 +242,200 @@ static int subscribe(struct service *service, const struct listener *listener,
     return rc;
 }
 
-/* Puts a listener at the end of a list, so that they are called in the order of declaration. */
-static void append(struct subscription *subscription, struct listener **list,
-                   struct listener *listener) {
-    while (*list != NULL)
-        list = &(*list)->sibling;
-    *list = listener;
-    listener->sibling = NULL;
+static void join(struct subscription *subscription, struct list *list,
+                 struct listener *listener) {
+    list_push_back(list, &listener->shared);
     listener->subscription = subscription;
 }
 
-int service_listen(struct service *service, struct listener *listener) {
-    if (service->link == NULL || service->state >= SERVICE_DRAINING)
+static int subscribe_listener(struct listener *listener, bool needed) {
+    struct intake *intake = listener->intake;
+    if (intake->link == NULL || intake->ended)
         return LN_ECLOSED; /* the script is about to go: nobody would handle the messages */
-    struct subscription *subscription = find(service, listener);
+    struct subscription *subscription = find(intake, listener);
     if (subscription == NULL) {
-        int rc = subscribe(service, listener, &subscription);
+        int rc = subscribe(intake, listener, &subscription);
         if (rc < 0)
             return rc;
+        subscription->needed = needed;
     }
-    if (subscription->fresh) { /* made for the next version: now this one needs it, too */
-        subscription->fresh = subscription->paused = false;
+    if (subscription->waiting) { /* made for the next version: this one needs it, too */
+        subscription->waiting = subscription->paused = false;
         link_sub_resume(subscription->sub);
     }
-    append(subscription, &subscription->listeners, listener);
+    join(subscription, &subscription->listeners, listener);
     subscription->count++;
     return LN_OK;
 }
 
-bool service_takes_over(const struct service *service, const struct script *script,
-                        const char *subject) {
-    const struct subscription *at = service->subscriptions;
-    while (at != NULL && (at->draining || at->fresh || !same(at->subject, subject)))
-        at = at->next;
-    return at != NULL && at->listeners != NULL && at->listeners->script != script;
+int listener_subscribe(struct listener *listener) {
+    return subscribe_listener(listener, false);
 }
 
-/* ---- a new version takes over ---- */
-
-static void drain(struct subscription *subscription, uint32_t timeout_ms);
-
-/* Only the next version wants its messages. */
-static void wait_for_next(struct subscription *subscription) {
-    subscription->fresh = subscription->paused = true;
-    link_sub_pause(subscription->sub);
-}
-
-static void end_fresh(struct subscription *subscription) {
-    link_unsubscribe(subscription->sub);
-    free_subscription(subscription);
-}
-
-bool inbound_has_fresh(const struct service *service) {
-    const struct subscription *at = service->subscriptions;
-    while (at != NULL && !at->fresh)
-        at = at->next;
-    return at != NULL;
-}
-
-int inbound_prepare(struct service *service, struct script *next, char *text, size_t size) {
-    struct listener *listener = script_listeners(next);
-    for (; listener != NULL; listener = listener->next) {
-        if (listener->foreign || listener->gone)
-            continue;
-        struct subscription *subscription = find(service, listener);
-        if (subscription == NULL) {
-            int rc = subscribe(service, listener, &subscription);
-            if (rc < 0) {
-                snprintf(text, size, "cannot subscribe to %s: %s", listener->subject,
-                         status_text(rc));
-                inbound_forget_next(service);
-                return rc;
-            }
-            wait_for_next(subscription);
+int intake_subscribe(struct intake *intake, struct script *script, bool needed,
+                     struct listener **failed) {
+    struct listener *at = NULL;
+    while ((at = listener_next(intake, script, at)) != NULL) {
+        int rc = at->subscription == NULL ? subscribe_listener(at, needed) : LN_OK;
+        if (rc < 0) {
+            *failed = at;
+            return rc;
         }
-        append(subscription, &subscription->successors, listener);
-        subscription->successor_count++;
     }
     return LN_OK;
 }
 
-void inbound_forget_next(struct service *service) {
-    for (struct subscription *at = service->subscriptions, *next; at != NULL; at = next) {
-        next = at->next;
-        detach(at->successors);
-        at->successors = NULL;
-        at->successor_count = 0;
-        if (at->fresh)
-            end_fresh(at);
-    }
-}
-
-void inbound_switch(struct service *service, uint32_t timeout_ms) {
-    for (struct subscription *at = service->subscriptions, *next; at != NULL; at = next) {
-        next = at->next;
-        if (at->draining)
-            continue;
-        if (at->successors == NULL) {
-            drain(at, timeout_ms);
-            continue;
-        }
-        detach(at->listeners); /* their jobs go on; the script is closed after them */
-        at->listeners = at->successors;
-        at->count = at->successor_count;
-        at->successors = NULL;
-        at->successor_count = 0;
-        at->fresh = false;
-        at->declared = true;
-        resume_if_free(at);
-    }
-}
-
-size_t inbound_count(const struct service *service, const struct script *script) {
-    size_t count = 0;
-    for (const struct subscription *at = service->subscriptions; at != NULL; at = at->next)
-        count += at->listeners != NULL && at->listeners->script == script;
-    return count;
-}
-
-void inbound_drop(struct service *service, const struct script *script) {
-    size_t before = service->draining;
-    for (struct subscription *at = service->subscriptions, *next; at != NULL; at = next) {
-        next = at->next;
-        if (at->listeners == NULL || at->listeners->script != script)
-            continue;
-        service->draining -= at->draining;
-        link_unsubscribe(at->sub);
-        free_subscription(at);
-    }
-    if (before > 0 && service->draining == 0 && service->state == SERVICE_DRAINING)
-        service_drained(service);
-}
-
 /* ---- ending ---- */
-
-static void retire(struct listener *listener) {
-    listener->gone = true;
-    forget_listener(listener);
-}
 
 static void on_drained(void *owner) {
     struct subscription *subscription = owner;
-    struct service *service = subscription->service;
-    struct listener *ended = subscription->ending ? subscription->listeners : NULL;
+    struct intake *intake = subscription->intake;
+    struct listener *stopped = NULL;
+    if (subscription->ending)
+        stopped = list_item(list_first(&subscription->listeners), struct listener, shared);
     free_subscription(subscription);
-    if (ended != NULL)
-        retire(ended);
-    reload_drained(service);
-    if (--service->draining == 0 && service->state == SERVICE_DRAINING)
-        service_drained(service);
+    if (stopped != NULL)
+        listener_retire(stopped);
+    if (intake->events.on_ended != NULL)
+        intake->events.on_ended(intake->owner);
+    one_drained(intake);
 }
 
 static void drain(struct subscription *subscription, uint32_t timeout_ms) {
     if (subscription->draining)
         return;
     subscription->draining = true;
-    subscription->service->draining++;
+    subscription->intake->draining++;
     link_sub_drain(subscription->sub, timeout_ms, on_drained);
 }
 
-/* Takes a listener out of a list of siblings, if it is there. */
-static bool unlink_from(struct listener **at, struct listener *listener) {
-    while (*at != NULL && *at != listener)
-        at = &(*at)->sibling;
-    if (*at == NULL)
-        return false;
-    *at = listener->sibling;
+void intake_drain(struct intake *intake, uint32_t timeout_ms) {
+    intake->ended = intake->drain_wanted = true;
+    intake->draining++; /* none of them is the last one before all have been asked */
+    /* A drain may end at once and tell the owner, but frees no other subscription. */
+    list_each (struct subscription, at, &intake->subscriptions, node)
+        drain(at, timeout_ms);
+    one_drained(intake);
+}
+
+void intake_cut(struct intake *intake) {
+    intake->ended = true;
+    intake->drain_wanted = false;
+    list_each (struct subscription, at, &intake->subscriptions, node)
+        end_subscription(at);
+}
+
+/* Only the next version wants its messages. */
+static void wait_for_next(struct subscription *subscription) {
+    subscription->waiting = true;
+    pause_delivery(subscription);
+}
+
+/* Takes a listener out of its subscription, which it has to itself no longer. */
+static void leave(struct listener *listener) {
+    struct subscription *subscription = listener->subscription;
+    list_remove(&listener->shared);
     listener->subscription = NULL;
+    if (list_empty(&subscription->listeners) && list_empty(&subscription->next))
+        end_subscription(subscription);
+    else if (!list_empty(&subscription->listeners))
+        resume_if_free(subscription); /* it may have been the one without a free slot */
+    else if (!subscription->waiting)
+        wait_for_next(subscription);
+}
+
+/* Whether it belongs to the version that is about to take over. */
+static bool is_next(const struct listener *listener) {
+    list_each (struct listener, at, &listener->subscription->next, shared)
+        if (at == listener)
+            return true;
+    return false;
+}
+
+void subscription_leave(struct listener *listener) {
+    if (listener->subscription == NULL)
+        return;
+    if (!is_next(listener))
+        listener->subscription->count--;
+    leave(listener);
+}
+
+bool subscription_stop(struct listener *listener, uint32_t timeout_ms) {
+    struct subscription *subscription = listener->subscription;
+    if (subscription != NULL && !is_next(listener) && subscription->count == 1 &&
+        list_empty(&subscription->next)) {
+        subscription->ending = true; /* its messages are handled to the last one */
+        drain(subscription, timeout_ms);
+        return false;
+    }
+    subscription_leave(listener);
     return true;
 }
 
-void service_unlisten(struct listener *listener) {
-    struct subscription *subscription = listener->subscription;
-    if (subscription == NULL) {
-        retire(listener);
-    } else if (unlink_from(&subscription->successors, listener)) {
-        subscription->successor_count--;
-        retire(listener);
-        if (subscription->fresh && subscription->successors == NULL)
-            end_fresh(subscription);
-    } else if (subscription->count == 1 && subscription->successors == NULL) {
-        subscription->ending = true; /* its messages are handled to the last one */
-        double bound = subscription->service->options.drain_timeout;
-        drain(subscription, (uint32_t)(bound * 1000));
-    } else {
-        unlink_from(&subscription->listeners, listener);
-        subscription->count--;
-        retire(listener);
-        if (subscription->listeners == NULL)
+/* ---- a new version takes over ---- */
+
+int intake_prepare(struct intake *intake, struct script *next, struct listener **failed) {
+    struct listener *at = NULL;
+    while ((at = listener_next(intake, next, at)) != NULL) {
+        struct subscription *subscription = find(intake, at);
+        if (subscription == NULL) {
+            int rc = intake->ended ? LN_ECLOSED : subscribe(intake, at, &subscription);
+            if (rc < 0) {
+                intake_forget_next(intake);
+                *failed = at;
+                return rc;
+            }
             wait_for_next(subscription);
-        else
-            resume_if_free(subscription); /* it may have been the one without a free slot */
+        }
+        join(subscription, &subscription->next, at);
+    }
+    return LN_OK;
+}
+
+void intake_forget_next(struct intake *intake) {
+    list_each (struct subscription, at, &intake->subscriptions, node) {
+        detach_all(&at->next);
+        if (at->waiting)
+            end_subscription(at);
     }
 }
 
-void inbound_drain(struct service *service, uint32_t timeout_ms) {
-    service->draining++; /* so that none of them is the last one before all have been asked */
-    for (struct subscription *at = service->subscriptions, *next; at != NULL; at = next) {
-        next = at->next;
-        drain(at, timeout_ms);
+void intake_switch(struct intake *intake, uint32_t timeout_ms) {
+    list_each (struct subscription, at, &intake->subscriptions, node) {
+        if (at->draining)
+            continue;
+        if (list_empty(&at->next)) {
+            drain(at, timeout_ms);
+            continue;
+        }
+        detach_all(&at->listeners); /* their jobs go on; the script is closed after them */
+        list_move(&at->listeners, &at->next);
+        at->count = 0;
+        list_each (struct listener, listener, &at->listeners, shared)
+            at->count++;
+        at->waiting = false;
+        at->needed = true;
+        resume_if_free(at);
     }
-    if (--service->draining == 0)
-        service_drained(service);
 }
 
-void inbound_forget_listeners(struct service *service) {
-    while (service->subscriptions != NULL) {
-        struct subscription *subscription = service->subscriptions;
-        link_unsubscribe(subscription->sub);
-        free_subscription(subscription);
-    }
+static const struct script *script_served(const struct subscription *subscription) {
+    const struct listener *first =
+        list_item(list_first(&subscription->listeners), struct listener, shared);
+    return first != NULL ? first->script : NULL;
 }
 
-/* ---- what a job tells ---- */
-
-struct service *job_service(const struct job *job) {
-    return job->inbound->service;
+bool intake_serves(const struct intake *intake, const struct script *script) {
+    list_each (struct subscription, at, &intake->subscriptions, node)
+        if (script_served(at) == script)
+            return true;
+    return false;
 }
 
-struct message *job_msg(const struct job *job) {
-    return job->inbound->msg;
-}
-
-void job_hold(struct job *job, struct job **holder) {
-    job->holder = holder;
-    *holder = job;
-}
-
-bool job_wants_reply(const struct job *job) {
-    return !job->inbound->answered && job->inbound->msg->reply != NULL;
-}
-
-void job_answered(const struct job *job) {
-    job->inbound->answered = true;
-}
-
-void job_failed(const struct job *job, int code, const char *text) {
-    struct inbound *inbound = job->inbound;
-    job->listener->failed++;
-    if (inbound->error_code != 0)
-        return;
-    inbound->error_code = code;
-    inbound->error_text = strdup(text);
+bool intake_takes_over(const struct intake *intake, const struct script *script,
+                       const char *subject) {
+    list_each (struct subscription, at, &intake->subscriptions, node)
+        if (!at->draining && !at->waiting && same(at->subject, subject))
+            return script_served(at) != NULL && script_served(at) != script;
+    return false;
 }

@@ -1,127 +1,142 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inner side of a service: its fields, and the path of a message from a subscription to the
- * handlers. Shared by service.c (life) and inbound.c (messages) only; everybody else uses
- * service.h.
+ * What comes in over one connection: the listeners that scripts have declared, the
+ * subscriptions that those with the same subject and queue share, and the handlers that run.
+ *
+ * An object of its own, beside the link: a service has one that lasts over the versions of its
+ * script, and so has each further connection of a script. During a reload the listeners of two
+ * versions live in it, those that serve and those that wait for their turn.
  */
 #ifndef LUNATS_SERVICE_INTAKE_H
 #define LUNATS_SERVICE_INTAKE_H
 
-#include "host/service/service.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#define SERVICE_INSTANCE_SIZE 23
+#include "host/link/link.h"
+#include "host/script/script.h"
+#include "host/service/delivery.h"
 
-/* One NATS subscription and the listeners that share it. */
-struct subscription {
-    struct service *service;
-    struct subscription *next, **prev;
-    struct listener *listeners; /* by sibling */
-    size_t count;
-    struct listener *successors; /* of the version that is about to take over */
-    size_t successor_count;
-    bool fresh; /* made for successors: paused until they take over */
-    struct link_sub *sub;
-    bool paused;
-    bool declared; /* by the time the service started: it cannot do without */
-    bool draining;
-    bool ending;   /* the only listener was stopped and goes with the subscription */
-    char *subject; /* owned */
-    char *queue;   /* owned; NULL = none */
+struct intake;
+
+/* What the owner is told. Every member may be NULL; texts are borrowed for the call. */
+struct intake_events {
+    /* All subscriptions have ended: what intake_drain() asked for. */
+    void (*on_drained)(void *owner);
+    /* One subscription has been drained, whoever asked for it. */
+    void (*on_ended)(void *owner);
+    /* No message is in a handler any more. Not from inside a call of the owner. */
+    void (*on_idle)(void *owner);
+    /* Something for the log: LN_EFULL messages were dropped, LN_ENOMEM one was lost, else the
+     * server has refused a subscription. `text` names the listener. */
+    void (*on_error)(void *owner, int status, const char *text);
+    /* The server refuses (on_error() was told) what the version that serves cannot do without,
+     * or, with `next`, what only the next version wants. */
+    void (*on_refused)(void *owner, bool next, int status, const char *text);
 };
 
-/* A message with the handlers it goes to. */
-struct inbound {
-    struct inbound *next; /* in service->spare */
-    struct service *service;
-    struct message *msg;
-    size_t jobs_left;
-    bool answered;
-    int error_code;   /* of the first failure; 0 = none */
-    char *error_text; /* owned */
-    size_t capacity;  /* of jobs */
-    struct job jobs[];
+/* On success *out is the caller's, who hands it to intake_close(). `events` is copied. */
+int intake_open(struct intake **out, const struct intake_events *events, void *owner);
+
+/* Ends everything at once; no handler may run any more. Does nothing for NULL. */
+void intake_close(struct intake *intake);
+
+/* The connection, borrowed until it is set to NULL; without one nothing can be subscribed. */
+void intake_set_link(struct intake *intake, struct link *link);
+
+/*
+ * Unsubscribes all without losing a message: on_drained() follows, possibly from inside the
+ * call. Nothing is subscribed any more from here on. `timeout_ms` bounds the wait for the
+ * server's confirmation.
+ */
+void intake_drain(struct intake *intake, uint32_t timeout_ms);
+
+/* Unsubscribes all at once, and for good. */
+void intake_cut(struct intake *intake);
+
+/* Messages in handlers. */
+size_t intake_busy(const struct intake *intake);
+
+/* ---- listeners ---- */
+
+/* What a script declares. Strings are copied. */
+struct listener_options {
+    const char *subject;  /* may hold wildcards */
+    const char *queue;    /* NULL = no queue group */
+    const char *name;     /* what logs and lists call it; NULL: its subject */
+    const char *where;    /* "orders.lua:12", the handler; may be NULL */
+    uint32_t concurrency; /* handlers that may run at once; 0 = 256 */
+    int pending_msgs;     /* bound of the queue in front of it; 0 = default */
+    lua_CFunction body;   /* runs one message as a fiber, with its struct job * */
+    int handler;          /* registry reference of the Lua function; released with it */
+    int type;             /* the bindings' */
+    unsigned client;      /* the bindings' */
 };
 
-struct service {
-    struct service_options options;
-    uv_loop_t *loop;
-    struct scheduler *scheduler;
-    uv_timer_t stepper, deadline;
-    int handles; /* of the two above, while they close */
-    void (*step)(struct service *);
-    struct clock *clock; /* real time, whatever the clock of the script is */
-    struct script *script;
-    struct link *link;
-    struct link_call confirm;
-    enum service_state state;
-    bool started, stop_wanted, handlers_done;
-    int exit_status;
-    char *name; /* owned */
-    char instance[SERVICE_INSTANCE_SIZE];
-    uint64_t errors, reloads, failed_reloads;
-    char *last_error;          /* owned; of the script */
-    struct reload *reload;     /* under way, or NULL */
-    struct retiring *retiring; /* versions whose handlers still run */
-    struct subscription *subscriptions;
-    size_t draining;       /* subscriptions that are being drained */
-    size_t inflight;       /* messages in handlers */
-    struct inbound *spare; /* for messages with one handler, the usual case */
+struct listener_stats {
+    uint64_t received, failed;
+    uint32_t running; /* handlers that run */
 };
 
-/* Loads a version of the script; see struct script_options for `saved`. */
-int service_load(struct service *service, const char *source, size_t source_len,
-                 const char *saved, size_t saved_len, struct script **out);
+/*
+ * Declares a listener; listener_subscribe() or intake_subscribe() is next. It belongs to the
+ * intake and ends with its script at the latest. *out becomes NULL when it ends; its memory
+ * must stay until then, or until listener_let_go(). Returns LN_OK or LN_ENOMEM.
+ */
+int listener_open(struct listener **out, struct intake *intake, struct script *script,
+                  const struct listener_options *options);
+/* *out of listener_open() is about to go. */
+void listener_let_go(struct listener *listener);
 
-/* Publishes lunats.events.<service>.<instance>.<event>. */
-void service_publish_event(struct service *service, const char *event);
+/* Subscribes it. Returns what link_subscribe() does. */
+int listener_subscribe(struct listener *listener);
 
-/* The last retiring version is gone (reload.c tells service.c). */
-void service_retired(struct service *service);
+/*
+ * Ends a listener: messages that have arrived are handled, within `timeout_ms` for the server's
+ * confirmation, then it is gone.
+ */
+void listener_stop(struct listener *listener, uint32_t timeout_ms);
 
-/* Ends a reload that is under way, and closes the versions that retire, at once. */
-void reload_abort(struct service *service);
-void reload_close_retiring(struct service *service);
+/* The listener of a script that was declared after this one (NULL: the first one), or NULL. */
+struct listener *listener_next(const struct intake *intake, const struct script *script,
+                               const struct listener *after);
 
-/* The server refuses what the next version wants (inbound.c tells reload.c). */
-void reload_refuse(struct service *service, const char *reason);
+struct script *listener_script(const struct listener *listener);
+/* Borrowed, as are its strings. */
+const struct listener_options *listener_options(const struct listener *listener);
+void listener_get_stats(const struct listener *listener, struct listener_stats *out);
 
-/* A subscription that only a retiring version used is drained (inbound.c tells reload.c). */
-void reload_drained(struct service *service);
+/* ---- the versions of a script ---- */
 
-/* All subscriptions have been drained (inbound.c tells service.c). */
-void service_drained(struct service *service);
-
-/* A message has left its handlers (inbound.c tells service.c). */
-void service_message_done(struct service *service);
-
-/* Drains all subscriptions, then calls service_drained(), possibly at once. */
-void inbound_drain(struct service *service, uint32_t timeout_ms);
+/*
+ * Subscribes what this script has declared so far and is not subscribed. With `needed` the
+ * script cannot do without these: see on_refused(). At the first failure it stops, and *failed
+ * is the listener.
+ */
+int intake_subscribe(struct intake *intake, struct script *script, bool needed,
+                     struct listener **failed);
 
 /*
  * Pairs the listeners of the next version with the subscriptions, making those that are
- * missing. On failure nothing is left of it and `text` says which subject; see
- * inbound_forget_next().
+ * missing; they keep their messages until the switch. On failure it is undone and *failed is
+ * the listener.
  */
-int inbound_prepare(struct service *service, struct script *next, char *text, size_t size);
-void inbound_forget_next(struct service *service);
+int intake_prepare(struct intake *intake, struct script *next, struct listener **failed);
+/* Undoes it. */
+void intake_forget_next(struct intake *intake);
 
-/* Whether the next version has brought subscriptions of its own. */
-bool inbound_has_fresh(const struct service *service);
+/*
+ * The next version takes over: between two messages. Subscriptions that it does not use are
+ * drained by the version before.
+ */
+void intake_switch(struct intake *intake, uint32_t timeout_ms);
 
-/* The next version takes over: between two messages. Subscriptions that it does not use are
- * drained by the old one. */
-void inbound_switch(struct service *service, uint32_t timeout_ms);
+/* Whether messages still come in for this script. */
+bool intake_serves(const struct intake *intake, const struct script *script);
 
-/* Subscriptions whose messages still go to this script. */
-size_t inbound_count(const struct service *service, const struct script *script);
-
-/* Ends them at once. */
-void inbound_drop(struct service *service, const struct script *script);
-
-/* Drops the subscriptions: their listeners belong to a script that is about to be closed. */
-void inbound_forget_listeners(struct service *service);
-
-/* Frees the pool. */
-void inbound_free_spare(struct service *service);
+/* Whether this subject is subscribed for another version, which `script` is to replace. */
+bool intake_takes_over(const struct intake *intake, const struct script *script,
+                       const char *subject);
 
 #endif

@@ -18,9 +18,11 @@
 
 #include "host/link/link.h"
 #include "host/script/script.h"
+#include "host/service/intake.h"
 
 struct service;
 
+/* Only ever forward, and any of them may be left out. */
 enum service_state {
     SERVICE_LOADED, /* the script is loaded; nothing runs */
     SERVICE_CONNECTING,
@@ -30,6 +32,7 @@ enum service_state {
     SERVICE_DRAINING, /* subscriptions end, handlers finish */
     SERVICE_STOPPING, /* on_stop hooks run */
     SERVICE_CLOSING,  /* the connection closes */
+    SERVICE_CLOSED,
 };
 
 /* Exit statuses of the process, as on_stopped() gives them. */
@@ -42,12 +45,9 @@ struct service_options {
     const char *name; /* NULL: the script's file name without ".lua" */
     int argc;
     char *const *argv;
-    bool runner; /* `lunats lua` and `lunats test`: the chunk itself runs as a fiber
-                  * after the connection is there, and its end stops the service */
-    struct script *client_of; /* no script of its own: a further connection of this one, which
-                               * is borrowed; see service_abandon() */
-    unsigned client_id;       /* of such a client, 1 or more; what service_client_id() gives */
-    bool offline;             /* never connect (a runner without a server) */
+    bool runner;  /* `lunats lua` and `lunats test`: the chunk itself runs as a fiber
+                   * after the connection is there, and its end stops the service */
+    bool offline; /* never connect (a runner without a server) */
     bool manual_clock;
     double drain_timeout; /* seconds */
     struct link_options link;
@@ -86,10 +86,6 @@ int service_start(struct service *service);
  */
 void service_stop(struct service *service, int status);
 
-/* The script that a client borrowed is about to be closed: its subscriptions end now, the
- * connection closes, on_stopped() follows. */
-void service_abandon(struct service *service);
-
 /* ---- reload (./reload.c) ---- */
 
 /* How a reload ended: LN_OK, or a failure with the reason; text is borrowed for the call. */
@@ -107,12 +103,12 @@ int service_reload(struct service *service, const char *source, size_t source_le
 /* ---- for the bindings ---- */
 
 struct link *service_link(const struct service *service); /* NULL when offline */
+struct intake *service_intake(const struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
 struct script *service_script(const struct service *service);
-unsigned service_client_id(const struct service *service);
 
 /*
  * Sets the name (app.config); copies. LN_EINVAL when it cannot be part of a subject, LN_ECLOSED
@@ -120,59 +116,7 @@ unsigned service_client_id(const struct service *service);
  */
 int service_set_name(struct service *service, const char *name);
 
-/* Whether a version can go into events as it is. */
-bool service_version_ok(const char *version);
-
-/* Whether this subject is subscribed for another version of the script, which `script` is about
- * to replace. */
-bool service_takes_over(const struct service *service, const struct script *script,
-                        const char *subject);
-
-/*
- * Subscribes a listener that was declared while the service runs (the others are subscribed by
- * the start). Returns what link_subscribe() does.
- */
-int service_listen(struct service *service, struct listener *listener);
-
-/* Ends a listener: drained if it is subscribed, then removed and freed. */
-void service_unlisten(struct listener *listener);
-
-/* ---- messages on their way ---- */
-
-struct inbound;
-
-/* One message for one listener: what a listener's body gets. */
-struct job {
-    struct inbound *inbound;
-    struct listener *listener;
-    struct job **holder; /* see job_hold() */
-};
-
-/* The service whose subscription brought the message. */
-struct service *job_service(const struct job *job);
-
-/* The message; borrowed until the body ends. */
-struct message *job_msg(const struct job *job);
-
-/*
- * Sets *holder to the job until it ends, and to NULL then: for what a script may keep longer.
- * The memory of the holder must stay until the body has ended; one holder per job.
- */
-void job_hold(struct job *job, struct job **holder);
-
-/* Nobody has answered this message yet and it wants an answer. */
-bool job_wants_reply(const struct job *job);
-/* Says that the reply has been sent. */
-void job_answered(const struct job *job);
-
-/*
- * The handler failed (or returned an error): counts it and, when all handlers of the message
- * are done and none has answered, sends an error reply with this code and text. `text` is
- * copied.
- */
-void job_failed(const struct job *job, int code, const char *text);
-
-/* Sends an error reply (Nats-Service-Error, Nats-Service-Error-Code) to `reply`. */
-int service_reply_error(struct service *service, const char *reply, int code, const char *text);
+/* The bound of a drain in milliseconds. */
+uint32_t service_drain_ms(const struct service *service);
 
 #endif

@@ -73,7 +73,7 @@ static void answer(struct service *service, const char *reply, int status, const
     if (link == NULL)
         return;
     if (status != LN_OK) {
-        service_reply_error(service, reply, status == LN_EFULL ? 409 : 500, text);
+        reply_error(link, reply, status == LN_EFULL ? 409 : 500, text);
         return;
     }
     char body[128];

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/service/delivery.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/link/message.h"
+#include "host/service/internal.h"
+
+/* Longest text of an error reply; headers of a message share 64 KiB. */
+#define ERROR_TEXT_MAX 1024
+
+struct delivery {
+    struct delivery *next; /* in deliveries->spare */
+    struct deliveries *deliveries;
+    struct message *msg; /* owned */
+    size_t job_count, jobs_left;
+    bool answered;
+    int error_code;   /* of the first failure; 0 = none */
+    char *error_text; /* owned */
+    size_t capacity;  /* of jobs */
+    struct job jobs[];
+};
+
+/* ---- life ---- */
+
+struct delivery *delivery_new(struct deliveries *deliveries, struct message *msg, size_t jobs) {
+    struct delivery *delivery = deliveries->spare;
+    if (delivery != NULL && jobs == 1) {
+        deliveries->spare = delivery->next;
+    } else {
+        delivery = calloc(1, sizeof(*delivery) + jobs * sizeof(struct job));
+        if (delivery == NULL)
+            return NULL;
+        delivery->capacity = jobs;
+    }
+    delivery->deliveries = deliveries;
+    delivery->msg = msg;
+    delivery->answered = false;
+    delivery->job_count = delivery->jobs_left = 0;
+    deliveries->count++;
+    return delivery;
+}
+
+void delivery_add(struct delivery *delivery, struct listener *listener) {
+    delivery->jobs[delivery->job_count++] = (struct job){delivery, listener, NULL};
+    delivery->jobs_left++;
+}
+
+static void give_back(struct delivery *delivery) {
+    struct deliveries *deliveries = delivery->deliveries;
+    message_free(delivery->msg);
+    if (delivery->error_code != 0) {
+        free(delivery->error_text);
+        delivery->error_text = NULL;
+        delivery->error_code = 0;
+    }
+    if (delivery->capacity == 1) {
+        delivery->next = deliveries->spare;
+        deliveries->spare = delivery;
+    } else {
+        free(delivery);
+    }
+    if (--deliveries->count == 0)
+        deliveries->on_idle(deliveries);
+}
+
+void deliveries_free(struct deliveries *deliveries) {
+    while (deliveries->spare != NULL) {
+        struct delivery *delivery = deliveries->spare;
+        deliveries->spare = delivery->next;
+        free(delivery);
+    }
+}
+
+/* ---- running ---- */
+
+static void send_error(const struct delivery *delivery) {
+    if (delivery->answered || delivery->error_code == 0)
+        return;
+    const char *text = delivery->error_text ? delivery->error_text : "internal error";
+    reply_error(delivery->deliveries->link, delivery->msg->reply, delivery->error_code, text);
+}
+
+static void on_job_end(struct fiber *fiber, void *arg, int status, const char *text) {
+    (void)fiber;
+    struct job *job = arg;
+    struct delivery *delivery = job->delivery;
+    if (status == LN_ESCRIPT) {
+        script_report(job->listener->script, text);
+        job_failed(job, 500, text);
+    } else if (status == LN_ECANCELLED) {
+        job_failed(job, 503, "the service is stopping");
+    }
+    if (job->holder != NULL)
+        *job->holder = NULL;
+    delivery->deliveries->on_job_end(job->listener);
+    if (--delivery->jobs_left == 0) {
+        send_error(delivery);
+        give_back(delivery);
+    }
+}
+
+void delivery_start(struct delivery *delivery) {
+    size_t count = delivery->job_count;
+    for (size_t i = 0; i < count; i++) { /* it lives until the last job has ended */
+        struct job *job = &delivery->jobs[i];
+        const struct listener *listener = job->listener;
+        struct fibers *fibers = script_fibers(listener->script);
+        if (fiber_spawn(fibers, FIBER_HANDLER, listener->options.body, job, on_job_end) < 0)
+            on_job_end(NULL, job, LN_ESCRIPT, "out of memory");
+    }
+}
+
+/* ---- what a job tells ---- */
+
+struct message *job_msg(const struct job *job) {
+    return job->delivery->msg;
+}
+
+struct link *job_link(const struct job *job) {
+    return job->delivery->deliveries->link;
+}
+
+void job_hold(struct job *job, struct job **holder) {
+    job->holder = holder;
+    *holder = job;
+}
+
+bool job_wants_reply(const struct job *job) {
+    return !job->delivery->answered && job->delivery->msg->reply != NULL;
+}
+
+void job_answered(const struct job *job) {
+    job->delivery->answered = true;
+}
+
+void job_count_failure(const struct job *job) {
+    job->listener->failed++;
+}
+
+void job_failed(const struct job *job, int code, const char *text) {
+    struct delivery *delivery = job->delivery;
+    job_count_failure(job);
+    if (delivery->error_code != 0)
+        return;
+    delivery->error_code = code;
+    delivery->error_text = strdup(text);
+}
+
+int reply_error(struct link *link, const char *reply, int code, const char *text) {
+    char line[ERROR_TEXT_MAX], number[16];
+    if (reply == NULL)
+        return LN_OK;
+    if (link == NULL)
+        return LN_ECLOSED;
+    /* A header value is one line: the first of the text. */
+    snprintf(line, sizeof(line), "%.*s", (int)strcspn(text, "\r\n"), text);
+    snprintf(number, sizeof(number), "%d", code);
+    struct link_header headers[] = {
+        {"Nats-Service-Error", line},
+        {"Nats-Service-Error-Code", number},
+    };
+    struct link_out out = {.subject = reply, .headers = headers, .header_count = 2};
+    return link_publish(link, &out);
+}

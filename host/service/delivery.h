@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A message on its way to its handlers: one job for each listener that gets it, each run by the
+ * listener's body in a fiber of its own. The sender gets one answer: the first reply, else the
+ * first error.
+ */
+#ifndef LUNATS_SERVICE_DELIVERY_H
+#define LUNATS_SERVICE_DELIVERY_H
+
+#include <stdbool.h>
+
+#include "host/link/link.h"
+
+struct delivery;
+struct listener;
+
+/* One message for one listener: what a listener's body gets. */
+struct job {
+    struct delivery *delivery;
+    struct listener *listener;
+    struct job **holder; /* see job_hold() */
+};
+
+/* The message; borrowed until the body ends. */
+struct message *job_msg(const struct job *job);
+
+/* The connection that brought it. */
+struct link *job_link(const struct job *job);
+
+/*
+ * Sets *holder to the job until it ends, and to NULL then: for what a script may keep longer.
+ * The memory of the holder must stay until the body has ended; one holder per job.
+ */
+void job_hold(struct job *job, struct job **holder);
+
+/* Nobody has answered this message yet and it wants an answer. */
+bool job_wants_reply(const struct job *job);
+/* Says that the reply has been sent. */
+void job_answered(const struct job *job);
+
+/*
+ * The handler failed (or returned an error): counts it and, when all handlers of the message
+ * are done and none has answered, sends an error reply with this code and text. `text` is
+ * copied.
+ */
+void job_failed(const struct job *job, int code, const char *text);
+/* The same without an answer: the message comes from a stream. */
+void job_count_failure(const struct job *job);
+
+/* Sends an error reply (Nats-Service-Error, Nats-Service-Error-Code) to `reply`; does nothing
+ * when it is NULL. Returns what link_publish() does. */
+int reply_error(struct link *link, const char *reply, int code, const char *text);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder know of each other. */
+#ifndef LUNATS_SERVICE_INTERNAL_H
+#define LUNATS_SERVICE_INTERNAL_H
+
+#include "host/base/list.h"
+#include "host/service/delivery.h"
+#include "host/service/intake.h"
+#include "host/service/service.h"
+
+/* ---- a listener: intake.c, listener.c, delivery.c ---- */
+
+struct subscription;
+
+struct listener {
+    struct script_resource resource; /* its script closes it */
+    struct intake *intake;
+    struct script *script;
+    struct listener **holder;          /* NULL: nobody holds it */
+    struct subscription *subscription; /* NULL while not subscribed */
+    struct list_node declared;         /* in the intake, in the order of declaration */
+    struct list_node shared;           /* in the subscription */
+    struct listener_options options;   /* the strings are owned */
+    uint32_t running;                  /* handlers that run */
+    bool gone;                         /* freed when no handler runs any more */
+    uint64_t received, failed;
+};
+
+/* ---- messages in handlers: delivery.c, for intake.c ---- */
+
+struct deliveries {
+    struct link *link;      /* borrowed; NULL: no reply can be sent */
+    struct delivery *spare; /* for messages with one handler, the usual case */
+    size_t count;
+    /* A handler has ended. */
+    void (*on_job_end)(struct listener *listener);
+    /* The last message has left its handlers. */
+    void (*on_idle)(struct deliveries *deliveries);
+};
+
+/* Takes `msg`, which goes to `jobs` listeners: delivery_add() each of them, then start. Returns
+ * NULL without memory; the message stays the caller's then. */
+struct delivery *delivery_new(struct deliveries *deliveries, struct message *msg, size_t jobs);
+void delivery_add(struct delivery *delivery, struct listener *listener);
+void delivery_start(struct delivery *delivery);
+
+/* Frees what is kept for later. */
+void deliveries_free(struct deliveries *deliveries);
+
+/* ---- subscriptions: intake.c, for listener.c ---- */
+
+/* A script that is about to be closed, or an intake, lets go of it at once. */
+void subscription_leave(struct listener *listener);
+/* Lets go without losing a message. False: the subscription is drained first and will call
+ * listener_retire(). */
+bool subscription_stop(struct listener *listener, uint32_t timeout_ms);
+/* Frees it once no handler runs any more. */
+void listener_retire(struct listener *listener);
+void listener_free(struct listener *listener);
+/* Puts a new listener behind the others. */
+void intake_add(struct intake *intake, struct listener *listener);
+
+/* ---- a service: service.c, for reload.c ---- */
+
+/* Loads a version of the script; see struct script_options for `saved`. */
+int service_load(struct service *service, const char *source, size_t source_len,
+                 const char *saved, size_t saved_len, struct script **out);
+
+/* This version serves from now on. */
+void service_set_script(struct service *service, struct script *script);
+
+/* Publishes lunats.events.<service>.<instance>.<event>. */
+void service_publish_event(struct service *service, const char *event);
+
+/* The last error of the script, or NULL. */
+const char *service_last_error(const struct service *service);
+
+struct clock *service_clock(const struct service *service); /* real time, always */
+bool service_stopping(const struct service *service);
+
+/* The last retiring version is gone. */
+void service_retired(struct service *service);
+
+#endif

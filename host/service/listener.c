@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listeners: what scripts declare. How they get their messages is in intake.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/container_of.h"
+#include "host/service/internal.h"
+
+#define CONCURRENCY 256
+
+/* ---- life ---- */
+
+void listener_free(struct listener *listener) {
+    if (listener->holder != NULL)
+        *listener->holder = NULL;
+    list_remove(&listener->declared);
+    script_remove_resource(&listener->resource);
+    /* Clears fields that exist: cannot raise. */
+    luaL_unref(script_lua(listener->script), LUA_REGISTRYINDEX, listener->options.handler);
+    free((char *)(uintptr_t)listener->options.subject);
+    free((char *)(uintptr_t)listener->options.queue);
+    free((char *)(uintptr_t)listener->options.name);
+    free((char *)(uintptr_t)listener->options.where);
+    free(listener);
+}
+
+/* No fiber of the script lives any more, so no handler runs. */
+static void on_script_close(struct script_resource *resource) {
+    struct listener *listener = container_of(resource, struct listener, resource);
+    subscription_leave(listener);
+    listener_free(listener);
+}
+
+static char *copy(const char *text) {
+    return text != NULL ? strdup(text) : NULL;
+}
+
+/* Owned copies in the place of borrowed strings. */
+static bool copy_strings(struct listener_options *options) {
+    const struct listener_options from = *options;
+    options->subject = copy(from.subject);
+    options->queue = copy(from.queue);
+    options->name = copy(from.name != NULL ? from.name : from.subject);
+    options->where = copy(from.where);
+    return options->subject != NULL && options->name != NULL &&
+           (options->queue != NULL || from.queue == NULL) &&
+           (options->where != NULL || from.where == NULL);
+}
+
+int listener_open(struct listener **out, struct intake *intake, struct script *script,
+                  const struct listener_options *options) {
+    struct listener *listener = calloc(1, sizeof(*listener));
+    if (listener == NULL)
+        return LN_ENOMEM;
+    listener->intake = intake;
+    listener->script = script;
+    listener->options = *options;
+    if (options->concurrency == 0)
+        listener->options.concurrency = CONCURRENCY;
+    if (!copy_strings(&listener->options)) {
+        listener_free(listener);
+        return LN_ENOMEM;
+    }
+    listener->resource.close = on_script_close;
+    script_add_resource(script, &listener->resource);
+    intake_add(intake, listener);
+    listener->holder = out;
+    *out = listener;
+    return LN_OK;
+}
+
+void listener_let_go(struct listener *listener) {
+    listener->holder = NULL;
+}
+
+void listener_retire(struct listener *listener) {
+    listener->gone = true;
+    if (listener->running == 0)
+        listener_free(listener);
+}
+
+void listener_stop(struct listener *listener, uint32_t timeout_ms) {
+    if (listener->gone)
+        return;
+    if (listener->holder != NULL)
+        *listener->holder = NULL;
+    listener->holder = NULL;
+    if (subscription_stop(listener, timeout_ms))
+        listener_retire(listener);
+}
+
+/* ---- looking ---- */
+
+struct script *listener_script(const struct listener *listener) {
+    return listener->script;
+}
+
+const struct listener_options *listener_options(const struct listener *listener) {
+    return &listener->options;
+}
+
+void listener_get_stats(const struct listener *listener, struct listener_stats *out) {
+    *out = (struct listener_stats){
+        .received = listener->received,
+        .failed = listener->failed,
+        .running = listener->running,
+    };
+}
