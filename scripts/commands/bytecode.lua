@@ -1,7 +1,10 @@
 ---Reads the byte code of Lua 5.4: for `lunats check`.
 local M = {}
 
-local HEADER_SIZE = 32 -- signature, version, sizes, number of upvalues
+---Signature, version and format of Lua 5.4, and what tells whether its numbers are stored as
+---they are on all machines that we know.
+local HEADER = "\27Lua\x54\0\x19\x93\r\n\x1a\n" .. string.char(4, 8, 8)
+  .. string.pack("<i8d", 0x5678, 370.5)
 local ABSOLUTE_LINE = -128
 local CONSTANT = {
   nothing = { [0] = true, [1] = true, [17] = true }, -- nil, false, true
@@ -115,10 +118,17 @@ local function read_function(self)
     children = children }
 end
 
+---Whether this is byte code that read() can read.
+---@param code string
+function M.is_known(code) return code:sub(1, #HEADER) == HEADER end
+
 ---@param fn function  with debug information
----@return bytecode.func
+---@return bytecode.func|nil  nil: this Lua has another kind of byte code
 function M.read(fn)
-  return read_function(setmetatable({ code = string.dump(fn), at = HEADER_SIZE + 1 }, reader))
+  local code = string.dump(fn)
+  if not M.is_known(code) then return nil end
+  local first = #HEADER + 2 -- behind the number of upvalues
+  return read_function(setmetatable({ code = code, at = first }, reader))
 end
 
 return M

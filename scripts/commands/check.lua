@@ -1,10 +1,12 @@
 ---`lunats check`: reads and loads scripts without a server and tells what is wrong with them
 ---and what they declare.
+local bytecode = require "lunats.commands.bytecode"
 local core = require "lunats.core"
 local globals = require "lunats.commands.globals"
 local json = require "lunats.json"
 local luacheck = require "lunats.commands.luacheck"
 local members = require "lunats.commands.members"
+local names = require "lunats.commands.names"
 local subjects = require "lunats.commands.check_subjects"
 
 ---@class check.problem
@@ -48,18 +50,39 @@ local function suggestion(nearest)
   return nearest and (" (did you mean '%s'?)"):format(nearest) or ""
 end
 
+local function sorted(set)
+  local list = {}
+  for name in pairs(set) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+---By luacheck, or else from the byte code. Nothing when neither can tell.
+local function unknown_names(path, fn)
+  local undeclared, fields = luacheck.unknown_names(path, app)
+  if undeclared then return undeclared, fields end
+  local func = bytecode.read(fn)
+  if func then return globals.undeclared(func, _G), members.unknown(func, app) end
+end
+
 ---Names that exist nowhere.
-local function static_problems(path, fn, list)
-  local exist = {}
-  for name in pairs(_G) do exist[#exist + 1] = name end
-  for _, one in ipairs(globals.undeclared(fn, _G)) do
+local function name_problems(path, fn, list)
+  local undeclared, fields = unknown_names(path, fn)
+  if not undeclared then
+    list[#list + 1] = { level = "warning", where = path,
+      message = "its names were not checked, which wants luacheck with this version of Lua" }
+    return
+  end
+  local exist, tables = sorted(_G), names.tables(app)
+  for _, one in ipairs(undeclared) do
     list[#list + 1] = { level = "error", where = ("%s:%d"):format(path, one.line),
       message = ("undeclared global '%s'%s"):format(one.name,
         suggestion(core.nearest(one.name, exist))) }
   end
-  for _, one in ipairs(members.unknown(fn, app)) do
+  for _, one in ipairs(fields) do
     list[#list + 1] = { level = "error", where = ("%s:%d"):format(path, one.line),
-      message = ("%s has no '%s'%s"):format(one.path, one.name, suggestion(one.nearest)) }
+      message = ("%s has no '%s'%s"):format(one.path, one.name,
+        suggestion(core.nearest(one.name, sorted(tables[one.path] or {})))) }
   end
 end
 
@@ -103,7 +126,7 @@ local function check(path)
     list[1] = syntax_problem(path, text, err)
     return result
   end
-  static_problems(path, fn, list)
+  name_problems(path, fn, list)
   local declared
   declared, err = core.load_service(path)
   if declared then
@@ -114,7 +137,7 @@ local function check(path)
     -- `app.lisen(...)` has been found already, and fails when it is called.
     if not is_known(list, problem) then list[#list + 1] = problem end
   end
-  table.move(luacheck(path), 1, 1000, #list + 1, list)
+  table.move(luacheck.warnings(path), 1, 1000, #list + 1, list)
   table.sort(list, by_line)
   return result
 end

@@ -1,6 +1,4 @@
 ---Finds the globals that a chunk uses, from its byte code: for `lunats check`.
-local bytecode = require "lunats.commands.bytecode"
-
 local M = {}
 
 local GETTABUP, SETTABUP = 11, 15
@@ -22,12 +20,12 @@ local function scan(func, found)
 end
 
 ---The globals that a function reads, and which neither it sets nor anybody has.
----@param fn function  with debug information
+---@param func bytecode.func
 ---@param environment table  what exists
 ---@return { name: string, line: integer }[]  by line
-function M.undeclared(fn, environment)
+function M.undeclared(func, environment)
   local read, set = {}, {}
-  scan(bytecode.read(fn), function(name, line, is_set)
+  scan(func, function(name, line, is_set)
     if is_set then
       set[name] = true
     else

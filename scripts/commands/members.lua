@@ -3,8 +3,7 @@
 ---Registers and upvalues are followed as far as it is certain what they hold: `app.lisen`,
 ---`local js = app.js` and `js.add_steam` in a function are found; what passes through tables,
 ---arguments and branches is not.
-local bytecode = require "lunats.commands.bytecode"
-local core = require "lunats.core"
+local names = require "lunats.commands.names"
 
 local M = {}
 
@@ -112,51 +111,23 @@ local function scan(func, outer, roots, use)
   end
 end
 
----Made when first used, or by the metatable.
-local LATE = { app = { "js" }, ["app.nats"] = { "connected_url", "client_id", "max_payload" } }
-
----The names of a table of ours, those included that are loaded when first used.
-local function names(path, t)
-  local list = table.move(LATE[path] or {}, 1, 9, 1, {})
-  local function add(from)
-    for name in pairs(from) do
-      if type(name) == "string" then list[#list + 1] = name end
-    end
-  end
-  add(t)
-  local index = (getmetatable(t) or {}).__index
-  for i = 1, type(index) == "function" and debug.getinfo(index, "u").nups or 0 do
-    local label, value = debug.getupvalue(index, i)
-    if label:lower() == "lazy" then add(value) end
-  end
-  table.sort(list)
-  return list
-end
-
----@param fn function  with debug information
+---@param func bytecode.func
 ---@param app table
----@return { path: string, name: string, line: integer, nearest: string|nil }[]
-function M.unknown(fn, app)
-  local known, own, missing = { app = app }, {}, {}
-  scan(bytecode.read(fn), {}, { app = true }, function(path, name, line, is_set)
+---@return { path: string, name: string, line: integer }[]
+function M.unknown(func, app)
+  local known, own, missing = names.tables(app), {}, {}
+  scan(func, {}, { app = true }, function(path, name, line, is_set)
     if not path or not name then return nil end
     if is_set then own[path .. "." .. name] = true end
     if not is_set then
       missing[#missing + 1] = { path = path, name = name, line = line }
     end
-    if path ~= "app" or name == "state" then return nil end
-    local value = name == "js" and app.js or rawget(app, name)
-    if type(value) ~= "table" then return nil end
-    known["app." .. name] = value
-    return "app." .. name
+    local inner = path .. "." .. name
+    return known[inner] and inner
   end)
   local list = {}
   for _, one in ipairs(missing) do
-    local exist = names(one.path, known[one.path])
-    local found = own[one.path .. "." .. one.name]
-    for _, name in ipairs(exist) do found = found or name == one.name end
-    if not found then
-      one.nearest = core.nearest(one.name, exist)
+    if not own[one.path .. "." .. one.name] and not known[one.path][one.name] then
       list[#list + 1] = one
     end
   end

@@ -91,6 +91,12 @@ describe("lunats check", function()
     assert.matches("bad.lua:1:.*orders 1%.2%.0", output)
   end)
 
+  -- By luacheck where it is installed, or else from the byte code.
+  local function check_names(finder, path)
+    return process.lunats_to_end({ "check", path },
+      { env = finder == "byte code" and { PATH = "/nowhere" } or nil })
+  end
+
   for _, case in ipairs {
     { "a call", "app.lisen('x', print)", "app has no 'lisen' %(did you mean 'listen'%?%)" },
     { "a field in a function that never ran",
@@ -101,27 +107,42 @@ describe("lunats check", function()
     { "the log", "app.task(function() app.log.wran 'x' end)", "app.log has no 'wran'" },
     { "a fact about the connection", "app.task(function() print(app.nats.conected_url) end)",
       "app.nats has no 'conected_url' %(did you mean 'connected_url'%?%)" },
+    { "an undeclared global", "own = 1\nprint(own)\nfunction f()\n\n  return prnit 'x'\nend",
+      "bad.lua:5: undeclared global 'prnit' %(did you mean 'print'%?%)" },
   } do
-    it("finds a wrong name of app: " .. case[1], function()
-      local status, output = process.lunats_to_end { "check",
-        process.write("bad.lua", case[2]) }
-      assert.equal(1, status)
-      assert.matches(case[3], output)
+    for _, finder in ipairs { "luacheck", "byte code" } do
+      it(("finds a wrong name by %s: %s"):format(finder, case[1]), function()
+        local status, output = check_names(finder, process.write("bad.lua", case[2]))
+        assert.equal(1, status)
+        assert.matches(case[3], output)
+      end)
+    end
+  end
+
+  for _, finder in ipairs { "luacheck", "byte code" } do
+    it("believes names that exist or that the script makes: " .. finder, function()
+      local path = process.write("good.lua", [[
+        app.mine = 1
+        app.state.count = app.mine
+        counter = 0
+        local t = math.random() > 2 and app or { other = 1 }
+        app.task(function()
+          counter = counter + 1
+          print(app.name, app.version, app.instance_id, app.nats.client_id, t.other)
+          print(app.js.create_key_value, app.json.null, app.log.warn, app.state.any.thing)
+        end)
+      ]])
+      local status, output = check_names(finder, path)
+      assert.equal(0, status, output)
     end)
   end
 
-  it("believes names that exist, that the script makes, or that it cannot follow", function()
-    local path = process.write("good.lua", [[
-      app.mine = 1
-      app.state.count = app.mine
-      local t = math.random() > 2 and app or { other = 1 }
-      app.task(function()
-        print(app.name, app.version, app.instance_id, app.nats.client_id, t.other)
-        print(app.js.create_key_value, app.json.null, app.log.warn, app.state.anything)
-      end)
-    ]])
-    local status, output = process.lunats_to_end { "check", path }
-    assert.equal(0, status, output)
+  it("reads no byte code but that of Lua 5.4", function()
+    local bytecode = require "lunats.commands.bytecode"
+    local code = string.dump(function() end)
+    assert.is_true(bytecode.is_known(code))
+    assert.is_false(bytecode.is_known((code:gsub("\x54", "\x55", 1)))) -- Lua 5.5
+    assert.is_false(bytecode.is_known(code:sub(1, 20)))
   end)
 
   for _, case in ipairs {

@@ -1,9 +1,10 @@
 -- The search for undeclared globals in byte code.
+local bytecode = require "lunats.commands.bytecode"
 local globals = require "lunats.commands.globals"
 
 local function undeclared(source)
   local names = {}
-  for i, one in ipairs(globals.undeclared(assert(load(source)), _G)) do
+  for i, one in ipairs(globals.undeclared(bytecode.read(assert(load(source))), _G)) do
     names[i] = one.line .. ":" .. one.name
   end
   return table.concat(names, " ")
