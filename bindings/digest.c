@@ -177,10 +177,6 @@ static const luaL_Reg functions[] = {
 };
 
 void bindings_digest(lua_State *L) {
-    luaL_newmetatable(L, DIGEST_TYPE);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    add_class(L, DIGEST_TYPE, methods);
     luaL_setfuncs(L, functions, 0);
 }

@@ -356,10 +356,6 @@ static const luaL_Reg functions[] = {
 };
 
 void bindings_js_consume(lua_State *L) {
-    luaL_newmetatable(L, CONSUME_TYPE);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    add_class(L, CONSUME_TYPE, methods);
     luaL_setfuncs(L, functions, 0);
 }

@@ -189,11 +189,7 @@ static const luaL_Reg functions[] = {
 };
 
 void bindings_js(lua_State *L) {
-    luaL_newmetatable(L, PULL_TYPE);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    add_class(L, PULL_TYPE, methods);
     luaL_setfuncs(L, functions, 0);
     bindings_js_consume(L);
     bindings_js_msg(L);

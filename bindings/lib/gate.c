@@ -79,10 +79,6 @@ static const luaL_Reg functions[] = {
 };
 
 void bindings_gate(lua_State *L) {
-    luaL_newmetatable(L, GATE_TYPE);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    add_class(L, GATE_TYPE, methods);
     luaL_setfuncs(L, functions, 0);
 }

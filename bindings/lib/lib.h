@@ -45,6 +45,10 @@ void bindings_nats(lua_State *L);    /* ./nats.c: nats_* */
 void bindings_js(lua_State *L);      /* ./js.c: js_* */
 void bindings_digest(lua_State *L);  /* ./digest.c: sha256, base64 */
 
+/* The metatable of userdata of a type, with methods and metamethods; the list ends with NULL.
+ */
+void add_class(lua_State *L, const char *type, const luaL_Reg *methods); /* ./class.c */
+
 /* ---- waiting (./wait.c) ---- */
 
 /*

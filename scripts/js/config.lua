@@ -134,6 +134,16 @@ function M.from_wire(value)
   return out
 end
 
+---The same for each of a list that may not have come.
+---@param list table[]|nil
+---@param err table|nil
+---@return table[]|nil list, table|nil err
+function M.all_from_wire(list, err)
+  if not list then return nil, err end
+  for i, one in ipairs(list) do list[i] = M.from_wire(one) end
+  return list
+end
+
 -- ---- what the server silently ignored ---------------------------------------
 
 ---Values that mean the same as leaving the field out.

@@ -164,10 +164,7 @@ end
 ---@return table[]|nil infos, table|nil err
 function M.list(stream)
   api.check_name(stream, "app.js.consumers: stream")
-  local infos, err = api.pages("CONSUMER.LIST." .. stream, "consumers", {})
-  if not infos then return nil, err end
-  for i, info in ipairs(infos) do infos[i] = config.from_wire(info) end
-  return infos
+  return config.all_from_wire(api.pages("CONSUMER.LIST." .. stream, "consumers", {}))
 end
 
 ---@param stream string

@@ -5,6 +5,8 @@ local api = require "lunats.js.api"
 local bucket = require "lunats.js.bucket"
 local entries = require "lunats.js.kv_entry"
 local watching = require "lunats.js.kv_watch"
+local publishing = require "lunats.js.publish"
+local stored = require "lunats.js.stored"
 
 local M = {}
 
@@ -17,9 +19,6 @@ local MAX_HISTORY = 64
 ---@field bucket string
 local kv = {}
 kv.__index = kv
-
----Publishing needs all of app.js, which may be what loads this module.
-local function publish(...) return require "lunats.js".publish(...) end
 
 ---Writes go to the stream that a mirror copies, and carry the keys of that bucket.
 local function open(name, config)
@@ -104,9 +103,7 @@ function M.create_key_value(opts)
   opts = core.check(what, opts, CREATE)
   bucket.check_name(opts.bucket, what .. ": bucket")
   check.whole(what, "history", math.tointeger(opts.history) or opts.history, 1, MAX_HISTORY)
-  local config = stream_config(opts)
-  api.to_wire(what, config) -- wrong values are errors of this call
-  local info, err = require "lunats.js".add_stream(config)
+  local info, err = bucket.create(what, stream_config(opts))
   if not info then return nil, err end
   return open(opts.bucket, info.config)
 end
@@ -147,7 +144,7 @@ end
 ---The entry, deleted or not.
 local function last_entry(self, key, revision)
   local subject = self.prefix .. key
-  local message, err = bucket.get(self.config,
+  local message, err = stored.get(self.config,
     revision and { seq = revision } or { last_by_subj = subject })
   if not message then
     if err.code ~= "not_found" then return nil, err end
@@ -180,7 +177,7 @@ end
 
 ---@return integer|nil revision, table|nil err
 local function write(self, key, value, opts)
-  local ack, err = publish(self.put_prefix .. key, value, opts)
+  local ack, err = publishing.publish(self.put_prefix .. key, value, opts)
   if not ack then
     if err.code == "wrong_last_sequence" then
       err.message = ("bucket '%s': the key '%s' has another revision"):format(self.bucket, key)

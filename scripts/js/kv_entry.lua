@@ -1,6 +1,6 @@
 ---Keys and entries of a key-value bucket.
 local json = require "lunats.json"
-local bucket = require "lunats.js.bucket"
+local stored = require "lunats.js.stored"
 
 local M = {}
 
@@ -66,11 +66,11 @@ local MARKERS = { MaxAge = "PURGE", Purge = "PURGE", Remove = "DEL" }
 
 ---@return "PUT"|"DEL"|"PURGE"
 local function operation_of(headers)
-  local operation = bucket.last(headers, "KV-Operation")
+  local operation = stored.last(headers, "KV-Operation")
   if operation == "PUT" or operation == "PURGE" then return operation end
   if operation then return "DEL" end
   -- Put there by the server itself when a limit has removed the last value.
-  return MARKERS[bucket.last(headers, "Nats-Marker-Reason")] or "PUT"
+  return MARKERS[stored.last(headers, "Nats-Marker-Reason")] or "PUT"
 end
 
 ---@param kv kv

@@ -36,7 +36,7 @@ function M.create_object_store(opts)
   check.table(what, opts)
   opts = core.check(what, opts, CREATE)
   local name = bucket.check_name(opts.bucket, what .. ": bucket")
-  local config = {
+  local stream, err = bucket.create(what, {
     name = PREFIX .. name,
     subjects = { ("$O.%s.C.>"):format(name), ("$O.%s.M.>"):format(name) },
     description = opts.description, max_age = opts.ttl, max_bytes = opts.max_bytes,
@@ -44,9 +44,7 @@ function M.create_object_store(opts)
     placement = opts.placement, metadata = opts.metadata, discard = "new",
     allow_rollup_hdrs = true, allow_direct = true,
     compression = opts.compression and "s2" or nil,
-  }
-  api.to_wire(what, config) -- wrong values are errors of this call
-  local stream, err = require "lunats.js".add_stream(config)
+  })
   if not stream then return nil, err end
   return open(name, stream.config)
 end

@@ -2,7 +2,8 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local api = require "lunats.js.api"
-local bucket = require "lunats.js.bucket"
+local publishing = require "lunats.js.publish"
+local stored = require "lunats.js.stored"
 
 local M = {}
 
@@ -71,7 +72,7 @@ end
 
 ---@return object_info|nil info, table|nil err
 function M.get(store, name, with_deleted)
-  local message, err = bucket.get(store.config, { last_by_subj = M.subject(store, name) })
+  local message, err = stored.get(store.config, { last_by_subj = M.subject(store, name) })
   if not message then
     if err.code ~= "not_found" then return nil, err end
     return not_found(store, name, "does not exist")
@@ -116,7 +117,7 @@ end
 ---@param last object_info|nil
 ---@return object_info|nil info, table|nil err
 function M.put(store, object, last)
-  local ack, err = require "lunats.js".publish(M.subject(store, object.name),
+  local ack, err = publishing.publish(M.subject(store, object.name),
     encode(store, object), { headers = { ["Nats-Rollup"] = "sub" },
     expected_last_subject_seq = last and last.revision or 0 })
   if not ack then return nil, err end

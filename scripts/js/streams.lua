@@ -5,6 +5,7 @@ local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local errors = require "lunats.js.errors"
+local stored = require "lunats.js.stored"
 
 local M = {}
 
@@ -132,10 +133,7 @@ end
 ---@param opts table|nil subject
 ---@return table[]|nil infos, table|nil err
 function M.streams(opts)
-  local infos, err = list("app.js.streams", "STREAM.LIST", opts)
-  if not infos then return nil, err end
-  for i, info in ipairs(infos) do infos[i] = config.from_wire(info) end
-  return infos
+  return config.all_from_wire(list("app.js.streams", "STREAM.LIST", opts))
 end
 
 ---Their names.
@@ -164,22 +162,22 @@ end
 -- ---- messages ---------------------------------------------------------------
 
 ---@class js.stored_msg
-local stored = {}
+local stored_msg = {}
 
 ---@param name string in any case
 ---@return string|nil value the first one
-function stored:header(name)
+function stored_msg:header(name)
   for key, value in pairs(self.headers) do
     if key:lower() == name:lower() then return type(value) == "table" and value[1] or value end
   end
 end
-M.stored = stored
+M.stored = stored_msg
 
 ---`data` is decoded when it is first read.
 local STORED = {}
 
 function STORED.__index(self, name)
-  if name ~= "data" then return stored[name] end
+  if name ~= "data" then return stored_msg[name] end
   local data = self.raw
   if self.data_type ~= "string" then
     local why
@@ -239,12 +237,11 @@ function M.get_msg(name, query, opts)
     may, err = allows_direct(name)
     if may == nil then return nil, err end
   end
-  local bucket = require "lunats.js.bucket"
   local message
-  message, err = bucket.get({ name = name, allow_direct = may }, query)
+  message, err = stored.get({ name = name, allow_direct = may }, query)
   if not message and may and err.code ~= "not_found" then
     direct[name] = nil -- the stream has changed, or is another one
-    message, err = bucket.get({ name = name }, query)
+    message, err = stored.get({ name = name }, query)
   end
   if not message then return nil, err end
   message.raw, message.data, message.data_type = message.data, nil, opts.data_type

@@ -4,20 +4,16 @@
 -- nats.go: Debian's golang-go and golang-github-nats-io-go-nats-dev.
 -- nats.js: npm install --prefix build/interop/npm @nats-io/transport-node @nats-io/jetstream
 --          @nats-io/kv @nats-io/obj
-local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local json = require "lunats.json"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
+local unique = require "spec.support.unique"
 
 local GOPATH = "/usr/share/gocode"
 local GO_PACKAGE = GOPATH .. "/src/github.com/nats-io/nats.go"
 local NPM = lfs.currentdir() .. "/build/interop/npm"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
 
 local function exists(path) return lfs.attributes(path, "mode") ~= nil end
 

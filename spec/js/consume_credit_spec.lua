@@ -1,10 +1,7 @@
 -- What a consume makes of every status of the server: a listener of the spec plays the server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 describe("a consume", function()
   local prefix, requests, inbox, box, listener, lost, seen, acks, ack_listener

@@ -3,10 +3,7 @@ local core = require "lunats.core"
 local consume = require "lunats.js.consume"
 local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 describe("psub:consume", function()
   local stream, psubs, reports

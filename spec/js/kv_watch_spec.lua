@@ -3,10 +3,7 @@ local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local logged = require "spec.support.logged"
 local testing = require "lunats.testing"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 local function failed(code, result, err)
   assert.is_nil(result)

@@ -2,10 +2,7 @@
 local core = require "lunats.core"
 local js_config = require "lunats.js.config"
 local json = require "lunats.json"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 describe("app.js", function()
   local made, stream

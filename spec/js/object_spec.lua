@@ -4,12 +4,9 @@ local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
 local logged = require "spec.support.logged"
 local process = require "spec.support.process"
+local unique = require "spec.support.unique"
 
 local CHUNK = 128 * 1024
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
 
 local function failed(code, result, err)
   assert.is_nil(result)

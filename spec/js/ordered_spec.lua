@@ -4,10 +4,7 @@ local eventually = require "spec.support.eventually"
 local ordered = require "lunats.js.ordered"
 local logged = require "spec.support.logged"
 local testing = require "lunats.testing"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 describe("an ordered consumer", function()
   local stream, handles

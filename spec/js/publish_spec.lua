@@ -1,9 +1,6 @@
 -- Publishing into streams: acknowledgements, expectations, streams that are not there.
 local core = require "lunats.core"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 describe("app.js.publish", function()
   local stream

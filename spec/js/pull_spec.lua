@@ -2,10 +2,7 @@
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 describe("app.js.pull_subscribe", function()
   local stream, psubs

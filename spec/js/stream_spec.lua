@@ -1,11 +1,7 @@
 -- Streams and consumers: configurations in seconds, errors of the server, fields it ignores.
-local core = require "lunats.core"
 local js_config = require "lunats.js.config"
 local json = require "lunats.json"
-
-local function unique(name)
-  return name .. "_" .. core.new_inbox():match "[^.]+$"
-end
+local unique = require "spec.support.unique"
 
 describe("app.js streams", function()
   local made = {}
