@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fibers, identity and life of the script: the C side of `app`. */
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "host/service/identity.h"
 

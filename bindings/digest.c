@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 
 #define DIGEST_TYPE "lunats.sha256"

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "bindings/bindings.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "bindings/listen.h"

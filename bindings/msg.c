@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bindings/bindings.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 

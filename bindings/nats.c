@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Facts about the connection, for app.nats. */
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 
 static struct link *link_or_null(lua_State *L) {

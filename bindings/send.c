@@ -5,6 +5,8 @@
  */
 #include <stdlib.h>
 
+#include "bindings/bindings.h"
+#include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "host/base/container_of.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Time: sleeping, clocks, and a sleep that can be cut short. */
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 
 static int sleep_done(lua_State *L, int status, lua_KContext context) {

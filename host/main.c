@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include "bindings/lib/lib.h"
+#include <lua.h>
+#include <nats/nats.h>
+#include <uv.h>
+
+#include "bindings/open.h"
 #include "bindings/tools/options.h"
 #include "host/base/log.h"
 #include "host/host.h"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bindings/js/js.h"
+#include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "host/link/message.h"

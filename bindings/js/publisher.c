@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bindings/js/js.h"
+#include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "host/jetstream/status.h"

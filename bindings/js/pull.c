@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/bindings.h"
 #include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"

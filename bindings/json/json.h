@@ -19,6 +19,12 @@
 const char *json_encode(lua_State *L, int idx, size_t *len);
 
 /*
+ * The bytes of a message: a string as it is, nil as empty, anything else as JSON. Borrowed:
+ * until the next message is encoded or the value leaves the stack.
+ */
+const char *check_message(lua_State *L, int arg, size_t *len);
+
+/*
  * Decodes one JSON text. Pushes the value and returns true, or pushes an error message with the
  * byte offset and returns false. Raises only when memory runs out.
  */

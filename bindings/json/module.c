@@ -9,6 +9,21 @@
 #include "bindings/json/internal.h"
 #include "bindings/lib/error.h"
 
+/* ---- messages ---- */
+
+const char *check_message(lua_State *L, int arg, size_t *len) {
+    switch (lua_type(L, arg)) {
+    case LUA_TSTRING:
+        return lua_tolstring(L, arg, len);
+    case LUA_TNIL:
+    case LUA_TNONE:
+        *len = 0;
+        return "";
+    default:
+        return json_encode(L, arg, len);
+    }
+}
+
 /* ---- errors ---- */
 
 /* Replaces the message on top by an error table with the byte offset. */

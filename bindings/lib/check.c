@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arguments from Lua: options with suggestions, seconds, subjects, messages, headers. */
+/* Arguments from Lua: options with suggestions, seconds, subjects, headers. */
 #include <math.h>
 #include <string.h>
 
-#include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "host/base/nearest.h"
 
@@ -100,21 +99,6 @@ const char *check_pattern(lua_State *L, int arg) {
                     "one whole token, '>' ends it",
                     subject);
     return subject;
-}
-
-/* ---- messages ---- */
-
-const char *check_message(lua_State *L, int arg, size_t *len) {
-    switch (lua_type(L, arg)) {
-    case LUA_TSTRING:
-        return lua_tolstring(L, arg, len);
-    case LUA_TNIL:
-    case LUA_TNONE:
-        *len = 0;
-        return "";
-    default:
-        return json_encode(L, arg, len);
-    }
 }
 
 /* ---- headers ---- */

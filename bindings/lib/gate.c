@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "host/base/list.h"
 

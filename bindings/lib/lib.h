@@ -18,36 +18,11 @@
 #include "host/script/script.h"
 #include "host/service/service.h"
 
-/*
- * Opens everything in a new lua_State. The C functions of all bindings go into one table of
- * primitives, the module "lunats.core", with Lua on top of it in scripts/: "lunats.app" returns
- * the table that becomes the global `app`.
- */
-int bindings_open(lua_State *L);
-
-/* ---- each adds its functions to the table on top of the stack (core) ---- */
-
-void bindings_app(lua_State *L);     /* ./app.c: fibers, identity, life of the script */
-void bindings_send(lua_State *L);    /* ./send.c: publish, request, flush, ... */
-void bindings_client(lua_State *L);  /* ./client.c: connect */
-void bindings_broker(lua_State *L);  /* ./broker.c: broker */
-void bindings_hosted(lua_State *L);  /* ./hosted.c: start_service */
-void bindings_load(lua_State *L);    /* ./load.c: load_service */
-void bindings_gate(lua_State *L);    /* ./gate.c: gate */
-void bindings_nearest(lua_State *L); /* ./nearest.c: nearest */
-void bindings_process(lua_State *L); /* ./process.c: process */
-void bindings_watch(lua_State *L);   /* ./watch.c: watch */
-void bindings_time(lua_State *L);    /* ./time.c: sleep, now, alarm, ... */
-void bindings_listen(lua_State *L);  /* ./listen.c: listen */
-void bindings_msg(lua_State *L);     /* ./msg.c: the metatable of messages */
-void bindings_log(lua_State *L);     /* ./log.c: log */
-void bindings_nats(lua_State *L);    /* ./nats.c: nats_* */
-void bindings_js(lua_State *L);      /* ./js.c: js_* */
-void bindings_digest(lua_State *L);  /* ./digest.c: sha256, base64 */
+/* ---- classes (./class.c) ---- */
 
 /* The metatable of userdata of a type, with methods and metamethods; the list ends with NULL.
  */
-void add_class(lua_State *L, const char *type, const luaL_Reg *methods); /* ./class.c */
+void add_class(lua_State *L, const char *type, const luaL_Reg *methods);
 
 /* ---- waiting (./wait.c) ---- */
 
@@ -97,12 +72,6 @@ uint64_t check_ms(lua_State *L, int arg);
 /* A subject to publish to, or to subscribe to. */
 const char *check_subject(lua_State *L, int arg);
 const char *check_pattern(lua_State *L, int arg);
-
-/*
- * The bytes of a message: a string as it is, nil as empty, anything else as JSON. Borrowed:
- * until the next message is encoded or the value leaves the stack.
- */
-const char *check_message(lua_State *L, int arg, size_t *len);
 
 /*
  * The headers table at `index` (nil is fine) as an array for struct link_out. Pushes one value

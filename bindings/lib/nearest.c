@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/base/nearest.h"
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 
 /* core.nearest(word, words) -> the one of them that was probably meant, or nil */

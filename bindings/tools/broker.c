@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 
 #define BROKER_TYPE "lunats.broker"

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "bindings/tools/connect.h"
 #include "host/base/container_of.h"

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "bindings/tools/connect.h"
 #include "bindings/tools/record.h"
@@ -168,18 +169,9 @@ static int start_done(lua_State *L, int status, lua_KContext context) {
     return 2;
 }
 
-/* luacov counts in each state for itself and adds up in its file. May raise: runs protected. */
-static int open_covered(lua_State *L) {
-    static const char init[] = "require('lunats.commands.coverage')()";
-    bindings_open(L);
-    if (luaL_loadstring(L, init) != LUA_OK)
-        return lua_error(L);
-    lua_call(L, 0, 0);
-    return 0;
-}
-
 static int start(lua_State *L, struct hosted *hosted, struct service_options *options) {
     struct script *script = script_of(L);
+    options->open = service_opener(script_service(script));
     options->link = hosted->connect.link;
     options->js_prefix = hosted->connect.js_prefix;
     options->on_started = on_started;
@@ -227,7 +219,8 @@ static int core_start_service(lua_State *L) {
     if (lua_getfield(L, 4, "drain_timeout") == LUA_TNUMBER)
         options.drain_timeout = lua_tonumber(L, -1);
     lua_getfield(L, 4, "coverage");
-    options.open = lua_toboolean(L, -1) ? open_covered : bindings_open;
+    if (lua_toboolean(L, -1)) /* luacov counts in each state and adds up in its file */
+        options.prelude = "require('lunats.commands.coverage')()";
     lua_getfield(L, 4, "log");
     bool show_log = lua_toboolean(L, -1);
     lua_settop(L, 4);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 
 #define LOADED_TYPE "lunats.loaded"
@@ -38,17 +39,6 @@ static void ask(struct service *service, struct loaded *loaded) {
     lua_pop(L, 1);
 }
 
-/* Timers and subscriptions leave nothing behind that could be listed: their declarations are
- * noted from the beginning. May raise: runs in the protected call that loads the script. */
-static int open_watched(lua_State *L) {
-    static const char watch[] = "require('lunats.commands.declared').watch()";
-    bindings_open(L);
-    if (luaL_loadstring(L, watch) != LUA_OK)
-        return lua_error(L);
-    lua_call(L, 0, 0);
-    return 0;
-}
-
 /* The texts belong to a userdata, so that nothing is lost when Lua runs out of memory. */
 static int loaded_gc(lua_State *L) {
     struct loaded *loaded = luaL_checkudata(L, 1, LOADED_TYPE);
@@ -60,17 +50,20 @@ static int loaded_gc(lua_State *L) {
 
 /* core.load_service(path) -> JSON of lunats.commands.declared.list() | nil, text */
 static int core_load_service(lua_State *L) {
+    struct script *script = script_of(L);
     struct service_options options = {
         .path = luaL_checkstring(L, 1),
         .offline = true,
-        .open = open_watched,
+        .open = service_opener(script_service(script)),
+        /* Timers and subscriptions leave nothing behind that could be listed: their
+         * declarations are noted from the beginning. */
+        .prelude = "require('lunats.commands.declared').watch()",
         .on_error = on_error,
     };
     struct loaded *loaded = lua_newuserdatauv(L, sizeof(*loaded), 0);
     memset(loaded, 0, sizeof(*loaded));
     luaL_setmetatable(L, LOADED_TYPE);
     options.owner = loaded;
-    struct script *script = script_of(L);
     struct service *service = NULL;
     int rc = service_open(&service, script_loop(script), script_scheduler(script), &options);
     if (rc == LN_OK) {

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 
 #define WATCH_TYPE "lunats.watch"

@@ -80,6 +80,12 @@ static void load_chunk(lua_State *L, const struct script_options *options) {
         lua_error(L); /* two colours: this runs in the protected call of script_open() */
 }
 
+static void run_prelude(lua_State *L, const char *prelude) {
+    if (luaL_loadbuffer(L, prelude, strlen(prelude), "=prelude") != LUA_OK)
+        lua_error(L); /* protected, as the rest of load() */
+    lua_call(L, 0, 0);
+}
+
 /* Protected body of script_open(): libraries, bindings, then the chunk itself. */
 static int load(lua_State *L) {
     struct script *script = lua_touserdata(L, 1);
@@ -91,6 +97,8 @@ static int load(lua_State *L) {
     set_arguments(L, options);
     lua_pushcfunction(L, options->open);
     lua_call(L, 0, 0);
+    if (options->prelude != NULL)
+        run_prelude(L, options->prelude);
     if (options->saved != NULL) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, script->phase[SCRIPT_RESTORE]);
         lua_pushlstring(L, options->saved, options->saved_len);

@@ -64,8 +64,9 @@ struct script_options {
     bool manual_clock;
     const char *saved; /* what the version before has saved, or NULL */
     size_t saved_len;
-    bool as_fiber;           /* do not run the chunk while loading: script_run_main() does */
-    lua_CFunction open;      /* opens the bindings in the new state, may raise */
+    bool as_fiber;       /* do not run the chunk while loading: script_run_main() does */
+    lua_CFunction open;  /* opens the bindings in the new state, may raise */
+    const char *prelude; /* Lua that runs before the script, or NULL; borrowed for the call */
     struct service *service; /* borrowed: what script_service() returns */
     /* An error nobody handled, with traceback; borrowed for the call. */
     void (*on_error)(void *owner, const char *text);

@@ -498,6 +498,7 @@ int service_load(struct service *service, const char *source, size_t source_len,
         .manual_clock = from->manual_clock,
         .as_fiber = from->runner,
         .open = from->open,
+        .prelude = from->prelude,
         .service = service,
         .on_error = on_script_error,
         .on_exit = on_script_exit,
@@ -618,6 +619,10 @@ const char *service_name(const struct service *service) {
 
 const char *service_instance(const struct service *service) {
     return service->instance;
+}
+
+lua_CFunction service_opener(const struct service *service) {
+    return service->options.open;
 }
 
 const char *service_js_prefix(const struct service *service) {

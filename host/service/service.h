@@ -53,6 +53,7 @@ struct service_options {
     struct link_options link;
     const char *js_prefix; /* subject of the JetStream API; NULL: "$JS.API" */
     lua_CFunction open;    /* opens the bindings */
+    const char *prelude;   /* Lua that runs before each version of the script, or NULL */
     /* A version of the script loads this file. May be NULL. */
     void (*on_file)(void *owner, struct service *service, const char *path);
     /* The service runs. May be NULL. */
@@ -106,6 +107,8 @@ struct link *service_link(const struct service *service); /* NULL when offline *
 struct intake *service_intake(const struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
+/* What opens the bindings of its script, for services that the script starts. */
+lua_CFunction service_opener(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
 struct script *service_script(const struct service *service);

@@ -22,7 +22,8 @@ local function names_of(path, t)
   return set
 end
 
----The tables whose names are known: "app", "app.js", ... (not app.state, which is the script's).
+---The tables whose names are known: "app", "app.js", ... but not app.state, which is the
+---script's.
 ---@param app table
 ---@return table<string, table<string, true>>
 function M.tables(app)

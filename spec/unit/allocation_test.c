@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "bindings/lib/lib.h"
+#include "bindings/open.h"
 #include "host/script/pool.h"
 #include "host/service/service.h"
 #include "spec/unit/budget.h"

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bindings/lib/lib.h"
+#include "bindings/open.h"
 
 #include <string.h>
 
+#include <lauxlib.h>
+
+#include "bindings/bindings.h"
 #include "bindings/embedded.h"
 #include "bindings/json/json.h"
 

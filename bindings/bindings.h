@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The modules in C of "lunats.core", which is what scripts/ is made with: each adds its
+ * functions to the table on top of the stack. ./open.c calls them.
+ */
+#ifndef LUNATS_BINDINGS_H
+#define LUNATS_BINDINGS_H
+
+#include <lua.h>
+
+void bindings_app(lua_State *L);     /* ./app.c: fibers, identity, life of the script */
+void bindings_send(lua_State *L);    /* ./send.c: publish, request, flush, ... */
+void bindings_listen(lua_State *L);  /* ./listen.c: listen */
+void bindings_msg(lua_State *L);     /* ./msg.c: the metatable of messages */
+void bindings_time(lua_State *L);    /* ./time.c: sleep, now, alarm, ... */
+void bindings_log(lua_State *L);     /* ./log.c: log */
+void bindings_nats(lua_State *L);    /* ./nats.c: nats_* */
+void bindings_digest(lua_State *L);  /* ./digest.c: sha256, base64 */
+void bindings_gate(lua_State *L);    /* ./lib/gate.c: gate */
+void bindings_nearest(lua_State *L); /* ./lib/nearest.c: nearest */
+void bindings_js(lua_State *L);      /* ./js/pull.c: js_* */
+
+/* ---- for commands and specs ---- */
+
+void bindings_client(lua_State *L);  /* ./tools/client.c: connect */
+void bindings_broker(lua_State *L);  /* ./tools/broker.c: broker */
+void bindings_hosted(lua_State *L);  /* ./tools/hosted.c: start_service */
+void bindings_load(lua_State *L);    /* ./tools/load.c: load_service */
+void bindings_process(lua_State *L); /* ./tools/process.c: process */
+void bindings_watch(lua_State *L);   /* ./tools/watch.c: watch */
+
+#endif
