@@ -24,7 +24,7 @@
 #define NAME "client"
 
 /* Bytes already published get this long to reach the server when a client closes. */
-#define CLOSE_FLUSH_MS 2000
+#define CLOSE_FLUSH_MS 1000
 
 /* The userdata. */
 struct handle {

@@ -4,6 +4,25 @@
 #include <stdio.h>
 
 #include "host/base/log.h"
+#include "host/base/url.h"
+
+static const char *others(const struct link_options *to) {
+    return to->server_count > 1 ? " or the others" : "";
+}
+
+void outage_first(char *out, size_t size, const struct link_options *to, const char *reason) {
+    char server[256];
+    snprintf(out, size,
+             "cannot connect to %s%s: %s (start a nats-server there, give another one with "
+             "--server, wait for it with --retry, or use a private one with --embedded)",
+             url_shown(to->servers[0], server, sizeof(server)), others(to), reason);
+}
+
+void outage_log_waiting(const char *name, const struct link_options *to) {
+    char server[256];
+    log_warn(name, "waiting for a server at %s%s",
+             url_shown(to->servers[0], server, sizeof(server)), others(to));
+}
 
 static void log_lost(const char *name, const struct link *link, const char *text) {
     size_t count = link_unsent(link);

@@ -7,6 +7,13 @@
 
 #include "host/link/link.h"
 
+/* Why a service has not started: a line for the log that says what to do about it. No line
+ * shows a password or token. */
+void outage_first(char *out, size_t size, const struct link_options *to, const char *reason);
+
+/* With --retry a missing server is no failure, but nobody shall wonder why nothing happens. */
+void outage_log_waiting(const char *name, const struct link_options *to);
+
 /* One connection; all zero at first. */
 struct outage {
     bool connected_once, lost;

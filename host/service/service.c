@@ -7,14 +7,19 @@
 
 #include "host/base/container_of.h"
 #include "host/base/log.h"
-#include "host/base/url.h"
+#include "host/service/drain.h"
+#include "host/service/event.h"
 #include "host/service/identity.h"
 #include "host/service/internal.h"
 #include "host/service/outage.h"
 #include "host/service/reload.h"
 
-/* Bytes already published get this long to reach the server when a service closes. */
-#define CLOSE_FLUSH_MS 2000
+/*
+ * Bytes already published get this long to reach the server when a service closes, and less
+ * when the server seems to hang: all in all a stop without handlers takes less than 2 s.
+ */
+#define CLOSE_FLUSH_MS 1500
+#define HUNG_FLUSH_MS 500
 
 /* The server confirms subscriptions within this time, or the flush is repeated. */
 #define CONFIRM_MS 10000
@@ -37,7 +42,8 @@ struct service {
     struct reload *reload;
     struct outage outage;
     struct link_call confirm;
-    bool started, stop_wanted, handlers_done;
+    struct drain drain;
+    bool started, stop_wanted;
     int exit_status;
     char *name; /* owned */
     char instance[IDENTITY_INSTANCE_SIZE];
@@ -78,16 +84,8 @@ static void fail(struct service *service, int exit_status) {
 }
 
 void service_publish_event(struct service *service, const char *event) {
-    char subject[256], body[512];
-    if (!link_is_connected(service->link))
-        return; /* news, not to be kept for later */
-    snprintf(subject, sizeof(subject), "lunats.events.%s.%s.%s", service->name,
-             service->instance, event);
-    int len = snprintf(body, sizeof(body),
-                       "{\"service\":\"%s\",\"instance\":\"%s\",\"version\":\"%s\"}",
-                       service->name, service->instance, script_version(service->script));
-    struct link_out out = {.subject = subject, .data = body, .len = (size_t)len};
-    link_publish(service->link, &out);
+    event_publish(service->link, service->name, service->instance,
+                  script_version(service->script), event);
 }
 
 static void tell_started(struct service *service) {
@@ -111,26 +109,23 @@ static void on_run_end(struct fiber *fiber, void *arg, int status, const char *t
         on_script_error(arg, text);
 }
 
-static void run_main(struct service *service) {
-    script_set_state(service->script, SCRIPT_RUNNING);
-    tell_started(service);
-    script_run_phase(service->script, SCRIPT_RUN, on_run_end, service); /* timers and tasks */
-    if (script_run_main(service->script, on_main_end, service) < 0)
-        service_stop(service, EXIT_SCRIPT);
-}
-
-static void run(struct service *service) {
-    if (service->options.runner) {
-        run_main(service);
-        return;
-    }
-    tell_started(service); /* first: it subscribes to what the event promises */
-    service_publish_event(service, "started");
+static void announce(struct service *service) {
     struct link_info info;
+    service_publish_event(service, "started");
     link_get_info(service->link, &info);
     log_info(service->name, "started, connected to %s", info.url);
     script_begin_resources(service->script);
-    script_run_phase(service->script, SCRIPT_RUN, on_run_end, service);
+}
+
+static void run(struct service *service) {
+    bool runner = service->options.runner;
+    script_set_state(service->script, SCRIPT_RUNNING);
+    tell_started(service); /* first: it subscribes to what the event promises */
+    if (!runner)
+        announce(service);
+    script_run_phase(service->script, SCRIPT_RUN, on_run_end, service); /* timers and tasks */
+    if (runner && script_run_main(service->script, on_main_end, service) < 0)
+        service_stop(service, EXIT_SCRIPT);
 }
 
 static void confirm(struct service *service);
@@ -147,6 +142,7 @@ static void on_confirmed(struct link_call *call, int status, struct message *rep
 }
 
 static void confirm(struct service *service) {
+    link_call_cancel(&service->confirm);
     link_flush(service->link, &service->confirm, service->clock, CONFIRM_MS, on_confirmed);
 }
 
@@ -192,13 +188,8 @@ static void on_connected(struct service *service) {
 }
 
 static void on_first_failure(struct service *service, const char *text) {
-    const struct link_options *to = &service->options.link;
-    char line[1024], server[256];
-    snprintf(line, sizeof(line),
-             "cannot connect to %s%s: %s (start a nats-server there, give another one with "
-             "--server, wait for it with --retry, or use a private one with --embedded)",
-             url_shown(to->servers[0], server, sizeof(server)),
-             to->server_count > 1 ? " or the others" : "", text);
+    char line[1024];
+    outage_first(line, sizeof(line), &service->options.link, text);
     on_script_error(service, line);
     service->exit_status = EXIT_NO_CONNECTION;
     go(service, SERVICE_CLOSING);
@@ -215,7 +206,7 @@ static void on_state(void *owner, enum link_state state, int status, const char 
         return;
     if (service->state == SERVICE_CONNECTING)
         on_connected(service);
-    else if (service->state == SERVICE_SUBSCRIBING && service->confirm.link == NULL)
+    else if (service->state == SERVICE_SUBSCRIBING)
         confirm(service);
 }
 
@@ -229,14 +220,9 @@ static void on_lame_duck(void *owner) {
     log_warn(service->name, "the server is going away (lame duck)");
 }
 
-/* With --retry a missing server is no failure, but nobody shall wonder why nothing happens. */
 static void on_still_connecting(uv_timer_t *timer) {
     const struct service *service = timer->data;
-    const struct link_options *to = &service->options.link;
-    char server[256];
-    log_warn(service->name, "waiting for a server at %s%s",
-             url_shown(to->servers[0], server, sizeof(server)),
-             to->server_count > 1 ? " or the others" : "");
+    outage_log_waiting(service->name, &service->options.link);
 }
 
 static int open_link(struct service *service) {
@@ -259,11 +245,9 @@ static int open_link(struct service *service) {
 /* ---- what comes in ---- */
 
 static void on_intake_error(void *owner, int status, const char *text) {
-    struct service *service = owner;
-    if (status == LN_EFULL)
-        log_warn(service->name, "%s", text);
-    else
-        log_error(service->name, "%s", text);
+    const struct service *service = owner;
+    log_write(status == LN_EFULL ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, service->name, text, NULL,
+              0);
 }
 
 static void on_refused(void *owner, bool next, int status, const char *text) {
@@ -281,48 +265,32 @@ static void on_ended(void *owner) {
 
 /* ---- stop ---- */
 
-static void on_handlers_done(void *owner) {
-    struct service *service = owner;
-    service->handlers_done = true;
-    if (!reload_retiring(service->reload))
-        go(service, SERVICE_STOPPING);
-}
-
 void service_retired(struct service *service) {
-    if (service->state == SERVICE_DRAINING && service->handlers_done)
-        go(service, SERVICE_STOPPING);
+    drain_versions_ended(&service->drain);
 }
 
 static void on_drained(void *owner) {
     struct service *service = owner;
-    if (service->state != SERVICE_DRAINING)
-        return;
-    struct fibers *fibers = script_fibers(service->script);
-    fibers_cancel(fibers, FIBER_BACKGROUND);
-    fibers_on_idle(fibers, FIBER_HANDLER, on_handlers_done, service);
+    drain_subscriptions_ended(&service->drain);
 }
 
-static void on_drain_deadline(uv_timer_t *timer) {
-    struct service *service = timer->data;
-    struct fibers *fibers = script_fibers(service->script);
-    size_t handlers = fibers_count(fibers, FIBER_HANDLER);
-    if (handlers > 0)
-        log_warn(service->name, "%zu handlers did not finish within %g s and are cut", handlers,
-                 service->options.drain_timeout);
-    else
-        log_warn(service->name, "the server did not end the subscriptions within %g s",
-                 service->options.drain_timeout);
-    fibers_cancel(fibers, FIBER_BACKGROUND);
-    fibers_cancel(fibers, FIBER_HANDLER);
-    go(service, SERVICE_STOPPING);
+static void on_drain_done(struct drain *drain) {
+    go(container_of(drain, struct service, drain), SERVICE_STOPPING);
 }
 
 static void drain(struct service *service) {
-    uint32_t ms = service_drain_ms(service);
     reload_abort(service->reload);
-    uv_timer_start(&service->deadline, on_drain_deadline, ms, 0);
-    script_drain_resources(service->script);
-    intake_drain(service->intake, ms);
+    service->drain = (struct drain){
+        .name = service->name,
+        .clock = service->clock,
+        .link = service->link,
+        .intake = service->intake,
+        .script = service->script,
+        .reload = service->reload,
+        .bound_ms = service_drain_ms(service),
+        .on_done = on_drain_done,
+    };
+    drain_begin(&service->drain);
 }
 
 static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *text) {
@@ -350,9 +318,7 @@ static void on_stop_deadline(uv_timer_t *timer) {
 }
 
 static void run_stop_hooks(struct service *service) {
-    struct fibers *fibers = script_fibers(service->script);
     reload_close_retiring(service->reload);
-    fibers_on_idle(fibers, FIBER_HANDLER, NULL, NULL);
     uv_timer_start(&service->deadline, on_stop_deadline, service_drain_ms(service), 0);
     if (script_run_phase(service->script, SCRIPT_STOP, on_stop_end, service) < 0)
         go(service, SERVICE_CLOSING);
@@ -379,11 +345,13 @@ static void on_link_closed(void *owner, size_t unsent) {
 /* The end of every way through a service. */
 static void close_all(struct service *service) {
     uv_timer_stop(&service->deadline);
+    drain_cancel(&service->drain);
     link_call_cancel(&service->confirm);
     drop_script(service);
     intake_set_link(service->intake, NULL);
     if (service->link != NULL)
-        link_close(service->link, CLOSE_FLUSH_MS, on_link_closed, service);
+        link_close(service->link, service->drain.server_hangs ? HUNG_FLUSH_MS : CLOSE_FLUSH_MS,
+                   on_link_closed, service);
     else
         go(service, SERVICE_CLOSED);
 }

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/service/drain.h"
+
+#include "host/base/container_of.h"
+#include "host/base/log.h"
+
+/* A server that has sent no message for so long, when nothing but its confirmation is missing,
+ * hangs. */
+#define SILENCE_MS 1000
+
+void drain_cancel(struct drain *drain) {
+    if (!drain->running)
+        return;
+    drain->running = false;
+    clock_disarm(drain->clock, &drain->deadline);
+    clock_disarm(drain->clock, &drain->silence);
+    fibers_on_idle(script_fibers(drain->script), FIBER_HANDLER, NULL, NULL);
+}
+
+static void finish(struct drain *drain) {
+    drain_cancel(drain);
+    drain->on_done(drain);
+}
+
+/* Tasks and handlers that are left get no more time. */
+static void cut(struct drain *drain) {
+    struct fibers *fibers = script_fibers(drain->script);
+    finish(drain);
+    fibers_cancel(fibers, FIBER_BACKGROUND);
+    fibers_cancel(fibers, FIBER_HANDLER);
+}
+
+static void on_handlers_done(void *owner) {
+    struct drain *drain = owner;
+    drain->handlers_done = true;
+    if (!reload_retiring(drain->reload))
+        finish(drain);
+}
+
+void drain_versions_ended(struct drain *drain) {
+    if (drain->running && drain->handlers_done)
+        finish(drain);
+}
+
+void drain_subscriptions_ended(struct drain *drain) {
+    if (!drain->running)
+        return;
+    struct fibers *fibers = script_fibers(drain->script);
+    fibers_cancel(fibers, FIBER_BACKGROUND);
+    fibers_on_idle(fibers, FIBER_HANDLER, on_handlers_done, drain);
+}
+
+static void on_deadline(struct clock_timer *timer) {
+    struct drain *drain = container_of(timer, struct drain, deadline);
+    size_t handlers = fibers_count(script_fibers(drain->script), FIBER_HANDLER);
+    double seconds = drain->bound_ms / 1000.0;
+    if (handlers > 0)
+        log_warn(drain->name, "%zu handlers did not finish within %g s and are cut", handlers,
+                 seconds);
+    else
+        log_warn(drain->name, "the server did not end the subscriptions within %g s", seconds);
+    cut(drain);
+}
+
+static uint64_t messages_heard(const struct drain *drain) {
+    struct link_stats stats = {0};
+    if (drain->link != NULL)
+        link_get_stats(drain->link, &stats);
+    return stats.in_msgs;
+}
+
+static void expect_server(struct drain *drain) {
+    drain->heard = messages_heard(drain);
+    clock_arm(drain->clock, &drain->silence, SILENCE_MS);
+}
+
+static void on_silence(struct clock_timer *timer) {
+    struct drain *drain = container_of(timer, struct drain, silence);
+    if (fibers_count(script_fibers(drain->script), FIBER_HANDLER) > 0 ||
+        reload_retiring(drain->reload) || messages_heard(drain) != drain->heard) {
+        expect_server(drain);
+        return;
+    }
+    log_warn(drain->name, "the server does not answer: its subscriptions were not drained");
+    drain->server_hangs = true;
+    cut(drain);
+}
+
+void drain_begin(struct drain *drain) {
+    drain->running = true;
+    drain->deadline.fire = on_deadline;
+    clock_arm(drain->clock, &drain->deadline, drain->bound_ms);
+    drain->silence.fire = on_silence;
+    expect_server(drain);
+    script_drain_resources(drain->script);
+    intake_drain(drain->intake, drain->bound_ms);
+}

@@ -1,0 +1,81 @@
+-- How long a stop takes when the server is in trouble: without running handlers never more than
+-- two seconds, whatever happens, and next to nothing when all is well.
+local eventually = require "spec.support.eventually"
+local process = require "spec.support.process"
+local testing = require "lunats.testing"
+
+local SERVICE = [[
+  app.listen("spec.stop.request", function() return 1 end)
+  app.timer(0.05, function() app.publish("spec.stop.news", "x") end)
+]]
+
+local server
+
+before_each(function() server = process.server() end)
+after_each(function()
+  server:signal "CONT"
+  process.close_all()
+end)
+
+local function seconds(fn)
+  local began = app.now()
+  fn()
+  return app.now() - began
+end
+
+local function start()
+  return testing.start(SERVICE, { server = server.url, drain_timeout = 30 })
+end
+
+describe("a stop", function()
+  it("of an idle service takes less than half a second", function()
+    local svc = start()
+    local took = seconds(function() assert.equal(0, svc:stop()) end)
+    assert(took < 0.5, took)
+  end)
+
+  it("takes less than two seconds when the server hangs", function()
+    local svc = start()
+    server:signal "STOP"
+    local took = seconds(function() assert.equal(0, svc:stop()) end)
+    assert(took < 2, took)
+    assert.equal(1, #svc:logs "the server does not answer")
+  end)
+
+  it("waits for a handler also when the server hangs", function()
+    local svc = testing.start([[
+      app.listen("spec.stop.slow", function(msg)
+        app.log.info "begun"
+        app.sleep(1.5)
+        app.log.info "done"
+      end)
+    ]], { server = server.url, drain_timeout = 30 })
+    local asks = testing.start([[
+      app.on_start(function() app.publish("spec.stop.slow", "x") end)
+    ]], { server = server.url })
+    eventually("the handler", function() return #svc:logs "begun" > 0 end)
+    asks:stop()
+    server:signal "STOP"
+    assert.equal(0, svc:stop())
+    assert.equal(1, #svc:logs "done")
+  end)
+
+  it("takes less than two seconds when the server has died, with messages kept", function()
+    local svc = start()
+    server:signal "KILL"
+    eventually("the loss", function() return #svc:logs "connection lost" > 0 end)
+    local took = seconds(function() svc:stop() end)
+    assert(took < 2, took)
+  end)
+
+  it("takes less than two seconds while a server is waited for", function()
+    local url = server.url
+    server:stop()
+    local child = process.spawn { process.lunats(), "run", "--retry", "-s", url,
+      process.write("svc.lua", SERVICE) }
+    child:expect "waiting for a server"
+    child:signal "TERM"
+    local took = seconds(function() assert.equal(0, child:wait()) end)
+    assert(took < 2, took)
+  end)
+end)
