@@ -240,7 +240,6 @@ static int core_start_service(lua_State *L) {
         return luaL_error(L, "out of memory");
     hosted->connect = connect;
     hosted->connect.link.servers = hosted->connect.servers;
-    records_init(&hosted->records);
     hosted->show_log = show_log;
     hosted->box = box;
     *box = hosted; /* from here the collector owns it */

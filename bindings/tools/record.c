@@ -13,7 +13,7 @@
 
 /* One block of memory: the record, its fields, then the bytes that all pointers point to. */
 struct record {
-    struct record *next;
+    struct list_node node; /* in records->list */
     enum record_kind kind;
     enum log_level level;
     const char *text;  /* error, message of a log line, traceback; or the subject */
@@ -24,24 +24,20 @@ struct record {
     struct log_field fields[]; /* of a log line; or headers */
 };
 
-void records_init(struct records *records) {
-    records->last = &records->first;
+/* Takes the first one off; NULL when there is none. */
+static struct record *next_record(struct records *records) {
+    struct record *record = list_item(list_pop_front(&records->list), struct record, node);
+    records->count -= record != NULL;
+    return record;
 }
 
 void records_free(struct records *records) {
-    while (records->first != NULL) {
-        struct record *record = records->first;
-        records->first = record->next;
+    for (struct record *record; (record = next_record(records)) != NULL;)
         free(record);
-    }
-    records_init(records);
-    records->count = 0;
 }
 
 static void add(struct records *records, struct record *record) {
-    record->next = NULL;
-    *records->last = record;
-    records->last = &record->next;
+    list_push_back(&records->list, &record->node);
     records->count++;
 }
 
@@ -208,14 +204,10 @@ static void push_record(lua_State *L, const struct record *record) {
 
 void records_push(lua_State *L, struct records *records) {
     lua_createtable(L, (int)records->count, 0);
-    for (lua_Integer i = 1; records->first != NULL; i++) {
-        struct record *record = records->first;
-        push_record(L, record);
+    for (lua_Integer i = 1; !list_empty(&records->list); i++) {
+        /* It stays in the list while pushing may raise. */
+        push_record(L, list_item(list_first(&records->list), struct record, node));
         lua_rawseti(L, -2, i);
-        records->first = record->next;
-        if (records->first == NULL)
-            records_init(records);
-        records->count--;
-        free(record);
+        free(next_record(records));
     }
 }

@@ -10,6 +10,7 @@
 
 #include <lua.h>
 
+#include "host/base/list.h"
 #include "host/base/log.h"
 #include "host/link/link.h"
 
@@ -17,13 +18,12 @@ enum record_kind { RECORD_ERROR, RECORD_LOG, RECORD_SENT, RECORD_FIBER };
 
 struct record;
 
-/* All zero, then records_init(). */
+/* All zero is empty. */
 struct records {
-    struct record *first, **last;
+    struct list list;
     size_t count;
 };
 
-void records_init(struct records *records);
 void records_free(struct records *records);
 
 /* Copy everything. */

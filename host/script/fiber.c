@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "host/base/container_of.h"
+#include "host/base/list.h"
 #include "host/base/status.h"
 
 /* Idle coroutines kept per script: a burst as large as a listener's default concurrency finds
@@ -23,13 +24,12 @@ const char fiber_wait_token = 'w';
 struct fiber {
     lua_State *L;
     struct fibers *owner;
-    struct fiber *next, **prev; /* in fibers->live; next alone in fibers->pool */
-    struct fiber *ready_next;
+    struct list_node node;  /* in fibers->live or fibers->pool */
+    struct list_node ready; /* in the queue of the scheduler, or in none */
     enum fiber_kind kind;
     int nargs; /* on the stack of L for the next resume */
     int wake_status;
     unsigned char cancel_tries;
-    bool ready;     /* in the queue of the scheduler */
     bool in_wait;   /* between begin_wait and end_wait */
     bool woken;     /* the wait has its result */
     bool suspended; /* yielded */
@@ -46,7 +46,8 @@ struct fibers {
     lua_State *aux; /* a thread for the host's own protected calls */
     struct scheduler *scheduler;
     struct clock *clock;
-    struct fiber *live, *pool, *current;
+    struct list live, pool;
+    struct fiber *current; /* the one that runs, or NULL */
     size_t pooled;
     size_t count[FIBER_KINDS];
     struct {
@@ -59,8 +60,8 @@ struct fibers {
 };
 
 struct scheduler {
-    struct fiber *head, *tail; /* ready fibers, first in first out */
-    int held;                  /* > 0 while a fiber runs or the host holds */
+    struct list ready; /* fibers, first in first out */
+    int held;          /* > 0 while a fiber runs or the host holds */
 };
 
 static void run(struct scheduler *scheduler);
@@ -85,35 +86,15 @@ void scheduler_hold(struct scheduler *scheduler) {
 }
 
 void scheduler_release(struct scheduler *scheduler) {
-    if (--scheduler->held == 0 && scheduler->head != NULL)
+    if (--scheduler->held == 0)
         run(scheduler);
 }
 
 static void enqueue(struct fiber *fiber) {
     struct scheduler *scheduler = fiber->owner->scheduler;
-    fiber->ready = true;
-    fiber->ready_next = NULL;
-    if (scheduler->head == NULL)
-        scheduler->head = fiber;
-    else
-        scheduler->tail->ready_next = fiber;
-    scheduler->tail = fiber;
+    list_push_back(&scheduler->ready, &fiber->ready);
     if (scheduler->held == 0)
         run(scheduler);
-}
-
-static void dequeue(struct fiber *fiber) {
-    struct scheduler *scheduler = fiber->owner->scheduler;
-    struct fiber *before = NULL;
-    for (struct fiber *at = scheduler->head; at != fiber; at = at->ready_next)
-        before = at;
-    if (before == NULL)
-        scheduler->head = fiber->ready_next;
-    else
-        before->ready_next = fiber->ready_next;
-    if (scheduler->tail == fiber)
-        scheduler->tail = before;
-    fiber->ready = false;
 }
 
 static void resume(struct fiber *fiber) {
@@ -136,12 +117,8 @@ static void resume(struct fiber *fiber) {
 
 static void run(struct scheduler *scheduler) {
     scheduler->held++;
-    while (scheduler->head != NULL) {
-        struct fiber *fiber = scheduler->head;
-        scheduler->head = fiber->ready_next;
-        fiber->ready = false;
-        resume(fiber);
-    }
+    for (struct list_node *node; (node = list_pop_front(&scheduler->ready)) != NULL;)
+        resume(list_item(node, struct fiber, ready));
     scheduler->held--;
 }
 
@@ -164,10 +141,9 @@ static void free_fiber(struct fiber *fiber) {
     free(fiber);
 }
 
-static struct fiber *take_fiber(struct fibers *fibers) {
-    struct fiber *fiber = fibers->pool;
+static struct fiber *new_fiber(struct fibers *fibers) {
+    struct fiber *fiber = list_item(list_pop_front(&fibers->pool), struct fiber, node);
     if (fiber != NULL) {
-        fibers->pool = fiber->next;
         fibers->pooled--;
         return fiber;
     }
@@ -199,11 +175,7 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fiber->suspended = false;
     fiber->cancel_tries = 0;
     fiber->deadline.fire = on_deadline;
-    fiber->next = fibers->live;
-    fiber->prev = &fibers->live;
-    if (fibers->live != NULL)
-        fibers->live->prev = &fiber->next;
-    fibers->live = fiber;
+    list_push_front(&fibers->live, &fiber->node);
     fibers->count[kind]++;
 }
 
@@ -264,9 +236,7 @@ static void finish(struct fiber *fiber, int rc) {
     }
     lua_settop(fiber->L, 0);
 
-    *fiber->prev = fiber->next;
-    if (fiber->next != NULL)
-        fiber->next->prev = fiber->prev;
+    list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;
     if (fiber->on_end != NULL)
         fiber->on_end(fiber, fiber->arg, status, text);
@@ -275,8 +245,7 @@ static void finish(struct fiber *fiber, int rc) {
     lua_settop(aux, top);
 
     if (fibers->pooled < POOL_MAX && !fibers->closing) {
-        fiber->next = fibers->pool;
-        fibers->pool = fiber;
+        list_push_front(&fibers->pool, &fiber->node);
         fibers->pooled++;
     } else {
         free_fiber(fiber);
@@ -321,18 +290,15 @@ int fibers_open(struct fibers **out, lua_State *L, struct scheduler *scheduler,
 
 void fibers_close(struct fibers *fibers) {
     fibers->closing = true;
-    while (fibers->live != NULL) {
-        struct fiber *fiber = fibers->live;
-        if (fiber->ready)
-            dequeue(fiber);
+    struct list_node *node;
+    while ((node = list_first(&fibers->live)) != NULL) {
+        struct fiber *fiber = list_item(node, struct fiber, node);
+        list_remove(&fiber->ready);
         fiber->doomed = true;
         finish(fiber, LUA_YIELD);
     }
-    while (fibers->pool != NULL) {
-        struct fiber *fiber = fibers->pool;
-        fibers->pool = fiber->next;
-        free_fiber(fiber);
-    }
+    while ((node = list_pop_front(&fibers->pool)) != NULL)
+        free_fiber(list_item(node, struct fiber, node));
     lua_pushnil(fibers->aux);
     lua_rawsetp(fibers->aux, LUA_REGISTRYINDEX, fibers);
     free(fibers);
@@ -351,7 +317,7 @@ static int describe_fiber(lua_State *L) {
 void fibers_describe(struct fibers *fibers, enum fiber_kind kind,
                      void (*each)(void *owner, const char *text), void *owner) {
     lua_State *aux = fibers->aux;
-    for (struct fiber *fiber = fibers->live; fiber != NULL; fiber = fiber->next) {
+    list_each (struct fiber, fiber, &fibers->live, node) {
         if (fiber->kind != kind)
             continue;
         lua_pushcfunction(aux, describe_fiber);
@@ -375,7 +341,7 @@ void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void
 
 void fibers_cancel(struct fibers *fibers, enum fiber_kind kind) {
     scheduler_hold(fibers->scheduler); /* no fiber runs, so the list stays as it is */
-    for (struct fiber *fiber = fibers->live; fiber != NULL; fiber = fiber->next)
+    list_each (struct fiber, fiber, &fibers->live, node)
         if (fiber->kind == kind)
             fiber_cancel(fiber);
     scheduler_release(fibers->scheduler);
@@ -395,7 +361,7 @@ int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body,
                 fiber_end_fn on_end) {
     if (fibers->closing)
         return LN_ECLOSED;
-    struct fiber *fiber = take_fiber(fibers);
+    struct fiber *fiber = new_fiber(fibers);
     if (fiber == NULL)
         return LN_ENOMEM;
     lua_pushcfunction(fiber->L, body);
@@ -409,7 +375,7 @@ int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body,
 int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, int nargs,
                 fiber_end_fn on_end, void *arg, struct fiber **out) {
     bool closing = fibers == NULL || fibers->closing;
-    struct fiber *fiber = closing ? NULL : take_fiber(fibers);
+    struct fiber *fiber = closing ? NULL : new_fiber(fibers);
     if (fiber == NULL || !lua_checkstack(fiber->L, nargs + 1)) {
         lua_pop(from, nargs + 1);
         if (fiber != NULL)
