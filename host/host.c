@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/broker/broker.h"
 #include "host/service/service.h"
@@ -17,6 +18,7 @@ struct host {
     const struct options *options;
     const struct host_hooks *hooks;
     struct scheduler *scheduler;
+    struct clock *clock; /* real time, for all that is on the loop */
     struct broker *broker;
     char *broker_url; /* owned; of the private server */
     const char *servers[1];
@@ -74,6 +76,7 @@ static void finish(struct host *host) {
     if (host->finishing)
         return;
     host->finishing = true;
+    clock_close(host->clock);
     if (host->broker != NULL)
         broker_stop(host->broker, on_broker_stopped, host);
     else
@@ -221,6 +224,7 @@ static int open_service(struct host *host, const char *path, struct service **ou
         .path = path,
         .runner = !options_command_serves(options->command),
         .offline = options->connection == OPTIONS_OFFLINE,
+        .clock = host->clock,
         .drain_timeout = options->drain_timeout,
         .open = host->hooks->open_bindings,
         .on_started = on_started,
@@ -313,6 +317,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     int rc = uv_loop_init(&host.loop);
     if (rc == LN_OK)
         rc = scheduler_open(&host.scheduler);
+    if (rc == LN_OK)
+        rc = clock_open(&host.clock, &host.loop, false);
     if (rc < 0) {
         log_error(NULL, "cannot start: %s", status_text(rc));
         return EXIT_SCRIPT;

@@ -264,8 +264,8 @@ static int js_consume(lua_State *L) {
     box->lost = ref_argument(L, 7);
     box->failed = ref_argument(L, 6);
     box->handler = ref_argument(L, 5);
-    int rc = consume_open(&box->consume, link, script_loop(script), prefix, stream, consumer,
-                          &options, &events, box);
+    int rc = consume_open(&box->consume, link, service_clock(script_service(script)), prefix,
+                          stream, consumer, &options, &events, box);
     bool running = script_state(script) == SCRIPT_RUNNING;
     if (rc == LN_OK && running)
         rc = consume_begin(box->consume);

@@ -83,7 +83,8 @@ static int js_ordered(lua_State *L) {
     memset(box, 0, sizeof(*box));
     luaL_setmetatable(L, ORDERED_TYPE);
     box->link = link;
-    int rc = ordered_open(&box->ordered, link, script_loop(script), on_ready, box);
+    int rc =
+        ordered_open(&box->ordered, link, service_clock(script_service(script)), on_ready, box);
     if (rc < 0)
         return luaL_error(L, "js_ordered: %s", status_text(rc));
     box->resource.close = on_script_close;

@@ -56,7 +56,8 @@ static int js_pull(lua_State *L) {
     struct pull_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     memset(box, 0, sizeof(*box));
     luaL_setmetatable(L, PULL_TYPE);
-    int rc = pull_open(&box->pull, link, script_loop(script_of(L)), prefix, stream, consumer);
+    int rc = pull_open(&box->pull, link, service_clock(script_service(script_of(L))), prefix,
+                       stream, consumer);
     if (rc < 0)
         return luaL_error(L, "js_pull: %s", status_text(rc));
     box->resource.close = on_script_close;

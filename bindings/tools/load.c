@@ -55,6 +55,7 @@ static int core_load_service(lua_State *L) {
         .path = luaL_checkstring(L, 1),
         .offline = true,
         .open = service_opener(script_service(script)),
+        .clock = service_clock(script_service(script)),
         /* Timers and subscriptions leave nothing behind that could be listed: their
          * declarations are noted from the beginning. */
         .prelude = "require('lunats.commands.declared').watch()",

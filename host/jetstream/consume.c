@@ -40,9 +40,8 @@ struct consume {
     bool closed;
     bool leaving; /* the subscription is being drained */
     bool pumping;
-    unsigned busy; /* frames on the stack that use it */
-    /* Real time: it is the server's clock that runs. */
-    struct clock *clock;
+    unsigned busy;       /* frames on the stack that use it */
+    struct clock *clock; /* real: it is the server's time that runs */
     struct clock_timer progress, retry, end;
     struct heartbeat heartbeat;
     unsigned absent;  /* see verdict_of() */
@@ -463,22 +462,20 @@ int consume_begin(struct consume *consume) {
 
 /* ---- life ---- */
 
-int consume_open(struct consume **out, struct link *link, uv_loop_t *loop, const char *prefix,
-                 const char *stream, const char *consumer,
+int consume_open(struct consume **out, struct link *link, struct clock *clock,
+                 const char *prefix, const char *stream, const char *consumer,
                  const struct consume_options *options, const struct consume_events *events,
                  void *owner) {
     struct consume *consume = calloc(1, sizeof(*consume));
     if (consume == NULL)
         return LN_ENOMEM;
     int rc = js_request_subject(&consume->subject, prefix, stream, consumer);
-    if (rc == LN_OK)
-        rc = clock_open(&consume->clock, loop, false);
     if (rc < 0) {
-        free(consume->subject);
         free(consume);
         return rc;
     }
     consume->link = link;
+    consume->clock = clock;
     consume->options = *options;
     consume->events = *events;
     consume->owner = owner;
@@ -552,7 +549,8 @@ void consume_close(struct consume *consume) {
     link_unobserve(consume->link, &consume->observer);
     clock_disarm(consume->clock, &consume->progress);
     clock_disarm(consume->clock, &consume->end);
-    clock_close(consume->clock);
+    clock_disarm(consume->clock, &consume->retry);
+    heartbeat_stop(&consume->heartbeat);
     free(consume->subject);
     backlog_close(&consume->backlog);
     leave(consume);

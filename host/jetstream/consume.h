@@ -74,12 +74,13 @@ struct consume_stats {
 };
 
 /*
- * Makes a consume that does nothing yet. `prefix` is that of the API ("$JS.API"). On success
- * *out is the caller's, who hands it to consume_close(). Options and events are copied. Returns
- * LN_OK, LN_EINVAL (names) or LN_ENOMEM.
+ * Makes a consume that does nothing yet. `prefix` is that of the API ("$JS.API"), `clock` a
+ * real one, borrowed until consume_close(). On success *out is the caller's, who hands it to
+ * consume_close(). Options and events are copied. Returns LN_OK, LN_EINVAL (names) or
+ * LN_ENOMEM.
  */
-int consume_open(struct consume **out, struct link *link, uv_loop_t *loop, const char *prefix,
-                 const char *stream, const char *consumer,
+int consume_open(struct consume **out, struct link *link, struct clock *clock,
+                 const char *prefix, const char *stream, const char *consumer,
                  const struct consume_options *options, const struct consume_events *events,
                  void *owner);
 

@@ -167,17 +167,13 @@ enum ordered_result ordered_next(struct ordered *ordered, struct message **out) 
 
 /* ---- life ---- */
 
-int ordered_open(struct ordered **out, struct link *link, uv_loop_t *loop,
+int ordered_open(struct ordered **out, struct link *link, struct clock *clock,
                  void (*on_ready)(void *owner), void *owner) {
     struct ordered *ordered = calloc(1, sizeof(*ordered));
     if (ordered == NULL)
         return LN_ENOMEM;
-    int rc = clock_open(&ordered->clock, loop, false);
-    if (rc < 0) {
-        free(ordered);
-        return rc;
-    }
     ordered->link = link;
+    ordered->clock = clock;
     ordered->on_ready = on_ready;
     ordered->owner = owner;
     ordered->later.fire = on_later;
@@ -203,7 +199,7 @@ void ordered_close(struct ordered *ordered) {
     delete_consumer(ordered);
     link_unobserve(ordered->link, &ordered->observer);
     clock_disarm(ordered->clock, &ordered->later);
-    clock_close(ordered->clock);
+    heartbeat_stop(&ordered->heartbeat);
     ring_free(&ordered->queue);
     free(ordered);
 }

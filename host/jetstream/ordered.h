@@ -30,9 +30,9 @@ enum ordered_result {
 /*
  * Opens a reader. `on_ready` is called, from the loop and never from inside a call of the
  * owner, when there is something to read. On success *out is the caller's, who hands it to
- * ordered_close(). Returns LN_OK or LN_ENOMEM.
+ * ordered_close(); until then `clock`, a real one, is borrowed. Returns LN_OK or LN_ENOMEM.
  */
-int ordered_open(struct ordered **out, struct link *link, uv_loop_t *loop,
+int ordered_open(struct ordered **out, struct link *link, struct clock *clock,
                  void (*on_ready)(void *owner), void *owner);
 
 /* Ends it; the consumer is deleted without waiting for the answer. */

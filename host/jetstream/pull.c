@@ -34,7 +34,6 @@ static void destroy(struct fetch *fetch) {
 }
 
 static void free_pull(struct pull *pull) {
-    clock_close(pull->clock);
     free(pull->subject);
     free(pull);
 }
@@ -89,20 +88,18 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
 
 /* ---- pulls ---- */
 
-int pull_open(struct pull **out, struct link *link, uv_loop_t *loop, const char *prefix,
+int pull_open(struct pull **out, struct link *link, struct clock *clock, const char *prefix,
               const char *stream, const char *consumer) {
     struct pull *pull = calloc(1, sizeof(*pull));
     if (pull == NULL)
         return LN_ENOMEM;
     int rc = js_request_subject(&pull->subject, prefix, stream, consumer);
-    if (rc == LN_OK)
-        rc = clock_open(&pull->clock, loop, false);
     if (rc < 0) {
-        free(pull->subject);
         free(pull);
         return rc;
     }
     pull->link = link;
+    pull->clock = clock;
     pull->observer.on_state = on_link_state;
     link_observe(link, &pull->observer);
     *out = pull;

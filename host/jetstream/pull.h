@@ -35,10 +35,10 @@ struct fetch_options {
 
 /*
  * Opens a pull from `consumer` of `stream`; `prefix` is that of the API ("$JS.API"). On success
- * *out is the caller's, who hands it to pull_close(). Returns LN_OK, LN_EINVAL (names),
- * LN_ENOMEM.
+ * *out is the caller's, who hands it to pull_close(). `clock` is a real one, borrowed until all
+ * fetches are freed. Returns LN_OK, LN_EINVAL (names), LN_ENOMEM.
  */
-int pull_open(struct pull **out, struct link *link, uv_loop_t *loop, const char *prefix,
+int pull_open(struct pull **out, struct link *link, struct clock *clock, const char *prefix,
               const char *stream, const char *consumer);
 
 /* Ends its fetches with LN_ECLOSED (their owners still have to free them) and gives up. */

@@ -75,7 +75,6 @@ void service_publish_event(struct service *service, const char *event);
 /* The last error of the script, or NULL. */
 const char *service_last_error(const struct service *service);
 
-struct clock *service_clock(const struct service *service); /* real time, always */
 bool service_stopping(const struct service *service);
 
 /* The last retiring version is gone. */

@@ -35,7 +35,6 @@ struct service {
     int handles;               /* of the two above, while they close */
     enum service_state state;  /* what goes on */
     enum service_state wanted; /* what the next turn of the loop begins */
-    struct clock *clock;       /* real time, whatever the clock of the script is */
     struct script *script;
     struct link *link;
     struct intake *intake;
@@ -143,7 +142,8 @@ static void on_confirmed(struct link_call *call, int status, struct message *rep
 
 static void confirm(struct service *service) {
     link_call_cancel(&service->confirm);
-    link_flush(service->link, &service->confirm, service->clock, CONFIRM_MS, on_confirmed);
+    link_flush(service->link, &service->confirm, service_clock(service), CONFIRM_MS,
+               on_confirmed);
 }
 
 static void subscribe(struct service *service) {
@@ -282,7 +282,7 @@ static void drain(struct service *service) {
     reload_abort(service->reload);
     service->drain = (struct drain){
         .name = service->name,
-        .clock = service->clock,
+        .clock = service_clock(service),
         .link = service->link,
         .intake = service->intake,
         .script = service->script,
@@ -445,8 +445,6 @@ static void on_timer_closed(uv_handle_t *handle) {
 void service_discard(struct service *service) {
     drop_script(service);
     intake_close(service->intake);
-    if (service->clock != NULL)
-        clock_close(service->clock);
     service->handles = 2;
     uv_close((uv_handle_t *)&service->turn, on_timer_closed);
     uv_close((uv_handle_t *)&service->deadline, on_timer_closed);
@@ -487,8 +485,6 @@ static int open_parts(struct service *service) {
     service->name =
         options->name ? strdup(options->name) : identity_name_from_path(options->path);
     int rc = service->name != NULL ? identity_new_instance(service->instance) : LN_ENOMEM;
-    if (rc == LN_OK)
-        rc = clock_open(&service->clock, service->loop, false);
     if (rc == LN_OK)
         rc = intake_open(&service->intake, &events, service);
     if (rc == LN_OK)
@@ -570,7 +566,7 @@ const char *service_last_error(const struct service *service) {
 }
 
 struct clock *service_clock(const struct service *service) {
-    return service->clock;
+    return service->options.clock;
 }
 
 struct link *service_link(const struct service *service) {

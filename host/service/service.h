@@ -45,10 +45,11 @@ struct service_options {
     const char *name; /* NULL: the script's file name without ".lua" */
     int argc;
     char *const *argv;
-    bool runner;  /* `lunats lua` and `lunats test`: the chunk itself runs as a fiber
-                   * after the connection is there, and its end stops the service */
-    bool offline; /* never connect (a runner without a server) */
-    bool manual_clock;
+    bool runner;          /* `lunats lua` and `lunats test`: the chunk itself runs as a fiber
+                           * after the connection is there, and its end stops the service */
+    bool offline;         /* never connect (a runner without a server) */
+    struct clock *clock;  /* the real one of the loop; borrowed until on_stopped() */
+    bool manual_clock;    /* the script has a clock of its own either way */
     double drain_timeout; /* seconds */
     struct link_options link;
     const char *js_prefix; /* subject of the JetStream API; NULL: "$JS.API" */
@@ -107,6 +108,7 @@ struct link *service_link(const struct service *service); /* NULL when offline *
 struct intake *service_intake(const struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
+struct clock *service_clock(const struct service *service); /* real time, always */
 /* What opens the bindings of its script, for services that the script starts. */
 lua_CFunction service_opener(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */

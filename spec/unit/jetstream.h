@@ -179,7 +179,7 @@ static inline void on_done(struct fetch *fetch, void *owner) {
 
 static inline struct pull *open_pull(void) {
     struct pull *pull = NULL;
-    if (pull_open(&pull, link_, &loop, "$JS.API", stream, "c") < 0)
+    if (pull_open(&pull, link_, real_clock, "$JS.API", stream, "c") < 0)
         abort();
     return pull;
 }

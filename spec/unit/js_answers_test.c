@@ -35,7 +35,7 @@ static struct pull *open_fake(void (*do_answer)(struct fake *)) {
     fake.answer = do_answer;
     link_subscribe(link_, "FAKE.CONSUMER.MSG.NEXT.S.c", NULL, on_fake_request, NULL, &fake,
                    &fake.requests);
-    if (pull_open(&pull, link_, &loop, "FAKE", "S", "c") < 0)
+    if (pull_open(&pull, link_, real_clock, "FAKE", "S", "c") < 0)
         abort();
     return pull;
 }
@@ -165,7 +165,7 @@ static void requests_say_what_was_asked(void) {
 static void absent_for_long_is_lost(void) {
     struct pull *pull = NULL;
     struct got got;
-    CHECK_INT(pull_open(&pull, link_, &loop, "NOBODY", "S", "c"), LN_OK);
+    CHECK_INT(pull_open(&pull, link_, real_clock, "NOBODY", "S", "c"), LN_OK);
     CHECK_INT(start(pull, &got, (struct fetch_options){.batch = 1, .timeout_ms = 5000}), LN_OK);
     CHECK(run_until(&got.done, 3000));
     CHECK_INT(fetch_status(got.fetch), LN_ECONSUMER_LOST);
@@ -177,10 +177,10 @@ static void absent_for_long_is_lost(void) {
 static void refuses_what_cannot_be_asked(void) {
     struct pull *pull = NULL;
     struct got got;
-    CHECK_INT(pull_open(&pull, link_, &loop, "$JS.API", "a.b", "c"), LN_EINVAL);
-    CHECK_INT(pull_open(&pull, link_, &loop, "$JS.API", "a", ""), LN_EINVAL);
-    CHECK_INT(pull_open(&pull, link_, &loop, "$JS API", "a", "c"), LN_EINVAL);
-    CHECK_INT(pull_open(&pull, link_, &loop, "$JS.API", "a", "c"), LN_OK);
+    CHECK_INT(pull_open(&pull, link_, real_clock, "$JS.API", "a.b", "c"), LN_EINVAL);
+    CHECK_INT(pull_open(&pull, link_, real_clock, "$JS.API", "a", ""), LN_EINVAL);
+    CHECK_INT(pull_open(&pull, link_, real_clock, "$JS API", "a", "c"), LN_EINVAL);
+    CHECK_INT(pull_open(&pull, link_, real_clock, "$JS.API", "a", "c"), LN_OK);
     CHECK_INT(start(pull, &got, (struct fetch_options){.batch = 0, .timeout_ms = 1}),
               LN_EINVAL);
     pull_close(pull);
