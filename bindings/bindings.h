@@ -26,6 +26,7 @@ void bindings_client(lua_State *L);  /* ./tools/client.c: connect */
 void bindings_broker(lua_State *L);  /* ./tools/broker.c: broker */
 void bindings_hosted(lua_State *L);  /* ./tools/hosted.c: start_service */
 void bindings_load(lua_State *L);    /* ./tools/load.c: load_service */
+void bindings_loop(lua_State *L);    /* ./tools/loop.c: loop_handles, error_watch */
 void bindings_process(lua_State *L); /* ./tools/process.c: process */
 void bindings_watch(lua_State *L);   /* ./tools/watch.c: watch */
 

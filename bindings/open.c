@@ -46,6 +46,7 @@ static int open_core(lua_State *L) {
     bindings_broker(L);
     bindings_hosted(L);
     bindings_load(L);
+    bindings_loop(L);
     bindings_nearest(L);
     bindings_process(L);
     bindings_watch(L);

@@ -49,6 +49,9 @@ local function first_due(self)
   return due or core.clock() + self.delay
 end
 
+---The clock counts milliseconds; in seconds they are doubles, so 30 s may be 29.999999999999.
+local ROUNDING = 1e-6
+
 ---Ticks on a fixed grid: a late tick does not move the ones after it, a missed one is skipped.
 local function run_timer(self)
   self.due = first_due(self)
@@ -58,12 +61,10 @@ local function run_timer(self)
     if self.stopped then return end
     self.due = self.due + self.interval -- before the call: a reload meanwhile takes it over
     call(self, self.fn)
-    local late = core.clock() - self.due
-    if late >= 0 then
-      local missed = math.floor(late / self.interval)
-      self.skipped = self.skipped + missed
-      self.due = self.due + missed * self.interval
-    end
+    local late = core.clock() - self.due + ROUNDING
+    local missed = math.max(0, math.floor(late / self.interval))
+    self.skipped = self.skipped + missed
+    self.due = self.due + missed * self.interval
     if self.due <= core.clock() then core.sleep(0) end -- others get their turn
   end
 end

@@ -1,4 +1,5 @@
 -- Listeners: replies, errors, groups, concurrency, stopping.
+local clean_loop = require "spec.support.clean_loop"
 local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
 
@@ -8,7 +9,7 @@ local function subject(name)
   return ("spec.listen.%s.%s.%d"):format(name or "x", app.instance_id, count)
 end
 
-local handles
+local handles -- of listeners and services: what is stopped after each test
 
 local function listen(...)
   local handle = app.listen(...)
@@ -143,6 +144,7 @@ describe("an error reply", function()
   end)
 
   it("leaves the listener alive", function()
+    clean_loop.expected_errors(1)
     local s, calls = subject(), 0
     listen(s, function()
       calls = calls + 1
@@ -212,6 +214,7 @@ describe("msg", function()
     ["raises"] = function() error "second" end,
   } do
     it("that has responded gets no second reply when the handler " .. name, function()
+      clean_loop.expected_errors(name == "raises" and 1 or 0)
       local s = subject()
       listen(s, function(msg)
         assert(msg:respond "first")
@@ -338,6 +341,7 @@ describe("app.listen", function()
     end)
 
   it("does not let the error of one listener mask the reply of another", function()
+    clean_loop.expected_errors(1)
     local s = subject()
     listen(s, function() error "first fails" end)
     listen(s, function() app.sleep(0.01) return "late" end)
@@ -442,8 +446,7 @@ describe("a queue group", function()
       total = total + 1
     end)
     for _ = 1, 2 do
-      local svc = testing.start(SERVICE:format(s, options, out))
-      finally(function() svc:stop() end)
+      handles[#handles + 1] = testing.start(SERVICE:format(s, options, out))
     end
     for i = 1, n do assert(app.publish(s, i)) end
     return got, function() return total end

@@ -1,6 +1,7 @@
 ---What the documents show works: services run, specs pass, the rest runs as it stands there.
 ---A piece of Lua whose first line is a comment with a file name is a complete file; the files
 ---of a document are put into one folder.
+local clean_loop = require "spec.support.clean_loop"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 
@@ -80,6 +81,8 @@ for _, path in ipairs(DOCUMENTS) do
       local name = file_name(block)
       if not name then
         it("runs the code at line " .. block.line, function()
+          -- What an example shows that logs its errors fails once.
+          clean_loop.expected_errors(block.text:find "on_error = app.log.error" and 1 or 0)
           assert(load(block.text, ("=%s:%d"):format(path, block.line), "t"))()
         end)
       elseif name:find "_spec%.lua$" then

@@ -1,11 +1,18 @@
 -- lunats.testing: services under test in the same process.
 local testing = require "lunats.testing"
 
+local services
+
 local function start(source, opts)
   local svc = testing.start(source, opts)
-  finally(function() svc:stop() end)
+  services[#services + 1] = svc
   return svc
 end
+
+before_each(function() services = {} end)
+after_each(function()
+  for _, svc in ipairs(services) do svc:stop() end
+end)
 
 describe("lunats.testing", function()
   describe("start", function()
