@@ -75,17 +75,20 @@ static int run(const char *source, long allocations) {
         .on_stopped = on_stopped,
         .owner = &status,
     };
-    budget = (struct budget){.allocations_left = allocations};
     failure[0] = '\0';
     uv_loop_init(&loop);
+    clock_open(&options.clock, &loop, false);
+    budget = (struct budget){.allocations_left = allocations};
     scheduler_open(&scheduler);
     int rc = service_open(&service, &loop, scheduler, &options);
     budget.allocations_left = PLENTY;
     if (rc == LN_OK) {
         service_start(service);
-        uv_run(&loop, UV_RUN_DEFAULT);
+        while (status < 0)
+            uv_run(&loop, UV_RUN_ONCE);
         rc = status;
     }
+    clock_close(options.clock);
     uv_run(&loop, UV_RUN_DEFAULT);
     CHECK_SOFT(uv_loop_close(&loop) == 0);
     scheduler_close(scheduler);

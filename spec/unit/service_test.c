@@ -26,6 +26,7 @@ static int open_nothing(lua_State *L) {
 static int try_open(void) {
     uv_loop_t loop;
     struct scheduler *scheduler;
+    struct clock *clock = NULL;
     struct service *service;
     struct service_options options = {
         .path = "empty.lua",
@@ -35,9 +36,12 @@ static int try_open(void) {
     };
     uv_loop_init(&loop);
     scheduler_open(&scheduler);
+    clock_open(&clock, &loop, false);
+    options.clock = clock;
     int rc = service_open(&service, &loop, scheduler, &options);
     if (rc == LN_OK)
         service_discard(service);
+    clock_close(clock);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     scheduler_close(scheduler);
