@@ -4,16 +4,17 @@
 #include "host/base/container_of.h"
 #include "host/base/log.h"
 
-/* A server that has sent no message for so long, when nothing but its confirmation is missing,
- * hangs. */
-#define SILENCE_MS 1000
+/* A server that neither sends nor takes anything for so long, when nothing but its confirmation
+ * is missing, hangs. */
+#define SILENCE_MS 800
+#define LOOK_MS 100
 
 void drain_cancel(struct drain *drain) {
     if (!drain->running)
         return;
     drain->running = false;
     clock_disarm(drain->clock, &drain->deadline);
-    clock_disarm(drain->clock, &drain->silence);
+    clock_disarm(drain->clock, &drain->look);
     fibers_on_idle(script_fibers(drain->script), FIBER_HANDLER, NULL, NULL);
 }
 
@@ -62,22 +63,32 @@ static void on_deadline(struct clock_timer *timer) {
     cut(drain);
 }
 
-static uint64_t messages_heard(const struct drain *drain) {
+static struct link_stats stats_of(const struct drain *drain) {
     struct link_stats stats = {0};
     if (drain->link != NULL)
         link_get_stats(drain->link, &stats);
-    return stats.in_msgs;
+    return stats;
+}
+
+/* Messages come in, or it takes what we send. */
+static bool is_alive(const struct drain *drain) {
+    struct link_stats stats = stats_of(drain);
+    return stats.in_msgs != drain->before.in_msgs || stats.buffered < drain->before.buffered;
 }
 
 static void expect_server(struct drain *drain) {
-    drain->heard = messages_heard(drain);
-    clock_arm(drain->clock, &drain->silence, SILENCE_MS);
+    drain->before = stats_of(drain);
+    clock_arm(drain->clock, &drain->look, LOOK_MS);
 }
 
-static void on_silence(struct clock_timer *timer) {
-    struct drain *drain = container_of(timer, struct drain, silence);
-    if (fibers_count(script_fibers(drain->script), FIBER_HANDLER) > 0 ||
-        reload_retiring(drain->reload) || messages_heard(drain) != drain->heard) {
+static void on_look(struct clock_timer *timer) {
+    struct drain *drain = container_of(timer, struct drain, look);
+    bool handlers = fibers_count(script_fibers(drain->script), FIBER_HANDLER) > 0;
+    if (handlers || reload_retiring(drain->reload) || is_alive(drain))
+        drain->silent_ms = 0;
+    else
+        drain->silent_ms += LOOK_MS;
+    if (drain->silent_ms < SILENCE_MS) {
         expect_server(drain);
         return;
     }
@@ -90,7 +101,7 @@ void drain_begin(struct drain *drain) {
     drain->running = true;
     drain->deadline.fire = on_deadline;
     clock_arm(drain->clock, &drain->deadline, drain->bound_ms);
-    drain->silence.fire = on_silence;
+    drain->look.fire = on_look;
     expect_server(drain);
     script_drain_resources(drain->script);
     intake_drain(drain->intake, drain->bound_ms);

@@ -29,8 +29,9 @@ struct drain {
     bool server_hangs; /* the result: to it nothing has to be sent any more */
 
     bool running, handlers_done;
-    struct clock_timer deadline, silence;
-    uint64_t heard; /* messages that had come in when `silence` was armed */
+    struct clock_timer deadline, look;
+    uint32_t silent_ms;       /* for so long the server has been silent */
+    struct link_stats before; /* at the last look */
 };
 
 void drain_begin(struct drain *drain);

@@ -19,7 +19,7 @@
  * when the server seems to hang: all in all a stop without handlers takes less than 2 s.
  */
 #define CLOSE_FLUSH_MS 1500
-#define HUNG_FLUSH_MS 500
+#define HUNG_FLUSH_MS 250
 
 /* The server confirms subscriptions within this time, or the flush is repeated. */
 #define CONFIRM_MS 10000
