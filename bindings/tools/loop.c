@@ -40,7 +40,7 @@ static int core_loop_handles(lua_State *L) {
         if (counts.of_type[type] == 0)
             continue;
         lua_pushinteger(L, counts.of_type[type]);
-        lua_setfield(L, -2, uv_handle_type_name(type));
+        lua_setfield(L, -2, uv_handle_type_name((uv_handle_type)type));
     }
     return 1;
 }

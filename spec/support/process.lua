@@ -76,12 +76,12 @@ function M.run(source, options, opts)
   return M.spawn(command, opts)
 end
 
----Runs `lunats` with arguments to its end.
+---Runs `lunats` with arguments to its end; opts: as spawn, timeout.
 ---@return integer status
 ---@return string output
 function M.lunats_to_end(arguments, opts)
   local self = M.spawn({ M.lunats(), table.unpack(arguments) }, opts)
-  return self:wait(), self:output()
+  return self:wait(opts and opts.timeout), self:output()
 end
 
 ---A nats-server of its own; opts: port, args.
