@@ -64,7 +64,6 @@ struct scheduler {
     int held;          /* > 0 while a fiber runs or the host holds */
 };
 
-static void run(struct scheduler *scheduler);
 static void finish(struct fiber *fiber, int rc);
 
 /* ---- the queue ---- */
@@ -81,20 +80,32 @@ void scheduler_close(struct scheduler *scheduler) {
     free(scheduler);
 }
 
+static void resume(struct fiber *fiber);
+
+/* Runs this one, then those that it and the others have made ready. */
+static void run(struct scheduler *scheduler, struct list_node *node) {
+    scheduler->held++;
+    for (; node != NULL; node = list_pop_front(&scheduler->ready))
+        resume(list_item(node, struct fiber, ready));
+    scheduler->held--;
+}
+
 void scheduler_hold(struct scheduler *scheduler) {
     scheduler->held++;
 }
 
 void scheduler_release(struct scheduler *scheduler) {
     if (--scheduler->held == 0)
-        run(scheduler);
+        run(scheduler, list_pop_front(&scheduler->ready));
 }
 
-static void enqueue(struct fiber *fiber) {
+/* While none runs and nobody holds, none waits in the queue. */
+static void make_ready(struct fiber *fiber) {
     struct scheduler *scheduler = fiber->owner->scheduler;
-    list_push_back(&scheduler->ready, &fiber->ready);
     if (scheduler->held == 0)
-        run(scheduler);
+        run(scheduler, &fiber->ready);
+    else
+        list_push_back(&scheduler->ready, &fiber->ready);
 }
 
 static void resume(struct fiber *fiber) {
@@ -112,14 +123,7 @@ static void resume(struct fiber *fiber) {
     lua_pop(fiber->L, nresults);
     fiber->suspended = true;
     if (fiber->woken) /* woken between begin_wait and the yield */
-        enqueue(fiber);
-}
-
-static void run(struct scheduler *scheduler) {
-    scheduler->held++;
-    for (struct list_node *node; (node = list_pop_front(&scheduler->ready)) != NULL;)
-        resume(list_item(node, struct fiber, ready));
-    scheduler->held--;
+        make_ready(fiber);
 }
 
 /* ---- coroutines ---- */
@@ -368,7 +372,7 @@ int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body,
     lua_pushlightuserdata(fiber->L, arg);
     fiber->nargs = 1;
     enlist(fiber, kind, on_end, arg);
-    enqueue(fiber);
+    make_ready(fiber);
     return LN_OK;
 }
 
@@ -387,7 +391,7 @@ int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, in
     enlist(fiber, kind, on_end, arg);
     if (out != NULL)
         *out = fiber;
-    enqueue(fiber);
+    make_ready(fiber);
     return LN_OK;
 }
 
@@ -449,7 +453,7 @@ void fiber_wake(struct fiber *fiber, int status) {
     fiber->woken = true;
     fiber->wake_status = status;
     if (fiber->suspended)
-        enqueue(fiber);
+        make_ready(fiber);
 }
 
 int fiber_wake_status(const struct fiber *fiber) {

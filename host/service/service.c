@@ -87,11 +87,6 @@ void service_publish_event(struct service *service, const char *event) {
                   script_version(service->script), event);
 }
 
-static void tell_started(struct service *service) {
-    if (service->options.on_started != NULL)
-        service->options.on_started(service->options.owner, service);
-}
-
 /* ---- start ---- */
 
 static void on_main_end(struct fiber *fiber, void *arg, int status, const char *text) {
@@ -119,7 +114,9 @@ static void announce(struct service *service) {
 static void run(struct service *service) {
     bool runner = service->options.runner;
     script_set_state(service->script, SCRIPT_RUNNING);
-    tell_started(service); /* first: it subscribes to what the event promises */
+    if (service->options.on_started !=
+        NULL) /* first: it subscribes to what the event promises */
+        service->options.on_started(service->options.owner, service);
     if (!runner)
         announce(service);
     script_run_phase(service->script, SCRIPT_RUN, on_run_end, service); /* timers and tasks */
