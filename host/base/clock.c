@@ -194,7 +194,8 @@ bool clock_is_manual(const struct clock *clock) {
 }
 
 void clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t ms) {
-    clock_disarm(clock, timer);
+    if (clock_armed(timer))
+        heap_remove(clock, timer);
     if (!clock->manual) /* the turn of the loop may have begun long ago */
         uv_update_time(clock->loop);
     uint64_t now = clock_now(clock);
@@ -204,9 +205,20 @@ void clock_arm(struct clock *clock, struct clock_timer *timer, uint64_t ms) {
     schedule(clock);
 }
 
+/* Without timers it leaves no active handle on the loop. */
+static void idle(struct clock *clock) {
+    if (clock->first != NULL || clock->firing || clock->uv_due == UINT64_MAX)
+        return;
+    clock->uv_due = UINT64_MAX;
+    uv_timer_stop(&clock->uv);
+    uv_idle_stop(&clock->soon);
+}
+
 void clock_disarm(struct clock *clock, struct clock_timer *timer) {
-    if (clock_armed(timer))
-        heap_remove(clock, timer);
+    if (!clock_armed(timer))
+        return;
+    heap_remove(clock, timer);
+    idle(clock);
 }
 
 uint64_t clock_next_due(const struct clock *clock) {

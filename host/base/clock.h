@@ -32,7 +32,8 @@ struct clock_timer {
 };
 
 /*
- * Opens a clock. On success *out is the caller's, who must hand it to clock_close().
+ * Opens a clock, which keeps its loop alive while timers are armed. On success *out is the
+ * caller's, who must hand it to clock_close().
  * manual: starts at the present time and moves by clock_step() only. What is due at once (a
  * sleep of 0) fires in the next turn all the same.
  */

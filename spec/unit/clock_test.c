@@ -167,6 +167,26 @@ static void a_real_clock_runs_on_the_loop(void) {
     end();
 }
 
+static void without_timers_it_keeps_no_loop_alive(void) {
+    begin(false);
+    CHECK(!uv_loop_alive(&loop));
+    arm(0, 1000000);
+    arm(1, 1000000);
+    CHECK(uv_loop_alive(&loop));
+    clock_disarm(clock_, &alarms[0].timer);
+    CHECK(uv_loop_alive(&loop));
+    clock_disarm(clock_, &alarms[1].timer);
+    CHECK(!uv_loop_alive(&loop));
+    arm(0, 0);
+    clock_disarm(clock_, &alarms[0].timer);
+    CHECK(!uv_loop_alive(&loop));
+    arm(0, 1);
+    while (fired_count == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    CHECK(!uv_loop_alive(&loop));
+    end();
+}
+
 static void a_timer_that_arms_itself_leaves_the_loop_its_turn(void) {
     begin(false);
     alarms[0].again = true;
@@ -196,6 +216,7 @@ int main(int argc, char **argv) {
     RUN(a_deadline_may_lie_beyond_all_time);
     RUN(a_closed_clock_forgets_its_timers);
     RUN(a_real_clock_runs_on_the_loop);
+    RUN(without_timers_it_keeps_no_loop_alive);
     RUN(a_timer_that_arms_itself_leaves_the_loop_its_turn);
     RUN(a_manual_clock_fires_what_is_due_at_once);
     return test_end();
