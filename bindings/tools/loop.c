@@ -27,11 +27,11 @@ struct handle_counts {
 
 static void count_handle(uv_handle_t *handle, void *arg) {
     struct handle_counts *counts = arg;
-    if (uv_is_active(handle) && !uv_is_closing(handle))
+    if (!uv_is_closing(handle)) /* active or not: that changes with every wait */
         counts->of_type[handle->type]++;
 }
 
-/* core.loop_handles() -> { timer = 2, poll = 1, ... }: the active handles of the loop */
+/* core.loop_handles() -> { timer = 2, poll = 1, ... }: the handles that are not closed */
 static int core_loop_handles(lua_State *L) {
     struct handle_counts counts = {{0}};
     uv_walk(script_loop(script_of(L)), count_handle, &counts);

@@ -28,6 +28,12 @@ static char **test_args;
 /* Shown behind the names of tests that run more than once. */
 static const char *test_variant = "";
 
+#ifdef __SANITIZE_THREAD__
+enum { test_by_tsan = true };
+#else
+enum { test_by_tsan = false };
+#endif
+
 static inline void test_begin(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     test_arg_count = argc - 1;
