@@ -319,7 +319,7 @@ function M.start(script, opts)
   local self = setmetatable({ unexpected = {}, known = {}, lines = {}, sent = {},
     expected = {}, tracebacks = {} }, service)
   self.own_prefixes = { (connect.inbox_prefix or "_INBOX") .. ".", "$JS.", "lunats.events.",
-    connect.js_prefix }
+    connect.js_prefix and connect.js_prefix .. "." }
   self.client = assert(core.connect(connect))
   for to, fn in pairs(opts.stubs or {}) do stub(self, to, fn) end
   assert(self.client.flush(DEFAULT_TIMEOUT))

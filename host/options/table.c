@@ -137,7 +137,8 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "record", "SUBJECT...", "write messages to a file, for testing.replay",
         "Writes every message of the subjects (wildcards allowed), with the reply where\n"
         "one is seen, as one JSON object a line. SIGINT ends it. To see the replies it\n"
-        "subscribes to _INBOX.> as well, which needs the permission for it.\n",
+        "subscribes to _INBOX.> as well, which needs the permission for it, or to what\n"
+        "--inbox-prefix says.\n",
         "  lunats record 'orders.>' -o orders.jsonl\n"
         "  lunats record -s nats://demo.nats.io greet --count 10 -o greet.jsonl\n",
         OPTIONS_SERVERS, "lunats.commands.record", false},

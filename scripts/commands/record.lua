@@ -49,7 +49,9 @@ local function write(everything)
   out:flush()
 end
 
-local function is_inbox(subject) return subject:find "^_INBOX%." ~= nil end
+local inboxes = (core.options.inbox_prefix or "_INBOX") .. "."
+
+local function is_inbox(subject) return subject:sub(1, #inboxes) == inboxes end
 
 local function answer(entry, response)
   waiting[entry.reply] = nil -- the first reply counts
@@ -119,7 +121,7 @@ return function()
   app.on_stop(finish)
   local done = core.alarm()
   local settings = { queue = false, data_type = "string", concurrency = 1 }
-  app.listen("_INBOX.>", settings, on_reply)
+  app.listen(inboxes .. ">", settings, on_reply)
   app.listen(options.args, settings, function(msg) on_message(msg, done) end)
   assert(app.flush())
   app.timer(1, function()
