@@ -1,8 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Every connection has an inbox of its own: a request that the server still has from before
- * must not find its inbox again, it would double the flow.
- */
 #include "host/jetstream/consume.h"
 
 #include <stdlib.h>
@@ -10,12 +6,8 @@
 
 #include "host/base/container_of.h"
 #include "host/jetstream/backlog.h"
-#include "host/jetstream/heartbeat.h"
+#include "host/jetstream/demand.h"
 #include "host/jetstream/request.h"
-#include "host/jetstream/status.h"
-#include "host/jetstream/verdict.h"
-
-#define DRAIN_MS 2000u /* for the server to confirm that nothing more comes */
 
 enum consume_state {
     HELD, /* has not begun */
@@ -29,33 +21,21 @@ enum consume_state {
 struct consume {
     struct link *link;
     struct link_observer observer;
-    struct link_sub *sub;
-    char inbox[LINK_INBOX_SIZE];
-    char *subject; /* of the requests */
     struct consume_options options;
     struct consume_events events;
     void *owner;
     enum consume_state state;
     struct consume *previous, *next; /* before and after a handover */
     bool closed;
-    bool leaving; /* the subscription is being drained */
     bool pumping;
     unsigned busy;       /* frames on the stack that use it */
     struct clock *clock; /* real: it is the server's time that runs */
-    struct clock_timer progress, retry, end;
-    struct heartbeat heartbeat;
-    unsigned absent;  /* see verdict_of() */
-    uint32_t wait_ms; /* of the last pause before a request */
-    size_t pending;   /* credit, see below */
-    size_t running;   /* messages that the owner works on */
+    struct clock_timer progress, end;
+    struct demand demand;
+    size_t running; /* messages that the owner works on */
     struct backlog backlog;
     struct consume_stats stats;
 };
-
-static void pull(struct consume *consume);
-static void on_msg(void *owner, struct message *msg);
-static void on_sub_error(void *owner, int status, const char *text);
-static void on_heartbeat_missed(struct heartbeat *heartbeat);
 
 /* ---- the end of a message ---- */
 
@@ -79,42 +59,7 @@ static void finish(struct consume *consume, struct consume_msg *msg, enum consum
         consume->stats.returned++;
     }
     backlog_remove(&consume->backlog, msg);
-    if (consume->pending > 0)
-        consume->pending--;
-}
-
-/* ---- inboxes ---- */
-
-static void watch(struct consume *consume) {
-    heartbeat_start(&consume->heartbeat, consume->clock, consume->options.heartbeat_ms,
-                    on_heartbeat_missed);
-}
-
-static void unsubscribe(struct consume *consume) {
-    if (consume->sub != NULL)
-        link_unsubscribe(consume->sub);
-    consume->sub = NULL;
-    consume->leaving = false;
-    heartbeat_stop(&consume->heartbeat);
-    clock_disarm(consume->clock, &consume->retry);
-}
-
-/* A new inbox, and requests on it. Without a connection it is on_link_state() that starts. */
-static int subscribe(struct consume *consume) {
-    unsubscribe(consume);
-    consume->pending = consume->backlog.count;
-    consume->absent = 0;
-    if (!link_is_connected(consume->link))
-        return LN_OK;
-    link_new_inbox(consume->link, consume->inbox);
-    struct link_sub_options options = {.pending_msgs = INT32_MAX, .pending_bytes = INT32_MAX};
-    int rc = link_subscribe(consume->link, consume->inbox, &options, on_msg, on_sub_error,
-                            consume, &consume->sub);
-    if (rc < 0)
-        return rc;
-    watch(consume);
-    pull(consume);
-    return LN_OK;
+    demand_finished(&consume->demand);
 }
 
 /* ---- the end ---- */
@@ -129,7 +74,7 @@ static void leave(struct consume *consume) {
         return;
     }
     bool over = consume->state == STOPPING || consume->state == DRAINING;
-    if (over && consume->backlog.count == 0 && !consume->leaving)
+    if (over && consume->backlog.count == 0 && !consume->demand.draining)
         clock_arm(consume->clock, &consume->end, 0);
 }
 
@@ -137,7 +82,7 @@ static void on_end(struct clock_timer *timer) {
     struct consume *consume = container_of(timer, struct consume, end);
     if (consume->state == ENDED || consume->backlog.count > 0)
         return;
-    unsubscribe(consume);
+    demand_stop(&consume->demand);
     clock_disarm(consume->clock, &consume->progress);
     consume->state = ENDED;
     consume->events.on_end(consume->owner);
@@ -148,7 +93,7 @@ static void lose(struct consume *consume, int status, const char *text, bool sil
     if (consume->state != RUNNING)
         return;
     consume->state = LOST;
-    unsubscribe(consume);
+    demand_stop(&consume->demand);
     consume->events.on_lost(consume->owner, status, text, silent);
 }
 
@@ -189,7 +134,7 @@ static void pump(struct consume *consume) {
         consume->events.on_msg(consume->owner, msg);
     }
     consume->pumping = false;
-    pull(consume);
+    demand_pull(&consume->demand);
 }
 
 static void return_queue(struct consume *consume) {
@@ -243,153 +188,60 @@ static void on_progress(struct clock_timer *timer) {
         clock_arm(consume->clock, &consume->progress, half / 2 + 1);
 }
 
-/* ---- credit ----
- *
- * `pending` counts messages asked for and not finished. A request adds its batch, a finished
- * message takes one away, and so does every message that a request ended without (the server
- * says how many). Where the server does not say, `pending` falls back to what is here; other
- * requests may still be open then, so the queue tolerates more than was asked for.
- */
-
-static int request(struct consume *consume, size_t batch) {
-    return js_request_send(consume->link, consume->subject, consume->inbox,
-                           &(struct js_request){
-                               .batch = batch,
-                               .expires_ms = consume->options.expires_ms,
-                               .heartbeat_ms = consume->options.heartbeat_ms,
-                           });
-}
-
-static void pull_later(struct consume *consume, uint32_t ms) {
-    consume->wait_ms = ms;
-    clock_arm(consume->clock, &consume->retry, ms);
-}
-
-/* Keeps at least half of the credit asked for. */
-static void pull(struct consume *consume) {
-    const struct consume_options *o = &consume->options;
-    if (consume->state != RUNNING || consume->sub == NULL ||
-        !link_is_connected(consume->link) || clock_armed(&consume->retry))
-        return;
-    if (consume->pending ==
-        consume->backlog.count) /* nobody has had a reason to say anything */
-        heartbeat_heard(&consume->heartbeat);
-    while (consume->pending < (o->max_messages + (size_t)1) / 2) {
-        size_t batch = o->max_messages - consume->pending;
-        if (o->max_batch > 0 && batch > o->max_batch)
-            batch = o->max_batch;
-        if (request(consume, batch) < 0) {
-            pull_later(consume, JS_LONG_PAUSE_MS);
-            return;
-        }
-        consume->pending += batch;
-    }
-}
-
-static void on_retry(struct clock_timer *timer) {
-    pull(container_of(timer, struct consume, retry));
-}
-
-/* A request is over: its rest is not pending any more. */
-static void on_request_over(struct consume *consume, struct message *msg, uint32_t wait_ms) {
-    const char *value = message_header(msg, "Nats-Pending-Messages");
-    size_t rest = value != NULL ? (size_t)strtoull(value, NULL, 10) : 0;
-    if (value == NULL || consume->pending < consume->backlog.count + rest)
-        consume->pending = consume->backlog.count;
-    else
-        consume->pending -= rest;
-    if (value == NULL && wait_ms == 0)
-        wait_ms = JS_PAUSE_MS;
-    if (wait_ms > 0)
-        pull_later(consume, wait_ms);
-    else
-        pull(consume);
-}
-
-/* A status of the server; `msg` stays the caller's. */
-static void on_status(struct consume *consume, struct message *msg, enum js_status status) {
-    struct verdict verdict =
-        verdict_of(status, message_header(msg, "Description"), &consume->absent);
-    switch (verdict.action) {
-    case VERDICT_GO_ON:
-        break;
-    case VERDICT_OVER:
-    case VERDICT_ASK_AGAIN:
-        on_request_over(consume, msg, verdict.wait_ms);
-        break;
-    case VERDICT_LOST:
-        lose(consume, verdict.status, verdict.text, verdict.silent);
-        break;
-    }
-}
-
 /* ---- receiving ---- */
 
-static void on_data(struct consume *consume, struct message *msg) {
-    if (msg->reply == NULL) { /* somebody else wrote to our inbox */
-        message_free(msg);
-        return;
-    }
+static void on_msg(struct demand *demand, struct message *msg) {
+    struct consume *consume = container_of(demand, struct consume, demand);
+    consume->busy++;
     struct consume_msg *record = NULL;
     if (consume->state != STOPPING && consume->state != ENDED)
-        record = backlog_add(&consume->backlog, msg, consume->heartbeat.heard);
+        record = backlog_add(&consume->backlog, msg, clock_now(consume->clock));
     if (record == NULL) {
         if (consume->options.ack_wait_ms > 0)
             say(consume, msg, JS_NAK_SOON);
         consume->stats.returned++;
         message_free(msg);
-        return;
-    }
-    record->consume = consume;
-    record->owner = consume->owner;
-    consume->stats.received++;
-    if (consume->backlog.count > consume->pending)
-        consume->pending = consume->backlog.count;
-    arm_progress(consume);
-    pump(consume);
-}
-
-static void on_msg(void *owner, struct message *msg) {
-    struct consume *consume = owner;
-    consume->busy++;
-    heartbeat_heard(&consume->heartbeat);
-    enum js_status status = js_classify(msg);
-    if (status == JS_DATA) {
-        consume->absent = 0;
-        on_data(consume, msg);
     } else {
-        on_status(consume, msg, status);
-        message_free(msg);
+        record->consume = consume;
+        record->owner = consume->owner;
+        consume->stats.received++;
+        demand_came(demand);
+        arm_progress(consume);
+        pump(consume);
     }
     leave(consume);
 }
 
-static void on_sub_error(void *owner, int status, const char *text) {
-    struct consume *consume = owner;
+static void on_lost(struct demand *demand, int status, const char *text, bool silent) {
+    struct consume *consume = container_of(demand, struct consume, demand);
     consume->busy++;
-    lose(consume, status, text, false);
+    lose(consume, status, text, silent);
     leave(consume);
 }
 
-static void on_heartbeat_missed(struct heartbeat *heartbeat) {
-    struct consume *consume = container_of(heartbeat, struct consume, heartbeat);
-    if (consume->pending <= consume->backlog.count)
-        watch(consume); /* nothing is asked for, so nothing is said */
-    else
-        lose(consume, LN_ECONSUMER_LOST, "no heartbeat from the consumer", true);
+static void on_drained(struct demand *demand) {
+    struct consume *consume = container_of(demand, struct consume, demand);
+    consume->busy++;
+    leave(consume);
 }
+
+static const struct demand_events demand_events = {
+    .on_msg = on_msg,
+    .on_lost = on_lost,
+    .on_drained = on_drained,
+};
 
 static void on_link_state(struct link_observer *observer, enum link_state state) {
     struct consume *consume = container_of(observer, struct consume, observer);
     consume->busy++;
     if (consume->state == RUNNING) {
-        int rc = subscribe(consume);
+        int rc = demand_start(&consume->demand);
         if (state == LINK_CLOSED)
             rc = LN_ECLOSED;
         if (rc < 0)
             lose(consume, rc, NULL, false);
-    } else if (!consume->leaving) {
-        unsubscribe(consume);
+    } else if (!consume->demand.draining) {
+        demand_stop(&consume->demand);
     }
     leave(consume);
 }
@@ -404,7 +256,7 @@ static struct consume *find_previous(const struct consume *consume) {
             continue;
         struct consume *other = container_of(at, struct consume, observer);
         if (other->state == RUNNING && other->options.version != consume->options.version &&
-            strcmp(other->subject, consume->subject) == 0)
+            strcmp(other->demand.subject, consume->demand.subject) == 0)
             return other;
     }
     return NULL;
@@ -416,17 +268,7 @@ static void take_over(struct consume *consume, struct consume *previous) {
     backlog_hand_over(&previous->backlog, &consume->backlog, consume, consume->owner);
     consume->stats.received = consume->backlog.queued;
     previous->stats.received -= consume->backlog.queued;
-    consume->pending = previous->pending - previous->backlog.count; /* those are running */
-    consume->absent = previous->absent;
-    memcpy(consume->inbox, previous->inbox, sizeof(consume->inbox));
-    consume->sub = previous->sub;
-    previous->sub = NULL;
-    if (clock_armed(&previous->retry))
-        pull_later(consume, previous->wait_ms);
-    if (consume->sub != NULL) {
-        link_sub_retarget(consume->sub, on_msg, on_sub_error, consume);
-        watch(consume);
-    }
+    demand_take_over(&consume->demand, &previous->demand);
     arm_progress(consume);
     consume_stop(previous, false);
 }
@@ -453,7 +295,7 @@ int consume_begin(struct consume *consume) {
     if (previous != NULL) {
         take_over(consume, previous);
         pump(consume);
-    } else if ((rc = subscribe(consume)) < 0) {
+    } else if ((rc = demand_start(&consume->demand)) < 0) {
         consume->state = HELD;
     }
     leave(consume);
@@ -469,18 +311,26 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
     struct consume *consume = calloc(1, sizeof(*consume));
     if (consume == NULL)
         return LN_ENOMEM;
-    int rc = js_request_subject(&consume->subject, prefix, stream, consumer);
+    char *subject;
+    int rc = js_request_subject(&subject, prefix, stream, consumer);
     if (rc < 0) {
         free(consume);
         return rc;
     }
+    struct demand_options demand = {
+        .max_messages = options->max_messages,
+        .max_batch = options->max_batch,
+        .expires_ms = options->expires_ms,
+        .heartbeat_ms = options->heartbeat_ms,
+    };
+    demand_open(&consume->demand, link, clock, subject, &demand, &demand_events,
+                &consume->backlog.count);
     consume->link = link;
     consume->clock = clock;
     consume->options = *options;
     consume->events = *events;
     consume->owner = owner;
     consume->progress.fire = on_progress;
-    consume->retry.fire = on_retry;
     consume->end.fire = on_end;
     consume->observer.on_state = on_link_state;
     link_observe(link, &consume->observer);
@@ -493,17 +343,9 @@ void consume_resume(struct consume *consume) {
         return;
     consume->busy++;
     consume->state = RUNNING;
-    int rc = subscribe(consume);
+    int rc = demand_start(&consume->demand);
     if (rc < 0)
         lose(consume, rc, NULL, false);
-    leave(consume);
-}
-
-static void on_drained(void *owner) {
-    struct consume *consume = owner;
-    consume->busy++;
-    consume->sub = NULL;
-    consume->leaving = false;
     leave(consume);
 }
 
@@ -513,14 +355,9 @@ void consume_stop(struct consume *consume, bool drain) {
         return;
     consume->busy++;
     consume->state = drain ? DRAINING : STOPPING;
-    heartbeat_stop(&consume->heartbeat);
-    clock_disarm(consume->clock, &consume->retry);
     /* Drained, because what is on its way to us would be missed by everybody until its ack_wait
      * is over; and first, because what goes back shall not come to us again. */
-    if (consume->sub != NULL && !consume->leaving) {
-        consume->leaving = true;
-        link_sub_drain(consume->sub, DRAIN_MS, on_drained);
-    }
+    demand_drain(&consume->demand);
     if (!drain)
         return_queue(consume);
     leave(consume);
@@ -540,18 +377,12 @@ void consume_close(struct consume *consume) {
     consume->busy++;
     consume->closed = true;
     consume->state = ENDED;
-    if (consume->sub != NULL) /* first: what goes back shall not come to us again */
-        js_drain_inbox(consume->link, consume->sub);
-    consume->sub = NULL;
-    unsubscribe(consume);
+    demand_close(&consume->demand); /* first: what goes back shall not come to us again */
     return_queue(consume);
     resign(consume);
     link_unobserve(consume->link, &consume->observer);
     clock_disarm(consume->clock, &consume->progress);
     clock_disarm(consume->clock, &consume->end);
-    clock_disarm(consume->clock, &consume->retry);
-    heartbeat_stop(&consume->heartbeat);
-    free(consume->subject);
     backlog_close(&consume->backlog);
     leave(consume);
 }

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/jetstream/demand.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/container_of.h"
+#include "host/jetstream/request.h"
+#include "host/jetstream/status.h"
+#include "host/jetstream/verdict.h"
+
+#define DRAIN_MS 2000u /* for the server to confirm that nothing more comes */
+
+/* ---- asking ---- */
+
+static void pull_later(struct demand *demand, uint32_t ms) {
+    demand->wait_ms = ms;
+    clock_arm(demand->clock, &demand->retry, ms);
+}
+
+static int request(struct demand *demand, size_t batch) {
+    return js_request_send(demand->link, demand->subject, demand->inbox,
+                           &(struct js_request){
+                               .batch = batch,
+                               .expires_ms = demand->options.expires_ms,
+                               .heartbeat_ms = demand->options.heartbeat_ms,
+                           });
+}
+
+/* Keeps at least half of what may be asked for. */
+void demand_pull(struct demand *demand) {
+    const struct demand_options *o = &demand->options;
+    if (demand->sub == NULL || demand->draining || !link_is_connected(demand->link) ||
+        clock_armed(&demand->retry))
+        return;
+    if (demand->pending == *demand->here) /* nobody has had a reason to say anything */
+        heartbeat_heard(&demand->heartbeat);
+    while (demand->pending < (o->max_messages + (size_t)1) / 2) {
+        size_t batch = o->max_messages - demand->pending;
+        if (o->max_batch > 0 && batch > o->max_batch)
+            batch = o->max_batch;
+        if (request(demand, batch) < 0) {
+            pull_later(demand, JS_LONG_PAUSE_MS);
+            return;
+        }
+        demand->pending += batch;
+    }
+}
+
+static void on_retry(struct clock_timer *timer) {
+    demand_pull(container_of(timer, struct demand, retry));
+}
+
+void demand_came(struct demand *demand) {
+    if (*demand->here > demand->pending)
+        demand->pending = *demand->here;
+}
+
+void demand_finished(struct demand *demand) {
+    if (demand->pending > 0)
+        demand->pending--;
+}
+
+/* ---- answers ---- */
+
+/* No more requests until the owner has found out what is the matter. */
+static void lose(struct demand *demand, int status, const char *text, bool silent) {
+    if (demand->draining)
+        return;
+    demand_stop(demand);
+    demand->events->on_lost(demand, status, text, silent);
+}
+
+/* A request is over: its rest is not pending any more. */
+static void on_request_over(struct demand *demand, struct message *msg, uint32_t wait_ms) {
+    const char *value = message_header(msg, "Nats-Pending-Messages");
+    size_t rest = value != NULL ? (size_t)strtoull(value, NULL, 10) : 0;
+    if (value == NULL || demand->pending < *demand->here + rest)
+        demand->pending = *demand->here;
+    else
+        demand->pending -= rest;
+    if (value == NULL && wait_ms == 0)
+        wait_ms = JS_PAUSE_MS;
+    if (wait_ms > 0)
+        pull_later(demand, wait_ms);
+    else
+        demand_pull(demand);
+}
+
+/* `msg` stays the caller's. */
+static void on_status(struct demand *demand, struct message *msg, enum js_status status) {
+    struct verdict verdict =
+        verdict_of(status, message_header(msg, "Description"), &demand->absent);
+    switch (verdict.action) {
+    case VERDICT_GO_ON:
+        break;
+    case VERDICT_OVER:
+    case VERDICT_ASK_AGAIN:
+        on_request_over(demand, msg, verdict.wait_ms);
+        break;
+    case VERDICT_LOST:
+        lose(demand, verdict.status, verdict.text, verdict.silent);
+        break;
+    }
+}
+
+static void on_msg(void *owner, struct message *msg) {
+    struct demand *demand = owner;
+    heartbeat_heard(&demand->heartbeat);
+    enum js_status status = js_classify(msg);
+    if (status == JS_DATA && msg->reply != NULL) {
+        demand->absent = 0;
+        demand->events->on_msg(demand, msg);
+        return;
+    }
+    if (status != JS_DATA) /* else somebody else wrote to our inbox */
+        on_status(demand, msg, status);
+    message_free(msg);
+}
+
+static void on_sub_error(void *owner, int status, const char *text) {
+    lose(owner, status, text, false);
+}
+
+static void on_heartbeat_missed(struct heartbeat *heartbeat);
+
+static void watch(struct demand *demand) {
+    heartbeat_start(&demand->heartbeat, demand->clock, demand->options.heartbeat_ms,
+                    on_heartbeat_missed);
+}
+
+static void on_heartbeat_missed(struct heartbeat *heartbeat) {
+    struct demand *demand = container_of(heartbeat, struct demand, heartbeat);
+    if (demand->pending <= *demand->here)
+        watch(demand); /* nothing is asked for, so nothing is said */
+    else
+        lose(demand, LN_ECONSUMER_LOST, "no heartbeat from the consumer", true);
+}
+
+/* ---- inboxes ---- */
+
+static void stop_timers(struct demand *demand) {
+    heartbeat_stop(&demand->heartbeat);
+    clock_disarm(demand->clock, &demand->retry);
+}
+
+void demand_stop(struct demand *demand) {
+    if (demand->sub != NULL)
+        link_unsubscribe(demand->sub);
+    demand->sub = NULL;
+    demand->draining = false;
+    stop_timers(demand);
+}
+
+int demand_start(struct demand *demand) {
+    demand_stop(demand);
+    demand->pending = *demand->here;
+    demand->absent = 0;
+    if (!link_is_connected(demand->link))
+        return LN_OK;
+    link_new_inbox(demand->link, demand->inbox);
+    struct link_sub_options options = {.pending_msgs = INT32_MAX, .pending_bytes = INT32_MAX};
+    int rc = link_subscribe(demand->link, demand->inbox, &options, on_msg, on_sub_error, demand,
+                            &demand->sub);
+    if (rc < 0)
+        return rc;
+    watch(demand);
+    demand_pull(demand);
+    return LN_OK;
+}
+
+static void on_drained(void *owner) {
+    struct demand *demand = owner;
+    demand->sub = NULL;
+    demand->draining = false;
+    demand->events->on_drained(demand);
+}
+
+void demand_drain(struct demand *demand) {
+    stop_timers(demand);
+    if (demand->sub == NULL || demand->draining)
+        return;
+    demand->draining = true;
+    link_sub_drain(demand->sub, DRAIN_MS, on_drained);
+}
+
+void demand_take_over(struct demand *demand, struct demand *from) {
+    demand->pending = from->pending - *from->here; /* those are running there */
+    demand->absent = from->absent;
+    memcpy(demand->inbox, from->inbox, sizeof(demand->inbox));
+    demand->sub = from->sub;
+    from->sub = NULL;
+    if (clock_armed(&from->retry))
+        pull_later(demand, from->wait_ms);
+    if (demand->sub != NULL) {
+        link_sub_retarget(demand->sub, on_msg, on_sub_error, demand);
+        watch(demand);
+    }
+    stop_timers(from);
+}
+
+/* ---- life ---- */
+
+void demand_open(struct demand *demand, struct link *link, struct clock *clock, char *subject,
+                 const struct demand_options *options, const struct demand_events *events,
+                 const size_t *here) {
+    *demand = (struct demand){
+        .link = link,
+        .clock = clock,
+        .subject = subject,
+        .options = *options,
+        .events = events,
+        .here = here,
+        .retry.fire = on_retry,
+    };
+}
+
+void demand_close(struct demand *demand) {
+    if (demand->sub != NULL)
+        js_drain_inbox(demand->link, demand->sub);
+    demand->sub = NULL;
+    demand_stop(demand);
+    free(demand->subject);
+    demand->subject = NULL;
+}

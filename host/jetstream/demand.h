@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The demand of a consume: requests that overlap, so that messages never run out, on an inbox.
+ *
+ * `pending` counts messages asked for and not finished. A request adds its batch, a finished
+ * message takes one away, and so does every message that a request ended without (the server
+ * says how many). Where the server does not say, `pending` falls back to what is here; other
+ * requests may still be open then, so more may come than was asked for.
+ *
+ * Every connection has an inbox of its own: a request that the server still has from before
+ * must not find its inbox again, it would double the flow.
+ */
+#ifndef LUNATS_JETSTREAM_DEMAND_H
+#define LUNATS_JETSTREAM_DEMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/base/clock.h"
+#include "host/jetstream/heartbeat.h"
+#include "host/link/link.h"
+
+struct demand;
+
+struct demand_options {
+    uint32_t max_messages; /* `pending` at most; 1 or more */
+    uint32_t max_batch;    /* of a request; 0: any */
+    uint32_t expires_ms;   /* of a request */
+    uint32_t heartbeat_ms; /* of the server; at most half of the above */
+};
+
+/* Called from the loop, or from within a call of the owner; the callee may do anything. */
+struct demand_events {
+    /* A message that came with a reply subject; it is the callee's. demand_came() follows. */
+    void (*on_msg)(struct demand *demand, struct message *msg);
+    /* Requests have stopped, see struct consume_events. */
+    void (*on_lost)(struct demand *demand, int status, const char *text, bool silent);
+    /* After demand_drain(): nothing comes any more. */
+    void (*on_drained)(struct demand *demand);
+};
+
+/* Embedded in its consume, which reads nothing of it but `subject` and `draining`. */
+struct demand {
+    struct link *link;
+    struct clock *clock; /* real time */
+    const struct demand_events *events;
+    struct demand_options options;
+    const size_t *here; /* messages that have come and are not finished */
+    char *subject;      /* of the requests */
+    struct link_sub *sub;
+    char inbox[LINK_INBOX_SIZE];
+    bool draining;
+    struct heartbeat heartbeat;
+    struct clock_timer retry;
+    uint32_t wait_ms; /* of the last pause before a request */
+    unsigned absent;  /* see verdict_of() */
+    size_t pending;
+};
+
+/* Makes one that asks for nothing yet. Takes `subject`, from malloc(); copies the options; all
+ * else is borrowed until demand_close(). */
+void demand_open(struct demand *demand, struct link *link, struct clock *clock, char *subject,
+                 const struct demand_options *options, const struct demand_events *events,
+                 const size_t *here);
+
+/* Begins anew: a new inbox, and requests on it. Without a connection it does nothing. Returns
+ * LN_OK or what link_subscribe() does. */
+int demand_start(struct demand *demand);
+
+/* Gives the inbox up. */
+void demand_stop(struct demand *demand);
+
+/* No more requests; what is on its way still comes, then on_drained(), if there is an inbox. */
+void demand_drain(struct demand *demand);
+
+/* Takes over the inbox of another one, with the open requests; its messages that are not
+ * running have been handed over. */
+void demand_take_over(struct demand *demand, struct demand *from);
+
+/* One more is here; one of them is finished. */
+void demand_came(struct demand *demand);
+void demand_finished(struct demand *demand);
+
+/* Asks for messages, if there is need and nothing speaks against it. */
+void demand_pull(struct demand *demand);
+
+/* Gives up; what is on its way goes back to the server. */
+void demand_close(struct demand *demand);
+
+#endif
