@@ -339,6 +339,6 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     free(host.services);
     free(host.triggers);
     free(host.broker_url);
-    nats_CloseAndWait(1000); /* joins the threads of nats.c, so that nothing is left behind */
+    link_close_library();
     return host.status;
 }

@@ -179,7 +179,8 @@ static int open_client(struct client *client, const struct link_options *options
     if (rc < 0)
         return rc;
     client->turn.fire = on_turn;
-    rc = link_open(&client->link, script_loop(client->script), &link_options, &link_events,
+    rc = link_open(&client->link, script_loop(client->script),
+                   service_clock(script_service(client->script)), &link_options, &link_events,
                    client);
     if (rc < 0) {
         intake_close(client->intake);

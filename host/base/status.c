@@ -17,17 +17,21 @@ static const struct {
     {LN_EDISCONNECTED, "disconnected", "not connected to the NATS server"},
     {LN_ECLOSED, "closed", "the connection is closed"},
     {LN_ECANCELLED, "cancelled", "cancelled"},
-    {LN_ETOOLARGE, "too_large", "larger than the max_payload of the server"},
+    {LN_ETOOLARGE, "too_large",
+     "more than the server takes: max_payload, or max_control_line for the subjects"},
     {LN_EPERMISSION, "permission", "the server does not permit this subject"},
     {LN_EINVAL, "invalid", "invalid subject or header"},
     {LN_EAUTH, "permission", "the server refused the credentials"},
     {LN_EFULL, "full", "the buffer is full"},
-    {LN_ENATS, "nats", "the NATS library reported an error"},
+    {LN_ENATS, "nats", "the connection reported an error"},
     {LN_ESCRIPT, "script", "the script failed"},
     {LN_ENOSERVER, "disconnected", "no NATS server could be reached"},
     {LN_EJETSTREAM, "jetstream", "the JetStream API refused"},
     {LN_ESERVICE, "service_error", "the service answered with an error"},
     {LN_ENOWAIT, "no_wait", "waiting is not possible here"},
+    {LN_EINBOX, "permission",
+     "the server does not permit the inbox that replies come to; --inbox-prefix PREFIX names "
+     "one that this user may subscribe to"},
     {LN_ECONSUMER_LOST, "consumer_lost", "the consumer is gone"},
 };
 

@@ -14,18 +14,19 @@ enum ln_status {
     LN_EDISCONNECTED,  /* no connection to the server right now */
     LN_ECLOSED,        /* the link is closed or closing for good */
     LN_ECANCELLED,     /* the waiting fiber was cancelled (reload, shutdown) */
-    LN_ETOOLARGE,      /* larger than the max_payload of the server */
+    LN_ETOOLARGE,      /* payload or subject are larger than the server takes */
     LN_EPERMISSION,    /* the server refused the subject */
     LN_EINVAL,         /* a subject, header name or option that must not reach the wire */
     LN_EAUTH,          /* the server refused the credentials */
     LN_EFULL,          /* a bounded queue or buffer is full */
-    LN_ENATS,          /* any other failure that nats.c reported; see link_last_error() */
+    LN_ENATS,          /* any other failure of the connection; see link_last_error() */
     LN_ESCRIPT,        /* a Lua error; it has been logged with its traceback */
     LN_ENOSERVER,      /* no server could be reached */
     LN_EJETSTREAM,     /* the JetStream API answered with an error */
     LN_ESERVICE,       /* the service answered with an error */
     LN_ENOWAIT,        /* a wait that cannot pass to its fiber: C code is in between */
     LN_ECONSUMER_LOST, /* the consumer or its stream is gone, or its heartbeats stopped */
+    LN_EINBOX,         /* the server does not let us subscribe to the inbox of replies */
 };
 
 /*

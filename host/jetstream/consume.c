@@ -250,8 +250,7 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
 
 /* The consume of another version, whose place this one takes. */
 static struct consume *find_previous(const struct consume *consume) {
-    struct link_observer *at = link_observers(consume->link);
-    for (; at != NULL; at = at->next) {
+    list_each (struct link_observer, at, link_observers(consume->link), node) {
         if (at->on_state != on_link_state)
             continue;
         struct consume *other = container_of(at, struct consume, observer);
@@ -380,7 +379,7 @@ void consume_close(struct consume *consume) {
     demand_close(&consume->demand); /* first: what goes back shall not come to us again */
     return_queue(consume);
     resign(consume);
-    link_unobserve(consume->link, &consume->observer);
+    link_unobserve(&consume->observer);
     clock_disarm(consume->clock, &consume->progress);
     clock_disarm(consume->clock, &consume->end);
     backlog_close(&consume->backlog);

@@ -197,7 +197,7 @@ void ordered_close(struct ordered *ordered) {
     leave(ordered);
     drop_queue(ordered);
     delete_consumer(ordered);
-    link_unobserve(ordered->link, &ordered->observer);
+    link_unobserve(&ordered->observer);
     clock_disarm(ordered->clock, &ordered->later);
     heartbeat_stop(&ordered->heartbeat);
     ring_free(&ordered->queue);

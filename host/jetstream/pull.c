@@ -108,7 +108,7 @@ int pull_open(struct pull **out, struct link *link, struct clock *clock, const c
 
 void pull_close(struct pull *pull) {
     pull->closed = true;
-    link_unobserve(pull->link, &pull->observer);
+    link_unobserve(&pull->observer);
     list_each (struct fetch, idle, &pull->idle, node)
         destroy(idle);
     list_each (struct fetch, fetch, &pull->fetches, node)

@@ -2,11 +2,12 @@
 /*
  * One NATS connection on the loop.
  *
- * nats.c gives connecting, TLS, authentication and the conversation with the server; messages
- * on a plain socket are read and written here (link_direct.c says why), without any delivery
- * thread, and written once per turn of the loop. Nothing in here blocks and nothing knows Lua.
- * Everything runs on the loop thread except where nats.c's own threads call in; those only set
- * a flag and wake the loop.
+ * nats.c connects (dial.c, in a thread); then the connection, plain or TLS, is ours: read,
+ * written once per turn of the loop, and made anew for ever when it is lost. Nothing in here
+ * blocks, nothing knows Lua, and everything runs on the loop thread.
+ *
+ * What the server says is handled in stream order. So when a round trip (link_flush()) has come
+ * back, every refusal of what was sent before it has been told.
  */
 #ifndef LUNATS_LINK_H
 #define LUNATS_LINK_H
@@ -15,10 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <nats/nats.h>
 #include <uv.h>
 
 #include "host/base/clock.h"
+#include "host/base/list.h"
 #include "host/base/status.h"
 #include "host/link/message.h"
 
@@ -34,7 +35,7 @@ enum link_state {
 
 /* What a connection needs. Strings are copied by link_open(); NULL or 0 means the default. */
 struct link_options {
-    const char *const *servers; /* URLs; at least one */
+    const char *const *servers; /* [nats|tls://][user[:password]@]host[:port]; at least one */
     size_t server_count;
     const char *name; /* client name shown by the server */
     const char *user, *password, *token;
@@ -47,12 +48,10 @@ struct link_options {
     const char *inbox_prefix; /* default "_INBOX" */
     bool retry;               /* keep trying when the first connection fails */
     uint32_t connect_timeout_ms; /* default 2000 */
-    uint32_t ping_interval_ms;   /* silence after which the peer is probed; default 20000 */
+    uint32_t ping_interval_ms;   /* silence after which the peer is probed; default 5000 */
     uint32_t
         max_control_line; /* bytes of a protocol line that the server takes; default 4096 */
     size_t high_water;    /* bytes not yet written at which link_congested(); default 8 MiB */
-    bool by_nats; /* nats.c reads and writes plain sockets, too, as it does with TLS: for tests
-                   */
 };
 
 /*
@@ -60,9 +59,11 @@ struct link_options {
  * Every member may be NULL. `owner` is the pointer given to link_open().
  */
 struct link_events {
-    /* The state changed. status says why (LN_OK, or the reason of a loss or failure); text is
-     * the library's message, borrowed for the call. */
+    /* The state changed. status and text say why: LN_OK, or the reason of a loss or failure.
+     * Texts are borrowed for the call; here and below none has a password in it. */
     void (*on_state)(void *owner, enum link_state state, int status, const char *text);
+    /* A server could not be connected to, and it is tried again. Told once for each reason. */
+    void (*on_retry)(void *owner, const char *url, int status, const char *text);
     /* An asynchronous error that no single call owns: a permission violation for a publish, a
      * slow consumer, a server error. */
     void (*on_error)(void *owner, int status, const char *text);
@@ -75,10 +76,12 @@ struct link_events {
 /*
  * Starts connecting, off the loop thread. on_state() follows: LINK_CONNECTED, or LINK_CLOSED
  * with the reason when the first connection failed and `retry` is off. On success *out is the
- * caller's, who must hand it to link_close() in any state. `events` is copied.
+ * caller's, who must hand it to link_close() in any state. `events` is copied; `clock`, a real
+ * one, is borrowed until on_closed().
  */
-int link_open(struct link **out, uv_loop_t *loop, const struct link_options *options,
-              const struct link_events *events, void *owner);
+int link_open(struct link **out, uv_loop_t *loop, struct clock *clock,
+              const struct link_options *options, const struct link_events *events,
+              void *owner);
 
 /*
  * Closes for good: subscriptions end without delivering what they hold, pending calls finish
@@ -97,6 +100,10 @@ void link_close(struct link *link, uint32_t flush_ms,
  */
 void link_partition(struct link *link, uint32_t ms);
 
+/* At the end of the process, when all links are closed: joins the threads of nats.c, unless a
+ * thread that dials is stuck in the resolver and would keep it waiting. */
+void link_close_library(void);
+
 enum link_state link_state(const struct link *link);
 bool link_is_connected(const struct link *link);
 
@@ -106,14 +113,14 @@ bool link_is_connected(const struct link *link);
  * observing. Called after the owner; not called any more once link_close() was called.
  */
 struct link_observer {
-    struct link_observer *next, **prev; /* the link's */
+    struct list_node node; /* the link's */
     void (*on_state)(struct link_observer *observer, enum link_state state);
 };
 void link_observe(struct link *link, struct link_observer *observer);
-/* The first of those that observe, or NULL. */
-struct link_observer *link_observers(const struct link *link);
+/* Those that observe, latest first, by link_observer.node. */
+const struct list *link_observers(const struct link *link);
 /* Before link_close() at the latest. Does nothing to one that does not observe. */
-void link_unobserve(struct link *link, struct link_observer *observer);
+void link_unobserve(struct link_observer *observer);
 
 /* ---- facts about the connection ---- */
 
@@ -138,7 +145,7 @@ size_t link_unsent(const struct link *link);
 /* The text that belongs to the last LN_ENATS. Borrowed until the next call on the link. */
 const char *link_last_error(const struct link *link);
 
-/* ---- validation (nats.c checks none of it on publish) ---- */
+/* ---- validation ---- */
 
 /* A subject to publish to: no blanks, control bytes, empty tokens or wildcards. */
 bool link_subject_ok(const char *subject, size_t len);
@@ -172,8 +179,9 @@ struct link_out {
 /*
  * Queues a message; it is written at the end of this turn of the loop. While disconnected
  * the link keeps up to 8 MiB and sends them after the reconnect. Returns LN_OK, LN_EINVAL
- * (subject or header), LN_ETOOLARGE, LN_EFULL (buffer of the outage is full), LN_ECLOSED,
- * LN_ENATS.
+ * (subject or header), LN_ETOOLARGE (payload, or subject and reply subject, are more than the
+ * server takes: it would close the connection), LN_EFULL (buffer of the outage is full),
+ * LN_ECLOSED, LN_ENOMEM, LN_ENATS.
  */
 int link_publish(struct link *link, const struct link_out *out);
 
@@ -187,7 +195,7 @@ bool link_congested(const struct link *link);
 
 /* Waits for the end of congestion. Embedded by the caller; all zero is idle. */
 struct link_waiter {
-    struct link_waiter *next, **prev;                         /* the link's */
+    struct list_node node;                                    /* the link's */
     void (*on_ready)(struct link_waiter *waiter, int status); /* LN_OK or LN_ECLOSED; once */
 };
 void link_wait(struct link *link, struct link_waiter *waiter);
@@ -199,7 +207,7 @@ void link_wait_cancel(struct link_waiter *waiter);
  * zero is idle.
  */
 struct link_deferred {
-    struct link_deferred *next, **prev; /* the link's */
+    struct list_node node; /* the link's */
     void (*fn)(struct link_deferred *deferred);
 };
 /* Calls fn once, soon. Does nothing to one that is waiting already. */
@@ -221,13 +229,15 @@ struct link_sub_options {
  */
 typedef void (*link_msg_fn)(void *owner, struct message *msg);
 
-/* The server refused the subscription or its queue overflowed (LN_EFULL, once per overflow). */
+/* The server refused the subscription (LN_EPERMISSION; the text is its own) or its queue
+ * overflowed (LN_EFULL, once per overflow). */
 typedef void (*link_sub_error_fn)(void *owner, int status, const char *text);
 
 /*
  * Subscribes. *out is borrowed: valid until link_unsubscribe(), the end of its drain, or
  * link_close(). The subscription survives reconnects. on_error may be NULL.
- * Returns LN_OK, LN_EINVAL, LN_ECLOSED, LN_ENOMEM, LN_ENATS.
+ * Returns LN_OK, LN_EINVAL, LN_ETOOLARGE (more than the server takes in a line), LN_ECLOSED,
+ * LN_ENOMEM.
  */
 int link_subscribe(struct link *link, const char *pattern,
                    const struct link_sub_options *options, link_msg_fn on_msg,
@@ -265,12 +275,14 @@ void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms, void (*on_drained
  * its place in memory until it finished or was cancelled.
  */
 struct link_call {
-    struct link *link; /* NULL when idle */
+    /* The link's. */
+    struct calls *calls; /* NULL when idle */
+    struct list_node node;
     struct clock *clock;
     struct clock_timer deadline;
-    uint32_t slot;       /* the link's */
-    uint32_t generation; /* the link's */
-    bool many;           /* more than one reply; set by link_request_many() */
+    uint64_t number; /* of the PING of a round trip; 0: a request */
+    uint32_t slot;
+    bool many; /* more than one reply; set by link_request_many() */
     /*
      * The result, once: status LN_OK with the reply (the callee takes it and releases it), or a
      * failure with reply == NULL. The call is idle again before this is called. With `many` it
@@ -283,8 +295,8 @@ struct link_call {
  * Sends a request (out->reply is ignored) and waits for one reply until `timeout_ms` on
  * `clock`. A 503 of the server arrives as LN_ENORESPONDERS, the loss of the connection as
  * LN_EDISCONNECTED at once. Returns LN_OK, or a failure after which the call is idle and
- * on_reply is not called: those of link_publish(), or LN_EDISCONNECTED when there is no
- * connection.
+ * on_reply is not called: those of link_publish(), LN_EINBOX (the server does not let us
+ * listen to replies), or LN_EDISCONNECTED when there is no connection.
  */
 int link_request(struct link *link, struct link_call *call, struct clock *clock,
                  const struct link_out *out, uint32_t timeout_ms,
@@ -305,6 +317,9 @@ int link_flush(struct link *link, struct link_call *call, struct clock *clock,
 
 /* Ends a call without a result. Does nothing to an idle one. */
 void link_call_cancel(struct link_call *call);
+static inline bool link_call_waits(const struct link_call *call) {
+    return call->calls != NULL;
+}
 
 /* Writes a new unique inbox subject "<prefix>.<nuid>" for a subscription of one's own. */
 #define LINK_INBOX_SIZE 128

@@ -32,8 +32,19 @@ static char *put_trimmed(char *at, const char *bytes, const char *end) {
     return put(at, bytes, (size_t)(end - bytes));
 }
 
-/* "NATS/1.0 503 No Responders": status and description as headers. */
-static char *put_status(char *at, const char *line, const char *end) {
+static int number_of(const char *digits, size_t len) {
+    int number = 0;
+    for (size_t i = 0; i < 3; i++) {
+        if (len != 3 || digits[i] < '0' || digits[i] > '9')
+            return 0;
+        number = number * 10 + (digits[i] - '0');
+    }
+    return number;
+}
+
+/* "NATS/1.0 503 No Responders": status and description as headers. Only this line makes a
+ * status: a header of that name is the business of whoever sent it. */
+static char *put_status(char *at, const char *line, const char *end, int *status) {
     line += sizeof(VERSION) - 1;
     while (line < end && is_blank(*line))
         line++;
@@ -42,6 +53,7 @@ static char *put_status(char *at, const char *line, const char *end) {
         text++;
     if (line == text)
         return at;
+    *status = number_of(line, (size_t)(text - line));
     at = put(at, "Status", 6);
     at = put(at, line, (size_t)(text - line));
     while (text < end && is_blank(*text))
@@ -53,7 +65,7 @@ static char *put_status(char *at, const char *line, const char *end) {
 }
 
 /* Writes the block for the headers of the wire; returns its end. */
-static char *put_headers(char *at, const char *line, size_t len) {
+static char *put_headers(char *at, const char *line, size_t len, int *status) {
     const char *end = line + len;
     for (bool first = true; line < end; first = false) {
         const char *eol = memchr(line, '\n', (size_t)(end - line));
@@ -62,7 +74,7 @@ static char *put_headers(char *at, const char *line, size_t len) {
         bool broken = memchr(line, '\0', (size_t)(stop - line)) != NULL;
         if (!broken && first && len >= sizeof(VERSION) - 1 &&
             memcmp(line, VERSION, sizeof(VERSION) - 1) == 0) {
-            at = put_status(at, line, stop);
+            at = put_status(at, line, stop, status);
         } else if (!broken && colon != NULL && colon > line) {
             at = put(at, line, (size_t)(colon - line));
             at = put_trimmed(at, colon + 1, stop);
@@ -70,17 +82,6 @@ static char *put_headers(char *at, const char *line, size_t len) {
         line = stop + 1;
     }
     return at;
-}
-
-static int status_of(const struct message *msg) {
-    const char *digits = msg->len == 0 ? message_header(msg, "Status") : NULL;
-    int status = 0;
-    for (int i = 0; i < 3; i++) {
-        if (digits == NULL || digits[i] < '0' || digits[i] > '9')
-            return 0;
-        status = status * 10 + (digits[i] - '0');
-    }
-    return status;
 }
 
 /* ---- messages ---- */
@@ -101,8 +102,9 @@ struct message *message_new(const struct message_parts *parts) {
     if (parts->reply != NULL)
         at = put(at, parts->reply, parts->reply_len);
     msg->headers = at;
+    msg->status = 0;
     if (parts->headers != NULL)
-        at = put_headers(at, parts->headers, parts->headers_len);
+        at = put_headers(at, parts->headers, parts->headers_len, &msg->status);
     msg->headers_len = (size_t)(at - msg->headers);
     if (msg->headers_len == 0)
         msg->headers = NULL;
@@ -110,7 +112,8 @@ struct message *message_new(const struct message_parts *parts) {
     msg->len = parts->len;
     at = put(at, parts->data, parts->len);
     msg->size = (size_t)(at - msg->bytes);
-    msg->status = status_of(msg);
+    if (parts->len > 0)
+        msg->status = 0;
     return msg;
 }
 

@@ -15,9 +15,9 @@ struct message {
     char *headers; /* "name\0value\0name\0value\0...", repeated names repeated; NULL = none */
     char *data;    /* zero-terminated; the payload may have zeros itself */
     size_t headers_len, len;
-    /* A message that is no data but word from the server, an empty one with a status (503, 404,
-     * 100, ...), has its number here, others 0. As in other clients `Status` and `Description`
-     * are headers then, and whoever sends such headers speaks like a server. */
+    /* A message that is no data but word from the server, an empty one with a status in its
+     * first header line (503, 404, 100, ...), has its number here, others 0. As in other
+     * clients `Status` and `Description` are headers then. */
     int status;
     size_t size;  /* of bytes */
     char bytes[]; /* all of the above that is not NULL, in this order */

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/link/nkey.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <uv.h>
 
 #include "host/base/status.h"
 
 #define KEY_SIZE 32
-#define SEED_TEXT 58                   /* characters of a seed */
 #define SEED_SIZE (2 + KEY_SIZE + 2)   /* two bytes of kind, the key, checksum */
 #define PUBLIC_SIZE (1 + KEY_SIZE + 2) /* one byte of kind, the key, checksum */
 #define KIND_SEED (18 << 3)            /* 'S' in base32 */
 #define KIND_USER (20 << 3)            /* 'U' */
+
+/* ---- base32 with a checksum ---- */
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -67,36 +65,38 @@ static bool checksum_ok(const uint8_t *bytes, size_t len) {
     return checksum(bytes, len - 2) == (bytes[len - 2] | bytes[len - 1] << 8);
 }
 
-static bool derive(const uint8_t seed[KEY_SIZE], uint8_t key[KEY_SIZE]) {
-    size_t len = KEY_SIZE;
-    EVP_PKEY *pair = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, KEY_SIZE);
-    bool done = pair != NULL && EVP_PKEY_get_raw_public_key(pair, key, &len) == 1;
-    EVP_PKEY_free(pair);
-    return done && len == KEY_SIZE;
-}
+/* ---- keys ---- */
 
-/* The line that begins with the two letters of a user seed. */
-static const char *find_seed(const char *text, size_t len) {
-    for (const char *at = text, *end = text + len; at < end && end - at >= SEED_TEXT;) {
-        if (at[0] == 'S' && at[1] == 'U')
-            return at;
-        const char *line = memchr(at, '\n', (size_t)(end - at));
-        at = line != NULL ? line + 1 : end;
-    }
-    return NULL;
-}
-
-int nkey_public(const char *text, size_t len, char out[NKEY_PUBLIC_SIZE]) {
-    uint8_t seed[SEED_SIZE + 1], public[PUBLIC_SIZE];
-    const char *at = find_seed(text, len);
-    if (at == NULL || !decode(at, SEED_TEXT, seed) || !checksum_ok(seed, SEED_SIZE))
-        return LN_EINVAL;
+/* The 32 bytes behind a user seed. */
+static int read_seed(const char *seed, uint8_t key[KEY_SIZE]) {
+    uint8_t bytes[SEED_SIZE + 1];
+    bool ok = strlen(seed) == NKEY_SEED_LEN && decode(seed, NKEY_SEED_LEN, bytes) &&
+              checksum_ok(bytes, SEED_SIZE);
     /* The kind of the key is spread over the first two bytes, behind five bits of "seed". */
-    bool user =
-        (seed[0] & 0xf8) == KIND_SEED && ((seed[0] & 7) << 5 | seed[1] >> 3) == KIND_USER;
-    bool done = user && derive(seed + 2, public + 1);
-    OPENSSL_cleanse(seed, sizeof(seed));
-    if (!done)
+    ok = ok && (bytes[0] & 0xf8) == KIND_SEED &&
+         ((bytes[0] & 7) << 5 | bytes[1] >> 3) == KIND_USER;
+    if (ok)
+        memcpy(key, bytes + 2, KEY_SIZE);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
+    return ok ? LN_OK : LN_EINVAL;
+}
+
+static EVP_PKEY *open_pair(const char *seed) {
+    uint8_t key[KEY_SIZE];
+    if (read_seed(seed, key) != LN_OK)
+        return NULL;
+    EVP_PKEY *pair = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key, KEY_SIZE);
+    OPENSSL_cleanse(key, sizeof(key));
+    return pair;
+}
+
+int nkey_public(const char *seed, char out[NKEY_PUBLIC_SIZE]) {
+    uint8_t public[PUBLIC_SIZE];
+    size_t len = KEY_SIZE;
+    EVP_PKEY *pair = open_pair(seed);
+    bool done = pair != NULL && EVP_PKEY_get_raw_public_key(pair, public + 1, &len) == 1;
+    EVP_PKEY_free(pair);
+    if (!done || len != KEY_SIZE)
         return LN_EINVAL;
     public[0] = KIND_USER;
     uint16_t crc = checksum(public, PUBLIC_SIZE - 2);
@@ -106,14 +106,15 @@ int nkey_public(const char *text, size_t len, char out[NKEY_PUBLIC_SIZE]) {
     return LN_OK;
 }
 
-int nkey_public_from_file(const char *path, char out[NKEY_PUBLIC_SIZE]) {
-    char text[4096];
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return uv_translate_sys_error(errno);
-    size_t len = fread(text, 1, sizeof(text), file);
-    fclose(file);
-    int rc = nkey_public(text, len, out);
-    OPENSSL_cleanse(text, sizeof(text));
-    return rc;
+int nkey_sign(const char *seed, const char *text,
+              unsigned char signature[NKEY_SIGNATURE_SIZE]) {
+    size_t len = NKEY_SIGNATURE_SIZE;
+    EVP_PKEY *pair = open_pair(seed);
+    EVP_MD_CTX *context = pair != NULL ? EVP_MD_CTX_new() : NULL;
+    bool done = context != NULL && EVP_DigestSignInit(context, NULL, NULL, NULL, pair) == 1 &&
+                EVP_DigestSign(context, signature, &len, (const unsigned char *)text,
+                               strlen(text)) == 1;
+    EVP_MD_CTX_free(context);
+    EVP_PKEY_free(pair);
+    return done ? LN_OK : LN_EINVAL;
 }

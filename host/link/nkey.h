@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * NKeys: Ed25519 keys in base32, as NATS writes them (https://github.com/nats-io/nkeys).
- * nats.c signs with a seed file but wants to be told the public key that belongs to it.
  */
 #ifndef LUNATS_LINK_NKEY_H
 #define LUNATS_LINK_NKEY_H
 
-#include <stddef.h>
-
+#define NKEY_SEED_LEN 58
 #define NKEY_PUBLIC_SIZE 57 /* 56 characters and the zero */
+#define NKEY_SIGNATURE_SIZE 64
 
-/*
- * The public key of the user seed ("SU...") in the first `len` bytes of `text`, which may have
- * other lines around it. Returns LN_OK, or LN_EINVAL when there is no valid user seed in it.
- */
-int nkey_public(const char *text, size_t len, char out[NKEY_PUBLIC_SIZE]);
+/* The public key of a user seed ("SU..."). LN_EINVAL when it is none. */
+int nkey_public(const char *seed, char out[NKEY_PUBLIC_SIZE]);
 
-/* The same for a file. Returns a code of libuv when it cannot be read. */
-int nkey_public_from_file(const char *path, char out[NKEY_PUBLIC_SIZE]);
+/* Signs a text with a user seed. LN_EINVAL when it is none. */
+int nkey_sign(const char *seed, const char *text, unsigned char signature[NKEY_SIGNATURE_SIZE]);
 
 #endif

@@ -1,204 +1,250 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Subscriptions of a link. What a read brings goes to their owners at once, or into the ring of
- * a subscription that is paused.
- */
-#include "host/base/container_of.h"
-#include "host/link/internal.h"
+#include "host/link/subs.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+
+#include "host/base/ring.h"
+#include "host/link/put.h"
 
 #define TURN_BATCH 1024 /* messages of a resumed subscription per turn */
+#define PENDING_MSGS 65536
+#define PENDING_BYTES ((size_t)64 * 1024 * 1024)
 
-/* ---- the list ---- */
+/* A sid is a place in `places` and, so that a late message finds nobody, how often it has been
+ * given away before. */
+#define PLACE_BITS 24
+#define PLACE_MAX (1u << PLACE_BITS)
+#define NO_PLACE UINT32_MAX
 
-static void list_remove(struct link_sub *sub) {
-    struct link *link = sub->link;
-    if (link->cursor == sub)
-        link->cursor = sub->next;
-    if (sub->prev != NULL)
-        sub->prev->next = sub->next;
-    else
-        link->subs = sub->next;
-    if (sub->next != NULL)
-        sub->next->prev = sub->prev;
-    sub->next = sub->prev = NULL;
+struct link_sub {
+    struct subs *subs;
+    struct list_node node;    /* subs->list */
+    struct list_node waiting; /* subs->unconfirmed, while its PONG has not come */
+    uint64_t sid;             /* 0: not subscribed at the server */
+    uint64_t ping;            /* what the server's PONG confirms: the SUB, or its end */
+    link_msg_fn on_msg;
+    link_sub_error_fn on_error;
+    void *owner;
+    void (*on_drained)(void *owner);
+    struct clock_timer drain_limit;
+    struct ring ring; /* messages that wait because the owner paused */
+    size_t ring_bytes, max_msgs, max_bytes;
+    uint64_t dropped;
+    unsigned busy; /* frames on the stack that use this sub */
+    bool paused, overflowing, draining, drained, dead;
+    char *queue;    /* NULL, or behind the pattern */
+    char pattern[]; /* zero-terminated */
+};
+
+struct place {
+    struct link_sub *sub; /* NULL: free */
+    uint64_t generation;
+    uint32_t next_free;
+};
+
+struct subs {
+    struct clock *clock;
+    struct subs_events events;
+    void *owner;
+    struct stream *stream; /* NULL: not connected */
+    struct list list;
+    struct list unconfirmed; /* in the order of their PINGs */
+    size_t count, max_line;
+    struct place *places;
+    uint32_t place_count, first_free;
+    bool resumed;     /* some sub has waiting messages to deliver */
+    bool drain_check; /* some drain may be complete */
+    bool stopped;
+    uint64_t in_msgs, in_bytes, dropped;
+};
+
+static void want_turn(struct subs *subs) {
+    subs->events.want_turn(subs->owner);
 }
 
-static void list_push_front(struct link_sub *sub) {
-    struct link *link = sub->link;
-    sub->prev = NULL;
-    sub->next = link->subs;
-    if (link->subs != NULL)
-        link->subs->prev = sub;
-    link->subs = sub;
-}
+/* ---- sids ---- */
 
-void subs_touch(struct link_sub *sub) {
-    if (sub->link->subs == sub)
-        return;
-    list_remove(sub);
-    list_push_front(sub);
-}
-
-/* ---- the ring of a paused subscription ---- */
-
-static bool ring_grow(struct link_sub *sub) {
-    size_t size = sub->ring_size == 0 ? 16 : sub->ring_size * 2;
-    struct message **ring = malloc(size * sizeof(struct message *));
-    if (ring == NULL)
+static bool places_grow(struct subs *subs) {
+    uint32_t count = subs->place_count == 0 ? 16 : subs->place_count * 2;
+    if (count > PLACE_MAX)
         return false;
-    for (size_t i = 0; i < sub->ring_count; i++)
-        ring[i] = sub->ring[(sub->ring_head + i) & (sub->ring_size - 1)];
-    free(sub->ring);
-    sub->ring = ring;
-    sub->ring_size = size;
-    sub->ring_head = 0;
+    struct place *places = realloc(subs->places, count * sizeof(*places));
+    if (places == NULL)
+        return false;
+    subs->places = places;
+    for (uint32_t i = count; i-- > subs->place_count;) {
+        places[i] = (struct place){.next_free = subs->first_free};
+        subs->first_free = i;
+    }
+    subs->place_count = count;
     return true;
 }
 
-static void ring_push(struct link_sub *sub, struct message *msg) {
-    size_t bytes = msg->size;
-    if (sub->ring_count >= sub->max_msgs || sub->ring_bytes + bytes > sub->max_bytes ||
-        (sub->ring_count == sub->ring_size && !ring_grow(sub))) {
-        message_free(msg);
-        sub->dropped++;
-        sub->link->closed_stats.dropped++;
-        if (!sub->overflowing) {
-            sub->overflowing = true;
-            if (sub->on_error != NULL && !sub->link->closing)
-                sub->on_error(sub->owner, LN_EFULL, "too many messages wait to be handled");
-        }
-        return;
-    }
-    sub->overflowing = false;
-    sub->ring[(sub->ring_head + sub->ring_count) & (sub->ring_size - 1)] = msg;
-    sub->ring_count++;
-    sub->ring_bytes += bytes;
+/* Gives the next message of this sub a place; returns the sid, or 0 when memory is short. */
+static uint64_t take_place(struct subs *subs, struct link_sub *sub) {
+    if (subs->first_free == NO_PLACE && !places_grow(subs))
+        return 0;
+    uint32_t index = subs->first_free;
+    struct place *place = &subs->places[index];
+    subs->first_free = place->next_free;
+    place->sub = sub;
+    return ++place->generation << PLACE_BITS | index;
 }
 
-static struct message *ring_pop(struct link_sub *sub) {
-    struct message *msg = sub->ring[sub->ring_head];
-    sub->ring_head = (sub->ring_head + 1) & (sub->ring_size - 1);
-    sub->ring_count--;
-    sub->ring_bytes -= msg->size;
-    return msg;
+static void free_place(struct subs *subs, uint64_t sid) {
+    uint32_t index = (uint32_t)(sid & (PLACE_MAX - 1));
+    subs->places[index].sub = NULL;
+    subs->places[index].next_free = subs->first_free;
+    subs->first_free = index;
+}
+
+static struct link_sub *find_sub(const struct subs *subs, uint64_t sid) {
+    uint32_t index = (uint32_t)(sid & (PLACE_MAX - 1));
+    if (index >= subs->place_count)
+        return NULL;
+    const struct place *place = &subs->places[index];
+    return place->generation == sid >> PLACE_BITS ? place->sub : NULL;
+}
+
+/* ---- at the server ---- */
+
+static size_t line_size(const struct link_sub *sub) {
+    return strlen(sub->pattern) + (sub->queue != NULL ? strlen(sub->queue) + 1 : 0) + 1 +
+           NUMBER_SIZE;
+}
+
+/* Waits for the PONG that confirms what was just sent about this sub. */
+static bool confirm(struct link_sub *sub) {
+    struct subs *subs = sub->subs;
+    sub->ping = subs->events.ping(subs->owner);
+    list_push_back(&subs->unconfirmed, &sub->waiting);
+    return sub->ping != 0;
+}
+
+static bool subscribe(struct link_sub *sub) {
+    struct subs *subs = sub->subs;
+    char *at = stream_reserve(subs->stream, line_size(sub) + 8);
+    sub->sid = at != NULL ? take_place(subs, sub) : 0;
+    if (sub->sid == 0)
+        return false;
+    at = put_text(put(at, "SUB ", 4), sub->pattern);
+    *at++ = ' ';
+    if (sub->queue != NULL) {
+        at = put_text(at, sub->queue);
+        *at++ = ' ';
+    }
+    at = put_number(at, sub->sid);
+    stream_commit(subs->stream, put(at, "\r\n", 2));
+    return confirm(sub);
+}
+
+static bool send_unsub(struct link_sub *sub) {
+    char *at = stream_reserve(sub->subs->stream, NUMBER_SIZE + 16);
+    if (at == NULL)
+        return false; /* its messages find nobody */
+    at = put_number(put(at, "UNSUB ", 6), sub->sid);
+    stream_commit(sub->subs->stream, put(at, "\r\n", 2));
+    return true;
+}
+
+static void forget_sid(struct link_sub *sub) {
+    list_remove(&sub->waiting);
+    if (sub->sid != 0)
+        free_place(sub->subs, sub->sid);
+    sub->sid = 0;
 }
 
 /* ---- the end of a subscription ---- */
 
-static void detach(struct link_sub *sub) {
-    struct conn *conn = sub->conn;
-    sub->conn = NULL;
-    if (conn != NULL)
-        conn->transport->unsubscribe(conn, sub);
+static struct message *ring_take(struct link_sub *sub) {
+    struct message *msg = ring_pop(&sub->ring);
+    if (msg != NULL)
+        sub->ring_bytes -= msg->size;
+    return msg;
 }
 
 static void sub_free(struct link_sub *sub) {
-    while (sub->ring_count > 0)
-        message_free(ring_pop(sub));
-    free(sub->ring);
+    for (struct message *msg; (msg = ring_pop(&sub->ring)) != NULL;)
+        message_free(msg);
+    ring_free(&sub->ring);
     free(sub);
 }
 
 /* Takes it off the link. The memory lives on while a frame on the stack uses it. */
 static void sub_end(struct link_sub *sub) {
+    struct subs *subs = sub->subs;
     if (sub->dead)
         return;
     sub->dead = true;
-    link_call_cancel(&sub->drain_call);
-    detach(sub);
-    list_remove(sub);
-    sub->link->sub_count--;
+    clock_disarm(subs->clock, &sub->drain_limit);
+    if (sub->sid != 0 && subs->stream != NULL && !sub->draining)
+        send_unsub(sub);
+    forget_sid(sub);
+    list_remove(&sub->node);
+    subs->count--;
     if (sub->busy == 0)
         sub_free(sub);
 }
 
-void subs_leave(struct link_sub *sub) {
+static void leave(struct link_sub *sub) {
     if (--sub->busy == 0 && sub->dead)
         sub_free(sub);
 }
 
+void link_unsubscribe(struct link_sub *sub) {
+    sub_end(sub);
+}
+
 /* ---- subscribing ---- */
 
-static int attach(struct link_sub *sub) {
-    struct conn *conn = sub->link->conn;
-    int rc = conn->transport->subscribe(conn, sub);
-    sub->conn = rc == LN_OK ? conn : NULL;
-    return rc;
-}
-
-static bool queue_ok(const char *queue) {
-    size_t len = strlen(queue);
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)queue[i] <= 0x20 || queue[i] == 0x7f)
-            return false;
-    return len > 0;
-}
-
-static struct link_sub *sub_new(struct link *link, const char *pattern, const char *queue) {
-    size_t size = strlen(pattern) + 1;
-    struct link_sub *sub =
-        calloc(1, sizeof(*sub) + size + (queue != NULL ? strlen(queue) + 1 : 0));
+static struct link_sub *sub_new(const char *pattern, const struct link_sub_options *options) {
+    const char *queue = options != NULL ? options->queue : NULL;
+    size_t size = strlen(pattern) + 1, queue_size = queue != NULL ? strlen(queue) + 1 : 0;
+    struct link_sub *sub = calloc(1, sizeof(*sub) + size + queue_size);
     if (sub == NULL)
         return NULL;
-    sub->link = link;
     memcpy(sub->pattern, pattern, size);
     if (queue != NULL)
-        sub->queue = strcpy(sub->pattern + size, queue);
-    return sub;
-}
-
-/* Takes the sub: into the list, or back to the heap. */
-static int sub_begin(struct link_sub *sub, struct link_sub **out) {
-    struct link *link = sub->link;
-    int rc = link->conn != NULL ? attach(sub) : LN_OK;
-    if (rc != LN_OK) {
-        free(sub);
-        return rc;
-    }
-    list_push_front(sub);
-    link->sub_count++;
-    *out = sub;
-    return LN_OK;
-}
-
-int link_subscribe(struct link *link, const char *pattern,
-                   const struct link_sub_options *options, link_msg_fn on_msg,
-                   link_sub_error_fn on_error, void *owner, struct link_sub **out) {
-    const char *queue = options != NULL ? options->queue : NULL;
-    if (link->state == LINK_CLOSED)
-        return LN_ECLOSED;
-    if (pattern == NULL || on_msg == NULL || !link_pattern_ok(pattern, strlen(pattern)) ||
-        (queue != NULL && !queue_ok(queue)))
-        return LN_EINVAL;
-    struct link_sub *sub = sub_new(link, pattern, queue);
-    if (sub == NULL)
-        return LN_ENOMEM;
-    sub->on_msg = on_msg;
-    sub->on_error = on_error;
-    sub->owner = owner;
-    sub->max_msgs = 65536;
-    sub->max_bytes = (size_t)64 * 1024 * 1024;
+        sub->queue = memcpy(sub->pattern + size, queue, queue_size);
+    sub->max_msgs = PENDING_MSGS;
+    sub->max_bytes = PENDING_BYTES;
     if (options != NULL && options->pending_msgs > 0)
         sub->max_msgs = (size_t)options->pending_msgs;
     if (options != NULL && options->pending_bytes > 0)
         sub->max_bytes = (size_t)options->pending_bytes;
-    return sub_begin(sub, out);
+    return sub;
 }
 
-/* In any state: the round trip of link_close() needs it. */
-int subs_open_inbox(struct link *link, const char *pattern, link_msg_fn on_msg, void *owner,
-                    struct link_sub **out) {
-    struct link_sub *sub = sub_new(link, pattern, NULL);
+static void on_drain_limit(struct clock_timer *timer);
+
+int subs_add(struct subs *subs, const char *pattern, const struct link_sub_options *options,
+             link_msg_fn on_msg, link_sub_error_fn on_error, void *owner,
+             struct link_sub **out) {
+    struct link_sub *sub = sub_new(pattern, options);
     if (sub == NULL)
         return LN_ENOMEM;
-    sub->inbox = true;
+    sub->subs = subs;
     sub->on_msg = on_msg;
+    sub->on_error = on_error;
     sub->owner = owner;
-    return sub_begin(sub, out);
+    sub->drain_limit.fire = on_drain_limit;
+    int rc = line_size(sub) > subs->max_line ? LN_ETOOLARGE : LN_OK;
+    if (rc == LN_OK && subs->stream != NULL && !subscribe(sub))
+        rc = LN_ENOMEM;
+    if (rc != LN_OK) {
+        forget_sid(sub);
+        free(sub);
+        return rc;
+    }
+    list_push_back(&subs->list, &sub->node);
+    subs->count++;
+    *out = sub;
+    return LN_OK;
+}
+
+void subs_set_max_line(struct subs *subs, size_t bytes) {
+    subs->max_line = bytes;
 }
 
 void link_sub_retarget(struct link_sub *sub, link_msg_fn on_msg, link_sub_error_fn on_error,
@@ -208,171 +254,244 @@ void link_sub_retarget(struct link_sub *sub, link_msg_fn on_msg, link_sub_error_
     sub->owner = owner;
 }
 
+/* ---- messages ---- */
+
+static void tell_error(struct link_sub *sub, int status, const char *text) {
+    if (sub->on_error != NULL && !sub->subs->stopped)
+        sub->on_error(sub->owner, status, text);
+}
+
+static void keep(struct link_sub *sub, struct message *msg) {
+    size_t bytes = msg->size;
+    if (sub->ring.count < sub->max_msgs && sub->ring_bytes + bytes <= sub->max_bytes &&
+        ring_push(&sub->ring, msg)) {
+        sub->overflowing = false;
+        sub->ring_bytes += bytes;
+        return;
+    }
+    message_free(msg);
+    sub->dropped++;
+    sub->subs->dropped++;
+    if (sub->overflowing)
+        return;
+    sub->overflowing = true;
+    tell_error(sub, LN_EFULL, "too many messages wait to be handled");
+}
+
+void subs_deliver(struct subs *subs, uint64_t sid, const struct message_parts *parts) {
+    struct link_sub *sub = find_sub(subs, sid);
+    subs->in_msgs++;
+    subs->in_bytes += parts->len;
+    if (sub == NULL || subs->stopped)
+        return;
+    struct message *msg = message_new(parts);
+    if (msg == NULL)
+        tell_error(sub, LN_ENOMEM, "out of memory: a message is lost");
+    else if (sub->paused || sub->ring.count > 0)
+        keep(sub, msg);
+    else
+        sub->on_msg(sub->owner, msg);
+}
+
 void link_sub_pause(struct link_sub *sub) {
     sub->paused = true;
 }
 
 void link_sub_resume(struct link_sub *sub) {
     sub->paused = false;
-    if (sub->ring_count == 0)
+    if (sub->ring.count == 0)
         return;
-    sub->link->resumed = true;
-    link_want_turn(sub->link);
+    sub->subs->resumed = true;
+    want_turn(sub->subs);
 }
 
 size_t link_sub_pending(const struct link_sub *sub) {
-    return sub->ring_count;
+    return sub->ring.count;
 }
 
 uint64_t link_sub_dropped(const struct link_sub *sub) {
     return sub->dropped;
 }
 
-void link_unsubscribe(struct link_sub *sub) {
-    sub_end(sub);
-}
-
-/* ---- taking messages ---- */
-
-void subs_dispatch(struct link_sub *sub, struct message *msg) {
-    if (sub->dead || (sub->link->closing && !sub->inbox))
-        message_free(msg);
-    else if (sub->paused || sub->ring_count > 0)
-        ring_push(sub, msg);
-    else
-        sub->on_msg(sub->owner, msg);
-}
-
-static void finish_drains(struct link *link);
-
-void subs_after_read(struct link *link) {
-    calls_deliver_flushed(link);
-    if (link->drain_check)
-        finish_drains(link);
-}
-
 /* Delivers what waited while a subscription was paused; true if some is left to deliver. */
 static bool deliver_ring(struct link_sub *sub) {
+    struct subs *subs = sub->subs;
     sub->busy++;
     for (int i = 0; i < TURN_BATCH; i++) {
-        if (sub->dead || sub->paused || sub->ring_count == 0 || sub->link->closing)
+        if (sub->dead || sub->paused || sub->ring.count == 0 || subs->stopped)
             break;
-        sub->on_msg(sub->owner, ring_pop(sub));
+        sub->on_msg(sub->owner, ring_take(sub));
     }
-    bool more = !sub->dead && !sub->paused && sub->ring_count > 0;
-    if (!sub->dead && sub->ring_count == 0) {
+    bool more = !sub->dead && !sub->paused && sub->ring.count > 0;
+    if (!sub->dead && sub->ring.count == 0) {
         sub->overflowing = false;
-        if (sub->draining)
-            sub->link->drain_check = true;
+        subs->drain_check = subs->drain_check || sub->draining;
     }
-    subs_leave(sub);
+    leave(sub);
     return more;
 }
 
-void subs_turn(struct link *link) {
-    if (link->resumed && !link->closing) {
-        link->resumed = false;
-        bool more = false;
-        for (struct link_sub *sub = link->subs; sub != NULL; sub = link->cursor) {
-            link->cursor = sub->next;
-            if (sub->ring_count > 0 && !sub->paused)
-                more = deliver_ring(sub) || more;
-        }
-        link->cursor = NULL;
-        if (more) {
-            link->resumed = true;
-            link_want_turn(link);
-        }
+/* Calls something for each sub, which may end any of them and add others; returns whether one
+ * of the calls did. */
+static bool walk(struct subs *subs, bool (*each)(struct link_sub *sub)) {
+    struct list left = {0};
+    bool any = false;
+    list_move(&left, &subs->list);
+    for (struct list_node *node; (node = list_pop_front(&left)) != NULL;) {
+        list_push_back(&subs->list, node);
+        any = each(list_item(node, struct link_sub, node)) || any;
     }
-    if (link->drain_check)
-        finish_drains(link);
+    return any;
+}
+
+static bool deliver_waiting(struct link_sub *sub) {
+    return sub->ring.count > 0 && !sub->paused && deliver_ring(sub);
 }
 
 /* ---- draining ---- */
 
-static void finish_drains(struct link *link) {
-    link->drain_check = false;
-    for (struct link_sub *sub = link->subs; sub != NULL && !link->closing; sub = link->cursor) {
-        link->cursor = sub->next;
-        if (!sub->draining || !sub->confirmed || sub->ring_count > 0)
-            continue;
-        void (*on_drained)(void *) = sub->on_drained;
-        void *owner = sub->owner;
-        sub_end(sub);
-        if (on_drained != NULL)
-            on_drained(owner);
-    }
-    link->cursor = NULL;
+static bool end_drained(struct link_sub *sub) {
+    if (!sub->drained || sub->ring.count > 0 || sub->subs->stopped)
+        return false;
+    void (*on_drained)(void *) = sub->on_drained;
+    void *owner = sub->owner;
+    sub_end(sub);
+    if (on_drained != NULL)
+        on_drained(owner);
+    return true;
 }
 
-static void confirm(struct link_sub *sub) {
-    sub->confirmed = true;
-    sub->link->drain_check = true;
-    link_want_turn(sub->link);
+/* What has arrived is all there is. */
+static void drained(struct link_sub *sub) {
+    clock_disarm(sub->subs->clock, &sub->drain_limit);
+    sub->drained = true;
+    sub->subs->drain_check = true;
+    want_turn(sub->subs);
 }
 
-static void on_drain_flushed(struct link_call *call, int status, struct message *reply) {
-    (void)status; /* time-out or loss: then what has arrived is all there is */
-    (void)reply;
-    confirm(container_of(call, struct link_sub, drain_call));
+static void on_drain_limit(struct clock_timer *timer) {
+    drained(container_of(timer, struct link_sub, drain_limit));
 }
 
 void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms,
                     void (*on_drained)(void *owner)) {
-    struct link *link = sub->link;
-    if (link->closing)
+    struct subs *subs = sub->subs;
+    if (subs->stopped)
         return;
     sub->on_drained = on_drained;
     if (sub->draining)
         return;
     sub->draining = true;
-    if (sub->conn == NULL || !sub->conn->transport->drain(sub->conn, sub) ||
-        calls_flush(link, &sub->drain_call, link->clock, timeout_ms, on_drain_flushed) != LN_OK)
-        confirm(sub);
+    if (sub->sid == 0 || subs->stream == NULL || !send_unsub(sub) || !confirm(sub))
+        drained(sub);
+    else
+        clock_arm(subs->clock, &sub->drain_limit, timeout_ms);
 }
 
-/* ---- connections come and go ---- */
+/* ---- what the link tells ---- */
 
-void subs_connected(struct link *link) {
-    for (struct link_sub *sub = link->subs; sub != NULL; sub = sub->next)
-        if (sub->conn == NULL && !sub->draining && !(link->closing && !sub->inbox)) {
-            int rc = attach(sub);
-            if (rc != LN_OK && link->events.on_error != NULL && !link->closing)
-                link->events.on_error(link->owner, rc, link_error_text(link, rc));
+void subs_turn(struct subs *subs) {
+    if (subs->resumed && !subs->stopped) {
+        subs->resumed = false;
+        if (walk(subs, deliver_waiting)) {
+            subs->resumed = true;
+            want_turn(subs);
         }
-}
-
-void subs_disconnected(struct link *link) {
-    for (struct link_sub *sub = link->subs; sub != NULL; sub = sub->next)
-        detach(sub);
-}
-
-/* Ends all but the inbox, over which the close makes its round trip. */
-void subs_close(struct link *link) {
-    for (struct link_sub *sub = link->subs, *next; sub != NULL; sub = next) {
-        next = sub->next;
-        link_call_cancel(&sub->drain_call);
-        if (!sub->inbox)
-            detach(sub);
+    }
+    if (subs->drain_check && !subs->stopped) {
+        subs->drain_check = false;
+        walk(subs, end_drained);
     }
 }
 
-void subs_free(struct link *link) {
-    while (link->subs != NULL)
-        sub_end(link->subs);
+bool subs_connected(struct subs *subs, struct stream *stream) {
+    subs->stream = stream;
+    list_each (struct link_sub, sub, &subs->list, node)
+        if (!sub->draining && !subscribe(sub))
+            return false;
+    return true;
 }
 
-void subs_denied(struct link *link, const char *subject, size_t len, const char *queue,
-                 size_t queue_len, const char *text) {
-    for (struct link_sub *sub = link->subs; sub != NULL; sub = link->cursor) {
-        link->cursor = sub->next;
-        if (strlen(sub->pattern) != len || memcmp(sub->pattern, subject, len) != 0)
-            continue;
-        if (queue != NULL && (sub->queue == NULL || strlen(sub->queue) != queue_len ||
-                              memcmp(sub->queue, queue, queue_len) != 0))
-            continue;
-        if (sub->on_error != NULL && !link->closing)
-            sub->on_error(sub->owner, LN_EPERMISSION, text);
+void subs_disconnected(struct subs *subs) {
+    subs->stream = NULL;
+    list_each (struct link_sub, sub, &subs->list, node) {
+        forget_sid(sub);
+        if (sub->draining && !sub->drained)
+            drained(sub);
     }
-    link->cursor = NULL;
+}
+
+void subs_on_pong(struct subs *subs, uint64_t number) {
+    for (struct list_node *node; (node = list_first(&subs->unconfirmed)) != NULL;) {
+        struct link_sub *sub = list_item(node, struct link_sub, waiting);
+        if (sub->ping > number)
+            return;
+        list_remove(node);
+        if (sub->draining)
+            drained(sub);
+    }
+}
+
+size_t subs_refused(struct subs *subs, const char *subject, const char *queue, int status,
+                    const char *text) {
+    size_t count = 0;
+    struct list left = {0};
+    if (subject == NULL) {
+        struct list_node *first = list_first(&subs->unconfirmed);
+        if (first != NULL)
+            tell_error(list_item(first, struct link_sub, waiting), status, text);
+        return first != NULL;
+    }
+    list_move(&left, &subs->list);
+    for (struct list_node *node; (node = list_pop_front(&left)) != NULL;) {
+        struct link_sub *sub = list_item(node, struct link_sub, node);
+        list_push_back(&subs->list, node);
+        if (strcmp(sub->pattern, subject) != 0 ||
+            (queue != NULL && (sub->queue == NULL || strcmp(sub->queue, queue) != 0)))
+            continue;
+        count++;
+        tell_error(sub, status, text);
+    }
+    return count;
+}
+
+/* ---- life ---- */
+
+void subs_stop(struct subs *subs) {
+    subs->stopped = true;
+}
+
+size_t subs_count(const struct subs *subs) {
+    return subs->count;
+}
+
+uint64_t subs_dropped(const struct subs *subs) {
+    return subs->dropped;
+}
+
+void subs_received(const struct subs *subs, uint64_t *messages, uint64_t *bytes) {
+    *messages = subs->in_msgs;
+    *bytes = subs->in_bytes;
+}
+
+struct subs *subs_new(struct clock *clock, const struct subs_events *events, void *owner) {
+    struct subs *subs = calloc(1, sizeof(*subs));
+    if (subs == NULL)
+        return NULL;
+    subs->clock = clock;
+    subs->events = *events;
+    subs->owner = owner;
+    subs->first_free = NO_PLACE;
+    subs->max_line = SIZE_MAX;
+    return subs;
+}
+
+void subs_free(struct subs *subs) {
+    if (subs == NULL)
+        return;
+    subs->stream = NULL;
+    list_each (struct link_sub, sub, &subs->list, node)
+        sub_end(sub);
+    free(subs->places);
+    free(subs);
 }

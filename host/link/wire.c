@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 /* "HMSG subject sid reply headers total" has the most. */
 #define FIELDS_MAX 5
@@ -64,6 +65,44 @@ static bool read_head(const char *at, const char *end, bool has_headers, uint64_
     return headers <= *total && *total <= WIRE_PAYLOAD_MAX;
 }
 
+/* ---- lines without a payload ---- */
+
+static bool starts(const char *line, const char *end, const char *word, size_t len) {
+    return (size_t)(end - line) >= len && strncasecmp(line, word, len) == 0;
+}
+
+static void set_text(struct wire_frame *out, const char *at, const char *end) {
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
+    while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    out->text = at;
+    out->text_len = (size_t)(end - at);
+}
+
+static enum wire_kind read_line(const char *line, const char *end, struct wire_frame *out) {
+    if (starts(line, end, "PING", 4))
+        return WIRE_PING;
+    if (starts(line, end, "PONG", 4))
+        return WIRE_PONG;
+    if (starts(line, end, "+OK", 3))
+        return WIRE_OK;
+    if (starts(line, end, "INFO ", 5)) {
+        set_text(out, line + 5, end);
+        return WIRE_INFO;
+    }
+    if (!starts(line, end, "-ERR", 4))
+        return WIRE_BAD;
+    set_text(out, line + 4, end);
+    if (out->text_len >= 2 && *out->text == '\'' && out->text[out->text_len - 1] == '\'') {
+        out->text++;
+        out->text_len -= 2;
+    }
+    return WIRE_ERR;
+}
+
+/* ---- frames ---- */
+
 enum wire_kind wire_next(const char *bytes, size_t len, struct wire_frame *out) {
     out->size = 0;
     const char *eol = memchr(bytes, '\n', len);
@@ -75,7 +114,7 @@ enum wire_kind wire_next(const char *bytes, size_t len, struct wire_frame *out) 
     size_t head = (size_t)(eol + 1 - bytes);
     if (end - word < 4 || (word[0] | 0x20) != 'm') {
         out->size = head;
-        return has_headers ? WIRE_BAD : WIRE_LINE;
+        return has_headers ? WIRE_BAD : read_line(bytes, end, out);
     }
     uint64_t total;
     if (!read_head(word + 4, end, has_headers, &total, out))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a NATS server sends, cut into frames: messages, and lines of any other kind.
- * Source: the client protocol at docs.nats.io, "MSG" and "HMSG".
+ * What a NATS server sends, cut into frames.
+ * Source: the client protocol at docs.nats.io.
  */
 #ifndef LUNATS_LINK_WIRE_H
 #define LUNATS_LINK_WIRE_H
@@ -14,15 +14,21 @@
 enum wire_kind {
     WIRE_PART, /* more bytes are needed */
     WIRE_MSG,
-    WIRE_LINE, /* INFO, PING, PONG, +OK, -ERR, with its end of line */
-    WIRE_BAD,  /* not the protocol: the connection is of no more use */
+    WIRE_INFO,
+    WIRE_PING,
+    WIRE_PONG,
+    WIRE_ERR,
+    WIRE_OK,
+    WIRE_BAD, /* not the protocol: the connection is of no more use */
 };
 
 struct wire_frame {
-    size_t
-        size; /* of the frame in bytes; WIRE_PART: at least so many are needed, 0 = unknown */
+    /* Of the frame in bytes; WIRE_PART: at least so many are needed, 0 = unknown. */
+    size_t size;
     uint64_t sid;               /* WIRE_MSG */
     struct message_parts parts; /* WIRE_MSG; points into the bytes */
+    const char *text;           /* WIRE_INFO: the JSON; WIRE_ERR: between the quotes */
+    size_t text_len;
 };
 
 /* Longest line without a payload (an INFO lists a whole cluster), longest payload. */

@@ -233,7 +233,8 @@ static int open_link(struct service *service) {
         .on_error = on_link_error,
         .on_lame_duck = on_lame_duck,
     };
-    int rc = link_open(&service->link, service->loop, &options, &events, service);
+    int rc = link_open(&service->link, service->loop, service_clock(service), &options, &events,
+                       service);
     if (rc == LN_OK)
         intake_set_link(service->intake, service->link);
     return rc;

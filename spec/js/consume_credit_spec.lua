@@ -1,6 +1,7 @@
 -- What a consume makes of every status of the server: a listener of the spec plays the server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local server_says = require "spec.support.server_says"
 local unique = require "spec.support.unique"
 
 describe("a consume", function()
@@ -8,9 +9,8 @@ describe("a consume", function()
 
   ---Says something on the inbox of the last request.
   local function say(status, description, pending)
-    app.publish(inbox, "", { headers = { Status = tostring(status),
-      Description = description, ["Nats-Pending-Messages"] = pending,
-      ["Nats-Pending-Bytes"] = pending and 0 } })
+    server_says(app.nats.connected_url, inbox, status, description,
+      { ["Nats-Pending-Messages"] = pending, ["Nats-Pending-Bytes"] = pending and 0 })
   end
 
   ---(A server refuses messages of clients that look like its own: "$JS.ACK." as reply.)

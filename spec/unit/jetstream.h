@@ -3,7 +3,12 @@
 #ifndef LUNATS_TEST_JETSTREAM_H
 #define LUNATS_TEST_JETSTREAM_H
 
+#include <arpa/inet.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <nats/nats.h>
 
 #include "host/broker/broker.h"
 #include "host/jetstream/pull.h"
@@ -73,8 +78,33 @@ static inline bool open_all(void) {
         return false;
     const char *servers[] = {url};
     struct link_options to = {.servers = servers, .server_count = 1, .retry = true};
-    return link_open(&link_, &loop, &to, &(struct link_events){0}, NULL) == LN_OK &&
+    return link_open(&link_, &loop, real_clock, &to, &(struct link_events){0}, NULL) == LN_OK &&
            wait_connected(true);
+}
+
+/*
+ * A message as only servers send it, with a status in its first line. The link cannot do that,
+ * so it goes by a socket of its own; it is at the server when this returns.
+ */
+static inline void say_status(const char *to, const char *status, const char *text) {
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    char head[128], heard[4096], *at = strrchr(url, ':');
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)atoi(at + 1));
+    int len = snprintf(head, sizeof(head), "NATS/1.0 %s %s\r\n\r\n", status, text);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        abort();
+    dprintf(fd, "CONNECT {\"verbose\":false,\"headers\":true}\r\n");
+    dprintf(fd, "HPUB %s %d %d\r\n%s\r\nPING\r\n", to, len, len, head);
+    size_t have = 0;
+    for (ssize_t got = 1; got > 0 && have < sizeof(heard) - 1; have += (size_t)got) {
+        heard[have] = '\0';
+        if (strstr(heard, "PONG") != NULL)
+            break;
+        got = read(fd, heard + have, sizeof(heard) - 1 - have);
+    }
+    close(fd);
 }
 
 static inline void close_all(void) {

@@ -46,9 +46,7 @@ static void close_fake(struct pull *pull) {
 }
 
 static void say(const char *to, const char *status, const char *text) {
-    const struct link_header headers[] = {{"Status", status}, {"Description", text}};
-    link_publish(link_, &(struct link_out){
-                            .subject = to, .data = "", .headers = headers, .header_count = 2});
+    say_status(to, status, text);
 }
 
 static void deliver(const char *to) {

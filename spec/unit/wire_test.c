@@ -52,14 +52,27 @@ static void messages_with_headers(void) {
 }
 
 static void lines_of_other_kinds(void) {
-    static const char *const lines[] = {
-        "PING\r\n",  "PONG\r\n", "+OK\r\n", "-ERR 'Stale Connection'\r\n",
-        "INFO {}\n", "\r\n",     "MSG\r\n"};
+    static const struct {
+        const char *line;
+        enum wire_kind kind;
+        const char *text;
+    } lines[] = {
+        {"PING\r\n", WIRE_PING, NULL},
+        {"pong\r\n", WIRE_PONG, NULL},
+        {"+OK\r\n", WIRE_OK, NULL},
+        {"-ERR 'Stale Connection'\r\n", WIRE_ERR, "Stale Connection"},
+        {"-ERR oops \r\n", WIRE_ERR, "oops"},
+        {"-ERR\r\n", WIRE_ERR, ""},
+        {"INFO {}\n", WIRE_INFO, "{}"},
+        {"INFO  {\"a\":1} \r\n", WIRE_INFO, "{\"a\":1}"},
+    };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         char bytes[64];
-        snprintf(bytes, sizeof(bytes), "%sMSG x 1 0\r\n\r\n", lines[i]);
-        if (next_text(bytes) != WIRE_LINE || frame.size != strlen(lines[i]))
-            test_fail(__FILE__, __LINE__, "%s", lines[i]);
+        snprintf(bytes, sizeof(bytes), "%sMSG x 1 0\r\n\r\n", lines[i].line);
+        if (next_text(bytes) != lines[i].kind || frame.size != strlen(lines[i].line))
+            test_fail(__FILE__, __LINE__, "%s", lines[i].line);
+        else if (lines[i].text != NULL)
+            CHECK_MEM(frame.text, frame.text_len, lines[i].text, strlen(lines[i].text));
     }
 }
 
@@ -78,6 +91,9 @@ static void nonsense_is_refused(void) {
         "HMSG x 1 5 4\r\nNATS\r\n",
         "HMSG x 1 r s 5 4\r\nNATS\r\n",
         "HELLO\r\n",
+        "\r\n",
+        "MSG\r\n",
+        "HTTP/1.1 400 Bad Request\r\n",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (next_text(bad[i]) != WIRE_BAD)
@@ -128,6 +144,8 @@ static void random_bytes_stay_in_bounds(void) {
             enum wire_kind kind = next(bytes + start, len - start);
             if (kind == WIRE_PART || kind == WIRE_BAD)
                 break;
+            if (kind == WIRE_ERR || kind == WIRE_INFO)
+                CHECK(frame.text + frame.text_len <= bytes + len);
             CHECK(frame.size > 0 && frame.size <= len - start);
             struct message *msg = kind == WIRE_MSG ? message_new(&frame.parts) : NULL;
             message_free(msg);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is published: frames for the connected stream, or kept while there is none; and those
+ * who wait until the stream has taken it.
+ */
+#ifndef LUNATS_LINK_OUTBOX_H
+#define LUNATS_LINK_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/link/link.h"
+#include "host/link/stream.h"
+
+struct outbox;
+
+/* What the server takes. */
+struct outbox_limits {
+    size_t max_payload; /* headers and data; 0: not known yet */
+    size_t max_line;    /* of the control line, without its verb */
+    bool headers;       /* it knows headers */
+};
+
+struct outbox *outbox_new(size_t max_line);
+void outbox_free(struct outbox *outbox);
+
+/* Subject, reply (NULL: none) and headers have been checked. LN_OK, LN_ETOOLARGE, LN_EFULL,
+ * LN_ENOMEM, LN_ENATS (a server without headers). */
+int outbox_publish(struct outbox *outbox, const struct link_out *out, const char *reply);
+
+/*
+ * There is a stream: what was kept goes out, but for messages that this server does not take;
+ * returns how many those are. Call it after the subscriptions.
+ */
+size_t outbox_connected(struct outbox *outbox, struct stream *stream,
+                        const struct outbox_limits *limits);
+void outbox_disconnected(struct outbox *outbox);
+void outbox_set_limits(struct outbox *outbox, const struct outbox_limits *limits);
+
+/* Bytes that are kept. */
+size_t outbox_kept(const struct outbox *outbox);
+/* Published on all connections. */
+void outbox_sent(const struct outbox *outbox, uint64_t *messages, uint64_t *bytes);
+
+/* See link_wait(). */
+void outbox_wait(struct outbox *outbox, struct link_waiter *waiter);
+bool outbox_awaited(const struct outbox *outbox);
+/* Wakes all that wait. */
+void outbox_wake(struct outbox *outbox, int status);
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/link/stream.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+
+#include "host/base/status.h"
+
+#define READ_SIZE ((size_t)64 * 1024)
+#define WRITE_SIZE ((size_t)32 * 1024)
+#define KEPT_SIZE ((size_t)256 * 1024) /* a larger buffer is given back once it is empty */
+#define READS_PER_TURN 8               /* of TLS, before others have their turn */
+#define WRITES_PER_TURN 64
+#define GOODBYE "the server closed the connection"
+
+struct buffer {
+    char *bytes;
+    size_t at, len, size; /* bytes[at..len) are there */
+};
+
+struct stream {
+    uv_poll_t poll;
+    uv_idle_t again; /* reads on without a poll */
+    int handles;     /* of the two */
+    int fd;
+    SSL *ssl; /* NULL: plain */
+    struct stream_events events;
+    void *owner;
+    struct buffer in, out;
+    size_t wanted; /* bytes in front of the owner before it is called again */
+    size_t high_water;
+    int polled;  /* events */
+    bool full;   /* the socket did not take all at the last write */
+    bool broken; /* it takes nothing any more: reading finds out why */
+    bool more;   /* OpenSSL has bytes that no poll tells of */
+    bool closed;
+    /* TLS may have to write in order to read, and the other way round. */
+    bool read_wants_write, write_wants_read;
+};
+
+/* ---- buffers ---- */
+
+/* Room for `need` more bytes at the end; NULL when memory is short. What is left moves to the
+ * front when that is less than what has gone, so that a byte is moved once on average. */
+static char *reserve(struct buffer *buffer, size_t need, size_t first_size) {
+    size_t left = buffer->len - buffer->at;
+    if (buffer->len + need > buffer->size && buffer->at > 0 && left <= buffer->at) {
+        memmove(buffer->bytes, buffer->bytes + buffer->at, left);
+        buffer->len = left;
+        buffer->at = 0;
+    }
+    if (buffer->len + need > buffer->size) {
+        size_t size = buffer->size > 0 ? buffer->size : first_size;
+        while (size < buffer->len + need)
+            size *= 2;
+        char *bytes = realloc(buffer->bytes, size);
+        if (bytes == NULL)
+            return NULL;
+        buffer->bytes = bytes;
+        buffer->size = size;
+    }
+    return buffer->bytes + buffer->len;
+}
+
+/* Starts again at the front, where the cache is warm, when nothing is left. */
+static void rewind_empty(struct buffer *buffer) {
+    if (buffer->at < buffer->len)
+        return;
+    buffer->at = buffer->len = 0;
+    if (buffer->size > KEPT_SIZE) {
+        free(buffer->bytes);
+        *buffer = (struct buffer){0};
+    }
+}
+
+char *stream_reserve(struct stream *stream, size_t need) {
+    return reserve(&stream->out, need, WRITE_SIZE);
+}
+
+void stream_commit(struct stream *stream, const char *end) {
+    stream->out.len = (size_t)(end - stream->out.bytes);
+    stream->events.on_pending(stream->owner);
+}
+
+size_t stream_unsent(const struct stream *stream) {
+    return stream->out.len - stream->out.at;
+}
+
+bool stream_congested(const struct stream *stream) {
+    return stream_unsent(stream) > stream->high_water;
+}
+
+/* ---- the socket ---- */
+
+enum moved { MOVED_SOME, MOVED_NOTHING, MOVED_LAST };
+
+/* What a failed call of OpenSSL means; `other` becomes true when it wants the direction that is
+ * not its own. */
+static enum moved ssl_failure(SSL *ssl, int own, bool *other, const char **why) {
+    int error = SSL_get_error(ssl, 0);
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+        *other = error != own;
+        return MOVED_NOTHING;
+    }
+    unsigned long queued = ERR_peek_error();
+    bool eof = error == SSL_ERROR_ZERO_RETURN || (queued == 0 && errno == 0) ||
+               ERR_GET_REASON(queued) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    *why = eof ? GOODBYE : queued != 0 ? ERR_reason_error_string(queued) : strerror(errno);
+    if (*why == NULL)
+        *why = "TLS failed";
+    return MOVED_LAST;
+}
+
+static enum moved ssl_receive(struct stream *stream, size_t room, size_t *got,
+                              const char **why) {
+    ERR_clear_error();
+    errno = 0;
+    stream->read_wants_write = false;
+    if (SSL_read_ex(stream->ssl, stream->in.bytes + stream->in.len, room, got) == 1)
+        return MOVED_SOME;
+    return ssl_failure(stream->ssl, SSL_ERROR_WANT_READ, &stream->read_wants_write, why);
+}
+
+static enum moved receive(struct stream *stream, size_t room, size_t *got, const char **why) {
+    if (stream->ssl != NULL)
+        return ssl_receive(stream, room, got, why);
+    ssize_t n = read(stream->fd, stream->in.bytes + stream->in.len, room);
+    if (n > 0) {
+        *got = (size_t)n;
+        return MOVED_SOME;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return MOVED_NOTHING;
+    *why = n == 0 ? GOODBYE : strerror(errno);
+    return MOVED_LAST;
+}
+
+static enum moved transmit(struct stream *stream, const char *bytes, size_t len, size_t *sent) {
+    const char *unused;
+    if (stream->ssl != NULL) {
+        ERR_clear_error();
+        errno = 0;
+        stream->write_wants_read = false;
+        if (SSL_write_ex(stream->ssl, bytes, len, sent) == 1)
+            return MOVED_SOME;
+        return ssl_failure(stream->ssl, SSL_ERROR_WANT_WRITE, &stream->write_wants_read,
+                           &unused);
+    }
+    ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL);
+    if (n >= 0) {
+        *sent = (size_t)n;
+        return MOVED_SOME;
+    }
+    bool later = errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM;
+    return later ? MOVED_NOTHING : MOVED_LAST;
+}
+
+/* ---- polling ---- */
+
+static void on_poll(uv_poll_t *handle, int status, int events);
+static void on_again(uv_idle_t *handle);
+
+static void poll_again(struct stream *stream) {
+    bool write = stream->full && !stream->broken;
+    bool stuffed = write && stream_congested(stream);
+    int events = 0;
+    if (stream->closed)
+        return;
+    if (!stuffed || stream->write_wants_read)
+        events |= UV_READABLE;
+    if ((write && !stream->write_wants_read) || stream->read_wants_write)
+        events |= UV_WRITABLE;
+    if (stream->polled != events)
+        uv_poll_start(&stream->poll, events, on_poll);
+    stream->polled = events;
+    if (stream->more && !stuffed)
+        uv_idle_start(&stream->again, on_again);
+    else
+        uv_idle_stop(&stream->again);
+}
+
+/* ---- reading ---- */
+
+static enum moved read_once(struct stream *stream, const char **why) {
+    struct buffer *in = &stream->in;
+    size_t room = in->size - in->len, got = 0;
+    if (room < READ_SIZE / 2) /* or else what is there of a frame leaves little */
+        room = reserve(in, READ_SIZE / 2, READ_SIZE) != NULL ? in->size - in->len : 0;
+    *why = "out of memory";
+    enum moved moved = room > 0 ? receive(stream, room, &got, why) : MOVED_LAST;
+    in->len += got;
+    return moved;
+}
+
+/*
+ * OpenSSL gives one record at a time, of those that it has read with one system call: all of
+ * them go to the owner together. Returns why the connection has ended, or NULL.
+ */
+static const char *read_some(struct stream *stream) {
+    const char *why = NULL;
+    stream->more = false;
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        enum moved moved = read_once(stream, &why);
+        if (moved != MOVED_SOME)
+            return moved == MOVED_LAST ? why : NULL;
+        if (stream->ssl == NULL || SSL_has_pending(stream->ssl) == 0)
+            return NULL;
+    }
+    stream->more = true;
+    return NULL;
+}
+
+/* Hands over what is there; returns what speaks against going on, or NULL. */
+static const char *deliver(struct stream *stream) {
+    struct buffer *in = &stream->in;
+    size_t here = in->len - in->at;
+    if (here > 0 && here >= stream->wanted) {
+        stream->wanted = 0;
+        in->at +=
+            stream->events.on_bytes(stream->owner, in->bytes + in->at, here, &stream->wanted);
+        here = in->len - in->at;
+    }
+    rewind_empty(in);
+    if (stream->wanted > here && reserve(in, stream->wanted - here, READ_SIZE) == NULL)
+        return "out of memory";
+    return NULL;
+}
+
+static void read_turn(struct stream *stream) {
+    const char *ended = read_some(stream);
+    const char *failed = deliver(stream);
+    if (stream->closed)
+        return;
+    if (ended != NULL || failed != NULL) {
+        stream->broken = true;
+        stream->events.on_lost(stream->owner, ended != NULL ? ended : failed);
+        return;
+    }
+    stream->events.on_read(stream->owner);
+    poll_again(stream);
+}
+
+/* ---- writing ---- */
+
+void stream_send(struct stream *stream) {
+    struct buffer *out = &stream->out;
+    enum moved moved = MOVED_SOME;
+    int calls = stream->ssl != NULL ? WRITES_PER_TURN : 1; /* a record with each call */
+    while (calls-- > 0 && moved == MOVED_SOME && out->at < out->len && !stream->broken) {
+        size_t sent = 0;
+        moved = transmit(stream, out->bytes + out->at, out->len - out->at, &sent);
+        out->at += sent;
+    }
+    /* Bytes that cannot be sent stay, to be counted; reading finds out why, after what is still
+     * to be read. */
+    stream->broken = stream->broken || moved == MOVED_LAST;
+    stream->full = out->at < out->len;
+    rewind_empty(out);
+    poll_again(stream);
+    stream->events.on_sent(stream->owner);
+}
+
+/* ---- the loop ---- */
+
+static void on_poll(uv_poll_t *handle, int status, int events) {
+    struct stream *stream = handle->data;
+    bool readable = (events & UV_READABLE) != 0, writable = (events & UV_WRITABLE) != 0;
+    if (status < 0)
+        stream->polled = 0; /* libuv has stopped the handle */
+    /* An error of the socket is found by reading, once what came before it is read. */
+    bool write = (writable && stream->full) || (readable && stream->write_wants_read);
+    if (status < 0 || readable || (writable && stream->read_wants_write))
+        read_turn(stream);
+    if (write && !stream->closed)
+        stream_send(stream);
+}
+
+static void on_again(uv_idle_t *handle) {
+    read_turn(handle->data);
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct stream *stream = handle->data;
+    if (--stream->handles > 0)
+        return;
+    SSL_free(stream->ssl);
+    free(stream->in.bytes);
+    free(stream->out.bytes);
+    free(stream);
+}
+
+void stream_cut(struct stream *stream) {
+    shutdown(stream->fd, SHUT_RDWR); /* the next read finds the end */
+}
+
+void stream_close(struct stream *stream, bool orderly) {
+    stream->closed = true;
+    uv_poll_stop(&stream->poll); /* takes the descriptor out of epoll at once */
+    if (stream->ssl != NULL && orderly && !stream->broken) {
+        ERR_clear_error();
+        SSL_shutdown(stream->ssl);
+    }
+    shutdown(stream->fd, SHUT_RDWR); /* also where a child process has it, too */
+    close(stream->fd);
+    uv_close((uv_handle_t *)&stream->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&stream->again, on_handle_closed);
+}
+
+int stream_open(struct stream **out, uv_loop_t *loop, int fd, SSL *ssl, size_t high_water,
+                const struct stream_events *events, void *owner) {
+    struct stream *stream = calloc(1, sizeof(*stream));
+    int rc = stream != NULL ? uv_poll_init(loop, &stream->poll, fd) : LN_ENOMEM;
+    if (rc < 0) {
+        SSL_free(ssl);
+        close(fd);
+        free(stream);
+        return rc;
+    }
+    uv_idle_init(loop, &stream->again); /* cannot fail */
+    stream->poll.data = stream->again.data = stream;
+    stream->handles = 2;
+    stream->fd = fd;
+    stream->ssl = ssl;
+    stream->events = *events;
+    stream->owner = owner;
+    stream->high_water = high_water;
+    stream->more = ssl != NULL;
+    poll_again(stream);
+    *out = stream;
+    return LN_OK;
+}
