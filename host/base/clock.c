@@ -112,6 +112,7 @@ static void schedule(struct clock *clock) {
 
 static void run_due(struct clock *clock) {
     clock->uv_due = UINT64_MAX;
+    uv_timer_stop(&clock->uv); /* where `soon` was first */
     uv_idle_stop(&clock->soon);
     clock->firing = true;
     /* A timer that re-arms itself for "now" fires in the next turn, not in this loop. */
