@@ -34,10 +34,9 @@ struct handle {
 
 struct client {
     struct script_resource resource;
-    struct script *script; /* borrowed until it is closed */
-    struct link *link;     /* NULL: closed */
-    struct intake *intake; /* NULL: closed */
-    struct outage outage;
+    struct script *script;   /* borrowed until it is closed */
+    struct link *link;       /* NULL: closed */
+    struct intake *intake;   /* NULL: closed */
     struct clock_timer turn; /* ends it outside of all fibers */
     struct handle *handle;   /* NULL: gone */
     struct fiber *starting;  /* waits for the connection */
@@ -112,9 +111,17 @@ static void on_state(void *owner, enum link_state state, int status, const char 
         begin_close(client);
         return;
     }
-    outage_log(&client->outage, NAME, client->link, state, text);
-    if (state == LINK_CONNECTED && client->starting != NULL)
+    if (state == LINK_DISCONNECTED)
+        outage_log_lost(NAME, client->link, text);
+    else if (state == LINK_CONNECTED && client->starting != NULL)
         fiber_wake(client->starting, LN_OK);
+    else if (state == LINK_CONNECTED)
+        outage_log_over(NAME, client->link);
+}
+
+static void on_retry(void *owner, const char *url, int status, const char *text) {
+    (void)owner, (void)status;
+    outage_log_retry(NAME, url, text);
 }
 
 static void on_link_error(void *owner, int status, const char *text) {
@@ -170,6 +177,7 @@ static int open_client(struct client *client, const struct link_options *options
     };
     static const struct link_events link_events = {
         .on_state = on_state,
+        .on_retry = on_retry,
         .on_error = on_link_error,
     };
     struct link_options link_options = *options;

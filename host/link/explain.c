@@ -157,8 +157,8 @@ static void explain_timeout(const struct attempt *attempt, struct dial_result *o
         say(out, LN_ENOSERVER, "the TLS handshake was not done within %g s", seconds);
     else if (attempt->heard_len == 0)
         say(out, LN_ENOSERVER,
-            "it accepts the connection but says nothing within %g s (a server that wants TLS "
-            "first needs --tls-first)",
+            "it accepts the connection but says nothing within %g s: is this the port for "
+            "clients? (a server that wants TLS first needs --tls-first)",
             seconds);
     else
         say(out, LN_ENOSERVER, "the server did not answer within %g s", seconds);

@@ -183,16 +183,14 @@ static void on_retry(struct clock_timer *timer) {
 
 /* The attempt to connect to link->server failed. */
 static void failed(struct link *link, int status, const char *text) {
-    char url[256], line[800];
+    char url[256], all[1024];
     server_url(link->server, url, sizeof(url));
     copy_text(link->error, sizeof(link->error), text);
     bool news = servers_failed(link->servers, link->server, clock_now(link->clock), text);
     bool give_up = link->state == LINK_CONNECTING && !link->options.retry && !link->closing;
-    if (give_up && servers_all_failed(link->servers)) {
+    if (give_up && servers_all_failed(link->servers, all, sizeof(all))) {
         calls_fail_all(link->calls, status);
-        bool several = link->options.server_count > 1;
-        snprintf(line, sizeof(line), "%s%s%s", several ? url : "", several ? ": " : "", text);
-        set_state(link, LINK_CLOSED, status, line);
+        set_state(link, LINK_CLOSED, status, all);
         return;
     }
     if (news && !give_up && !link->closing && link->events.on_retry != NULL)

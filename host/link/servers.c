@@ -80,7 +80,12 @@ static const char *read_port(struct server *server, const char *at, const char *
         snprintf(digits, sizeof(digits), "%.*s", (int)(end - at), at);
     char *rest;
     long port = strtol(digits, &rest, 10);
-    if (*rest != '\0' || digits[0] < '0' || digits[0] > '9' || port < 1 || port > 65535)
+    if (*rest != '\0' || digits[0] < '0' || digits[0] > '9') {
+        server->port[0] = '\0';
+        return "the port is no number (in user and password , is %2C, : is %3A, @ is %40, / is "
+               "%2F)";
+    }
+    if (port < 1 || port > 65535)
         return "the port must be a number from 1 to 65535";
     snprintf(server->port, sizeof(server->port), "%ld", port);
     return NULL;
@@ -127,6 +132,10 @@ static const char *read_url(struct server *server, const char *at) {
 }
 
 void server_url(const struct server *server, char *out, size_t size) {
+    if (server->fault != NULL && server->port[0] == '\0') {
+        snprintf(out, size, "%s://...", server->tls ? "tls" : "nats");
+        return;
+    }
     bool brackets = server->host != NULL && strchr(server->host, ':') != NULL;
     snprintf(out, size, "%s://%s%s%s:%s", server->tls ? "tls" : "nats", brackets ? "[" : "",
              server->host != NULL ? server->host : "", brackets ? "]" : "", server->port);
@@ -207,27 +216,28 @@ struct server *servers_next(struct servers *servers, uint64_t now, uint64_t *wai
     return best;
 }
 
-static uint64_t hash(const char *text) {
-    uint64_t h = 14695981039346656037u;
-    for (; *text != '\0'; text++)
-        h = (h ^ (unsigned char)*text) * 1099511628211u;
-    return h | 1;
-}
-
 bool servers_failed(struct servers *servers, struct server *server, uint64_t now,
                     const char *reason) {
-    uint64_t seen = server->reason;
-    server->reason = hash(reason);
-    server->failed_once = true;
+    bool news = strncmp(server->reason, reason, sizeof(server->reason) - 1) != 0;
+    snprintf(server->reason, sizeof(server->reason), "%s", reason);
     server->not_before = now + backoff(servers, server->failures++);
     list_push_back(&servers->list, &server->node);
-    return seen != server->reason;
+    return news;
 }
 
-bool servers_all_failed(const struct servers *servers) {
-    list_each (struct server, server, &servers->list, node)
-        if (!server->failed_once)
+bool servers_all_failed(const struct servers *servers, char *out, size_t size) {
+    bool several = list_next(&servers->list, list_first(&servers->list)) != NULL;
+    size_t len = 0;
+    *out = '\0';
+    list_each (struct server, server, &servers->list, node) {
+        char url[256];
+        if (server->reason[0] == '\0')
             return false;
+        server_url(server, url, sizeof(url));
+        int n = snprintf(out + len, size - len, "%s%s%s%s", len > 0 ? "; " : "",
+                         several ? url : "", several ? ": " : "", server->reason);
+        len = len + (size_t)n < size ? len + (size_t)n : size - 1;
+    }
     return true;
 }
 
@@ -235,7 +245,7 @@ void servers_connected(struct servers *servers, struct server *server, bool tls)
     servers->connected = server;
     server->tls = server->tls || tls;
     list_each (struct server, at, &servers->list, node)
-        at->reason = 0;
+        at->reason[0] = '\0';
 }
 
 void servers_lost(struct servers *servers, uint64_t now, bool lasted) {

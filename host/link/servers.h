@@ -33,8 +33,7 @@ struct server {
     char *fault; /* what is wrong with the URL; NULL: nothing */
     unsigned failures;
     uint64_t not_before; /* loop time in ms */
-    bool failed_once;    /* since the link was opened */
-    uint64_t reason;     /* hash of why the last attempt failed, 0 = none */
+    char reason[256];    /* why the last attempt failed; "": it has not been tried */
 };
 
 /* Copies the URLs ([nats|tls://][user[:password]@]host[:port], percent-encoding is decoded) and
@@ -48,8 +47,9 @@ struct server *servers_next(struct servers *servers, uint64_t now, uint64_t *wai
 /* An attempt failed. Returns true if this server did not fail for this reason before. */
 bool servers_failed(struct servers *servers, struct server *server, uint64_t now,
                     const char *reason);
-/* Every server has failed since the link was opened or connected. */
-bool servers_all_failed(const struct servers *servers);
+/* Every server has failed since the link was opened or connected. Writes down why, with their
+ * URLs if there are several. */
+bool servers_all_failed(const struct servers *servers, char *out, size_t size);
 
 /* `tls`: the connection has it, so servers that this one announces shall have it, too. */
 void servers_connected(struct servers *servers, struct server *server, bool tls);
@@ -62,7 +62,8 @@ void servers_hold(struct servers *servers, uint64_t until);
 /* The connected server tells who else is in the cluster. Returns true if there are new ones. */
 bool servers_learn(struct servers *servers, struct info *info);
 
-/* "nats://host:port", without user and password. */
+/* "nats://host:port", without user and password; and without what may be part of them when the
+ * URL could not be read. */
 void server_url(const struct server *server, char *out, size_t size);
 
 #endif

@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the log says of a connection that comes and goes. */
+/* What the log says of a connection that comes and goes. No line shows a password or token. */
 #ifndef LUNATS_SERVICE_OUTAGE_H
 #define LUNATS_SERVICE_OUTAGE_H
 
-#include <stdbool.h>
-
 #include "host/link/link.h"
 
-/* Why a service has not started: a line for the log that says what to do about it. No line
- * shows a password or token. */
-void outage_first(char *out, size_t size, const struct link_options *to, const char *reason);
+/* Why a service has not started: a line for the log that says what to do about it. */
+void outage_first(char *out, size_t size, const struct link_options *to, int status,
+                  const char *reason);
 
-/* With --retry a missing server is no failure, but nobody shall wonder why nothing happens. */
-void outage_log_waiting(const char *name, const struct link_options *to);
+/* For link_events.on_retry(): each reason why the connection does not come. */
+void outage_log_retry(const char *name, const char *url, const char *reason);
 
-/* One connection; all zero at first. */
-struct outage {
-    bool connected_once, lost;
-};
-
-/*
- * Logs a change of the state as link_events.on_state() tells it: that the connection is lost,
- * each reason why it does not come, and that it is there again. `name` is the service's.
- */
-void outage_log(struct outage *outage, const char *name, const struct link *link,
-                enum link_state state, const char *text);
+void outage_log_lost(const char *name, const struct link *link, const char *reason);
+void outage_log_over(const char *name, const struct link *link);
 
 #endif

@@ -24,9 +24,6 @@
 /* The server confirms subscriptions within this time, or the flush is repeated. */
 #define CONFIRM_MS 10000
 
-/* A start that waits for a server says so after this time. */
-#define WAITING_MS 500
-
 struct service {
     struct service_options options;
     uv_loop_t *loop;
@@ -39,7 +36,6 @@ struct service {
     struct link *link;
     struct intake *intake;
     struct reload *reload;
-    struct outage outage;
     struct link_call confirm;
     struct drain drain;
     bool started, stop_wanted;
@@ -184,27 +180,40 @@ static void on_connected(struct service *service) {
     go(service, service->options.runner ? SERVICE_RUNNING : SERVICE_STARTING);
 }
 
-static void on_first_failure(struct service *service, const char *text) {
-    char line[1024];
-    outage_first(line, sizeof(line), &service->options.link, text);
+static void on_first_failure(struct service *service, int status, const char *text) {
+    char line[2048];
+    outage_first(line, sizeof(line), &service->options.link, status, text);
     on_script_error(service, line);
     service->exit_status = EXIT_NO_CONNECTION;
     go(service, SERVICE_CLOSING);
+}
+
+static void on_link_connected(struct service *service) {
+    if (service->state == SERVICE_CONNECTING) {
+        on_connected(service);
+        return;
+    }
+    outage_log_over(service->name, service->link);
+    if (service->state == SERVICE_SUBSCRIBING)
+        confirm(service);
 }
 
 static void on_state(void *owner, enum link_state state, int status, const char *text) {
     struct service *service = owner;
     if (service->state == SERVICE_CONNECTING && service->stop_wanted)
         return; /* about to close; the strings of the options may be gone with their script */
-    outage_log(&service->outage, service->name, service->link, state, text);
-    if (state == LINK_CLOSED && service->state == SERVICE_CONNECTING)
-        on_first_failure(service, text ? text : status_text(status));
-    if (state != LINK_CONNECTED)
-        return;
-    if (service->state == SERVICE_CONNECTING)
-        on_connected(service);
-    else if (service->state == SERVICE_SUBSCRIBING)
-        confirm(service);
+    if (state == LINK_CONNECTED)
+        on_link_connected(service);
+    else if (state == LINK_DISCONNECTED)
+        outage_log_lost(service->name, service->link, text);
+    else if (state == LINK_CLOSED && service->state == SERVICE_CONNECTING)
+        on_first_failure(service, status, text);
+}
+
+static void on_retry(void *owner, const char *url, int status, const char *text) {
+    const struct service *service = owner;
+    (void)status;
+    outage_log_retry(service->name, url, text);
 }
 
 static void on_link_error(void *owner, int status, const char *text) {
@@ -217,19 +226,13 @@ static void on_lame_duck(void *owner) {
     log_warn(service->name, "the server is going away (lame duck)");
 }
 
-static void on_still_connecting(uv_timer_t *timer) {
-    const struct service *service = timer->data;
-    outage_log_waiting(service->name, &service->options.link);
-}
-
 static int open_link(struct service *service) {
     struct link_options options = service->options.link;
     if (options.name == NULL)
         options.name = service->name;
-    if (options.retry)
-        uv_timer_start(&service->deadline, on_still_connecting, WAITING_MS, 0);
     struct link_events events = {
         .on_state = on_state,
+        .on_retry = on_retry,
         .on_error = on_link_error,
         .on_lame_duck = on_lame_duck,
     };
