@@ -13,9 +13,6 @@
 #define START_MS 30000
 #define CONFIRM_MS 10000
 
-/* A refusal takes another way than the confirmation, over a thread of nats.c. */
-#define REFUSAL_MS 20
-
 /* Only ever forward: a failure overtakes everything else. */
 enum stage {
     STAGE_NONE,
@@ -81,16 +78,12 @@ static void on_turn(struct clock_timer *timer) {
     }
 }
 
-static void go_after(struct reload *reload, enum stage stage, uint64_t ms) {
+static void go(struct reload *reload, enum stage stage) {
     if (stage <= reload->wanted)
         return;
     reload->wanted = stage;
     reload->turn.fire = on_turn;
-    clock_arm(service_clock(reload->service), &reload->turn, ms);
-}
-
-static void go(struct reload *reload, enum stage stage) {
-    go_after(reload, stage, 0);
+    clock_arm(service_clock(reload->service), &reload->turn, 0);
 }
 
 static void go_fail(struct reload *reload, const char *reason) {
@@ -304,8 +297,8 @@ static void switch_over(struct reload *reload) {
 static void on_confirmed(struct link_call *call, int status, struct message *reply) {
     (void)reply;
     struct reload *reload = container_of(call, struct reload, confirm);
-    if (status == LN_OK)
-        go_after(reload, STAGE_SWITCHING, REFUSAL_MS);
+    if (status == LN_OK) /* every refusal has been told before: see link_flush() */
+        go(reload, STAGE_SWITCHING);
     else
         go_fail(reload, "the server did not confirm the subscriptions");
 }

@@ -104,21 +104,46 @@ describe("while a reload waits for the server,", function()
 end)
 
 describe("a reload", function()
-  it("whose new subscription the server refuses leaves the old version in place", function()
-    local broker = testing.broker { config = [[
-      authorization { users = [
-        { user: a, password: b, permissions: { subscribe: { deny: ["refused"] } } } ] }
-    ]] }
-    finally(function() broker:stop() end)
-    local svc = testing.start(version(1),
-      { server = broker.url, user = "a", password = "b" })
-    for _ = 1, 20 do
-      local ok, err = svc:reload('app.listen("refused", function() end)\n' .. version(2))
+  describe("with a subject that the server refuses leaves the old version in place", function()
+    local broker, svc
+
+    before_each(function()
+      broker = testing.broker { config = [[
+        authorization { users = [
+          { user: a, password: b, permissions: { subscribe: { deny: ["refused.>"] } } } ] }
+      ]] }
+      svc = testing.start(version(1), { server = broker.url, user = "a", password = "b" })
+    end)
+
+    after_each(function()
+      svc:stop()
+      broker:stop()
+    end)
+
+    local function refused_reload(subject)
+      local listen = ("app.listen(%q, function() end)\n"):format(subject)
+      local ok, err = svc:reload(listen .. version(2))
       assert.is_nil(ok)
-      assert.matches("refused", err.message)
+      assert.matches("cannot subscribe to refused%.", err.message)
       assert.equal(1, assert(svc:request("version")).data)
     end
-    svc:stop()
+
+    it("every time", function()
+      for i = 1, 20 do refused_reload("refused." .. i) end
+    end)
+
+    it("whatever the length of its subject", function()
+      for _, length in ipairs { 100, 200, 240, 300, 1000, 3000 } do
+        refused_reload("refused." .. ("x"):rep(length))
+      end
+    end)
+
+    it("on a busy machine", function()
+      local busy = {}
+      finally(function() for _, one in ipairs(busy) do one:signal "KILL" end end)
+      for i = 1, 8 do busy[i] = process.spawn { "sh", "-c", "while :; do :; done" } end
+      for i = 1, 20 do refused_reload("refused." .. i) end
+    end)
   end)
 
   it("during the on_reload hooks of the one before starts tasks after its own", function()
