@@ -2,6 +2,7 @@
 -- two seconds, whatever happens, and next to nothing when all is well.
 local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
+local lfs = require "lfs"
 local testing = require "lunats.testing"
 
 local SERVICE = [[
@@ -23,6 +24,21 @@ local function seconds(fn)
   return app.now() - began
 end
 
+---Stops all threads of the server, until it is continued.
+local function hang()
+  local tasks = ("/proc/%d/task/"):format(server.pid)
+  server:signal "STOP"
+  eventually("the server to hang", function()
+    for task in lfs.dir(tasks) do
+      local file = task:find "^%d" and io.open(tasks .. task .. "/stat")
+      local stat = file and file:read "a" or "(x) T"
+      if file then file:close() end
+      if not stat:find "%) [Tt]" then return false end
+    end
+    return true
+  end)
+end
+
 local function start()
   return testing.start(SERVICE, { server = server.url, drain_timeout = 30 })
 end
@@ -36,7 +52,7 @@ describe("a stop", function()
 
   it("takes less than two seconds when the server hangs", function()
     local svc = start()
-    server:signal "STOP"
+    hang()
     local took = seconds(function() assert.equal(0, svc:stop()) end)
     assert(took < 2, took)
     assert.equal(1, #svc:logs "the server does not answer")
@@ -55,7 +71,7 @@ describe("a stop", function()
     ]], { server = server.url })
     eventually("the handler", function() return #svc:logs "begun" > 0 end)
     asks:stop()
-    server:signal "STOP"
+    hang()
     assert.equal(0, svc:stop())
     assert.equal(1, #svc:logs "done")
   end)
