@@ -76,7 +76,6 @@ static void finish(struct host *host) {
     if (host->finishing)
         return;
     host->finishing = true;
-    clock_close(host->clock);
     if (host->broker != NULL)
         broker_stop(host->broker, on_broker_stopped, host);
     else
@@ -333,6 +332,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     } else {
         start_all(&host);
     }
+    uv_run(&host.loop, UV_RUN_DEFAULT);
+    clock_close(host.clock); /* what specs have opened needs it to the last */
     uv_run(&host.loop, UV_RUN_DEFAULT);
     uv_loop_close(&host.loop);
     scheduler_close(host.scheduler);
