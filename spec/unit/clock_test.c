@@ -12,7 +12,8 @@ struct alarm {
     struct clock_timer timer;
     uint64_t due;
     int number;
-    bool again; /* arms itself anew for now */
+    bool again;             /* arms itself anew for now */
+    struct alarm *given_up; /* disarmed when this one fires */
 };
 
 static uv_loop_t loop;
@@ -25,6 +26,8 @@ static void on_fire(struct clock_timer *timer) {
     fired[fired_count++] = alarm->number;
     if (alarm->again)
         clock_arm(clock_, timer, 0);
+    if (alarm->given_up != NULL)
+        clock_disarm(clock_, &alarm->given_up->timer);
 }
 
 static void begin(bool manual) {
@@ -182,6 +185,12 @@ static void without_timers_it_keeps_no_loop_alive(void) {
     CHECK(!uv_loop_alive(&loop));
     arm(0, 1);
     while (fired_count == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    CHECK(!uv_loop_alive(&loop));
+    arm(1, 1000000);
+    alarms[0].given_up = &alarms[1];
+    arm(0, 0);
+    while (fired_count == 1)
         uv_run(&loop, UV_RUN_ONCE);
     CHECK(!uv_loop_alive(&loop));
     end();
