@@ -342,6 +342,7 @@ static bool reads_back(const struct scaled *s, uint64_t digits) {
 }
 
 static uint64_t round_scaled(struct scaled *s, uint64_t mantissa, int places) {
+    /* At most 22 places. NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
     s->unit = places > 19 ? (uint128)powers_of_ten[19] * powers_of_ten[places - 19]
                           : powers_of_ten[places];
     s->scaled = s->unit * mantissa;

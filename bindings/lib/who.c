@@ -66,7 +66,8 @@ struct link *check_client_link(lua_State *L, unsigned id) {
     lua_rawgeti(L, -1, id);
     const struct who *client = lua_touserdata(L, -1);
     lua_pop(L, 2);
-    if (client == NULL || client->link == NULL)
-        raise_error(L, "the client that received this message is closed");
-    return client->link;
+    if (client != NULL && client->link != NULL)
+        return client->link;
+    raise_error(L, "the client that received this message is closed");
+    return NULL;
 }

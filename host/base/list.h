@@ -123,12 +123,14 @@ static inline void list_move(struct list *to, struct list *from) {
 /* The struct of an element; NULL of NULL. */
 #define list_item(node, type, member) ((type *)list_outer_((node), offsetof(type, member)))
 
-/* Declares `type *item` and lets it be each element in turn. */
+/* Declares `type *item` and lets it be each element in turn.
+ * NOLINTBEGIN(bugprone-macro-parentheses): a type and a name cannot have any. */
 #define list_each(type, item, list, member)                                                    \
     for (type *item = list_item(list_first(list), type, member),                               \
               *item##_next = list_after_((list), item, offsetof(type, member));                \
          item != NULL;                                                                         \
          item = item##_next, item##_next = list_after_((list), item, offsetof(type, member)))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void *list_outer_(struct list_node *node, size_t offset) {
     return node == NULL ? NULL : (char *)node - offset;

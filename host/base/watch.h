@@ -34,7 +34,7 @@ int watch_add(struct watch *watch, const char *path);
  * Watches the files directly in a folder, new ones included, whose names end with `suffix`;
  * hidden ones are left out. Copies.
  */
-int watch_add_folder(struct watch *watch, const char *folder, const char *suffix);
+int watch_add_folder(struct watch *watch, const char *path, const char *suffix);
 
 /* Watches nothing any more; a burst that is under way is forgotten. */
 void watch_clear(struct watch *watch);

@@ -12,7 +12,7 @@
 
 /* More than a server sends before it waits for flow control (32 MiB). */
 #define QUEUE_MSGS 65536
-#define QUEUE_BYTES (64 * 1024 * 1024)
+#define QUEUE_BYTES ((size_t)64 << 20)
 
 struct ordered {
     struct link *link;

@@ -19,7 +19,7 @@ struct pool *pool_open(void);
 /* Frees everything that was allocated from it; after lua_close(). */
 void pool_close(struct pool *pool);
 
-/* A lua_Alloc; `pool` is its `ud`. */
-void *pool_alloc(void *pool, void *block, size_t old_size, size_t new_size);
+/* A lua_Alloc; `ud` is the pool. */
+void *pool_alloc(void *ud, void *block, size_t old_size, size_t new_size);
 
 #endif

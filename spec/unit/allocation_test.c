@@ -30,8 +30,8 @@ void pool_close(struct pool *pool) {
     (void)pool;
 }
 
-void *pool_alloc(void *pool, void *block, size_t old_size, size_t new_size) {
-    return budget_alloc(pool, block, old_size, new_size);
+void *pool_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
+    return budget_alloc(ud, block, old_size, new_size);
 }
 
 /* allow(allocations): from here Lua gets so many, without an argument plenty */

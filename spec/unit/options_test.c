@@ -227,79 +227,77 @@ static void help_and_version(void) {
     CHECK_INT(parse("help rnu"), 2);
 }
 
+static const struct {
+    const char *line, *error;
+} mistakes[] = {
+    {"", "no command given\nSee `lunats --help`."},
+    {"rnu a.lua", "unknown command rnu; did you mean run?\nSee `lunats --help`."},
+    {"serve", "unknown command serve\nSee `lunats --help`."},
+    {"--retry run", "options follow the command: lunats run --retry ...\nSee `lunats --help`."},
+    {"run", "no SCRIPT given: lunats run [options] SCRIPT...\nSee `lunats run --help`."},
+    {"lua", "no FILE given: lunats lua [options] FILE [ARGUMENTS]\nSee `lunats lua --help`."},
+    {"run no.lua", "cannot open the script no.lua: No such file or directory\n"
+                   "See `lunats run --help`."},
+    {"run --sever x a.lua",
+     "unknown option --sever; did you mean --server?\nSee `lunats run --help`."},
+    {"run --no-rerty a.lua",
+     "unknown option --no-rerty; did you mean --no-retry?\nSee `lunats run --help`."},
+    {"run --pasword=secret a.lua",
+     "unknown option --pasword; did you mean --password?\nSee `lunats run --help`."},
+    {"run --frobnicate a.lua", "unknown option --frobnicate\nSee `lunats run --help`."},
+    {"run -x a.lua", "unknown option -x\nSee `lunats run --help`."},
+    {"check --server x a.lua",
+     "lunats check does not take --server\nSee `lunats check --help`."},
+    {"run a.lua --server", "--server needs a value: --server URL\nSee `lunats run --help`."},
+    {"run --retry=1 a.lua", "--retry takes no value\nSee `lunats run --help`."},
+    {"run --drain-timeout soon a.lua",
+     "--drain-timeout: soon is not a number of seconds\nSee `lunats run --help`."},
+    {"run --drain-timeout -1 a.lua",
+     "--drain-timeout: -1 is not a number of seconds\nSee `lunats run --help`."},
+    {"run --drain-timeout nan a.lua",
+     "--drain-timeout: nan is not a number of seconds\nSee `lunats run --help`."},
+    {"run --log-level loud a.lua",
+     "--log-level: loud is none of debug, info, warn, error, off\n"
+     "See `lunats run --help`."},
+    {"run --log-format xml a.lua",
+     "--log-format: xml is neither text nor json\nSee `lunats run --help`."},
+    {"run --creds no.creds a.lua", "--creds: cannot read no.creds: No such file or "
+                                   "directory\nSee `lunats run --help`."},
+    {"run --name= a.lua", "--name must not be empty\nSee `lunats run --help`."},
+    {"run -s http://u:secret@x a.lua", "-s: a server is nats://HOST:PORT or tls://HOST:PORT"
+                                       "\nSee `lunats run --help`."},
+    {"run -s , a.lua", "-s: no server in it\nSee `lunats run --help`."},
+    {"run --password x a.lua", "--password needs --user\nSee `lunats run --help`."},
+    {"run --tlscert a.lua a.lua",
+     "--tlscert and --tlskey need each other\nSee `lunats run --help`."},
+    {"run --token x --user y a.lua", "only one of --user, --token, --creds and --nkey can "
+                                     "be used\nSee `lunats run --help`."},
+    {"run --js-domain a --js-prefix b a.lua",
+     "--js-domain and --js-prefix exclude each other\nSee `lunats run --help`."},
+    {"run --js-domain a.b a.lua",
+     "--js-domain: 'a.b' is not a name without dots\nSee `lunats run --help`."},
+    {"run --js-prefix $JS.*.API a.lua", "--js-prefix: '$JS.*.API' is not a subject without "
+                                        "wildcards\nSee `lunats run --help`."},
+    {"run --inbox-prefix me. a.lua", "--inbox-prefix: 'me.' is not a subject without "
+                                     "wildcards\nSee `lunats run --help`."},
+    {"run --inbox-prefix= a.lua", "--inbox-prefix: '' is not a subject without wildcards\n"
+                                  "See `lunats run --help`."},
+    {"run --ping-interval 0 a.lua",
+     "--ping-interval must be more than 0 seconds\nSee `lunats run --help`."},
+    {"run --connect-timeout x a.lua",
+     "--connect-timeout: x is not a number of seconds\nSee `lunats run --help`."},
+    {"run --max-control-line 0 a.lua",
+     "--max-control-line: 0 is not a whole number, 1 or more\nSee `lunats run --help`."},
+    {"dev --js-domain x a.lua",
+     "lunats dev does not take --js-domain\nSee `lunats dev --help`."},
+    {"run --embedded -s x a.lua",
+     "--embedded and --server exclude each other\nSee `lunats run --help`."},
+};
+
 static void mistakes_are_explained(void) {
-    static const struct {
-        const char *line, *error;
-    } cases[] = {
-        {"", "no command given\nSee `lunats --help`."},
-        {"rnu a.lua", "unknown command rnu; did you mean run?\nSee `lunats --help`."},
-        {"serve", "unknown command serve\nSee `lunats --help`."},
-        {"--retry run",
-         "options follow the command: lunats run --retry ...\nSee `lunats --help`."},
-        {"run", "no SCRIPT given: lunats run [options] SCRIPT...\nSee `lunats run --help`."},
-        {"lua",
-         "no FILE given: lunats lua [options] FILE [ARGUMENTS]\nSee `lunats lua --help`."},
-        {"run no.lua", "cannot open the script no.lua: No such file or directory\n"
-                       "See `lunats run --help`."},
-        {"run --sever x a.lua",
-         "unknown option --sever; did you mean --server?\nSee `lunats run --help`."},
-        {"run --no-rerty a.lua",
-         "unknown option --no-rerty; did you mean --no-retry?\nSee `lunats run --help`."},
-        {"run --pasword=secret a.lua",
-         "unknown option --pasword; did you mean --password?\nSee `lunats run --help`."},
-        {"run --frobnicate a.lua", "unknown option --frobnicate\nSee `lunats run --help`."},
-        {"run -x a.lua", "unknown option -x\nSee `lunats run --help`."},
-        {"check --server x a.lua",
-         "lunats check does not take --server\nSee `lunats check --help`."},
-        {"run a.lua --server",
-         "--server needs a value: --server URL\nSee `lunats run --help`."},
-        {"run --retry=1 a.lua", "--retry takes no value\nSee `lunats run --help`."},
-        {"run --drain-timeout soon a.lua",
-         "--drain-timeout: soon is not a number of seconds\nSee `lunats run --help`."},
-        {"run --drain-timeout -1 a.lua",
-         "--drain-timeout: -1 is not a number of seconds\nSee `lunats run --help`."},
-        {"run --drain-timeout nan a.lua",
-         "--drain-timeout: nan is not a number of seconds\nSee `lunats run --help`."},
-        {"run --log-level loud a.lua",
-         "--log-level: loud is none of debug, info, warn, error, off\n"
-         "See `lunats run --help`."},
-        {"run --log-format xml a.lua",
-         "--log-format: xml is neither text nor json\nSee `lunats run --help`."},
-        {"run --creds no.creds a.lua", "--creds: cannot read no.creds: No such file or "
-                                       "directory\nSee `lunats run --help`."},
-        {"run --name= a.lua", "--name must not be empty\nSee `lunats run --help`."},
-        {"run -s http://u:secret@x a.lua", "-s: a server is nats://HOST:PORT or tls://HOST:PORT"
-                                           "\nSee `lunats run --help`."},
-        {"run -s , a.lua", "-s: no server in it\nSee `lunats run --help`."},
-        {"run --password x a.lua", "--password needs --user\nSee `lunats run --help`."},
-        {"run --tlscert a.lua a.lua",
-         "--tlscert and --tlskey need each other\nSee `lunats run --help`."},
-        {"run --token x --user y a.lua", "only one of --user, --token, --creds and --nkey can "
-                                         "be used\nSee `lunats run --help`."},
-        {"run --js-domain a --js-prefix b a.lua",
-         "--js-domain and --js-prefix exclude each other\nSee `lunats run --help`."},
-        {"run --js-domain a.b a.lua",
-         "--js-domain: 'a.b' is not a name without dots\nSee `lunats run --help`."},
-        {"run --js-prefix $JS.*.API a.lua", "--js-prefix: '$JS.*.API' is not a subject without "
-                                            "wildcards\nSee `lunats run --help`."},
-        {"run --inbox-prefix me. a.lua", "--inbox-prefix: 'me.' is not a subject without "
-                                         "wildcards\nSee `lunats run --help`."},
-        {"run --inbox-prefix= a.lua", "--inbox-prefix: '' is not a subject without wildcards\n"
-                                      "See `lunats run --help`."},
-        {"run --ping-interval 0 a.lua",
-         "--ping-interval must be more than 0 seconds\nSee `lunats run --help`."},
-        {"run --connect-timeout x a.lua",
-         "--connect-timeout: x is not a number of seconds\nSee `lunats run --help`."},
-        {"run --max-control-line 0 a.lua",
-         "--max-control-line: 0 is not a whole number, 1 or more\nSee `lunats run --help`."},
-        {"dev --js-domain x a.lua",
-         "lunats dev does not take --js-domain\nSee `lunats dev --help`."},
-        {"run --embedded -s x a.lua",
-         "--embedded and --server exclude each other\nSee `lunats run --help`."},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        CHECK_INT(parse(cases[i].line), 2);
-        CHECK_STR(error, cases[i].error);
+    for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+        CHECK_INT(parse(mistakes[i].line), 2);
+        CHECK_STR(error, mistakes[i].error);
     }
 }
 
