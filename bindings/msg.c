@@ -236,11 +236,11 @@ static void add_members(lua_State *L, const luaL_Reg *functions,
     }
 }
 
-void msg_extend(lua_State *L, const luaL_Reg *methods, const struct msg_field *fields) {
+void msg_extend(lua_State *L, const luaL_Reg *functions, const struct msg_field *members) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
     lua_getfield(L, -1, "__index");
     lua_getupvalue(L, -1, 1); /* meta, __index, members */
-    add_members(L, methods, fields);
+    add_members(L, functions, members);
     lua_pop(L, 3);
 }
 

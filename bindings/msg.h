@@ -53,7 +53,7 @@ struct msg_field {
  * Adds to the class: for modules that know more about a message than this one. Both lists end
  * with a NULL name and are static.
  */
-void msg_extend(lua_State *L, const luaL_Reg *methods, const struct msg_field *fields);
+void msg_extend(lua_State *L, const luaL_Reg *functions, const struct msg_field *members);
 
 /* The `data_type` field of the options table at `arg`: "json" (default) or "string". */
 enum msg_data option_data_type(lua_State *L, int arg);

@@ -8,8 +8,6 @@
 #include "bindings/open.h"
 #include "bindings/tools/options.h"
 #include "host/base/log.h"
-#include <nats/nats.h>
-
 #include "host/host.h"
 #include "host/options/options.h"
 

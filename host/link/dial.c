@@ -306,7 +306,7 @@ static void connect_once(struct dial *dial, const char *url) {
     uint64_t began = uv_hrtime();
     interpose_begin(&dial->attempt);
     if (s == NATS_OK)
-        s = natsConnection_Connect(&nats, options); /* never succeeds: see attach() */
+        natsConnection_Connect(&nats, options); /* never succeeds: see attach() */
     interpose_end();
     if (dial->result.fd < 0) {
         uv_mutex_lock(&dial->mutex);

@@ -374,7 +374,6 @@ static int parse(struct parser *p) {
     return rc;
 }
 
-/* The parser writes into it. NOLINTNEXTLINE(readability-non-const-parameter) */
 int options_parse(int argc, char **argv, struct options *out, char *error, size_t error_size) {
     memset(out, 0, sizeof(*out));
     struct parser parser = {
