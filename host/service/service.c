@@ -28,10 +28,10 @@ struct service {
     struct service_options options;
     uv_loop_t *loop;
     struct scheduler *scheduler;
-    uv_timer_t turn, deadline;
-    int handles;               /* of the two above, while they close */
     enum service_state state;  /* what goes on */
     enum service_state wanted; /* what the next turn of the loop begins */
+    struct clock_timer turn;
+    struct clock_timer deadline; /* of the on_stop hooks */
     struct script *script;
     struct link *link;
     struct intake *intake;
@@ -176,7 +176,6 @@ static void run_start_hooks(struct service *service) {
 /* ---- the connection ---- */
 
 static void on_connected(struct service *service) {
-    uv_timer_stop(&service->deadline);
     go(service, service->options.runner ? SERVICE_RUNNING : SERVICE_STARTING);
 }
 
@@ -308,8 +307,8 @@ static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *
     go(service, SERVICE_CLOSING);
 }
 
-static void on_stop_deadline(uv_timer_t *timer) {
-    struct service *service = timer->data;
+static void on_stop_deadline(struct clock_timer *timer) {
+    struct service *service = container_of(timer, struct service, deadline);
     log_warn(service->name, "on_stop took longer than %g s and was cut",
              service->options.drain_timeout);
     if (service->exit_status == EXIT_OK)
@@ -320,7 +319,8 @@ static void on_stop_deadline(uv_timer_t *timer) {
 
 static void run_stop_hooks(struct service *service) {
     reload_close_retiring(service->reload);
-    uv_timer_start(&service->deadline, on_stop_deadline, service_drain_ms(service), 0);
+    service->deadline.fire = on_stop_deadline;
+    clock_arm(service_clock(service), &service->deadline, service_drain_ms(service));
     if (script_run_phase(service->script, SCRIPT_STOP, on_stop_end, service) < 0)
         go(service, SERVICE_CLOSING);
 }
@@ -345,7 +345,7 @@ static void on_link_closed(void *owner, size_t unsent) {
 
 /* The end of every way through a service. */
 static void close_all(struct service *service) {
-    uv_timer_stop(&service->deadline);
+    clock_disarm(service_clock(service), &service->deadline);
     drain_cancel(&service->drain);
     link_call_cancel(&service->confirm);
     drop_script(service);
@@ -412,8 +412,8 @@ static void begin(struct service *service) {
     }
 }
 
-static void on_turn(uv_timer_t *timer) {
-    struct service *service = timer->data;
+static void on_turn(struct clock_timer *timer) {
+    struct service *service = container_of(timer, struct service, turn);
     service->state = service->wanted;
     bool early = service->state > SERVICE_CONNECTING && service->state < SERVICE_DRAINING;
     if (early && service->stop_wanted) /* since that state was asked for */
@@ -426,29 +426,20 @@ static void go(struct service *service, enum service_state state) {
     if (state <= service->wanted)
         return;
     service->wanted = state;
-    uv_timer_start(&service->turn, on_turn, 0, 0);
+    service->turn.fire = on_turn;
+    clock_arm(service_clock(service), &service->turn, 0);
 }
 
 /* ---- life ---- */
 
-static void on_timer_closed(uv_handle_t *handle) {
-    struct service *service = handle->data;
-    if (--service->handles > 0)
-        return;
-    void (*on_stopped)(void *, struct service *, int) = service->options.on_stopped;
-    if (service->started && on_stopped != NULL)
-        on_stopped(service->options.owner, service, service->exit_status);
-    free(service->name);
-    free(service->last_error);
-    free(service);
-}
-
 void service_discard(struct service *service) {
     drop_script(service);
     intake_close(service->intake);
-    service->handles = 2;
-    uv_close((uv_handle_t *)&service->turn, on_timer_closed);
-    uv_close((uv_handle_t *)&service->deadline, on_timer_closed);
+    if (service->started && service->options.on_stopped != NULL)
+        service->options.on_stopped(service->options.owner, service, service->exit_status);
+    free(service->name);
+    free(service->last_error);
+    free(service);
 }
 
 int service_load(struct service *service, const char *source, size_t source_len,
@@ -504,9 +495,6 @@ int service_open(struct service **out, uv_loop_t *loop, struct scheduler *schedu
     service->options = *options;
     service->loop = loop;
     service->scheduler = scheduler;
-    uv_timer_init(loop, &service->turn);
-    uv_timer_init(loop, &service->deadline);
-    service->turn.data = service->deadline.data = service;
     int rc = open_parts(service);
     if (rc < 0) {
         service_discard(service);
