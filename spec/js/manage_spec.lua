@@ -50,8 +50,11 @@ describe("app.js", function()
       add { name = stream }
       local info, err = app.js.update_stream { name = stream, no_such_field = 7 }
       assert.is_nil(info)
-      assert.equal("unsupported", err.code)
-      assert.equal("no_such_field", err.field)
+      if err.code == "unsupported" then
+        assert.equal("no_such_field", err.field)
+      else -- newer servers refuse unknown fields themselves
+        assert.matches("no_such_field", err.message)
+      end
     end)
   end)
 
