@@ -9,6 +9,7 @@
 #include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/broker/broker.h"
+#include "host/dial/dial.h"
 #include "host/service/service.h"
 #include "host/service/trigger.h"
 
@@ -340,6 +341,6 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     free(host.services);
     free(host.triggers);
     free(host.broker_url);
-    link_close_library();
+    dial_close_library();
     return host.status;
 }

@@ -77,6 +77,11 @@ FNR == 1 && FILENAME ~ /^(host|bindings)\// && room(FILENAME) == "" {
     complain(folder(FILENAME) "/ is not in " drawing ": give it a floor there")
 }
 
+/^[ \t]*#[ \t]*include[ \t]*<nats\// && FILENAME ~ /^(host|bindings)\// {
+    if (FILENAME !~ /^host\/(dial\/|main\.c)/)
+        complain("nats.c is used by host/dial/ only: it dials, and nothing of it lives on")
+}
+
 match($0, /^[ \t]*#[ \t]*include[ \t]*"[^"]*"/) {
     split($0, quoted, "\"")
     check_include(quoted[2])

@@ -5,23 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <nats/nats.h>
+#include "host/base/slots.h"
+#include "host/base/unique.h"
 
-#define NO_SLOT UINT32_MAX
-#define DIGITS 5
+#define DIGITS 5 /* of slot and generation */
 #define TOKEN_LEN (2 * DIGITS)
-#define SLOT_MAX (1u << (5 * DIGITS))
 static const char alphabet[] = "0123456789abcdefghijklmnopqrstuv";
 
-struct slot {
-    struct link_call *call; /* NULL: free */
-    uint64_t subject_hash;  /* of the subject requested */
-    uint32_t generation, next_free;
-};
-
 struct calls {
-    struct slot *slots;
-    uint32_t slot_count, first_free;
+    struct slots slots; /* of the requests */
     struct list requests;
     struct list pings;           /* round trips, by number */
     size_t count;                /* of both */
@@ -55,18 +47,16 @@ static bool read_digits(const char *in, uint32_t *value) {
     return true;
 }
 
-/* The slot that a subject of the inbox names, if its call still waits. */
-static struct slot *find_slot(struct calls *calls, const char *subject) {
-    uint32_t slot, generation;
+/* The call that a subject of the inbox names, if it still waits. */
+static struct link_call *find_call(struct calls *calls, const char *subject) {
+    uint32_t index, generation;
     size_t len = strlen(subject);
     if (len != calls->inbox_len + TOKEN_LEN ||
         memcmp(subject, calls->inbox, calls->inbox_len) != 0 ||
-        !read_digits(subject + calls->inbox_len, &slot) ||
-        !read_digits(subject + calls->inbox_len + DIGITS, &generation) ||
-        slot >= calls->slot_count)
+        !read_digits(subject + calls->inbox_len, &index) ||
+        !read_digits(subject + calls->inbox_len + DIGITS, &generation))
         return NULL;
-    struct slot *found = &calls->slots[slot];
-    return found->call != NULL && found->generation == generation ? found : NULL;
+    return slots_find(&calls->slots, index, generation);
 }
 
 static uint64_t hash(const char *text, size_t len) {
@@ -74,32 +64,6 @@ static uint64_t hash(const char *text, size_t len) {
     for (size_t i = 0; i < len; i++)
         h = (h ^ (unsigned char)text[i]) * 1099511628211u;
     return h;
-}
-
-/* ---- slots ---- */
-
-static bool slots_grow(struct calls *calls) {
-    uint32_t count = calls->slot_count == 0 ? 64 : calls->slot_count * 2;
-    if (count > SLOT_MAX)
-        return false;
-    struct slot *slots = realloc(calls->slots, count * sizeof(*slots));
-    if (slots == NULL)
-        return false;
-    calls->slots = slots;
-    for (uint32_t i = count; i-- > calls->slot_count;) {
-        slots[i] = (struct slot){.next_free = calls->first_free};
-        calls->first_free = i;
-    }
-    calls->slot_count = count;
-    return true;
-}
-
-static void slot_free(struct calls *calls, uint32_t index) {
-    struct slot *slot = &calls->slots[index];
-    slot->call = NULL;
-    slot->generation = (slot->generation + 1) & (SLOT_MAX - 1);
-    slot->next_free = calls->first_free;
-    calls->first_free = index;
 }
 
 /* ---- ends ---- */
@@ -110,7 +74,7 @@ static void retire(struct link_call *call) {
     clock_disarm(call->clock, &call->deadline);
     list_remove(&call->node);
     if (call->number == 0)
-        slot_free(calls, call->slot);
+        slots_release(&calls->slots, call->slot);
     calls->count--;
     call->calls = NULL;
 }
@@ -144,20 +108,16 @@ static void begin(struct calls *calls, struct link_call *call, struct clock *clo
 int calls_begin(struct calls *calls, struct link_call *call, struct clock *clock,
                 const char *subject, uint32_t timeout_ms, bool many, link_reply_fn on_reply,
                 const char **reply) {
-    if (calls->first_free == NO_SLOT && !slots_grow(calls))
+    if (!slots_take(&calls->slots, call, &call->slot))
         return LN_ENOMEM;
-    uint32_t index = calls->first_free;
-    struct slot *slot = &calls->slots[index];
-    calls->first_free = slot->next_free;
-    slot->call = call;
-    slot->subject_hash = hash(subject, strlen(subject));
-    call->slot = index;
+    call->subject_hash = hash(subject, strlen(subject));
     call->number = 0;
     call->many = many;
     begin(calls, call, clock, timeout_ms, on_reply);
     list_push_back(&calls->requests, &call->node);
-    write_digits(calls->inbox + calls->inbox_len, index);
-    write_digits(calls->inbox + calls->inbox_len + DIGITS, slot->generation);
+    write_digits(calls->inbox + calls->inbox_len, call->slot);
+    write_digits(calls->inbox + calls->inbox_len + DIGITS,
+                 slots_generation(&calls->slots, call->slot));
     calls->inbox[calls->inbox_len + TOKEN_LEN] = '\0';
     *reply = calls->inbox;
     return LN_OK;
@@ -174,8 +134,7 @@ void calls_begin_ping(struct calls *calls, struct link_call *call, struct clock 
 /* ---- results ---- */
 
 void calls_on_msg(struct calls *calls, struct message *msg) {
-    struct slot *slot = find_slot(calls, msg->subject);
-    struct link_call *call = slot != NULL ? slot->call : NULL;
+    struct link_call *call = find_call(calls, msg->subject);
     if (call == NULL || msg->status == 503) {
         message_free(msg);
         if (call != NULL)
@@ -197,29 +156,29 @@ void calls_on_pong(struct calls *calls, uint64_t number) {
 }
 
 /* Ends those of a list for which `wanted` is their hash; NULL: all of them. */
-static void fail(struct calls *calls, struct list *list, int status, const uint64_t *wanted) {
+static void fail(struct list *list, int status, const uint64_t *wanted) {
     struct list walk = {0};
     list_move(&walk, list);
     for (struct list_node *node; (node = list_pop_front(&walk)) != NULL;) {
         struct link_call *call = list_item(node, struct link_call, node);
         list_push_back(list, node);
-        if (wanted == NULL || calls->slots[call->slot].subject_hash == *wanted)
+        if (wanted == NULL || call->subject_hash == *wanted)
             finish(call, status, NULL);
     }
 }
 
 void calls_fail_all(struct calls *calls, int status) {
-    fail(calls, &calls->requests, status, NULL);
-    fail(calls, &calls->pings, status, NULL);
+    fail(&calls->requests, status, NULL);
+    fail(&calls->pings, status, NULL);
 }
 
 void calls_fail_requests(struct calls *calls, int status) {
-    fail(calls, &calls->requests, status, NULL);
+    fail(&calls->requests, status, NULL);
 }
 
 void calls_fail_subject(struct calls *calls, const char *subject, size_t len, int status) {
     uint64_t wanted = hash(subject, len);
-    fail(calls, &calls->requests, status, &wanted);
+    fail(&calls->requests, status, &wanted);
 }
 
 size_t calls_count(const struct calls *calls) {
@@ -229,13 +188,9 @@ size_t calls_count(const struct calls *calls) {
 /* ---- life ---- */
 
 void calls_new_inbox(const char *prefix, char out[LINK_INBOX_SIZE]) {
-    natsInbox *inbox = NULL;
-    out[0] = '\0';
-    if (natsInbox_Create(&inbox) != NATS_OK)
-        return;
-    const char *nuid = strrchr(inbox, '.');
-    snprintf(out, LINK_INBOX_SIZE, "%s.%s", prefix, nuid == NULL ? inbox : nuid + 1);
-    natsInbox_Destroy(inbox);
+    char name[UNIQUE_SIZE];
+    unique_name(name);
+    snprintf(out, LINK_INBOX_SIZE, "%s.%s", prefix, name);
 }
 
 const char *calls_inbox(struct calls *calls) {
@@ -247,7 +202,6 @@ struct calls *calls_new(const char *prefix) {
     struct calls *calls = calloc(1, sizeof(*calls));
     if (calls == NULL)
         return NULL;
-    calls->first_free = NO_SLOT;
     calls_new_inbox(prefix, calls->inbox);
     calls->inbox_len = strlen(calls->inbox) + 1;
     if (calls->inbox_len < 2 || calls->inbox_len + TOKEN_LEN >= sizeof(calls->inbox)) {
@@ -260,6 +214,6 @@ struct calls *calls_new(const char *prefix) {
 
 void calls_free(struct calls *calls) {
     if (calls != NULL)
-        free(calls->slots);
+        slots_free(&calls->slots);
     free(calls);
 }

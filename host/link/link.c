@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The states of a link, and what its parts have to do with each other: servers say whom to
- * dial, a dial gives a stream, subs, calls and outbox use it. Only this file knows all of them.
+ * The states of a link, and what its parts have to do with each other: the dialler gives a
+ * session, which subs, calls and outbox use. Only this file knows all of them.
  */
 #include "host/link/link.h"
 
@@ -9,55 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <unistd.h>
-
+#include "host/dial/dialler.h"
 #include "host/link/calls.h"
-#include "host/link/dial.h"
-#include "host/link/explain.h"
-#include "host/link/info.h"
-#include "host/link/interpose.h"
 #include "host/link/outbox.h"
-#include "host/link/put.h"
-#include "host/link/refusal.h"
-#include "host/link/servers.h"
-#include "host/link/stream.h"
-#include "host/link/strings.h"
+#include "host/link/session.h"
 #include "host/link/subs.h"
+#include "host/link/turn.h"
 #include "host/link/wire.h"
 
 #define CONNECT_TIMEOUT_MS 2000
 #define PING_INTERVAL_MS 5000
 #define MAX_LINE 4096
 #define HIGH_WATER ((size_t)8 * 1024 * 1024)
-#define LASTING_MS 5000u  /* a connection that held so long was a success */
-#define LEFT_BEHIND_MAX 8 /* threads that are stuck in the resolver */
-#define LEFT_BEHIND_MS 1000
+#define LASTING_MS 5000u /* a connection that held so long was a success */
+#define PREFIX_MAX 64
 
 struct link {
     uv_loop_t *loop;
     struct clock *clock; /* real */
-    uv_idle_t idle;      /* active only while on_idle() has something to do */
-    struct link_options options;
-    struct strings strings; /* of the options */
+    struct turn turn;
+    struct link_options options; /* its numbers; strings are not kept */
+    char prefix[PREFIX_MAX + 1]; /* of inboxes */
     struct link_events events;
     void *owner;
     enum link_state state;
     struct list observers;
-    struct list deferred;
 
-    struct servers *servers;
-    struct server *server; /* the one that is dialled or connected */
-    struct dial *dial;     /* NULL: none under way */
-    struct clock_timer retry_timer;
-
-    struct stream *stream; /* NULL: not connected */
-    struct info info;      /* of the connected server, and the last one */
-    struct link_info told;
-    uint64_t connected_at, last_read;
-    struct clock_timer probe_timer;
-    uint64_t pings, pongs; /* on this connection */
-    bool probed, lame_duck;
-    char complaint[256]; /* of the server, while it is not known whether it is the last word */
+    struct dialler *dialler;
+    struct session *session; /* NULL: not connected */
+    struct stream *stream;   /* the session's; NULL: not connected */
+    struct info info;        /* of the connected server, and the last one */
+    bool lame_duck;
     char error[256];
 
     struct subs *subs;
@@ -65,7 +47,6 @@ struct link {
     struct outbox *outbox;
     struct link_sub *inbox;
     bool inbox_denied;
-    bool send_wanted;
     void (*tap)(void *owner, const struct link_out *out);
     void *tap_owner;
     size_t unsent; /* bytes published and never written, of the last connection */
@@ -81,8 +62,7 @@ struct link {
 
 static void close_begin(struct link *link);
 static void close_end(struct link *link);
-static void dial_next(struct link *link);
-static void lose(struct link *link, int status, const char *why);
+static void lose(void *owner, int status, const char *why);
 
 static void copy_text(char *out, size_t size, const char *text) {
     snprintf(out, size, "%s", text);
@@ -90,44 +70,25 @@ static void copy_text(char *out, size_t size, const char *text) {
 
 /* ---- one turn of the loop ---- */
 
-static void on_idle(uv_idle_t *idle) {
-    struct link *link = idle->data;
-    uv_idle_stop(idle);
+static void on_turn(void *owner) {
+    struct link *link = owner;
     if (link->closing && !link->close_begun)
         close_begin(link);
     subs_turn(link->subs);
-    for (struct list_node *node; (node = list_pop_front(&link->deferred)) != NULL;) {
-        struct link_deferred *deferred = list_item(node, struct link_deferred, node);
-        deferred->fn(deferred);
-    }
-    bool send = link->send_wanted && link->stream != NULL;
-    link->send_wanted = false;
-    if (send)
+    turn_run_deferred(&link->turn);
+    if (link->stream != NULL && stream_unsent(link->stream) > 0)
         stream_send(link->stream);
-    else if (link->stream == NULL || !stream_congested(link->stream))
+    else
         outbox_wake(link->outbox, LN_OK);
 }
 
-/*
- * Runs on_idle() before the loop blocks. An idle handle and not a prepare handle, because an
- * active one also keeps the loop from blocking when somebody's prepare callback publishes after
- * ours has run.
- */
 static void want_turn(void *owner) {
     struct link *link = owner;
-    if (!link->closed)
-        uv_idle_start(&link->idle, on_idle);
+    turn_want(&link->turn);
 }
 
 void link_defer(struct link *link, struct link_deferred *deferred) {
-    if (list_linked(&deferred->node))
-        return;
-    list_push_back(&link->deferred, &deferred->node);
-    want_turn(link);
-}
-
-void link_defer_cancel(struct link_deferred *deferred) {
-    list_remove(&deferred->node);
+    turn_defer(&link->turn, deferred);
 }
 
 /* ---- states ---- */
@@ -169,7 +130,8 @@ static void set_state(struct link *link, enum link_state state, int status, cons
     }
 }
 
-static void tell_error(struct link *link, int status, const char *text) {
+static void tell_error(void *owner, int status, const char *text) {
+    struct link *link = owner;
     copy_text(link->error, sizeof(link->error), text);
     if (!link->closing && link->events.on_error != NULL)
         link->events.on_error(link->owner, status, text);
@@ -177,53 +139,19 @@ static void tell_error(struct link *link, int status, const char *text) {
 
 /* ---- connecting ---- */
 
-static void on_retry(struct clock_timer *timer) {
-    dial_next(container_of(timer, struct link, retry_timer));
-}
-
-/* The attempt to connect to link->server failed. */
-static void failed(struct link *link, int status, const char *text) {
-    char url[256], all[1024];
-    server_url(link->server, url, sizeof(url));
+static void on_dial_failed(void *owner, const char *url, int status, const char *text,
+                           bool news) {
+    struct link *link = owner;
+    char all[1024];
     copy_text(link->error, sizeof(link->error), text);
-    bool news = servers_failed(link->servers, link->server, clock_now(link->clock), text);
-    bool give_up = link->state == LINK_CONNECTING && !link->options.retry && !link->closing;
-    if (give_up && servers_all_failed(link->servers, all, sizeof(all))) {
+    bool give_up = link->state == LINK_CONNECTING && !link->options.retry;
+    if (give_up && dialler_has_failed(link->dialler, all, sizeof(all))) {
+        dialler_stop(link->dialler);
         calls_fail_all(link->calls, status);
         set_state(link, LINK_CLOSED, status, all);
-        return;
-    }
-    if (news && !give_up && !link->closing && link->events.on_retry != NULL)
+    } else if (news && !give_up && !link->closing && link->events.on_retry != NULL) {
         link->events.on_retry(link->owner, url, status, text);
-    if (!link->closed)
-        dial_next(link);
-}
-
-static struct outbox_limits limits_of(const struct link *link) {
-    return (struct outbox_limits){
-        .max_payload = link->info.max_payload > 0 ? (size_t)link->info.max_payload : 0,
-        .max_line = link->options.max_control_line,
-        .headers = link->info.headers,
-    };
-}
-
-static void learn_info(struct link *link) {
-    struct link_info *told = &link->told;
-    server_url(link->server, told->url, sizeof(told->url));
-    copy_text(told->server_id, sizeof(told->server_id), link->info.server_id);
-    copy_text(told->client_ip, sizeof(told->client_ip), link->info.client_ip);
-    told->client_id = link->info.client_id;
-    told->max_payload = link->info.max_payload;
-    servers_learn(link->servers, &link->info);
-}
-
-static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wanted);
-static void on_pending(void *owner);
-
-static void on_read(void *owner) {
-    struct link *link = owner;
-    link->last_read = uv_now(link->loop);
-    link->probed = false;
+    }
 }
 
 static void on_sent(void *owner) {
@@ -233,37 +161,13 @@ static void on_sent(void *owner) {
         outbox_wake(link->outbox, LN_OK);
 }
 
-static void on_lost(void *owner, const char *why) {
-    struct link *link = owner;
-    char text[512];
-    int status = LN_EDISCONNECTED;
-    copy_text(text, sizeof(text), why);
-    if (link->complaint[0] != '\0' &&
-        explain_error(link->complaint, text, sizeof(text)) == LN_EAUTH)
-        status = LN_EAUTH;
-    lose(link, status, text);
-}
-
-static const struct stream_events stream_events = {
-    .on_bytes = on_bytes,
-    .on_read = on_read,
-    .on_pending = on_pending,
-    .on_sent = on_sent,
-    .on_lost = on_lost,
-};
-
-/* A stream is there. */
-static void connected(struct link *link, bool tls) {
-    link->connected_at = link->last_read = uv_now(link->loop);
-    link->pings = link->pongs = 0;
+/* A session is there. */
+static void connected(struct link *link) {
     link->unsent = 0;
-    link->probed = link->inbox_denied = link->send_wanted = link->lame_duck = false;
-    link->complaint[0] = '\0';
-    servers_connected(link->servers, link->server, tls);
-    learn_info(link);
-    struct outbox_limits limits = limits_of(link);
+    link->inbox_denied = link->lame_duck = false;
+    dialler_learn(link->dialler, &link->info);
     bool subscribed = subs_connected(link->subs, link->stream);
-    size_t refused = outbox_connected(link->outbox, link->stream, &limits);
+    size_t refused = outbox_connected(link->outbox, link->stream, &link->info);
     if (!subscribed) {
         lose(link, LN_ENOMEM, "out of memory");
         return;
@@ -271,84 +175,49 @@ static void connected(struct link *link, bool tls) {
     if (refused > 0)
         tell_error(link, LN_ETOOLARGE,
                    "this server does not take some of the messages that were kept for it");
-    clock_arm(link->clock, &link->probe_timer, link->options.ping_interval_ms);
     if (link->closing)
         link->close_begun = false; /* the flush of the close can be done now */
     set_state(link, LINK_CONNECTED, LN_OK, "");
     want_turn(link);
 }
 
+static const struct session_events session_events;
+
 static void on_dialled(void *owner, struct dial_result *result) {
     struct link *link = owner;
-    link->dial = NULL;
-    if (result->status != LN_OK) {
-        failed(link, result->status, result->text);
-        return;
-    }
+    const struct link_options *o = &link->options;
     link->info = (struct info){0};
     info_read(result->info, result->info_len, &link->info);
-    bool tls = result->ssl != NULL;
-    int rc = stream_open(&link->stream, link->loop, result->fd, result->ssl,
-                         link->options.high_water, &stream_events, link);
-    if (rc == LN_OK)
-        connected(link, tls);
-    else
-        failed(link, rc, status_text(rc));
-    free(result->info);
-}
-
-static struct dial_target target_of(const struct link *link) {
-    const struct link_options *o = &link->options;
-    const struct server *server = link->server;
-    bool own = server->user != NULL || server->token != NULL; /* the URL is nearer */
-    return (struct dial_target){
-        .host = server->host,
-        .port = server->port,
-        .tls = server->tls,
-        .tls_first = o->tls_first,
-        .tls_name = o->tls_name != NULL ? o->tls_name : server->tls_host,
-        .ca = o->tls_ca,
-        .cert = o->tls_cert,
-        .key = o->tls_key,
-        .name = o->name,
-        .user = own ? server->user : o->user,
-        .password = own ? server->password : o->password,
-        .token = own ? server->token : o->token,
-        .creds = o->creds,
-        .nkey = o->nkey,
-        .timeout_ms = o->connect_timeout_ms,
-    };
-}
-
-static void dial_next(struct link *link) {
-    uint64_t wait = 0, now = clock_now(link->clock);
-    link->server = servers_next(link->servers, now, &wait);
-    if (wait == 0 && dial_left_behind() >= LEFT_BEHIND_MAX)
-        wait = LEFT_BEHIND_MS;
-    if (wait > 0) {
-        clock_arm(link->clock, &link->retry_timer, wait);
-        return;
+    int rc =
+        session_open(&link->session, link->loop, link->clock, result->fd, result->ssl,
+                     &link->info, o->high_water, o->ping_interval_ms, &session_events, link);
+    if (rc == LN_OK) {
+        link->stream = session_stream(link->session);
+        connected(link);
+    } else {
+        dialler_lost(link->dialler, false);
     }
-    struct dial_target target = target_of(link);
-    int rc = link->server->fault != NULL
-                 ? LN_EINVAL
-                 : dial_start(&link->dial, link->loop, link->clock, &target, on_dialled, link);
-    if (rc != LN_OK)
-        failed(link, rc, link->server->fault != NULL ? link->server->fault : status_text(rc));
+    free(result->info);
 }
 
 /* ---- losing ---- */
 
-static void lose(struct link *link, int status, const char *why) {
-    uint64_t now = uv_now(link->loop);
+static void drop_session(struct link *link, bool orderly) {
+    if (link->session == NULL)
+        return;
     link->unsent = stream_unsent(link->stream);
     subs_disconnected(link->subs);
     outbox_disconnected(link->outbox);
-    stream_close(link->stream, false);
+    session_close(link->session, orderly);
+    link->session = NULL;
     link->stream = NULL;
+}
+
+static void lose(void *owner, int status, const char *why) {
+    struct link *link = owner;
+    bool lasted = session_age(link->session) >= LASTING_MS;
+    drop_session(link, false);
     copy_text(link->error, sizeof(link->error), why);
-    clock_disarm(link->clock, &link->probe_timer);
-    servers_lost(link->servers, clock_now(link->clock), now - link->connected_at >= LASTING_MS);
     if (!link->closing)
         link->state = LINK_DISCONNECTED; /* calls made by the callbacks below fail at once */
     calls_fail_all(link->calls, link->closing ? LN_ECLOSED : LN_EDISCONNECTED);
@@ -357,7 +226,7 @@ static void lose(struct link *link, int status, const char *why) {
         return;
     }
     link->reconnects++;
-    dial_next(link);
+    dialler_lost(link->dialler, lasted);
     set_state(link, LINK_DISCONNECTED, status, why);
     want_turn(link);
 }
@@ -365,174 +234,75 @@ static void lose(struct link *link, int status, const char *why) {
 void link_partition(struct link *link, uint32_t ms) {
     if (link->closing)
         return;
-    servers_hold(link->servers, clock_now(link->clock) + ms);
-    if (link->stream != NULL) {
+    dialler_hold(link->dialler, ms);
+    if (link->stream != NULL)
         stream_cut(link->stream);
-    } else if (link->dial == NULL) {
-        dial_next(link);
-    }
 }
 
 /* ---- round trips ---- */
 
 static uint64_t ping(void *owner) {
     struct link *link = owner;
-    char *at = stream_reserve(link->stream, 6);
-    if (at == NULL)
-        return 0;
-    stream_commit(link->stream, put(at, "PING\r\n", 6));
-    return ++link->pings;
-}
-
-static void on_pending(void *owner) {
-    struct link *link = owner;
-    if (link->send_wanted)
-        return;
-    link->send_wanted = true;
-    want_turn(link);
-}
-
-/*
- * Finds half-open connections: after a silence of one interval the server has to say something,
- * after another one the connection is given up. Every read counts as a sign of life.
- */
-static void on_probe(struct clock_timer *timer) {
-    struct link *link = container_of(timer, struct link, probe_timer);
-    uint64_t silence = uv_now(link->loop) - link->last_read;
-    uint64_t interval = link->options.ping_interval_ms;
-    if (link->stream == NULL)
-        return;
-    if (silence < interval) {
-        clock_arm(link->clock, timer, interval - silence);
-    } else if (!link->probed) {
-        link->probed = true;
-        ping(link);
-        clock_arm(link->clock, timer, interval);
-    } else {
-        lose(link, LN_EDISCONNECTED, "no sign of life from the server");
-    }
+    return session_ping(link->session);
 }
 
 /* ---- what the server says ---- */
 
-static bool is_inbox(const struct link *link, const char *subject) {
-    return strcmp(subject, calls_inbox(link->calls)) == 0;
+static void on_message(void *owner, uint64_t sid, const struct message_parts *parts) {
+    struct link *link = owner;
+    subs_deliver(link->subs, sid, parts);
 }
 
-static void on_refusal(struct link *link, const struct refusal *refusal, const char *text) {
+static void on_refusal(void *owner, const struct refusal *refusal, const char *text) {
+    struct link *link = owner;
+    const char *subject = refusal->subject;
     if (refusal->kind == REFUSAL_PUBLISH) {
-        if (refusal->subject != NULL)
-            calls_fail_subject(link->calls, refusal->subject, strlen(refusal->subject),
-                               LN_EPERMISSION);
+        if (subject != NULL)
+            calls_fail_subject(link->calls, subject, strlen(subject), LN_EPERMISSION);
         tell_error(link, LN_EPERMISSION, text);
-    } else if (refusal->subject != NULL && is_inbox(link, refusal->subject)) {
+    } else if (subject != NULL && strcmp(subject, calls_inbox(link->calls)) == 0) {
         link->inbox_denied = true;
         calls_fail_requests(link->calls, LN_EINBOX);
         tell_error(link, LN_EINBOX, status_text(LN_EINBOX));
-    } else if (subs_refused(link->subs, refusal->subject, refusal->queue, LN_EPERMISSION,
-                            text) == 0) {
+    } else if (subs_refused(link->subs, subject, refusal->queue, LN_EPERMISSION, text) == 0) {
         tell_error(link, LN_EPERMISSION, text);
     }
 }
 
-static void on_server_error(struct link *link, const struct wire_frame *frame) {
-    char *text = strndup(frame->text, frame->text_len);
-    struct refusal refusal;
-    refusal_read(frame->text, frame->text_len, &refusal);
-    if (refusal.kind != REFUSAL_NONE)
-        on_refusal(link, &refusal, text != NULL ? text : "permissions violation");
-    else
-        snprintf(link->complaint, sizeof(link->complaint), "%.*s", (int)frame->text_len,
-                 frame->text);
-    free(refusal.memory);
-    free(text);
-}
-
-static void on_info(struct link *link, const struct wire_frame *frame) {
-    if (!info_read(frame->text, frame->text_len, &link->info))
-        return; /* what it was before is still the best that is known */
-    learn_info(link);
-    struct outbox_limits limits = limits_of(link);
-    outbox_set_limits(link->outbox, &limits);
+static void on_info(void *owner, struct info *info) {
+    struct link *link = owner;
+    link->info = *info;
+    dialler_learn(link->dialler, &link->info);
+    outbox_set_limits(link->outbox, &link->info);
     bool news = link->info.lame_duck && !link->lame_duck;
     link->lame_duck = link->info.lame_duck;
     if (news && !link->closing && link->events.on_lame_duck != NULL)
         link->events.on_lame_duck(link->owner);
 }
 
-static void on_pong(struct link *link) {
-    if (link->pongs < link->pings)
-        link->pongs++;
-    subs_on_pong(link->subs, link->pongs);
-    calls_on_pong(link->calls, link->pongs);
-}
-
-static void on_ping(struct link *link) {
-    char *at = stream_reserve(link->stream, 6);
-    if (at != NULL)
-        stream_commit(link->stream, put(at, "PONG\r\n", 6));
-}
-
-/* Frames that are no messages, which are few. */
-static void on_word(struct link *link, enum wire_kind kind, const struct wire_frame *frame) {
-    if (kind != WIRE_ERR && link->complaint[0] != '\0') { /* the connection goes on */
-        char text[sizeof(link->complaint)];
-        copy_text(text, sizeof(text), link->complaint);
-        link->complaint[0] = '\0';
-        tell_error(link, LN_ENATS, text);
-    }
-    if (kind == WIRE_ERR)
-        on_server_error(link, frame);
-    else if (kind == WIRE_INFO)
-        on_info(link, frame);
-    else if (kind == WIRE_PING)
-        on_ping(link);
-    else if (kind == WIRE_PONG)
-        on_pong(link);
-    else if (kind == WIRE_BAD)
-        lose(link, LN_EDISCONNECTED, "what the server sends is not the protocol of NATS");
-}
-
-static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wanted) {
+static void on_pong(void *owner, uint64_t number) {
     struct link *link = owner;
-    struct stream *stream = link->stream;
-    struct wire_frame frame;
-    size_t at = 0;
-    while (at < len && link->stream == stream) {
-        enum wire_kind kind = wire_next(bytes + at, len - at, &frame);
-        if (kind == WIRE_PART) {
-            *wanted = frame.size;
-            break;
-        }
-        at += frame.size;
-        if (kind == WIRE_MSG)
-            subs_deliver(link->subs, frame.sid, &frame.parts);
-        else
-            on_word(link, kind, &frame);
-    }
-    return at;
+    subs_on_pong(link->subs, number);
+    calls_on_pong(link->calls, number);
 }
+
+static const struct session_events session_events = {
+    .on_msg = on_message,
+    .on_info = on_info,
+    .on_pong = on_pong,
+    .on_refusal = on_refusal,
+    .on_error = tell_error,
+    .on_pending = want_turn,
+    .on_sent = on_sent,
+    .on_lost = lose,
+};
 
 /* ---- publishing ---- */
-
-static bool out_ok(const struct link_out *out, const char *reply) {
-    if (out->subject == NULL || !link_subject_ok(out->subject, strlen(out->subject)) ||
-        (reply != NULL && !link_subject_ok(reply, strlen(reply))))
-        return false;
-    for (size_t i = 0; i < out->header_count; i++) {
-        const struct link_header *header = &out->headers[i];
-        if (header->name == NULL || header->value == NULL ||
-            !link_header_name_ok(header->name, strlen(header->name)) ||
-            !link_header_value_ok(header->value, strlen(header->value)))
-            return false;
-    }
-    return true;
-}
 
 static int check_out(struct link *link, const struct link_out *out, const char *reply) {
     if (link->state == LINK_CLOSED)
         return LN_ECLOSED;
-    if (!out->checked && !out_ok(out, reply))
+    if (!out->checked && !link_out_ok(out, reply))
         return LN_EINVAL;
     if (out->len > WIRE_PAYLOAD_MAX)
         return LN_ETOOLARGE;
@@ -572,14 +342,6 @@ void link_wait(struct link *link, struct link_waiter *waiter) {
 
 /* ---- subscribing ---- */
 
-static bool queue_ok(const char *queue) {
-    size_t len = strlen(queue);
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)queue[i] <= 0x20 || queue[i] == 0x7f)
-            return false;
-    return len > 0;
-}
-
 int link_subscribe(struct link *link, const char *pattern,
                    const struct link_sub_options *options, link_msg_fn on_msg,
                    link_sub_error_fn on_error, void *owner, struct link_sub **out) {
@@ -587,7 +349,7 @@ int link_subscribe(struct link *link, const char *pattern,
     if (link->state == LINK_CLOSED)
         return LN_ECLOSED;
     if (pattern == NULL || on_msg == NULL || !link_pattern_ok(pattern, strlen(pattern)) ||
-        (queue != NULL && !queue_ok(queue)))
+        (queue != NULL && !link_queue_ok(queue)))
         return LN_EINVAL;
     return subs_add(link->subs, pattern, options, on_msg, on_error, owner, out);
 }
@@ -648,7 +410,7 @@ static void on_inbox_msg(void *owner, struct message *msg) {
 }
 
 void link_new_inbox(struct link *link, char out[LINK_INBOX_SIZE]) {
-    calls_new_inbox(link->options.inbox_prefix, out);
+    calls_new_inbox(link->prefix, out);
 }
 
 /* ---- facts ---- */
@@ -662,9 +424,12 @@ const char *link_last_error(const struct link *link) {
 }
 
 void link_get_info(const struct link *link, struct link_info *out) {
-    *out = link->told;
-    if (link->stream == NULL)
-        out->url[0] = out->server_id[0] = '\0';
+    *out = (struct link_info){.client_id = link->info.client_id,
+                              .max_payload = link->info.max_payload};
+    dialler_url(link->dialler, out->url, sizeof(out->url));
+    copy_text(out->server_id, sizeof(out->server_id),
+              link->session != NULL ? link->info.server_id : "");
+    copy_text(out->client_ip, sizeof(out->client_ip), link->info.client_ip);
 }
 
 void link_get_stats(const struct link *link, struct link_stats *out) {
@@ -680,15 +445,8 @@ void link_get_stats(const struct link *link, struct link_stats *out) {
 
 /* ---- opening ---- */
 
-static bool copy_options(struct link *link, const struct link_options *from) {
-    struct link_options *o = &link->options;
-    const char **const fields[] = {&o->name,    &o->user,     &o->password,    &o->token,
-                                   &o->creds,   &o->nkey,     &o->tls_ca,      &o->tls_cert,
-                                   &o->tls_key, &o->tls_name, &o->inbox_prefix};
-    *o = *from;
-    o->servers = NULL; /* link->servers has them */
-    if (o->inbox_prefix == NULL)
-        o->inbox_prefix = "_INBOX";
+static void set_defaults(struct link_options *o) {
+    o->servers = NULL; /* the dialler has copies of what it needs */
     if (o->connect_timeout_ms == 0)
         o->connect_timeout_ms = CONNECT_TIMEOUT_MS;
     if (o->ping_interval_ms == 0)
@@ -697,40 +455,58 @@ static bool copy_options(struct link *link, const struct link_options *from) {
         o->max_control_line = MAX_LINE;
     if (o->high_water == 0)
         o->high_water = HIGH_WATER;
-    return strings_copy(&link->strings, fields, sizeof(fields) / sizeof(fields[0]));
+}
+
+static int open_dialler(struct link *link, const struct link_options *o) {
+    struct dial_target target = {
+        .tls_first = o->tls_first,
+        .tls_name = o->tls_name,
+        .ca = o->tls_ca,
+        .cert = o->tls_cert,
+        .key = o->tls_key,
+        .name = o->name,
+        .user = o->user,
+        .password = o->password,
+        .token = o->token,
+        .creds = o->creds,
+        .nkey = o->nkey,
+        .timeout_ms = link->options.connect_timeout_ms,
+    };
+    struct dialler_events dialler_events = {on_dialled, on_dial_failed, link};
+    return dialler_open(&link->dialler, link->loop, link->clock, o->servers, o->server_count,
+                        &target, &dialler_events);
 }
 
 static void free_memory(struct link *link) {
     subs_free(link->subs);
     calls_free(link->calls);
     outbox_free(link->outbox);
-    servers_free(link->servers);
-    strings_free(&link->strings);
+    dialler_close(link->dialler);
     free(link);
 }
 
 static int open_parts(struct link *link, const struct link_options *options) {
     static const struct subs_events subs_events = {.ping = ping, .want_turn = want_turn};
-    uint64_t random = uv_hrtime() ^ (uint64_t)(uintptr_t)link;
-    if (!copy_options(link, options))
-        return LN_ENOMEM;
-    link->servers = servers_new(options->servers, options->server_count, random);
-    link->calls = calls_new(link->options.inbox_prefix);
+    const char *prefix = options->inbox_prefix != NULL ? options->inbox_prefix : "_INBOX";
+    copy_text(link->prefix, sizeof(link->prefix), prefix);
+    link->options = *options;
+    set_defaults(&link->options);
+    link->calls = calls_new(prefix);
     link->outbox = outbox_new(link->options.max_control_line);
     link->subs = subs_new(link->clock, &subs_events, link);
-    if (link->servers == NULL || link->calls == NULL || link->outbox == NULL ||
-        link->subs == NULL)
+    if (link->calls == NULL || link->outbox == NULL || link->subs == NULL)
         return LN_ENOMEM;
     subs_set_max_line(link->subs, link->options.max_control_line);
-    return subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg, NULL, link,
-                    &link->inbox);
+    int rc = subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg, NULL, link,
+                      &link->inbox);
+    return rc == LN_OK ? open_dialler(link, options) : rc;
 }
 
 static bool options_ok(const struct link_options *options) {
     const char *prefix = options->inbox_prefix;
     return options->server_count > 0 && options->servers != NULL &&
            (prefix == NULL ||
-            (link_subject_ok(prefix, strlen(prefix)) && strlen(prefix) <= 64));
+            (link_subject_ok(prefix, strlen(prefix)) && strlen(prefix) <= PREFIX_MAX));
 }
 
 static void on_close_timer(struct clock_timer *timer) {
@@ -742,7 +518,6 @@ int link_open(struct link **out, uv_loop_t *loop, struct clock *clock,
               void *owner) {
     if (!options_ok(options))
         return LN_EINVAL;
-    interpose_open_nats();
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return LN_ENOMEM;
@@ -751,25 +526,21 @@ int link_open(struct link **out, uv_loop_t *loop, struct clock *clock,
     link->owner = owner;
     if (events != NULL)
         link->events = *events;
-    link->retry_timer.fire = on_retry;
-    link->probe_timer.fire = on_probe;
     link->close_timer.fire = on_close_timer;
     int rc = open_parts(link, options);
     if (rc != LN_OK) {
         free_memory(link);
         return rc;
     }
-    uv_idle_init(loop, &link->idle); /* cannot fail */
-    link->idle.data = link;
-    clock_arm(link->clock, &link->retry_timer, 0);
+    turn_open(&link->turn, loop, on_turn, link);
     *out = link;
     return LN_OK;
 }
 
 /* ---- closing ---- */
 
-static void on_handle_closed(uv_handle_t *handle) {
-    struct link *link = handle->data;
+static void on_turn_closed(void *turn_owner) {
+    struct link *link = turn_owner;
     void (*on_closed)(void *, size_t) = link->on_closed;
     void *owner = link->closed_owner;
     size_t unsent = link->unsent;
@@ -783,25 +554,12 @@ static void close_end(struct link *link) {
         return;
     link->closed = true;
     link_call_cancel(&link->close_call);
-    if (link->dial != NULL)
-        dial_abandon(link->dial);
-    link->dial = NULL;
+    dialler_stop(link->dialler);
     calls_fail_all(link->calls, LN_ECLOSED);
-    if (link->stream != NULL) {
-        link->unsent = stream_unsent(link->stream);
-        subs_disconnected(link->subs);
-        outbox_disconnected(link->outbox);
-        stream_close(link->stream, true);
-        link->stream = NULL;
-    }
+    drop_session(link, true);
     link->unsent += outbox_kept(link->outbox);
-    while (list_pop_front(&link->deferred) != NULL)
-        ;
-    clock_disarm(link->clock, &link->retry_timer);
-    clock_disarm(link->clock, &link->probe_timer);
     clock_disarm(link->clock, &link->close_timer);
-    uv_idle_stop(&link->idle);
-    uv_close((uv_handle_t *)&link->idle, on_handle_closed);
+    turn_close(&link->turn, on_turn_closed);
 }
 
 static void on_close_flushed(struct link_call *call, int status, struct message *reply) {

@@ -100,10 +100,6 @@ void link_close(struct link *link, uint32_t flush_ms,
  */
 void link_partition(struct link *link, uint32_t ms);
 
-/* At the end of the process, when all links are closed: joins the threads of nats.c, unless a
- * thread that dials is stuck in the resolver and would keep it waiting. */
-void link_close_library(void);
-
 enum link_state link_state(const struct link *link);
 bool link_is_connected(const struct link *link);
 
@@ -151,6 +147,8 @@ const char *link_last_error(const struct link *link);
 bool link_subject_ok(const char *subject, size_t len);
 /* A subject to subscribe to: the same, with `*` tokens and a final `>` allowed. */
 bool link_pattern_ok(const char *subject, size_t len);
+/* A queue group: no blanks or control bytes. */
+bool link_queue_ok(const char *queue);
 /* One or more of the bytes !..~ without the colon. */
 bool link_header_name_ok(const char *name, size_t len);
 /* No CR, LF or NUL. */
@@ -175,6 +173,9 @@ struct link_out {
      * subject from a received message: not looked at again (6 % of an echo). */
     bool checked;
 };
+
+/* Subject, reply subject (NULL: none) and headers of a message. */
+bool link_out_ok(const struct link_out *out, const char *reply);
 
 /*
  * Queues a message; it is written at the end of this turn of the loop. While disconnected
@@ -280,7 +281,8 @@ struct link_call {
     struct list_node node;
     struct clock *clock;
     struct clock_timer deadline;
-    uint64_t number; /* of the PING of a round trip; 0: a request */
+    uint64_t number;       /* of the PING of a round trip; 0: a request */
+    uint64_t subject_hash; /* of a request */
     uint32_t slot;
     bool many; /* more than one reply; set by link_request_many() */
     /*

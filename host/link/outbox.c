@@ -4,14 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/link/put.h"
+#include "host/base/put.h"
 
 #define KEPT_MAX ((size_t)8 * 1024 * 1024)
 #define VERSION_LINE "NATS/1.0\r\n"
 
 struct outbox {
-    struct stream *stream; /* NULL: not connected */
-    struct outbox_limits limits;
+    struct stream *stream;        /* NULL: not connected */
+    size_t max_payload, max_line; /* what the server takes; 0: not known yet */
+    bool headers;
     struct list waiters; /* first come, first served */
     char *kept;          /* frames, each behind its struct measure */
     size_t kept_len, kept_size;
@@ -94,13 +95,12 @@ static size_t line_size(const struct measure *size) {
 
 /* A server closes the connection over a frame that it does not take. */
 static int check(const struct outbox *outbox, const struct measure *size) {
-    const struct outbox_limits *limits = &outbox->limits;
-    if (limits->max_payload > 0 && size->payload > limits->max_payload)
+    if (outbox->max_payload > 0 && size->payload > outbox->max_payload)
         return LN_ETOOLARGE;
-    if (size->subject + size->reply + 2 * NUMBER_SIZE > limits->max_line &&
-        line_size(size) > limits->max_line)
+    if (size->subject + size->reply + 2 * NUMBER_SIZE > outbox->max_line &&
+        line_size(size) > outbox->max_line)
         return LN_ETOOLARGE;
-    return size->headers > 0 && !limits->headers ? LN_ENATS : LN_OK;
+    return size->headers > 0 && !outbox->headers ? LN_ENATS : LN_OK;
 }
 
 /* ---- publishing ---- */
@@ -143,11 +143,15 @@ int outbox_publish(struct outbox *outbox, const struct link_out *out, const char
     return LN_OK;
 }
 
-size_t outbox_connected(struct outbox *outbox, struct stream *stream,
-                        const struct outbox_limits *limits) {
+void outbox_set_limits(struct outbox *outbox, const struct info *info) {
+    outbox->max_payload = info->max_payload > 0 ? (size_t)info->max_payload : 0;
+    outbox->headers = info->headers;
+}
+
+size_t outbox_connected(struct outbox *outbox, struct stream *stream, const struct info *info) {
     size_t refused = 0;
     outbox->stream = stream;
-    outbox->limits = *limits;
+    outbox_set_limits(outbox, info);
     for (size_t at = 0; at < outbox->kept_len;) {
         struct measure size;
         memcpy(&size, outbox->kept + at, sizeof(size));
@@ -169,10 +173,6 @@ size_t outbox_connected(struct outbox *outbox, struct stream *stream,
 
 void outbox_disconnected(struct outbox *outbox) {
     outbox->stream = NULL;
-}
-
-void outbox_set_limits(struct outbox *outbox, const struct outbox_limits *limits) {
-    outbox->limits = *limits;
 }
 
 /* ---- waiting for the socket ---- */
@@ -212,8 +212,10 @@ void outbox_sent(const struct outbox *outbox, uint64_t *messages, uint64_t *byte
 
 struct outbox *outbox_new(size_t max_line) {
     struct outbox *outbox = calloc(1, sizeof(*outbox));
-    if (outbox != NULL)
-        outbox->limits = (struct outbox_limits){.max_line = max_line, .headers = true};
+    if (outbox != NULL) {
+        outbox->max_line = max_line;
+        outbox->headers = true;
+    }
     return outbox;
 }
 

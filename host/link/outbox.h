@@ -10,18 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/dial/info.h"
 #include "host/link/link.h"
 #include "host/link/stream.h"
 
 struct outbox;
 
-/* What the server takes. */
-struct outbox_limits {
-    size_t max_payload; /* headers and data; 0: not known yet */
-    size_t max_line;    /* of the control line, without its verb */
-    bool headers;       /* it knows headers */
-};
-
+/* `max_line`: bytes of a control line that servers take, without its verb. */
 struct outbox *outbox_new(size_t max_line);
 void outbox_free(struct outbox *outbox);
 
@@ -33,10 +28,10 @@ int outbox_publish(struct outbox *outbox, const struct link_out *out, const char
  * There is a stream: what was kept goes out, but for messages that this server does not take;
  * returns how many those are. Call it after the subscriptions.
  */
-size_t outbox_connected(struct outbox *outbox, struct stream *stream,
-                        const struct outbox_limits *limits);
+size_t outbox_connected(struct outbox *outbox, struct stream *stream, const struct info *info);
 void outbox_disconnected(struct outbox *outbox);
-void outbox_set_limits(struct outbox *outbox, const struct outbox_limits *limits);
+/* What the server takes may change. */
+void outbox_set_limits(struct outbox *outbox, const struct info *info);
 
 /* Bytes that are kept. */
 size_t outbox_kept(const struct outbox *outbox);

@@ -248,7 +248,7 @@ static void read_turn(struct stream *stream) {
 
 /* ---- writing ---- */
 
-void stream_send(struct stream *stream) {
+static void write_turn(struct stream *stream) {
     struct buffer *out = &stream->out;
     enum moved moved = MOVED_SOME;
     int calls = stream->ssl != NULL ? WRITES_PER_TURN : 1; /* a record with each call */
@@ -266,6 +266,11 @@ void stream_send(struct stream *stream) {
     stream->events.on_sent(stream->owner);
 }
 
+void stream_send(struct stream *stream) {
+    if (!stream->full) /* or else the poll tells when it takes some */
+        write_turn(stream);
+}
+
 /* ---- the loop ---- */
 
 static void on_poll(uv_poll_t *handle, int status, int events) {
@@ -278,7 +283,7 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     if (status < 0 || readable || (writable && stream->read_wants_write))
         read_turn(stream);
     if (write && !stream->closed)
-        stream_send(stream);
+        write_turn(stream);
 }
 
 static void on_again(uv_idle_t *handle) {

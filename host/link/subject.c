@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What may go on the wire. nats.c checks none of this when it publishes: a subject with CR LF
- * would inject a protocol line, one with a blank shifts the reply, `*` is stored literally.
+ * What may go on the wire. A subject with CR LF would inject a protocol line, one with a blank
+ * shifts the reply, `*` is stored literally.
  */
 #include <string.h>
 
@@ -40,6 +40,14 @@ bool link_pattern_ok(const char *subject, size_t len) {
     return subject != NULL && tokens_ok(subject, len, true);
 }
 
+bool link_queue_ok(const char *queue) {
+    size_t len = strlen(queue);
+    for (size_t i = 0; i < len; i++)
+        if (!plain((unsigned char)queue[i]))
+            return false;
+    return len > 0;
+}
+
 bool link_header_name_ok(const char *name, size_t len) {
     if (name == NULL || len == 0)
         return false;
@@ -57,5 +65,19 @@ bool link_header_value_ok(const char *value, size_t len) {
     for (size_t i = 0; i < len; i++)
         if (value[i] == '\r' || value[i] == '\n' || value[i] == '\0')
             return false;
+    return true;
+}
+
+bool link_out_ok(const struct link_out *out, const char *reply) {
+    if (out->subject == NULL || !link_subject_ok(out->subject, strlen(out->subject)) ||
+        (reply != NULL && !link_subject_ok(reply, strlen(reply))))
+        return false;
+    for (size_t i = 0; i < out->header_count; i++) {
+        const struct link_header *header = &out->headers[i];
+        if (header->name == NULL || header->value == NULL ||
+            !link_header_name_ok(header->name, strlen(header->name)) ||
+            !link_header_value_ok(header->value, strlen(header->value)))
+            return false;
+    }
     return true;
 }

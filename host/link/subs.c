@@ -4,18 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/put.h"
 #include "host/base/ring.h"
-#include "host/link/put.h"
+#include "host/base/slots.h"
 
 #define TURN_BATCH 1024 /* messages of a resumed subscription per turn */
 #define PENDING_MSGS 65536
 #define PENDING_BYTES ((size_t)64 * 1024 * 1024)
-
-/* A sid is a place in `places` and, so that a late message finds nobody, how often it has been
- * given away before. */
-#define PLACE_BITS 24
-#define PLACE_MAX (1u << PLACE_BITS)
-#define NO_PLACE UINT32_MAX
 
 struct link_sub {
     struct subs *subs;
@@ -37,12 +32,6 @@ struct link_sub {
     char pattern[]; /* zero-terminated */
 };
 
-struct place {
-    struct link_sub *sub; /* NULL: free */
-    uint64_t generation;
-    uint32_t next_free;
-};
-
 struct subs {
     struct clock *clock;
     struct subs_events events;
@@ -51,10 +40,9 @@ struct subs {
     struct list list;
     struct list unconfirmed; /* in the order of their PINGs */
     size_t count, max_line;
-    struct place *places;
-    uint32_t place_count, first_free;
-    bool resumed;     /* some sub has waiting messages to deliver */
-    bool drain_check; /* some drain may be complete */
+    struct slots slots; /* a sid is a place in them and, above it, its generation */
+    bool resumed;       /* some sub has waiting messages to deliver */
+    bool drain_check;   /* some drain may be complete */
     bool stopped;
     uint64_t in_msgs, in_bytes, dropped;
 };
@@ -65,46 +53,19 @@ static void want_turn(struct subs *subs) {
 
 /* ---- sids ---- */
 
-static bool places_grow(struct subs *subs) {
-    uint32_t count = subs->place_count == 0 ? 16 : subs->place_count * 2;
-    if (count > PLACE_MAX)
-        return false;
-    struct place *places = realloc(subs->places, count * sizeof(*places));
-    if (places == NULL)
-        return false;
-    subs->places = places;
-    for (uint32_t i = count; i-- > subs->place_count;) {
-        places[i] = (struct place){.next_free = subs->first_free};
-        subs->first_free = i;
-    }
-    subs->place_count = count;
-    return true;
-}
-
-/* Gives the next message of this sub a place; returns the sid, or 0 when memory is short. */
-static uint64_t take_place(struct subs *subs, struct link_sub *sub) {
-    if (subs->first_free == NO_PLACE && !places_grow(subs))
+/* The sid for the next messages of this sub, or 0 when memory is short. */
+static uint64_t take_sid(struct subs *subs, struct link_sub *sub) {
+    uint32_t index;
+    if (!slots_take(&subs->slots, sub, &index))
         return 0;
-    uint32_t index = subs->first_free;
-    struct place *place = &subs->places[index];
-    subs->first_free = place->next_free;
-    place->sub = sub;
-    return ++place->generation << PLACE_BITS | index;
-}
-
-static void free_place(struct subs *subs, uint64_t sid) {
-    uint32_t index = (uint32_t)(sid & (PLACE_MAX - 1));
-    subs->places[index].sub = NULL;
-    subs->places[index].next_free = subs->first_free;
-    subs->first_free = index;
+    return (uint64_t)slots_generation(&subs->slots, index) << SLOTS_INDEX_BITS | index;
 }
 
 static struct link_sub *find_sub(const struct subs *subs, uint64_t sid) {
-    uint32_t index = (uint32_t)(sid & (PLACE_MAX - 1));
-    if (index >= subs->place_count)
+    uint64_t generation = sid >> SLOTS_INDEX_BITS;
+    if (generation >> SLOTS_GENERATION_BITS != 0)
         return NULL;
-    const struct place *place = &subs->places[index];
-    return place->generation == sid >> PLACE_BITS ? place->sub : NULL;
+    return slots_find(&subs->slots, (uint32_t)sid & (SLOTS_MAX - 1), (uint32_t)generation);
 }
 
 /* ---- at the server ---- */
@@ -125,7 +86,7 @@ static bool confirm(struct link_sub *sub) {
 static bool subscribe(struct link_sub *sub) {
     struct subs *subs = sub->subs;
     char *at = stream_reserve(subs->stream, line_size(sub) + 8);
-    sub->sid = at != NULL ? take_place(subs, sub) : 0;
+    sub->sid = at != NULL ? take_sid(subs, sub) : 0;
     if (sub->sid == 0)
         return false;
     at = put_text(put(at, "SUB ", 4), sub->pattern);
@@ -151,7 +112,7 @@ static bool send_unsub(struct link_sub *sub) {
 static void forget_sid(struct link_sub *sub) {
     list_remove(&sub->waiting);
     if (sub->sid != 0)
-        free_place(sub->subs, sub->sid);
+        slots_release(&sub->subs->slots, (uint32_t)sub->sid & (SLOTS_MAX - 1));
     sub->sid = 0;
 }
 
@@ -481,7 +442,6 @@ struct subs *subs_new(struct clock *clock, const struct subs_events *events, voi
     subs->clock = clock;
     subs->events = *events;
     subs->owner = owner;
-    subs->first_free = NO_PLACE;
     subs->max_line = SIZE_MAX;
     return subs;
 }
@@ -492,6 +452,6 @@ void subs_free(struct subs *subs) {
     subs->stream = NULL;
     list_each (struct link_sub, sub, &subs->list, node)
         sub_end(sub);
-    free(subs->places);
+    slots_free(&subs->slots);
     free(subs);
 }

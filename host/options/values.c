@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "host/base/url.h"
 #include "host/options/parser.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -16,24 +17,22 @@
 
 /* Adds one server; "host:port" becomes a URL. `label` is what the user set. */
 static int add_server(struct parser *p, const char *label, const char *text, size_t len) {
-    static const char *const schemes[] = {"nats://", "tls://"};
     struct options *o = p->out;
-    bool has_scheme = false;
-    for (size_t i = 0; i < COUNT(schemes); i++)
-        has_scheme |=
-            len > strlen(schemes[i]) && strncasecmp(text, schemes[i], strlen(schemes[i])) == 0;
-    const char *colon = memmem(text, len, "://", 3);
-    /* The URL may hold a password: errors do not repeat it. */
-    if (colon != NULL && !has_scheme)
-        return options_fail(p, "%s: a server is nats://HOST:PORT or tls://HOST:PORT", label);
+    struct url read;
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] <= ' ')
             return options_fail(p, "%s: blanks in the URL of a server", label);
     char *url = NULL;
+    bool has_scheme = memmem(text, len, "://", 3) != NULL;
     if (asprintf(&url, "%s%.*s", has_scheme ? "" : "nats://", (int)len, text) < 0)
         return options_fail_memory(p);
-    bool ok = options_list_add(&o->servers, &o->server_count, url, strlen(url));
+    const char *fault = url_read(&read, url); /* which repeats nothing secret */
+    url_free(&read);
+    bool ok =
+        fault == NULL && options_list_add(&o->servers, &o->server_count, url, strlen(url));
     free(url);
+    if (fault != NULL)
+        return options_fail(p, "%s: %s", label, fault);
     return ok ? 0 : options_fail_memory(p);
 }
 

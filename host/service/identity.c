@@ -3,10 +3,6 @@
 
 #include <string.h>
 
-#include <uv.h>
-
-#include "host/base/status.h"
-
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 #define VERSION_CHARS NAME_CHARS ".+"
 #define NAME_LENGTH 64
@@ -38,17 +34,4 @@ char *identity_name_from_path(const char *path) {
         if (strchr(NAME_CHARS, *at) == NULL)
             *at = '_';
     return name;
-}
-
-int identity_new_instance(char out[IDENTITY_INSTANCE_SIZE]) {
-    static const char digits[] =
-        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    unsigned char bytes[IDENTITY_INSTANCE_SIZE];
-    int rc = uv_random(NULL, NULL, bytes, sizeof(bytes), 0, NULL);
-    if (rc < 0)
-        return rc;
-    for (int i = 0; i < IDENTITY_INSTANCE_SIZE - 1; i++)
-        out[i] = digits[bytes[i] % 62];
-    out[IDENTITY_INSTANCE_SIZE - 1] = '\0';
-    return LN_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "host/base/container_of.h"
 #include "host/base/log.h"
+#include "host/base/unique.h"
 #include "host/service/drain.h"
 #include "host/service/event.h"
 #include "host/service/identity.h"
@@ -40,8 +41,8 @@ struct service {
     struct drain drain;
     bool started, stop_wanted;
     int exit_status;
-    char *name; /* owned */
-    char instance[IDENTITY_INSTANCE_SIZE];
+    char *name;                 /* owned */
+    char instance[UNIQUE_SIZE]; /* tells this run from every other one */
     uint64_t errors;
     char *last_error; /* owned; of the script */
 };
@@ -476,7 +477,7 @@ static int open_parts(struct service *service) {
     const struct service_options *options = &service->options;
     service->name =
         options->name ? strdup(options->name) : identity_name_from_path(options->path);
-    int rc = service->name != NULL ? identity_new_instance(service->instance) : LN_ENOMEM;
+    int rc = service->name != NULL ? unique_name(service->instance) : LN_ENOMEM;
     if (rc == LN_OK)
         rc = intake_open(&service->intake, &events, service);
     if (rc == LN_OK)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys, and the files that hold them. */
-#include "host/link/keys.h"
+#include "host/dial/keys.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,6 +6,7 @@
 #ifndef LUNATS_SPEC_UNIT_LINK_H
 #define LUNATS_SPEC_UNIT_LINK_H
 
+#include "host/dial/dial.h"
 #include "host/link/link.h"
 
 #include <arpa/inet.h>
@@ -404,7 +405,7 @@ static inline int run_variants(int argc, char **argv, void (*run_all)(void)) {
     uv_run(&loop, UV_RUN_DEFAULT);
     test_arg_count = 0;
     RUN(the_loop_is_empty);
-    link_close_library();
+    dial_close_library();
     remove_certificates();
     return test_end();
 }

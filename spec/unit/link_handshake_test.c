@@ -3,6 +3,7 @@
  * Connecting to a server that does what real ones do rarely: that chooses its nonces, falls
  * silent in the middle of the handshake, or resets a connection with data on its way.
  */
+#include "host/dial/dial.h"
 #include "host/link/link.h"
 
 #include <arpa/inet.h>
@@ -408,6 +409,6 @@ int main(int argc, char **argv) {
     RUN(a_reset_behind_data_is_noticed);
     RUN(every_ping_is_answered);
     RUN(replies_that_nobody_reads_are_bounded);
-    link_close_library();
+    dial_close_library();
     return test_end();
 }

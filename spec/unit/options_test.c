@@ -264,7 +264,7 @@ static const struct {
     {"run --creds no.creds a.lua", "--creds: cannot read no.creds: No such file or "
                                    "directory\nSee `lunats run --help`."},
     {"run --name= a.lua", "--name must not be empty\nSee `lunats run --help`."},
-    {"run -s http://u:secret@x a.lua", "-s: a server is nats://HOST:PORT or tls://HOST:PORT"
+    {"run -s http://u:secret@x a.lua", "-s: only nats:// and tls:// are served"
                                        "\nSee `lunats run --help`."},
     {"run -s , a.lua", "-s: no server in it\nSee `lunats run --help`."},
     {"run --password x a.lua", "--password needs --user\nSee `lunats run --help`."},

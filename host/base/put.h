@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing protocol lines: each puts something at `at` and returns its end. */
-#ifndef LUNATS_LINK_PUT_H
-#define LUNATS_LINK_PUT_H
+#ifndef LUNATS_BASE_PUT_H
+#define LUNATS_BASE_PUT_H
 
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/link/nkey.h"
+#include "host/dial/nkey.h"
 
 #include <stdbool.h>
 #include <stdint.h>

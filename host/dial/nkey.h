@@ -2,8 +2,8 @@
 /*
  * NKeys: Ed25519 keys in base32, as NATS writes them (https://github.com/nats-io/nkeys).
  */
-#ifndef LUNATS_LINK_NKEY_H
-#define LUNATS_LINK_NKEY_H
+#ifndef LUNATS_DIAL_NKEY_H
+#define LUNATS_DIAL_NKEY_H
 
 #define NKEY_SEED_LEN 58
 #define NKEY_PUBLIC_SIZE 57 /* 56 characters and the zero */

@@ -3,14 +3,14 @@
  * Why an attempt to connect failed, in words that say what to do: from what was seen of the
  * attempt, as nats.c often says something else.
  */
-#ifndef LUNATS_LINK_EXPLAIN_H
-#define LUNATS_LINK_EXPLAIN_H
+#ifndef LUNATS_DIAL_EXPLAIN_H
+#define LUNATS_DIAL_EXPLAIN_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "host/link/dial.h"
-#include "host/link/interpose.h"
+#include "host/dial/dial.h"
+#include "host/dial/interpose.h"
 
 /* The JSON of the INFO that was heard, or NULL. Borrowed from the attempt. */
 const char *attempt_info(const struct attempt *attempt, size_t *len);

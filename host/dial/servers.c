@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/link/servers.h"
+#include "host/dial/servers.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -10,7 +10,6 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 4000u
 #define URL_MAX 1024
-#define DEFAULT_PORT "4222"
 
 struct servers {
     struct list list; /* the one to try next in front, of those that are due */
@@ -33,135 +32,36 @@ static bool is_ip(const char *host) {
 
 /* ---- URLs ---- */
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* The byte of an escape like %40; 0 when there is none. */
-static char escaped(const char *at, const char *end) {
-    int high = *at == '%' && end - at > 2 ? hex_value(at[1]) : -1;
-    int low = high >= 0 ? hex_value(at[2]) : -1;
-    return (char)(low >= 0 ? high << 4 | low : 0);
-}
-
-/* A copy with escapes decoded; a percent sign that begins none stays what it is. */
-static char *decode(const char *text, size_t len) {
-    const char *end = text + len;
-    char *out = malloc(len + 1), *to = out;
-    while (out != NULL && text < end) {
-        char byte = escaped(text, end);
-        *to++ = byte != '\0' ? byte : *text;
-        text += byte != '\0' ? 3 : 1;
-    }
-    if (out != NULL)
-        *to = '\0';
-    return out;
-}
-
-static bool read_user(struct server *server, const char *at, const char *end) {
-    const char *colon = memchr(at, ':', (size_t)(end - at));
-    if (at == end)
-        return true;
-    if (colon == NULL)
-        return (server->token = decode(at, (size_t)(end - at))) != NULL;
-    server->user = decode(at, (size_t)(colon - at));
-    server->password = decode(colon + 1, (size_t)(end - colon - 1));
-    return server->user != NULL && server->password != NULL;
-}
-
-/* Returns what is wrong with it, or NULL. */
-static const char *read_port(struct server *server, const char *at, const char *end) {
-    char digits[16] = DEFAULT_PORT;
-    if (end > at)
-        snprintf(digits, sizeof(digits), "%.*s", (int)(end - at), at);
-    char *rest;
-    long port = strtol(digits, &rest, 10);
-    if (*rest != '\0' || digits[0] < '0' || digits[0] > '9') {
-        server->port[0] = '\0';
-        return "the port is no number (in user and password , is %2C, : is %3A, @ is %40, / is "
-               "%2F)";
-    }
-    if (port < 1 || port > 65535)
-        return "the port must be a number from 1 to 65535";
-    snprintf(server->port, sizeof(server->port), "%ld", port);
-    return NULL;
-}
-
-static const char *read_address(struct server *server, const char *at, const char *end) {
-    const char *slash = memchr(at, '/', (size_t)(end - at));
-    end = slash != NULL ? slash : end;
-    const char *close = *at == '[' ? memchr(at, ']', (size_t)(end - at)) : NULL;
-    const char *from = close != NULL ? close + 1 : at;
-    const char *colon = memchr(from, ':', (size_t)(end - from));
-    const char *host_end = close != NULL ? close : colon != NULL ? colon : end;
-    if (close == NULL && colon != NULL &&
-        memchr(colon + 1, ':', (size_t)(end - colon - 1)) != NULL)
-        host_end = end, colon = NULL; /* an IPv6 address without brackets and port */
-    at += close != NULL;
-    server->host = host_end > at ? strndup(at, (size_t)(host_end - at)) : strdup("localhost");
-    server->tls_host = server->host != NULL ? strdup(server->host) : NULL;
-    if (server->tls_host == NULL)
-        return "out of memory";
-    return read_port(server, colon != NULL ? colon + 1 : end, end);
-}
-
-static const char *read_url(struct server *server, const char *at) {
-    at += strspn(at, " \t");
-    const char *end = at + strlen(at), *mark = strstr(at, "://");
-    while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    size_t scheme = mark != NULL ? (size_t)(mark - at) : 0;
-    if (scheme == 3 && strncasecmp(at, "tls", 3) == 0)
-        server->tls = true;
-    else if (mark != NULL && !(scheme == 4 && strncasecmp(at, "nats", 4) == 0))
-        return "only nats:// and tls:// are served";
-    at = mark != NULL ? mark + 3 : at;
-    const char *sign = end;
-    while (sign > at && *sign != '@')
-        sign--;
-    if (sign < end && *sign == '@') {
-        if (!read_user(server, at, sign))
-            return "out of memory";
-        at = sign + 1;
-    }
-    return read_address(server, at, end);
-}
-
 void server_url(const struct server *server, char *out, size_t size) {
-    if (server->fault != NULL && server->port[0] == '\0') {
-        snprintf(out, size, "%s://...", server->tls ? "tls" : "nats");
+    if (server->fault != NULL && server->url.port[0] == '\0') {
+        snprintf(out, size, "%s://...", server->url.tls ? "tls" : "nats");
         return;
     }
-    bool brackets = server->host != NULL && strchr(server->host, ':') != NULL;
-    snprintf(out, size, "%s://%s%s%s:%s", server->tls ? "tls" : "nats", brackets ? "[" : "",
-             server->host != NULL ? server->host : "", brackets ? "]" : "", server->port);
+    bool brackets = server->url.host != NULL && strchr(server->url.host, ':') != NULL;
+    snprintf(out, size, "%s://%s%s%s:%s", server->url.tls ? "tls" : "nats", brackets ? "[" : "",
+             server->url.host != NULL ? server->url.host : "", brackets ? "]" : "",
+             server->url.port);
 }
 
 /* ---- the list ---- */
 
 static void server_free(struct server *server) {
     list_remove(&server->node);
-    free(server->host);
-    free(server->user);
-    free(server->password);
-    free(server->token);
+    url_free(&server->url);
     free(server->tls_host);
-    free(server->fault);
     free(server);
 }
 
 static struct server *server_new(const char *url) {
     struct server *server = calloc(1, sizeof(*server));
-    const char *fault = server != NULL ? read_url(server, url) : NULL;
-    if (fault != NULL && (server->fault = strdup(fault)) == NULL) {
-        server_free(server);
+    if (server == NULL)
         return NULL;
-    }
-    return server;
+    server->fault = url_read(&server->url, url);
+    server->tls_host = strdup(server->url.host != NULL ? server->url.host : "");
+    if (server->tls_host != NULL)
+        return server;
+    server_free(server);
+    return NULL;
 }
 
 /* Somewhere in the list, so that not all clients of a cluster crowd one server. */
@@ -243,7 +143,7 @@ bool servers_all_failed(const struct servers *servers, char *out, size_t size) {
 
 void servers_connected(struct servers *servers, struct server *server, bool tls) {
     servers->connected = server;
-    server->tls = server->tls || tls;
+    server->url.tls = server->url.tls || tls;
     list_each (struct server, at, &servers->list, node)
         at->reason[0] = '\0';
 }
@@ -269,23 +169,23 @@ void servers_hold(struct servers *servers, uint64_t until) {
  * host that was configured, unless it is announced by a name of its own. */
 static bool inherit(struct server *server, const struct server *from) {
     server->announced = true;
-    server->tls = from->tls;
-    server->user = from->user != NULL ? strdup(from->user) : NULL;
-    server->password = from->password != NULL ? strdup(from->password) : NULL;
-    server->token = from->token != NULL ? strdup(from->token) : NULL;
-    if (is_ip(server->host) && !is_ip(from->tls_host)) {
+    server->url.tls = from->url.tls;
+    server->url.user = from->url.user != NULL ? strdup(from->url.user) : NULL;
+    server->url.password = from->url.password != NULL ? strdup(from->url.password) : NULL;
+    server->url.token = from->url.token != NULL ? strdup(from->url.token) : NULL;
+    if (is_ip(server->url.host) && !is_ip(from->tls_host)) {
         free(server->tls_host);
         server->tls_host = strdup(from->tls_host);
     }
-    return server->tls_host != NULL && (server->user == NULL) == (from->user == NULL) &&
-           (server->password == NULL) == (from->password == NULL) &&
-           (server->token == NULL) == (from->token == NULL);
+    return server->tls_host != NULL && (server->url.user == NULL) == (from->url.user == NULL) &&
+           (server->url.password == NULL) == (from->url.password == NULL) &&
+           (server->url.token == NULL) == (from->url.token == NULL);
 }
 
 static struct server *find(struct servers *servers, const struct server *like) {
     list_each (struct server, server, &servers->list, node)
-        if (server->host != NULL && strcasecmp(server->host, like->host) == 0 &&
-            strcmp(server->port, like->port) == 0)
+        if (server->url.host != NULL && strcasecmp(server->url.host, like->url.host) == 0 &&
+            strcmp(server->url.port, like->url.port) == 0)
             return server;
     return NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/link/explain.h"
+#include "host/dial/explain.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include <openssl/x509_vfy.h>
 
 #include "host/base/status.h"
-#include "host/link/info.h"
+#include "host/dial/info.h"
 
 __attribute__((format(printf, 3, 4))) static void say(struct dial_result *out, int status,
                                                       const char *format, ...) {

@@ -3,15 +3,16 @@
  * The servers that a link may connect to: the configured ones and those that the cluster
  * announces; which one comes next, and when.
  */
-#ifndef LUNATS_LINK_SERVERS_H
-#define LUNATS_LINK_SERVERS_H
+#ifndef LUNATS_DIAL_SERVERS_H
+#define LUNATS_DIAL_SERVERS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "host/base/list.h"
-#include "host/link/info.h"
+#include "host/base/url.h"
+#include "host/dial/info.h"
 
 struct servers;
 
@@ -21,16 +22,11 @@ struct servers;
  */
 struct server {
     struct list_node node;
-    char *host; /* no brackets around an IPv6 address */
-    char port[6];
-    bool tls; /* TLS or refusal */
+    struct url url;    /* what is not in an announced one is that of who announced it */
+    const char *fault; /* what is wrong with the URL; NULL: nothing */
+    char *tls_host;    /* whose certificate it has: its own host's, or the configured one's */
     bool announced;
     bool named; /* by the INFO that is being read */
-    /* From the URL, decoded; NULL without. A user without a password is a token. */
-    char *user, *password, *token;
-    /* Whose certificate it has: its own host, or the one that was configured. */
-    char *tls_host;
-    char *fault; /* what is wrong with the URL; NULL: nothing */
     unsigned failures;
     uint64_t not_before; /* loop time in ms */
     char reason[256];    /* why the last attempt failed; "": it has not been tried */

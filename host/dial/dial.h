@@ -9,8 +9,8 @@
  * has: nothing of it, no thread, callback or lock, is left behind a running link, and it is the
  * same with all its versions.
  */
-#ifndef LUNATS_LINK_DIAL_H
-#define LUNATS_LINK_DIAL_H
+#ifndef LUNATS_DIAL_H
+#define LUNATS_DIAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,6 +35,10 @@ struct dial_target {
     uint32_t timeout_ms;      /* for each address */
 };
 
+/* Where its strings are, to copy them all. */
+#define DIAL_STRINGS 12
+void dial_strings(struct dial_target *target, const char **fields[DIAL_STRINGS]);
+
 struct dial_result {
     int status;     /* LN_OK; LN_ENOSERVER: not reached, LN_EAUTH, LN_EINVAL: files, LN_ENATS */
     char text[512]; /* why not, with what can be done about it */
@@ -58,5 +62,9 @@ void dial_abandon(struct dial *dial);
 
 /* How many of such threads there are in this process. */
 unsigned dial_left_behind(void);
+
+/* At the end of the process, when nobody dials: joins the threads of nats.c, unless a thread
+ * that was left behind would keep it waiting. */
+void dial_close_library(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/link/dial.h"
+#include "host/dial/dial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,12 +16,11 @@
 
 #include "host/base/container_of.h"
 #include "host/base/status.h"
-#include "host/link/explain.h"
-#include "host/link/info.h"
-#include "host/link/interpose.h"
-#include "host/link/keys.h"
-#include "host/link/link.h"
-#include "host/link/strings.h"
+#include "host/base/strings.h"
+#include "host/dial/explain.h"
+#include "host/dial/info.h"
+#include "host/dial/interpose.h"
+#include "host/dial/keys.h"
 
 #define GRACE_MS 300     /* beyond the timeout, which nats.c sees to, mostly */
 #define RESOLVE_MS 15000 /* the resolver of libc asks one name server for 5 s, twice */
@@ -60,24 +59,30 @@ unsigned dial_left_behind(void) {
     return atomic_load(&left_behind);
 }
 
-void link_close_library(void) {
+void dial_close_library(void) {
     for (int i = 0; i < CLOSE_MS && atomic_load(&in_nats) > 0; i++)
         usleep(1000); /* their sockets are shut down */
     if (atomic_load(&in_nats) == 0)
         nats_CloseAndWait(CLOSE_MS);
 }
 
+void dial_strings(struct dial_target *target, const char **fields[DIAL_STRINGS]) {
+    struct dial_target *t = target;
+    const char **all[DIAL_STRINGS] = {&t->host,     &t->port,  &t->tls_name, &t->ca,
+                                      &t->cert,     &t->key,   &t->name,     &t->user,
+                                      &t->password, &t->token, &t->creds,    &t->nkey};
+    memcpy(fields, all, sizeof(all));
+}
+
 static struct dial *dial_new(const struct dial_target *target) {
     struct dial *dial = calloc(1, sizeof(*dial));
+    const char **fields[DIAL_STRINGS];
     if (dial == NULL)
         return NULL;
-    struct dial_target *to = &dial->target;
-    const char **const fields[] = {&to->host,     &to->port,  &to->tls_name, &to->ca,
-                                   &to->cert,     &to->key,   &to->name,     &to->user,
-                                   &to->password, &to->token, &to->creds,    &to->nkey};
-    *to = *target;
+    dial->target = *target;
     dial->socket = dial->result.fd = -1;
-    if (strings_copy(&dial->strings, fields, sizeof(fields) / sizeof(fields[0])))
+    dial_strings(&dial->target, fields);
+    if (strings_copy(&dial->strings, fields, DIAL_STRINGS))
         return dial;
     free(dial);
     return NULL;
@@ -476,6 +481,7 @@ static void on_limit(struct clock_timer *timer) {
 int dial_start(struct dial **out, uv_loop_t *loop, struct clock *clock,
                const struct dial_target *target,
                void (*on_done)(void *owner, struct dial_result *result), void *owner) {
+    interpose_open_nats();
     struct dial *dial = dial_new(target);
     if (dial == NULL)
         return LN_ENOMEM;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/link/info.h"
+#include "host/dial/info.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/link/keys.h"
+#include "host/dial/keys.h"
 
 #include <errno.h>
 #include <stdarg.h>

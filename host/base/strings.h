@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Strings of a struct of options, copied together. */
-#ifndef LUNATS_LINK_STRINGS_H
-#define LUNATS_LINK_STRINGS_H
+#ifndef LUNATS_BASE_STRINGS_H
+#define LUNATS_BASE_STRINGS_H
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  * Source: "INFO" of the client protocol at docs.nats.io; a JSON object with more fields than
  * are looked at here.
  */
-#ifndef LUNATS_LINK_INFO_H
-#define LUNATS_LINK_INFO_H
+#ifndef LUNATS_DIAL_INFO_H
+#define LUNATS_DIAL_INFO_H
 
 #include <stdbool.h>
 #include <stddef.h>

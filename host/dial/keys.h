@@ -5,13 +5,13 @@
  *
  * Blocks, so it belongs to a dialling thread.
  */
-#ifndef LUNATS_LINK_KEYS_H
-#define LUNATS_LINK_KEYS_H
+#ifndef LUNATS_DIAL_KEYS_H
+#define LUNATS_DIAL_KEYS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "host/link/nkey.h"
+#include "host/dial/nkey.h"
 
 #define KEYS_JWT_SIZE 16384
 

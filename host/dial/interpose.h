@@ -3,8 +3,8 @@
  * Functions of other libraries that lunats replaces for the threads that dial, to learn what
  * nats.c keeps to itself. interpose.c says of each why, and since when it is not needed.
  */
-#ifndef LUNATS_LINK_INTERPOSE_H
-#define LUNATS_LINK_INTERPOSE_H
+#ifndef LUNATS_DIAL_INTERPOSE_H
+#define LUNATS_DIAL_INTERPOSE_H
 
 #include <stdbool.h>
 #include <stddef.h>

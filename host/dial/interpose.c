@@ -19,7 +19,7 @@
  *                     would start, with 2.2 MB of memory and a seventh of the time until the
  *                     first reply of a service without TLS
  */
-#include "host/link/interpose.h"
+#include "host/dial/interpose.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
