@@ -120,6 +120,7 @@ static void note_step(struct dial *dial, int fd) {
 }
 
 static void on_socket(void *owner, int fd) {
+    fcntl(fd, F_SETFD, FD_CLOEXEC); /* no business of child processes */
     note_step(owner, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
