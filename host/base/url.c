@@ -72,6 +72,8 @@ static const char *read_address(struct url *out, const char *at, const char *end
     const char *slash = memchr(at, '/', (size_t)(end - at));
     end = slash != NULL ? slash : end;
     const char *close = *at == '[' ? memchr(at, ']', (size_t)(end - at)) : NULL;
+    if (*at == '[' && close == NULL)
+        return "a [ without its ]";
     const char *from = close != NULL ? close + 1 : at;
     const char *colon = memchr(from, ':', (size_t)(end - from));
     const char *host_end = close != NULL ? close : colon != NULL ? colon : end;

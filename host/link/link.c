@@ -302,7 +302,8 @@ static const struct session_events session_events = {
 static int check_out(struct link *link, const struct link_out *out, const char *reply) {
     if (link->state == LINK_CLOSED)
         return LN_ECLOSED;
-    if (!out->checked && !link_out_ok(out, reply))
+    bool empty = out->subject == NULL || *out->subject == '\0';
+    if (empty || (!out->checked && !link_out_ok(out, reply)))
         return LN_EINVAL;
     if (out->len > WIRE_PAYLOAD_MAX)
         return LN_ETOOLARGE;

@@ -70,7 +70,7 @@ static void on_change(void *owner, const char *path) {
 
 static void answer(struct service *service, const char *reply, int status, const char *text) {
     struct link *link = service_link(service);
-    if (link == NULL)
+    if (link == NULL || *reply == '\0')
         return;
     if (status != LN_OK) {
         reply_error(link, reply, status == LN_EFULL ? 409 : 500, text);

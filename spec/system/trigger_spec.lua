@@ -202,6 +202,16 @@ describe("the control subject", function()
     becomes(name, 3)
   end)
 
+  it("needs no reply subject", function()
+    local name = names()
+    local child, path, subject = control(name)
+    write(path, source(name, 2))
+    assert(app.publish(subject, ""))
+    becomes(name, 2)
+    assert(app.request(name, "")) -- a frame without a subject would have ended the connection
+    assert.equal(0, child:count "connection lost")
+  end)
+
   it("does not exist without --control", function()
     local name = names()
     local child = run({}, source(name, 1))
