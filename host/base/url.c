@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/base/url.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,8 +54,9 @@ static bool read_user(struct url *out, const char *at, const char *end) {
 /* Returns what is wrong with it, or NULL. */
 static const char *read_port(struct url *out, const char *at, const char *end) {
     char digits[16] = DEFAULT_PORT;
-    if (end > at)
-        snprintf(digits, sizeof(digits), "%.*s", (int)(end - at), at);
+    size_t len = (size_t)(end - at);
+    if (len > 0)
+        snprintf(digits, sizeof(digits), "%.*s", (int)len, at);
     char *rest;
     long port = strtol(digits, &rest, 10);
     if (*rest != '\0' || digits[0] < '0' || digits[0] > '9') {
@@ -62,10 +64,23 @@ static const char *read_port(struct url *out, const char *at, const char *end) {
         return "the port is no number (in user and password , is %2C, : is %3A, @ is %40, / is "
                "%2F)";
     }
-    if (port < 1 || port > 65535)
+    if (port < 1 || port > 65535 || len >= sizeof(digits))
         return "the port must be a number from 1 to 65535";
     snprintf(out->port, sizeof(out->port), "%ld", port);
     return NULL;
+}
+
+/* An IPv6 address without brackets, so without a port; it may name an interface. */
+static bool is_bare_ip6(const char *at, const char *end) {
+    char address[INET6_ADDRSTRLEN];
+    unsigned char bytes[16];
+    const char *zone = memchr(at, '%', (size_t)(end - at));
+    size_t len = (size_t)((zone != NULL ? zone : end) - at);
+    if (len >= sizeof(address))
+        return false;
+    memcpy(address, at, len);
+    address[len] = '\0';
+    return inet_pton(AF_INET6, address, bytes) == 1;
 }
 
 static const char *read_address(struct url *out, const char *at, const char *end) {
@@ -75,11 +90,10 @@ static const char *read_address(struct url *out, const char *at, const char *end
     if (*at == '[' && close == NULL)
         return "a [ without its ]";
     const char *from = close != NULL ? close + 1 : at;
-    const char *colon = memchr(from, ':', (size_t)(end - from));
+    const char *colon = is_bare_ip6(at, end) ? NULL : memchr(from, ':', (size_t)(end - from));
     const char *host_end = close != NULL ? close : colon != NULL ? colon : end;
-    if (close == NULL && colon != NULL &&
-        memchr(colon + 1, ':', (size_t)(end - colon - 1)) != NULL)
-        host_end = end, colon = NULL; /* an IPv6 address without brackets and port */
+    if (close != NULL && from < end && *from != ':')
+        return "behind ] there can only be a colon and the port";
     at += close != NULL;
     out->host = host_end > at ? strndup(at, (size_t)(host_end - at)) : strdup("localhost");
     if (out->host == NULL)
