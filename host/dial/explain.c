@@ -67,7 +67,7 @@ static const struct {
     int status;
     const char *text;
 } meanings[] = {
-    {"authorization timeout", LN_EAUTH,
+    {"authentication timeout", LN_EAUTH,
      "the server waited too long for user, password or key: is it overloaded?"},
     {"authorization", LN_EAUTH, "the server refuses user, password, token or key"},
     {"authentication expired", LN_EAUTH, "the credentials have expired: renew them"},

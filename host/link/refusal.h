@@ -18,7 +18,7 @@ enum refusal_kind {
 struct refusal {
     enum refusal_kind kind;
     char *subject; /* NULL: the server does not say which */
-    char *queue;   /* NULL: not said */
+    char *queue;   /* "": it has none; NULL: not said */
     char *memory;  /* of both; the receiver frees it */
 };
 

@@ -408,7 +408,7 @@ size_t subs_refused(struct subs *subs, const char *subject, const char *queue, i
         struct link_sub *sub = list_item(node, struct link_sub, node);
         list_push_back(&subs->list, node);
         if (strcmp(sub->pattern, subject) != 0 ||
-            (queue != NULL && (sub->queue == NULL || strcmp(sub->queue, queue) != 0)))
+            (queue != NULL && strcmp(sub->queue != NULL ? sub->queue : "", queue) != 0))
             continue;
         count++;
         tell_error(sub, status, text);

@@ -52,8 +52,8 @@ void subs_on_pong(struct subs *subs, uint64_t number);
 
 /*
  * The server refused subscriptions to a subject, only those with this queue if it says one
- * (zero-terminated, NULL: not said); or, with a NULL subject, the first one that waits for its
- * PONG. Returns how many it concerned.
+ * (zero-terminated, "": those without, NULL: not said); or, with a NULL subject, the first one
+ * that waits for its PONG. Returns how many it concerned.
  */
 size_t subs_refused(struct subs *subs, const char *subject, const char *queue, int status,
                     const char *text);

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -27,6 +28,7 @@
 /* ---- a server of our own ---- */
 
 static bool with_tls;
+static const char *server_address = "127.0.0.1"; /* or ::1 */
 static char cert_dir[] = "/tmp/link_cert.XXXXXX", ca_path[64];
 
 /* An authority, and a certificate of 127.0.0.1 that it has signed. */
@@ -79,9 +81,11 @@ static inline int read_port(const char *dir) {
         if (f != NULL)
             fclose(f);
         text[n] = '\0';
-        char *at = strstr(text, "127.0.0.1:");
-        if (at != NULL && strchr(text, '}') != NULL)
-            port = atoi(at + 10);
+        char *at = strstr(text, server_address);
+        if (at == NULL || strchr(text, '}') == NULL)
+            continue;
+        at += strlen(server_address);
+        port = atoi(at + strspn(at, "]:"));
     }
     if (d != NULL)
         closedir(d);
@@ -89,18 +93,21 @@ static inline int read_port(const char *dir) {
 }
 
 static inline bool accepts(int port) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    bool ok = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *to;
+    char digits[16];
+    snprintf(digits, sizeof(digits), "%d", port);
+    if (getaddrinfo(server_address, digits, &hints, &to) != 0)
+        abort();
+    int fd = socket(to->ai_family, SOCK_STREAM, 0);
+    bool ok = connect(fd, to->ai_addr, to->ai_addrlen) == 0;
     close(fd);
+    freeaddrinfo(to);
     return ok;
 }
 
-/* Starts the server on its former port, or on a free one if that is 0. */
-static inline void server_run(struct server *s, const char *config) {
-    char port[16], path[128];
-    snprintf(port, sizeof(port), "%d", s->port == 0 ? -1 : s->port);
+/* Writes its configuration; a SIGHUP lets a running one read it. */
+static inline void server_configure(const struct server *s, const char *config) {
+    char path[128];
     snprintf(path, sizeof(path), "%s/server.conf", s->dir);
     FILE *f = fopen(path, "w");
     fprintf(f, "%s\n", config != NULL ? config : "");
@@ -108,23 +115,33 @@ static inline void server_run(struct server *s, const char *config) {
         fprintf(f, "tls { cert_file: \"%s/cert.pem\", key_file: \"%s/key.pem\" }\n", cert_dir,
                 cert_dir);
     fclose(f);
+}
+
+/* Starts the server on its former port, or on a free one if that is 0. */
+static inline void server_run(struct server *s, const char *config) {
+    char port[16], path[128];
+    snprintf(port, sizeof(port), "%d", s->port == 0 ? -1 : s->port);
+    snprintf(path, sizeof(path), "%s/server.conf", s->dir);
+    server_configure(s, config);
     s->pid = fork();
     if (s->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         int null = open("/dev/null", O_RDWR);
         dup2(null, 1);
         dup2(null, 2);
-        execlp("nats-server", "nats-server", "-c", path, "-a", "127.0.0.1", "-p", port, "-sd",
-               s->dir, "--ports_file_dir", s->dir, (char *)NULL);
+        execlp("nats-server", "nats-server", "-c", path, "-a", server_address, "-p", port,
+               "-sd", s->dir, "--ports_file_dir", s->dir, (char *)NULL);
         _exit(127);
     }
-    for (int i = 0; i < 500 && s->port == 0; i++) {
+    for (int i = 0; i < 6000 && s->port == 0; i++) {
         s->port = read_port(s->dir);
         sleep_ms(5);
     }
-    for (int i = 0; i < 500 && !accepts(s->port); i++)
+    for (int i = 0; i < 6000 && !accepts(s->port); i++)
         sleep_ms(5);
-    snprintf(s->url, sizeof(s->url), "%s://127.0.0.1:%d", with_tls ? "tls" : "nats", s->port);
+    bool six = strchr(server_address, ':') != NULL;
+    snprintf(s->url, sizeof(s->url), "%s://%s%s%s:%d", with_tls ? "tls" : "nats",
+             six ? "[" : "", server_address, six ? "]" : "", s->port);
 }
 
 static inline void server_start(struct server *s, const char *config) {
