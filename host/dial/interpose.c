@@ -12,6 +12,8 @@
  *                     version tells
  *   recv, SSL_read    keep what the server said: its INFO, and an -ERR right behind it, which
  *                     nats.c throws away with the rest of its buffer
+ *   SSL_write         reads what the server said before it closed the connection: that it wants
+ *                     another certificate of ours, say, which with TLS 1.3 comes this late
  *   SSL_do_handshake  tells the SSL object, which no version has a function for; expects the
  *                     certificate of the configured host and sends its name, where nats.c
  *                     knows the address only; keeps why a handshake failed
@@ -154,6 +156,22 @@ int SSL_read(SSL *ssl, void *bytes, int size) {
     else if (mine != NULL)
         keep_ssl_error(mine);
     return got;
+}
+
+typedef int (*ssl_write_fn)(SSL *, const void *, int);
+
+/* What it fails with is only that the connection is gone. */
+int SSL_write(SSL *ssl, const void *bytes, int size) {
+    BEHIND(ssl_write_fn, "SSL_write");
+    int sent = behind(ssl, bytes, size);
+    if (attempt != NULL && sent <= 0 && SSL_get_error(ssl, sent) == SSL_ERROR_SYSCALL) {
+        char said[1024];
+        int kept = errno;
+        SSL_read(ssl, said, sizeof(said));
+        ERR_clear_error();
+        errno = kept;
+    }
+    return sent;
 }
 
 /* ---- TLS ---- */

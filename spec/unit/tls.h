@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests of TLS share: certificates of all kinds, and a server that is none. */
+#ifndef LUNATS_SPEC_UNIT_TLS_H
+#define LUNATS_SPEC_UNIT_TLS_H
+
+#include <stdatomic.h>
+
+#include "spec/unit/link.h"
+
+/* Runs a command in the folder of the certificates. */
+__attribute__((format(printf, 1, 2))) static inline void in_cert_dir(const char *format, ...) {
+    char command[2048];
+    int n = snprintf(command, sizeof(command), "cd %s && exec 2>/dev/null && ", cert_dir);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command + n, sizeof(command) - (size_t)n, format, args);
+    va_end(args);
+    if (system(command) != 0) {
+        fprintf(stderr, "failed: %s\n", command);
+        abort();
+    }
+}
+
+/* A path in there, valid until four others were asked for. */
+static inline const char *cert_path(const char *name) {
+    static char paths[4][128];
+    static int last;
+    char *path = paths[last++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", cert_dir, name);
+    return path;
+}
+
+/* NAME.pem and NAME.key, signed by AUTHORITY.pem, for these names ("DNS:a,IP:127.0.0.1"). */
+static inline void issue(const char *name, const char *authority, const char *names) {
+    in_cert_dir("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+                "-subj /CN=%s -keyout %s.key -out %s.csr && echo 'subjectAltName=%s' > ext && "
+                "openssl x509 -req -in %s.csr -CA %s.pem -CAkey %s.key -CAcreateserial "
+                "-days 30 -extfile ext -out %s.pem",
+                name, name, name, names, name, authority, authority, name);
+}
+
+/* A second authority, "ca2". */
+static inline void make_second_authority(void) {
+    in_cert_dir("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+                "-days 30 -subj /CN=ca2 -keyout ca2.key -out ca2.pem");
+}
+
+/* The TLS block of a server with this certificate; `more` of it. */
+static inline const char *tls_config(const char *name, const char *more) {
+    static char config[512];
+    snprintf(config, sizeof(config),
+             "tls { cert_file: \"%s/%s.pem\", key_file: \"%s/%s.key\", timeout: 20, %s }\n",
+             cert_dir, name, cert_dir, name, more);
+    return config;
+}
+
+/* As peer_open_with(), but with the options as they are. */
+static inline bool open_as_is(struct peer *p, struct link_options o, const char *url) {
+    const char *servers[] = {url};
+    memset(p, 0, sizeof(*p));
+    o.servers = servers;
+    o.server_count = 1;
+    if (o.connect_timeout_ms == 0)
+        o.connect_timeout_ms = 20000;
+    return link_open(&p->link, &loop, real_clock, &o, &events, p) == LN_OK;
+}
+
+static inline bool connects_to(struct peer *p, struct link_options o, const char *url) {
+    return open_as_is(p, o, url) && peer_wait(p, LINK_CONNECTED, 30000) &&
+           flush(p->link) == LN_OK;
+}
+
+/* Tries once; true if it fails with this status and the reason has these words. Closes it. */
+static inline bool fails_to(struct link_options o, const char *url, int status,
+                            const char *words) {
+    struct peer p;
+    bool ok = open_as_is(&p, o, url) && peer_wait(&p, LINK_CLOSED, 30000) &&
+              p.status == status && strstr(p.text, words) != NULL;
+    if (!ok)
+        printf("# state %d, status %d: %s\n", (int)p.state, p.status, p.text);
+    return peer_close(&p, 0) && ok;
+}
+
+/* ---- a server that only says its INFO and keeps what it hears ---- */
+
+static struct {
+    int fd, port;
+    char info[256], heard[1024];
+    atomic_size_t heard_len;
+    atomic_int connections;
+    uv_thread_t thread;
+} fake;
+
+static inline void fake_serve(void *unused) {
+    (void)unused;
+    for (int fd; (fd = accept(fake.fd, NULL, NULL)) >= 0; close(fd)) {
+        atomic_fetch_add(&fake.connections, 1);
+        if (write(fd, fake.info, strlen(fake.info)) < 0)
+            continue;
+        for (ssize_t got = 1; got > 0 && fake.heard_len < sizeof(fake.heard) - 1;) {
+            size_t len = fake.heard_len;
+            got = read(fd, fake.heard + len, sizeof(fake.heard) - 1 - len);
+            fake.heard_len += got > 0 ? (size_t)got : 0;
+        }
+    }
+}
+
+static inline void fake_start(const char *info) {
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t size = sizeof(at);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    memset(fake.heard, 0, sizeof(fake.heard));
+    fake.heard_len = 0;
+    fake.connections = 0;
+    snprintf(fake.info, sizeof(fake.info), "%s", info);
+    fake.fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(fake.fd, (struct sockaddr *)&at, size) < 0 || listen(fake.fd, 8) < 0 ||
+        getsockname(fake.fd, (struct sockaddr *)&at, &size) < 0)
+        abort();
+    fake.port = ntohs(at.sin_port);
+    uv_thread_create(&fake.thread, fake_serve, NULL);
+}
+
+static inline void fake_stop(void) {
+    shutdown(fake.fd, SHUT_RDWR); /* ends accept() */
+    uv_thread_join(&fake.thread);
+    close(fake.fd);
+}
+
+/* ---- running ---- */
+
+/* Runs tests that see to TLS themselves; returns the exit status. */
+static inline int run_once(int argc, char **argv, void (*run_all)(void)) {
+    signal(SIGPIPE, SIG_IGN);
+    test_begin(argc, argv);
+    make_certificates();
+    in_cert_dir("cp cert.pem server.pem && cp key.pem server.key");
+    make_second_authority();
+    uv_loop_init(&loop);
+    clock_open(&real_clock, &loop, false);
+    run_all();
+    clock_close(real_clock);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    test_arg_count = 0;
+    RUN(the_loop_is_empty);
+    dial_close_library();
+    remove_certificates();
+    return test_end();
+}
+
+#endif
