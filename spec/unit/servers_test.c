@@ -132,7 +132,7 @@ static void what_is_wrong_with_a_url_is_said(void) {
         {"[::1]4333", "behind ]"},
         {"[::1]x", "behind ]"},
         {"h:00000000000004333000", "1 to 65535"},
-        {"[::1", "no number"},
+        {"[::1", "without its ]"},
         {"ws://h", "only nats:// and tls://"},
         {"wss://h", "only nats:// and tls://"},
         {"http://h", "only nats:// and tls://"},
