@@ -7,7 +7,7 @@ local process = require "spec.support.process"
 
 local DOCUMENTS = { "README.md", "docs/api.md", "docs/key_value.md", "docs/object_store.md",
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "ARCHITECTURE.md",
-  "docs/decisions.md" }
+  "docs/decisions.md", "docs/performance.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -125,6 +125,29 @@ for _, path in ipairs(DOCUMENTS) do
     end)
   end)
 end
+
+---Paths that a document names as code: `host/link/stream.c`, `lint/layers.txt`.
+local FOLDERS = { host = true, bindings = true, scripts = true, spec = true, bench = true,
+  docs = true, lint = true, packaging = true, examples = true }
+
+for _, path in ipairs(DOCUMENTS) do
+  it(path .. " names files that exist", function()
+    local text = read(path):gsub("```.-```", "")
+    for target in text:gmatch "`([%w_%-./]+)`" do
+      if FOLDERS[target:match "^(%w+)/"] and path ~= "CHANGELOG.md" then
+        assert.truthy(lfs.attributes(target), "there is no " .. target)
+      end
+    end
+  end)
+end
+
+it("CHANGELOG.md has a section for the version of the project", function()
+  local version = read("CMakeLists.txt"):match "project%(lunats VERSION ([%d.]+)"
+  assert.truthy(read("CHANGELOG.md"):find("\n## [" .. version .. "] - ", 1, true), version)
+  local _, output = process.lunats_to_end { "version" }
+  assert.equal(version, output:match "^lunats ([%d.]+)")
+  process.close_all()
+end)
 
 describe("docs/api.md", function()
   local text = read "docs/api.md"
