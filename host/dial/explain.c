@@ -113,13 +113,23 @@ static const char *advice(long verify_result) {
     }
 }
 
+/* An alert of the server that is about our certificate: 42 (bad certificate) to 49 (access
+ * denied), and 116 (certificate required). RFC 8446, 6.2. */
+static bool is_about_ours(unsigned long error) {
+    int alert = ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET;
+    return ERR_GET_LIB(error) == ERR_LIB_SSL &&
+           ((alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_ACCESS_DENIED &&
+             alert != SSL_AD_ILLEGAL_PARAMETER) ||
+            alert == SSL_AD_CERTIFICATE_REQUIRED);
+}
+
 static void explain_tls(const struct attempt *attempt, struct dial_result *out) {
     const char *why = ERR_reason_error_string(attempt->ssl_error);
     if (attempt->verify_result != X509_V_OK) {
         say(out, LN_ENATS, "the certificate of the server is refused, %s (%s)",
             X509_verify_cert_error_string(attempt->verify_result),
             advice(attempt->verify_result));
-    } else if (why != NULL && strcasestr(why, "certificate") != NULL) {
+    } else if (why != NULL && is_about_ours(attempt->ssl_error)) {
         say(out, LN_EAUTH,
             "the server refuses our certificate, or wants one: --tlscert and --tlskey (%s)",
             why);

@@ -173,9 +173,10 @@ static void certificates_that_are_refused_come_with_advice(void) {
 }
 
 static void our_certificate_is_refused_or_missing(void) {
-    static const int reasons[] = {SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED,
-                                  SSL_R_SSLV3_ALERT_BAD_CERTIFICATE,
-                                  SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN};
+    static const int reasons[] = {
+        SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED, SSL_R_SSLV3_ALERT_BAD_CERTIFICATE,
+        SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, SSL_R_TLSV1_ALERT_UNKNOWN_CA,
+        SSL_R_TLSV1_ALERT_ACCESS_DENIED};
     for (size_t i = 0; i < COUNT(reasons); i++) {
         struct attempt attempt = {.connected = true,
                                   .heard = heard(INFO),
@@ -192,8 +193,13 @@ static void other_failures_of_tls_are_named(void) {
     struct attempt attempt = {.connected = true, .heard = heard(INFO), .ssl = (SSL *)&result};
     explain(attempt, true, false);
     CHECK_STR(result.text, "the server broke off during the TLS handshake");
+    attempt.ssl_error = ERR_PACK(ERR_LIB_SSL, 0, SSL_R_TLSV1_ALERT_PROTOCOL_VERSION);
+    explain(attempt, true, false);
+    CHECK_INT(result.status, LN_ENATS);
+    CHECK(strstr(result.text, "TLS failed: ") != NULL);
     attempt.ssl_error = ERR_PACK(ERR_LIB_SSL, 0, SSL_R_WRONG_VERSION_NUMBER);
     explain(attempt, true, false);
+    CHECK_INT(result.status, LN_ENATS);
     CHECK(strstr(result.text, "TLS failed: ") != NULL);
     CHECK(strstr(result.text, "version") != NULL);
 }
