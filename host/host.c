@@ -2,6 +2,7 @@
 #include "host/host.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -341,6 +342,9 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     free(host.services);
     free(host.triggers);
     free(host.broker_url);
-    dial_close_library();
+    if (!dial_close_library()) {
+        fflush(NULL);
+        _exit(host.status); /* exit handlers would run beside a thread of nats.c */
+    }
     return host.status;
 }

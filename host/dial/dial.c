@@ -27,6 +27,7 @@
 #define URL_SIZE 128
 #define UNLUCKY_MAX 3
 #define CLOSE_MS 1000
+#define STUCK_MS 3000 /* after the socket was shut down */
 
 struct dial {
     /* Of the loop. */
@@ -59,11 +60,13 @@ unsigned dial_left_behind(void) {
     return atomic_load(&left_behind);
 }
 
-void dial_close_library(void) {
+bool dial_close_library(void) {
     for (int i = 0; i < CLOSE_MS && atomic_load(&in_nats) > 0; i++)
         usleep(1000); /* their sockets are shut down */
-    if (atomic_load(&in_nats) == 0)
-        nats_CloseAndWait(CLOSE_MS);
+    if (atomic_load(&in_nats) > 0)
+        return false;
+    nats_CloseAndWait(CLOSE_MS);
+    return true;
 }
 
 void dial_strings(struct dial_target *target, const char **fields[DIAL_STRINGS]) {
@@ -134,7 +137,6 @@ static bool wants_tls(const struct dial_target *target) {
 static void adopt_ssl(SSL *ssl, int fd) {
     SSL_up_ref(ssl);
     SSL_set_ex_data(ssl, 0, NULL);
-    SSL_set_verify(ssl, SSL_get_verify_mode(ssl), NULL);
     BIO_set_fd(SSL_get_rbio(ssl), fd, BIO_NOCLOSE); /* also the one for writing */
     SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
     SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -451,12 +453,12 @@ static void on_async(uv_async_t *async) {
     dial->on_done(dial->owner, &result);
 }
 
-static void fail_unresolved(struct dial *dial) {
+/* The thread is left behind. */
+static void fail_abandoned(struct dial *dial, const char *why) {
     struct dial_result result = {.status = LN_ENOSERVER, .fd = -1};
-    snprintf(result.text, sizeof(result.text), "cannot resolve %s: no answer within %d s",
-             dial->target.host, RESOLVE_MS / 1000);
     void (*on_done)(void *, struct dial_result *) = dial->on_done;
     void *owner = dial->owner;
+    snprintf(result.text, sizeof(result.text), "%s %s", why, dial->target.host);
     dial_abandon(dial);
     on_done(owner, &result);
 }
@@ -465,6 +467,10 @@ static void fail_unresolved(struct dial *dial) {
 static void on_limit(struct clock_timer *timer) {
     struct dial *dial = container_of(timer, struct dial, limit);
     uv_mutex_lock(&dial->mutex);
+    if (dial->done) { /* the socket may be that of a connection now: on_async() comes */
+        uv_mutex_unlock(&dial->mutex);
+        return;
+    }
     bool resolving = dial->socket < 0;
     uint64_t took = (uv_hrtime() - dial->since) / 1000000;
     uint64_t limit = resolving ? RESOLVE_MS : dial->target.timeout_ms + GRACE_MS;
@@ -474,7 +480,9 @@ static void on_limit(struct clock_timer *timer) {
     }
     uv_mutex_unlock(&dial->mutex);
     if (resolving && took >= limit)
-        fail_unresolved(dial);
+        fail_abandoned(dial, "no name server tells the address of");
+    else if (took >= limit + STUCK_MS)
+        fail_abandoned(dial, "nats.c does not get on with");
     else
         clock_arm(dial->clock, timer, took < limit ? limit - took : GRACE_MS);
 }

@@ -63,8 +63,8 @@ void dial_abandon(struct dial *dial);
 /* How many of such threads there are in this process. */
 unsigned dial_left_behind(void);
 
-/* At the end of the process, when nobody dials: joins the threads of nats.c, unless a thread
- * that was left behind would keep it waiting. */
-void dial_close_library(void);
+/* At the end of the process, when nobody dials: joins the threads of nats.c. False when a
+ * thread that was left behind is stuck inside of nats.c: then only _exit() is safe. */
+bool dial_close_library(void);
 
 #endif

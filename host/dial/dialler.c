@@ -102,11 +102,14 @@ void dialler_lost(struct dialler *dialler, bool lasted) {
 
 void dialler_hold(struct dialler *dialler, uint32_t ms) {
     servers_hold(dialler->servers, clock_now(dialler->clock) + ms);
+    if (dialler->dial != NULL)
+        dial_abandon(dialler->dial);
+    dialler->dial = NULL;
     next(dialler);
 }
 
-void dialler_learn(struct dialler *dialler, struct info *info) {
-    servers_learn(dialler->servers, info);
+void dialler_learn(struct dialler *dialler, struct info *info, bool authentic) {
+    servers_learn(dialler->servers, info, authentic);
 }
 
 void dialler_url(const struct dialler *dialler, char *out, size_t size) {

@@ -49,8 +49,9 @@ void dialler_lost(struct dialler *dialler, bool lasted);
 /* No attempt within the next `ms`. */
 void dialler_hold(struct dialler *dialler, uint32_t ms);
 
-/* The connected server tells who else is in the cluster. */
-void dialler_learn(struct dialler *dialler, struct info *info);
+/* The connected server tells who else is in the cluster. `authentic`: inside of TLS, where
+ * nobody else can say it. */
+void dialler_learn(struct dialler *dialler, struct info *info, bool authentic);
 
 /* The connected server, "nats://host:port"; "" without. */
 void dialler_url(const struct dialler *dialler, char *out, size_t size);

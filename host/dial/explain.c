@@ -125,7 +125,10 @@ static bool is_about_ours(unsigned long error) {
 
 static void explain_tls(const struct attempt *attempt, struct dial_result *out) {
     const char *why = ERR_reason_error_string(attempt->ssl_error);
-    if (attempt->verify_result != X509_V_OK) {
+    if (attempt->name_refused) {
+        say(out, LN_EINVAL, "\"%s\" cannot be the name of a host in a certificate",
+            attempt->tls_name != NULL ? attempt->tls_name : "");
+    } else if (attempt->verify_result != X509_V_OK) {
         say(out, LN_ENATS, "the certificate of the server is refused, %s (%s)",
             X509_verify_cert_error_string(attempt->verify_result),
             advice(attempt->verify_result));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/dial/info.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define NAME_SIZE 32
@@ -84,8 +83,16 @@ static const char *skip_value(const char *at, const char *end) {
 
 /* ---- fields ---- */
 
-static int64_t number(const char *at) {
-    return strtoll(at, NULL, 10); /* the object goes on behind it */
+/* Whole numbers; what is larger becomes the largest one. */
+static int64_t number(const char *at, const char *end) {
+    bool negative = at < end && *at == '-';
+    int64_t value = 0;
+    for (at += negative; at < end && *at >= '0' && *at <= '9'; at++) {
+        if (value > (INT64_MAX - 9) / 10)
+            return negative ? INT64_MIN : INT64_MAX;
+        value = value * 10 + (*at - '0');
+    }
+    return negative ? -value : value;
 }
 
 static void read_field(const char *name, const char *at, const char *end, struct info *out) {
@@ -97,9 +104,9 @@ static void read_field(const char *name, const char *at, const char *end, struct
     else if (strcmp(name, "client_ip") == 0)
         read_string(at, end, out->client_ip, sizeof(out->client_ip));
     else if (strcmp(name, "client_id") == 0)
-        out->client_id = (uint64_t)number(at);
+        out->client_id = (uint64_t)number(at, end);
     else if (strcmp(name, "max_payload") == 0)
-        out->max_payload = number(at);
+        out->max_payload = number(at, end);
     else if (strcmp(name, "headers") == 0)
         out->headers = yes;
     else if (strcmp(name, "tls_required") == 0)

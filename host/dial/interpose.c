@@ -39,6 +39,7 @@
 #include <uv.h>
 
 #define READ_BUFFER ((size_t)64 * 1024) /* several records with one system call */
+#define HOST_SIZE 256
 #define HEARD_MAX ((size_t)1024 * 1024)
 
 static _Thread_local struct attempt *attempt;
@@ -145,6 +146,15 @@ static void keep_ssl_error(struct attempt *mine) {
         mine->ssl_error = error;
 }
 
+/* The end, which nats.c before 3.8 sees in a zero only: after an error it would read on for
+ * ever.
+ */
+static int fail_read(struct attempt *mine, SSL *ssl, int got) {
+    int error = SSL_get_error(ssl, got);
+    keep_ssl_error(mine);
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? got : 0;
+}
+
 typedef int (*ssl_read_fn)(SSL *, void *, int);
 
 int SSL_read(SSL *ssl, void *bytes, int size) {
@@ -154,7 +164,7 @@ int SSL_read(SSL *ssl, void *bytes, int size) {
     if (mine != NULL && got > 0)
         keep(mine, bytes, (size_t)got);
     else if (mine != NULL)
-        keep_ssl_error(mine);
+        got = fail_read(mine, ssl, got);
     return got;
 }
 
@@ -181,15 +191,31 @@ static bool is_address(const char *name) {
     return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
 }
 
-/* nats.c was given an address, and would compare the certificate with that. */
-static void expect_name(SSL *ssl, const char *name) {
+static int verify(int ok, X509_STORE_CTX *context) {
+    (void)context;
+    return ok;
+}
+
+/*
+ * nats.c was given an address, and would compare the certificate with that; its callback points
+ * into its connection. A dot at the end of a name is of DNS, not of certificates; one in front
+ * would stand for every host below it.
+ */
+static bool expect_name(SSL *ssl, const char *name) {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
-    X509_VERIFY_PARAM_set1_host(param, NULL, 0);
-    X509_VERIFY_PARAM_set1_ip(param, NULL, 0);
-    SSL_set1_host(ssl, name); /* an address is compared with the addresses of the certificate */
-    SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-    if (!is_address(name))
-        SSL_set_tlsext_host_name(ssl, name);
+    char host[HOST_SIZE];
+    size_t len = name != NULL ? strlen(name) : 0;
+    if (len > 1 && name[len - 1] == '.')
+        len--;
+    if (len == 0 || len >= sizeof(host) || *name == '.')
+        return false;
+    memcpy(host, name, len);
+    host[len] = '\0';
+    SSL_set_verify(ssl, SSL_VERIFY_PEER, verify);
+    /* An address is compared with the addresses of the certificate. */
+    return X509_VERIFY_PARAM_set1_host(param, NULL, 0) == 1 &&
+           X509_VERIFY_PARAM_set1_ip(param, NULL, 0) == 1 && SSL_set1_host(ssl, host) == 1 &&
+           (is_address(host) || SSL_set_tlsext_host_name(ssl, host) == 1);
 }
 
 typedef int (*handshake_fn)(SSL *);
@@ -201,10 +227,10 @@ int SSL_do_handshake(SSL *ssl) {
         return behind(ssl);
     if (mine->ssl == NULL) {
         mine->ssl = ssl;
-        expect_name(ssl, mine->tls_name);
+        mine->name_refused = !expect_name(ssl, mine->tls_name);
         SSL_set_default_read_buffer_len(ssl, READ_BUFFER);
     }
-    int done = behind(ssl);
+    int done = mine->name_refused ? -1 : behind(ssl);
     mine->handshake_done = done == 1;
     if (done != 1) {
         mine->verify_result = SSL_get_verify_result(ssl);

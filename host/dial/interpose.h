@@ -21,6 +21,7 @@ struct attempt {
     int connect_errno; /* 0: connected */
     bool connected;    /* TCP */
     SSL *ssl;          /* borrowed from nats.c; NULL: no handshake was begun */
+    bool name_refused; /* tls_name cannot be the name of a host */
     bool handshake_done;
     long verify_result;      /* X509_V_OK, or why the certificate was refused */
     unsigned long ssl_error; /* of OpenSSL's queue; 0: none */

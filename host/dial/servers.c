@@ -10,10 +10,11 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 4000u
 #define URL_MAX 1024
+#define SERVERS_MAX 256 /* more announced ones are not looked at */
 
 struct servers {
     struct list list; /* the one to try next in front, of those that are due */
-    size_t count;     /* of those that were ever put into it */
+    size_t count;
     struct server *connected;
     uint64_t random, hold_until;
 };
@@ -165,15 +166,23 @@ void servers_hold(struct servers *servers, uint64_t until) {
 
 /* ---- what the cluster announces ---- */
 
-/* An announced server is as this one in everything but its address. Its certificate is for the
- * host that was configured, unless it is announced by a name of its own. */
-static bool inherit(struct server *server, const struct server *from) {
+/*
+ * An announced server is as this one in everything but its address. It must show the
+ * certificate of the host that was configured: whoever can change an INFO in clear text could
+ * announce a server of his own, with a certificate of his own. Only when an address was
+ * configured, which is no name for a cluster, and the INFO came inside of TLS, it is its own
+ * host's.
+ */
+static bool inherit(struct server *server, const struct server *from, bool authentic) {
     server->announced = true;
     server->url.tls = from->url.tls;
+    free(server->url.user);
+    free(server->url.password);
+    free(server->url.token);
     server->url.user = from->url.user != NULL ? strdup(from->url.user) : NULL;
     server->url.password = from->url.password != NULL ? strdup(from->url.password) : NULL;
     server->url.token = from->url.token != NULL ? strdup(from->url.token) : NULL;
-    if (is_ip(server->url.host) && !is_ip(from->tls_host)) {
+    if (!authentic || !is_ip(from->tls_host)) {
         free(server->tls_host);
         server->tls_host = strdup(from->tls_host);
     }
@@ -191,7 +200,7 @@ static struct server *find(struct servers *servers, const struct server *like) {
 }
 
 /* False when it was not new, or memory is short. */
-static bool learn(struct servers *servers, const char *url) {
+static bool learn(struct servers *servers, const char *url, bool authentic) {
     struct server *server = server_new(url), *known = NULL;
     if (server == NULL)
         return false;
@@ -199,7 +208,8 @@ static bool learn(struct servers *servers, const char *url) {
         known = find(servers, server);
     if (known != NULL)
         known->named = true;
-    if (server->fault == NULL && known == NULL && inherit(server, servers->connected)) {
+    if (server->fault == NULL && known == NULL && servers->count < SERVERS_MAX &&
+        inherit(server, servers->connected, authentic)) {
         server->named = true;
         insert(servers, server);
         return true;
@@ -208,7 +218,7 @@ static bool learn(struct servers *servers, const char *url) {
     return false;
 }
 
-bool servers_learn(struct servers *servers, struct info *info) {
+bool servers_learn(struct servers *servers, struct info *info, bool authentic) {
     char url[URL_MAX];
     bool news = false;
     if (info->urls == NULL || servers->connected == NULL)
@@ -216,9 +226,12 @@ bool servers_learn(struct servers *servers, struct info *info) {
     list_each (struct server, server, &servers->list, node)
         server->named = !server->announced || server == servers->connected;
     while (info_next_url(info, url, sizeof(url)))
-        news = learn(servers, url) || news;
-    list_each (struct server, server, &servers->list, node)
-        if (!server->named)
-            server_free(server);
+        news = learn(servers, url, authentic) || news;
+    list_each (struct server, server, &servers->list, node) {
+        if (server->named)
+            continue;
+        server_free(server);
+        servers->count--;
+    }
     return news;
 }

@@ -55,8 +55,9 @@ void servers_lost(struct servers *servers, uint64_t now, bool lasted);
 /* Not before this time, whatever the back-off says. */
 void servers_hold(struct servers *servers, uint64_t until);
 
-/* The connected server tells who else is in the cluster. Returns true if there are new ones. */
-bool servers_learn(struct servers *servers, struct info *info);
+/* The connected server tells who else is in the cluster. `authentic`: inside of TLS. Returns
+ * true if there are new ones. */
+bool servers_learn(struct servers *servers, struct info *info, bool authentic);
 
 /* "nats://host:port", without user and password; and without what may be part of them when the
  * URL could not be read. */

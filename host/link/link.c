@@ -165,7 +165,7 @@ static void on_sent(void *owner) {
 static void connected(struct link *link) {
     link->unsent = 0;
     link->inbox_denied = link->lame_duck = false;
-    dialler_learn(link->dialler, &link->info);
+    dialler_learn(link->dialler, &link->info, link->options.tls_first);
     bool subscribed = subs_connected(link->subs, link->stream);
     size_t refused = outbox_connected(link->outbox, link->stream, &link->info);
     if (!subscribed) {
@@ -253,6 +253,15 @@ static void on_message(void *owner, uint64_t sid, const struct message_parts *pa
     subs_deliver(link->subs, sid, parts);
 }
 
+/* No reply can come. */
+static void on_inbox_refused(void *owner, int status, const char *text) {
+    struct link *link = owner;
+    (void)status, (void)text;
+    link->inbox_denied = true;
+    calls_fail_requests(link->calls, LN_EINBOX);
+    tell_error(link, LN_EINBOX, status_text(LN_EINBOX));
+}
+
 static void on_refusal(void *owner, const struct refusal *refusal, const char *text) {
     struct link *link = owner;
     const char *subject = refusal->subject;
@@ -260,10 +269,6 @@ static void on_refusal(void *owner, const struct refusal *refusal, const char *t
         if (subject != NULL)
             calls_fail_subject(link->calls, subject, strlen(subject), LN_EPERMISSION);
         tell_error(link, LN_EPERMISSION, text);
-    } else if (subject != NULL && strcmp(subject, calls_inbox(link->calls)) == 0) {
-        link->inbox_denied = true;
-        calls_fail_requests(link->calls, LN_EINBOX);
-        tell_error(link, LN_EINBOX, status_text(LN_EINBOX));
     } else if (subs_refused(link->subs, subject, refusal->queue, LN_EPERMISSION, text) == 0) {
         tell_error(link, LN_EPERMISSION, text);
     }
@@ -272,7 +277,7 @@ static void on_refusal(void *owner, const struct refusal *refusal, const char *t
 static void on_info(void *owner, struct info *info) {
     struct link *link = owner;
     link->info = *info;
-    dialler_learn(link->dialler, &link->info);
+    dialler_learn(link->dialler, &link->info, true); /* inside of TLS, if there is any */
     outbox_set_limits(link->outbox, &link->info);
     bool news = link->info.lame_duck && !link->lame_duck;
     link->lame_duck = link->info.lame_duck;
@@ -498,8 +503,8 @@ static int open_parts(struct link *link, const struct link_options *options) {
     if (link->calls == NULL || link->outbox == NULL || link->subs == NULL)
         return LN_ENOMEM;
     subs_set_max_line(link->subs, link->options.max_control_line);
-    int rc = subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg, NULL, link,
-                      &link->inbox);
+    int rc = subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg,
+                      on_inbox_refused, link, &link->inbox);
     return rc == LN_OK ? open_dialler(link, options) : rc;
 }
 

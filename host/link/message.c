@@ -122,7 +122,8 @@ void message_free(struct message *msg) {
 }
 
 const char *header_find(const char *headers, size_t len, const char *name) {
-    for (const char *at = headers, *end = headers + len; at != NULL && at < end;) {
+    const char *end = headers != NULL ? headers + len : NULL;
+    for (const char *at = headers; at < end;) {
         const char *value = at + strlen(at) + 1;
         if (strcasecmp(at, name) == 0)
             return value;

@@ -12,6 +12,8 @@
 #include "host/dial/explain.h"
 #include "host/link/wire.h"
 
+#define COMPLAINT_MS 1000 /* within which it is not told again */
+
 struct session {
     uv_loop_t *loop;
     struct clock *clock;
@@ -19,13 +21,15 @@ struct session {
     struct session_events events;
     void *owner;
     struct info info;
-    uint64_t opened_at, last_read; /* loop time */
+    uint64_t opened_at, last_life; /* loop time */
     uint64_t pings, pongs;
     uint32_t ping_interval;
     struct clock_timer probe;
     bool probed, closed;
     unsigned busy;       /* frames on the stack that use it */
     char complaint[256]; /* of the server, until it is known whether it is the last word */
+    char told[256];      /* the complaint that was told last, and when */
+    uint64_t told_at;
 };
 
 static void leave(struct session *session) {
@@ -58,11 +62,12 @@ uint64_t session_ping(struct session *session) {
 
 /*
  * Finds half-open connections: after a silence of one interval the server has to say something,
- * after another one the connection is given up. Every read counts as a sign of life.
+ * after another one the connection is given up. What it sends, and what it
+ * takes when the socket was full, are signs of life.
  */
 static void on_probe(struct clock_timer *timer) {
     struct session *session = container_of(timer, struct session, probe);
-    uint64_t silence = uv_now(session->loop) - session->last_read;
+    uint64_t silence = uv_now(session->loop) - session->last_life;
     if (silence < session->ping_interval) {
         clock_arm(session->clock, timer, session->ping_interval - silence);
     } else if (!session->probed) {
@@ -95,17 +100,23 @@ static void on_pong(struct session *session) {
         session->events.on_pong(session->owner, ++session->pongs);
 }
 
+/* The connection goes on, so it was not the last word. A flood of the same is told once. */
+static void tell_complaint(struct session *session) {
+    char text[sizeof(session->complaint)];
+    memcpy(text, session->complaint, sizeof(text));
+    session->complaint[0] = '\0';
+    bool again = strcmp(text, session->told) == 0 &&
+                 uv_now(session->loop) - session->told_at < COMPLAINT_MS;
+    if (again)
+        return;
+    memcpy(session->told, text, sizeof(text));
+    session->told_at = uv_now(session->loop);
+    session->events.on_error(session->owner, LN_ENATS, text);
+}
+
 /* Frames that are no messages, which are few. */
 static void on_word(struct session *session, enum wire_kind kind,
                     const struct wire_frame *frame) {
-    if (kind != WIRE_ERR && session->complaint[0] != '\0') { /* the connection goes on */
-        char text[sizeof(session->complaint)];
-        memcpy(text, session->complaint, sizeof(text));
-        session->complaint[0] = '\0';
-        session->events.on_error(session->owner, LN_ENATS, text);
-    }
-    if (session->closed)
-        return;
     if (kind == WIRE_ERR)
         on_server_error(session, frame);
     else if (kind == WIRE_INFO && info_read(frame->text, frame->text_len, &session->info))
@@ -130,6 +141,10 @@ static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wante
             break;
         }
         at += frame.size;
+        if (session->complaint[0] != '\0')
+            tell_complaint(session);
+        if (session->closed)
+            break;
         if (kind == WIRE_MSG)
             session->events.on_msg(session->owner, frame.sid, &frame.parts);
         else
@@ -139,9 +154,9 @@ static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wante
     return at;
 }
 
-static void on_read(void *owner) {
+static void on_alive(void *owner) {
     struct session *session = owner;
-    session->last_read = uv_now(session->loop);
+    session->last_life = uv_now(session->loop);
     session->probed = false;
 }
 
@@ -174,7 +189,7 @@ int session_open(struct session **out, uv_loop_t *loop, struct clock *clock, int
                  const struct session_events *events, void *owner) {
     static const struct stream_events stream_events = {
         .on_bytes = on_bytes,
-        .on_read = on_read,
+        .on_alive = on_alive,
         .on_pending = on_pending,
         .on_sent = on_sent,
         .on_lost = on_lost,
@@ -196,7 +211,7 @@ int session_open(struct session **out, uv_loop_t *loop, struct clock *clock, int
     session->owner = owner;
     session->info = *info;
     session->ping_interval = ping_interval_ms;
-    session->opened_at = session->last_read = uv_now(loop);
+    session->opened_at = session->last_life = uv_now(loop);
     session->probe.fire = on_probe;
     clock_arm(clock, &session->probe, ping_interval_ms);
     *out = session;

@@ -242,7 +242,7 @@ static void read_turn(struct stream *stream) {
         stream->events.on_lost(stream->owner, ended != NULL ? ended : failed);
         return;
     }
-    stream->events.on_read(stream->owner);
+    stream->events.on_alive(stream->owner);
     poll_again(stream);
 }
 
@@ -259,7 +259,10 @@ static void write_turn(struct stream *stream) {
     }
     /* Bytes that cannot be sent stay, to be counted; reading finds out why, after what is still
      * to be read. */
-    stream->broken = stream->broken || moved == MOVED_LAST;
+    if (moved == MOVED_LAST) {
+        stream->broken = true;
+        shutdown(stream->fd, SHUT_RDWR);
+    }
     stream->full = out->at < out->len;
     rewind_empty(out);
     poll_again(stream);
@@ -282,8 +285,10 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     bool write = (writable && stream->full) || (readable && stream->write_wants_read);
     if (status < 0 || readable || (writable && stream->read_wants_write))
         read_turn(stream);
-    if (write && !stream->closed)
-        write_turn(stream);
+    if (!write || stream->closed)
+        return;
+    stream->events.on_alive(stream->owner);
+    write_turn(stream);
 }
 
 static void on_again(uv_idle_t *handle) {

@@ -20,8 +20,10 @@ struct stream_events {
     /* These bytes are there. Returns how many it has used up; *wanted is how many it wants to
      * have in front of it before it is called again, 0 = more than now. */
     size_t (*on_bytes)(void *owner, const char *bytes, size_t len, size_t *wanted);
-    /* After a turn of reading; what was written meanwhile is not sent yet. */
-    void (*on_read)(void *owner);
+    /* The other side lives: it has sent something, or taken some of what the socket was full
+     * of.
+     */
+    void (*on_alive)(void *owner);
     /* stream_reserve() was used: stream_send() should be called before the loop blocks. */
     void (*on_pending)(void *owner);
     /* The socket has taken some, or all. */
