@@ -454,11 +454,11 @@ static void on_async(uv_async_t *async) {
 }
 
 /* The thread is left behind. */
-static void fail_abandoned(struct dial *dial, const char *why) {
+static void fail_abandoned(struct dial *dial, const char *what, const char *why) {
     struct dial_result result = {.status = LN_ENOSERVER, .fd = -1};
     void (*on_done)(void *, struct dial_result *) = dial->on_done;
     void *owner = dial->owner;
-    snprintf(result.text, sizeof(result.text), "%s %s", why, dial->target.host);
+    snprintf(result.text, sizeof(result.text), "%s %s: %s", what, dial->target.host, why);
     dial_abandon(dial);
     on_done(owner, &result);
 }
@@ -480,9 +480,9 @@ static void on_limit(struct clock_timer *timer) {
     }
     uv_mutex_unlock(&dial->mutex);
     if (resolving && took >= limit)
-        fail_abandoned(dial, "no name server tells the address of");
+        fail_abandoned(dial, "cannot resolve", "no answer within 15 s");
     else if (took >= limit + STUCK_MS)
-        fail_abandoned(dial, "nats.c does not get on with");
+        fail_abandoned(dial, "cannot connect to", "nats.c does not end the attempt");
     else
         clock_arm(dial->clock, timer, took < limit ? limit - took : GRACE_MS);
 }

@@ -199,23 +199,36 @@ static struct server *find(struct servers *servers, const struct server *like) {
     return NULL;
 }
 
-/* False when it was not new, or memory is short. */
-static bool learn(struct servers *servers, const char *url, bool authentic) {
-    struct server *server = server_new(url), *known = NULL;
-    if (server == NULL)
-        return false;
-    if (server->fault == NULL)
-        known = find(servers, server);
-    if (known != NULL)
-        known->named = true;
-    if (server->fault == NULL && known == NULL && servers->count < SERVERS_MAX &&
-        inherit(server, servers->connected, authentic)) {
-        server->named = true;
-        insert(servers, server);
-        return true;
-    }
+/* A server as the INFO names it; NULL when it cannot be read. */
+static struct server *read_announced(const char *url) {
+    struct server *server = server_new(url);
+    if (server == NULL || server->fault == NULL)
+        return server;
     server_free(server);
-    return false;
+    return NULL;
+}
+
+static void mark_named(struct servers *servers, struct info info) {
+    char url[URL_MAX];
+    list_each (struct server, server, &servers->list, node)
+        server->named = !server->announced || server == servers->connected;
+    while (info_next_url(&info, url, sizeof(url))) {
+        struct server *server = read_announced(url);
+        struct server *known = server != NULL ? find(servers, server) : NULL;
+        if (known != NULL)
+            known->named = true;
+        if (server != NULL)
+            server_free(server);
+    }
+}
+
+static void forget_unnamed(struct servers *servers) {
+    list_each (struct server, server, &servers->list, node) {
+        if (server->named)
+            continue;
+        server_free(server);
+        servers->count--;
+    }
 }
 
 bool servers_learn(struct servers *servers, struct info *info, bool authentic) {
@@ -223,15 +236,17 @@ bool servers_learn(struct servers *servers, struct info *info, bool authentic) {
     bool news = false;
     if (info->urls == NULL || servers->connected == NULL)
         return false; /* not told: nothing is known to have changed */
-    list_each (struct server, server, &servers->list, node)
-        server->named = !server->announced || server == servers->connected;
-    while (info_next_url(info, url, sizeof(url)))
-        news = learn(servers, url, authentic) || news;
-    list_each (struct server, server, &servers->list, node) {
-        if (server->named)
-            continue;
-        server_free(server);
-        servers->count--;
+    mark_named(servers, *info);
+    forget_unnamed(servers);
+    while (servers->count < SERVERS_MAX && info_next_url(info, url, sizeof(url))) {
+        struct server *server = read_announced(url);
+        bool new = server != NULL &&find(servers, server) == NULL;
+        if (new &&inherit(server, servers->connected, authentic)) {
+            insert(servers, server);
+            news = true;
+        } else if (server != NULL) {
+            server_free(server);
+        }
     }
     return news;
 }

@@ -84,6 +84,55 @@ static char *put_headers(char *at, const char *line, size_t len, int *status) {
     return at;
 }
 
+/* ---- memory ---- */
+
+/*
+ * A read brings hundreds of messages before the first one is freed, which is more than malloc()
+ * keeps at hand: a tenth of an echo. So small ones wait here for the next ones, of about the
+ * same size.
+ */
+#define STEP ((size_t)128)
+#define CLASSES ((size_t)8)
+#define KEPT_MAX 1024u /* of a class */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(LN_NO_POOL)
+#define POOLED 0 /* who uses one that is freed shall be found */
+#else
+#define POOLED 1
+#endif
+
+static _Thread_local struct {
+    struct message *first;
+    unsigned count;
+} kept[CLASSES];
+
+/* `room` bytes behind the struct. */
+static struct message *take(size_t room) {
+    size_t class = (sizeof(struct message) + room - 1) / STEP;
+    struct message *msg = POOLED && class < CLASSES ? kept[class].first : NULL;
+    if (msg != NULL) {
+        kept[class].first = msg->next;
+        kept[class].count--;
+        return msg;
+    }
+    msg = malloc(class < CLASSES ? (class + 1) * STEP : sizeof(*msg) + room);
+    if (msg != NULL)
+        msg->class = class;
+    return msg;
+}
+
+void message_free(struct message *msg) {
+    if (msg == NULL)
+        return;
+    if (!POOLED || msg->class >= CLASSES || kept[msg->class].count >= KEPT_MAX) {
+        free(msg);
+        return;
+    }
+    msg->next = kept[msg->class].first;
+    kept[msg->class].first = msg;
+    kept[msg->class].count++;
+}
+
 /* ---- messages ---- */
 
 struct message *message_new(const struct message_parts *parts) {
@@ -92,7 +141,7 @@ struct message *message_new(const struct message_parts *parts) {
         room += parts->reply_len + 1;
     if (parts->headers != NULL)
         room += parts->headers_len + STATUS_ROOM;
-    struct message *msg = malloc(sizeof(*msg) + room);
+    struct message *msg = take(room);
     if (msg == NULL)
         return NULL;
     char *at = msg->bytes;
@@ -115,10 +164,6 @@ struct message *message_new(const struct message_parts *parts) {
     if (parts->len > 0)
         msg->status = 0;
     return msg;
-}
-
-void message_free(struct message *msg) {
-    free(msg);
 }
 
 const char *header_find(const char *headers, size_t len, const char *name) {

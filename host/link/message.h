@@ -19,6 +19,7 @@ struct message {
      * first header line (503, 404, 100, ...), has its number here, others 0. As in other
      * clients `Status` and `Description` are headers then. */
     int status;
+    size_t class; /* message.c's */
     size_t size;  /* of bytes */
     char bytes[]; /* all of the above that is not NULL, in this order */
 };

@@ -40,7 +40,7 @@ struct subs {
     struct list list;
     struct list unconfirmed; /* in the order of their PINGs */
     size_t count, max_line;
-    struct slots slots; /* a sid is a place in them and, above it, its generation */
+    struct slots slots; /* by sid */
     bool resumed;       /* some sub has waiting messages to deliver */
     bool drain_check;   /* some drain may be complete */
     bool stopped;
@@ -53,19 +53,26 @@ static void want_turn(struct subs *subs) {
 
 /* ---- sids ---- */
 
+/* A sid is a place and how often it was taken before. Those of the first ones are short, as
+ * each message has it. */
+#define SID_OF(index, generation)                                                              \
+    (((uint64_t)((generation)-1) << SLOTS_INDEX_BITS | (index)) + 1)
+#define SID_INDEX(sid) ((uint32_t)((sid)-1) & (SLOTS_MAX - 1))
+#define SID_GENERATION(sid) ((((sid)-1) >> SLOTS_INDEX_BITS) + 1)
+
 /* The sid for the next messages of this sub, or 0 when memory is short. */
 static uint64_t take_sid(struct subs *subs, struct link_sub *sub) {
     uint32_t index;
     if (!slots_take(&subs->slots, sub, &index))
         return 0;
-    return (uint64_t)slots_generation(&subs->slots, index) << SLOTS_INDEX_BITS | index;
+    return SID_OF(index, slots_generation(&subs->slots, index));
 }
 
 static struct link_sub *find_sub(const struct subs *subs, uint64_t sid) {
-    uint64_t generation = sid >> SLOTS_INDEX_BITS;
-    if (generation >> SLOTS_GENERATION_BITS != 0)
+    uint64_t generation = SID_GENERATION(sid);
+    if (sid == 0 || generation >> SLOTS_GENERATION_BITS != 0)
         return NULL;
-    return slots_find(&subs->slots, (uint32_t)sid & (SLOTS_MAX - 1), (uint32_t)generation);
+    return slots_find(&subs->slots, SID_INDEX(sid), (uint32_t)generation);
 }
 
 /* ---- at the server ---- */
@@ -112,7 +119,7 @@ static bool send_unsub(struct link_sub *sub) {
 static void forget_sid(struct link_sub *sub) {
     list_remove(&sub->waiting);
     if (sub->sid != 0)
-        slots_release(&sub->subs->slots, (uint32_t)sub->sid & (SLOTS_MAX - 1));
+        slots_release(&sub->subs->slots, SID_INDEX(sub->sid));
     sub->sid = 0;
 }
 
