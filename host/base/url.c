@@ -124,11 +124,18 @@ const char *url_read(struct url *out, const char *at) {
     return read_address(out, at, end);
 }
 
+/* Nothing secret is left in memory that others get. */
+static void wipe(char *text) {
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
 void url_free(struct url *url) {
     free(url->host);
-    free(url->user);
-    free(url->password);
-    free(url->token);
+    wipe(url->user);
+    wipe(url->password);
+    wipe(url->token);
     memset(url, 0, sizeof(*url));
 }
 

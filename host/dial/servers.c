@@ -117,9 +117,25 @@ struct server *servers_next(struct servers *servers, uint64_t now, uint64_t *wai
     return best;
 }
 
+static uint64_t hash(const char *text) {
+    uint64_t h = 14695981039346656037u;
+    for (; *text != '\0'; text++)
+        h = (h ^ (unsigned char)*text) * 1099511628211u;
+    return h;
+}
+
+/* Whether it is a new one; the oldest are forgotten. */
+static bool remember(struct server *server, uint64_t reason) {
+    for (unsigned i = 0; i < server->told_count && i < SERVER_REASONS; i++)
+        if (server->told[i] == reason)
+            return false;
+    server->told[server->told_count++ % SERVER_REASONS] = reason;
+    return true;
+}
+
 bool servers_failed(struct servers *servers, struct server *server, uint64_t now,
                     const char *reason) {
-    bool news = strncmp(server->reason, reason, sizeof(server->reason) - 1) != 0;
+    bool news = remember(server, hash(reason));
     snprintf(server->reason, sizeof(server->reason), "%s", reason);
     server->not_before = now + backoff(servers, server->failures++);
     list_push_back(&servers->list, &server->node);
@@ -146,7 +162,7 @@ void servers_connected(struct servers *servers, struct server *server, bool tls)
     servers->connected = server;
     server->url.tls = server->url.tls || tls;
     list_each (struct server, at, &servers->list, node)
-        at->reason[0] = '\0';
+        at->reason[0] = '\0', at->told_count = 0;
 }
 
 void servers_lost(struct servers *servers, uint64_t now, bool lasted) {

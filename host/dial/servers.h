@@ -16,6 +16,8 @@
 
 struct servers;
 
+#define SERVER_REASONS 8
+
 /*
  * One server; owned by its servers and valid until a servers_learn() that does not name it.
  * Configured ones and the connected one are never dropped.
@@ -28,8 +30,10 @@ struct server {
     bool announced;
     bool named; /* by the INFO that is being read */
     unsigned failures;
-    uint64_t not_before; /* loop time in ms */
-    char reason[256];    /* why the last attempt failed; "": it has not been tried */
+    uint64_t not_before;           /* loop time in ms */
+    char reason[256];              /* why the last attempt failed; "": it has not been tried */
+    uint64_t told[SERVER_REASONS]; /* hashes of the reasons since the last connection */
+    unsigned told_count;
 };
 
 /* Copies the URLs ([nats|tls://][user[:password]@]host[:port], percent-encoding is decoded) and
