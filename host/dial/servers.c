@@ -161,8 +161,10 @@ bool servers_all_failed(const struct servers *servers, char *out, size_t size) {
 void servers_connected(struct servers *servers, struct server *server, bool tls) {
     servers->connected = server;
     server->url.tls = server->url.tls || tls;
-    list_each (struct server, at, &servers->list, node)
-        at->reason[0] = '\0', at->told_count = 0;
+    list_each (struct server, at, &servers->list, node) {
+        at->reason[0] = '\0';
+        at->told_count = 0;
+    }
 }
 
 void servers_lost(struct servers *servers, uint64_t now, bool lasted) {

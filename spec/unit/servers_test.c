@@ -331,7 +331,12 @@ static void a_long_reason_is_news_once_too(void) {
     CHECK(!servers_failed(servers, server, 0, reason));
     CHECK_INT(strlen(server->reason), sizeof(server->reason) - 1);
     CHECK(servers_failed(servers, server, 0, "x"));
-    CHECK(servers_failed(servers, server, 0, reason));
+    CHECK(!servers_failed(servers, server, 0, reason)); /* whatever came between */
+    for (int i = 0; i < SERVER_REASONS; i++) {
+        snprintf(reason, sizeof(reason), "reason %d", i);
+        CHECK(servers_failed(servers, server, 0, reason));
+    }
+    CHECK(servers_failed(servers, server, 0, "x")); /* forgotten by now */
 }
 
 static void all_have_failed_when_each_one_has(void) {
