@@ -206,12 +206,16 @@ static void on_quiet(uv_timer_t *timer) {
 
 /* ---- what is watched ---- */
 
+static void free_entry(struct entry *entry) {
+    list_remove(&entry->node);
+    free(entry->path);
+    free(entry);
+}
+
 static void on_folder_closed(uv_handle_t *handle) {
     struct folder *folder = (struct folder *)handle;
-    list_each (struct entry, entry, &folder->entries, node) {
-        free(entry->path);
-        free(entry);
-    }
+    list_each (struct entry, entry, &folder->entries, node)
+        free_entry(entry);
     free(folder->path);
     free(folder);
 }
@@ -290,6 +294,25 @@ int watch_add_folder(struct watch *watch, const char *path, const char *suffix) 
         len--;
     int rc = find_folder(watch, path, len, &folder);
     return rc < 0 ? rc : add_entry(folder, suffix, true);
+}
+
+static bool is_among(const char *path, const char *const *paths, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(path, paths[i]) == 0)
+            return true;
+    return false;
+}
+
+void watch_keep(struct watch *watch, const char *const *paths, size_t count) {
+    list_each (struct folder, folder, &watch->folders, node) {
+        list_each (struct entry, entry, &folder->entries, node)
+            if (!entry->pattern && !is_among(entry->path, paths, count))
+                free_entry(entry);
+        if (!list_empty(&folder->entries))
+            continue;
+        list_remove(&folder->node);
+        close_folder(folder);
+    }
 }
 
 /* ---- life ---- */

@@ -36,6 +36,12 @@ int watch_add(struct watch *watch, const char *path);
  */
 int watch_add_folder(struct watch *watch, const char *path, const char *suffix);
 
+/*
+ * Of the files that were added, watches these and no others; folders stay. A change that has
+ * not been told yet is not forgotten.
+ */
+void watch_keep(struct watch *watch, const char *const *paths, size_t count);
+
 /* Watches nothing any more; a burst that is under way is forgotten. */
 void watch_clear(struct watch *watch);
 

@@ -34,11 +34,11 @@ void trigger_add_file(struct trigger *trigger, const char *path) {
 static void watch_current(struct trigger *trigger) {
     if (trigger->watch == NULL)
         return;
-    watch_clear(trigger->watch);
     size_t count;
     const char *const *files = script_files(service_script(trigger->service), &count);
     for (size_t i = 0; i < count; i++)
         trigger_add_file(trigger, files[i]);
+    watch_keep(trigger->watch, files, count);
 }
 
 static void on_reloaded(void *owner, int status, const char *text) {

@@ -80,6 +80,18 @@ describe("a service with --watch", function()
     assert.is_true(core.hrtime() - began < 4, "a burst lasts a second only if it must")
   end)
 
+  it("loads what is saved at any moment of a reload", function()
+    local name = names()
+    local slow = "app.on_start(function() app.sleep(0.1) end)\n"
+    local _, path = run({ "--watch" }, source(name, 1))
+    for value = 2, 12 do
+      write(path, slow .. source(name, -value))
+      app.sleep(0.06 + value / 100) -- from the middle of its on_start to behind its switch
+      write(path, source(name, value))
+      becomes(name, value)
+    end
+  end)
+
   it("reloads when an editor renames a new file over it", function()
     local name = names()
     local _, path = run({ "--watch" }, source(name, 1))

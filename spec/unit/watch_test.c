@@ -198,6 +198,27 @@ static void clear_body(void) {
     CHECK_SEEN(2, in("b.lua"));
 }
 
+/* A change from before is seen all the same. */
+static void keep_body(void) {
+    put("a.lua", "1");
+    put("b.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    CHECK_INT(watch_add(watch, in("b.lua")), LN_OK);
+    put("a.lua", "22");
+    put("b.lua", "22");
+    const char *kept = in("a.lua");
+    CHECK_INT(watch_add(watch, kept), LN_OK);
+    watch_keep(watch, &kept, 1);
+    CHECK_SEEN(1, in("a.lua"));
+    put("b.lua", "333");
+    run_quiet();
+    CHECK_INT(seen.calls, 1);
+    watch_keep(watch, NULL, 0);
+    put("a.lua", "333");
+    run_quiet();
+    CHECK_INT(seen.calls, 1);
+}
+
 static void close_body(void) {
     put("a.lua", "1");
     CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
@@ -233,6 +254,7 @@ TEST(sees_new_files_of_a_folder, folder_body)
 TEST(follows_a_folder_that_is_replaced, replaced_body)
 TEST(refuses_a_missing_folder, missing_body)
 TEST(forgets_what_was_cleared, clear_body)
+TEST(keeps_what_is_still_wanted, keep_body)
 TEST(may_be_closed_by_the_callback, close_body)
 TEST(takes_relative_paths, relative_body)
 
@@ -246,6 +268,7 @@ int main(int argc, char **argv) {
     RUN(follows_a_folder_that_is_replaced);
     RUN(refuses_a_missing_folder);
     RUN(forgets_what_was_cleared);
+    RUN(keeps_what_is_still_wanted);
     RUN(may_be_closed_by_the_callback);
     RUN(takes_relative_paths);
     return test_end();
