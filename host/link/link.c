@@ -11,25 +11,21 @@
 
 #include "host/dial/dialler.h"
 #include "host/link/calls.h"
+#include "host/link/options.h"
 #include "host/link/outbox.h"
 #include "host/link/session.h"
 #include "host/link/subs.h"
 #include "host/link/turn.h"
 #include "host/link/wire.h"
 
-#define CONNECT_TIMEOUT_MS 2000
-#define PING_INTERVAL_MS 5000
-#define MAX_LINE 4096
-#define HIGH_WATER ((size_t)8 * 1024 * 1024)
 #define LASTING_MS 5000u /* a connection that held so long was a success */
-#define PREFIX_MAX 64
 
 struct link {
     uv_loop_t *loop;
     struct clock *clock; /* real */
     struct turn turn;
-    struct link_options options; /* its numbers; strings are not kept */
-    char prefix[PREFIX_MAX + 1]; /* of inboxes */
+    struct link_options options;         /* with defaults; strings only while it is opened */
+    char prefix[OPTIONS_PREFIX_MAX + 1]; /* of inboxes */
     struct link_events events;
     void *owner;
     enum link_state state;
@@ -451,33 +447,8 @@ void link_get_stats(const struct link *link, struct link_stats *out) {
 
 /* ---- opening ---- */
 
-static void set_defaults(struct link_options *o) {
-    o->servers = NULL; /* the dialler has copies of what it needs */
-    if (o->connect_timeout_ms == 0)
-        o->connect_timeout_ms = CONNECT_TIMEOUT_MS;
-    if (o->ping_interval_ms == 0)
-        o->ping_interval_ms = PING_INTERVAL_MS;
-    if (o->max_control_line == 0)
-        o->max_control_line = MAX_LINE;
-    if (o->high_water == 0)
-        o->high_water = HIGH_WATER;
-}
-
 static int open_dialler(struct link *link, const struct link_options *o) {
-    struct dial_target target = {
-        .tls_first = o->tls_first,
-        .tls_name = o->tls_name,
-        .ca = o->tls_ca,
-        .cert = o->tls_cert,
-        .key = o->tls_key,
-        .name = o->name,
-        .user = o->user,
-        .password = o->password,
-        .token = o->token,
-        .creds = o->creds,
-        .nkey = o->nkey,
-        .timeout_ms = link->options.connect_timeout_ms,
-    };
+    struct dial_target target = options_target(o);
     struct dialler_events dialler_events = {on_dialled, on_dial_failed, link};
     return dialler_open(&link->dialler, link->loop, link->clock, o->servers, o->server_count,
                         &target, &dialler_events);
@@ -493,11 +464,9 @@ static void free_memory(struct link *link) {
 
 static int open_parts(struct link *link, const struct link_options *options) {
     static const struct subs_events subs_events = {.ping = ping, .want_turn = want_turn};
-    const char *prefix = options->inbox_prefix != NULL ? options->inbox_prefix : "_INBOX";
-    copy_text(link->prefix, sizeof(link->prefix), prefix);
-    link->options = *options;
-    set_defaults(&link->options);
-    link->calls = calls_new(prefix);
+    link->options = options_with_defaults(options);
+    copy_text(link->prefix, sizeof(link->prefix), link->options.inbox_prefix);
+    link->calls = calls_new(link->prefix);
     link->outbox = outbox_new(link->options.max_control_line);
     link->subs = subs_new(link->clock, &subs_events, link);
     if (link->calls == NULL || link->outbox == NULL || link->subs == NULL)
@@ -505,14 +474,7 @@ static int open_parts(struct link *link, const struct link_options *options) {
     subs_set_max_line(link->subs, link->options.max_control_line);
     int rc = subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg,
                       on_inbox_refused, link, &link->inbox);
-    return rc == LN_OK ? open_dialler(link, options) : rc;
-}
-
-static bool options_ok(const struct link_options *options) {
-    const char *prefix = options->inbox_prefix;
-    return options->server_count > 0 && options->servers != NULL &&
-           (prefix == NULL ||
-            (link_subject_ok(prefix, strlen(prefix)) && strlen(prefix) <= PREFIX_MAX));
+    return rc == LN_OK ? open_dialler(link, &link->options) : rc;
 }
 
 static void on_close_timer(struct clock_timer *timer) {
