@@ -202,7 +202,9 @@ void attempt_explain(const struct attempt *attempt, bool tls, bool late,
     else if (attempt->heard_len > 0)
         explain_heard(attempt, tls, out);
     else if (attempt->connected)
-        say(out, LN_ENOSERVER, "it accepts the connection and closes it again without a word");
+        say(out, LN_ENOSERVER,
+            "it accepts the connection and closes it again without a word (a server that wants "
+            "TLS first needs --tls-first)");
     else
         explain_nats(out);
 }
