@@ -240,6 +240,24 @@ static void it_may_be_cut_anywhere(void) {
     }
 }
 
+/* strtoll() and its like would skip the blanks of C, and go on behind the end. */
+static void numbers_are_not_sought_behind_the_end(void) {
+    static const char *const texts[] = {
+        "{\"max_payload\":\v \f", "{\"max_payload\":\v", "{\"client_id\":\f\f",
+        "{\"max_payload\":-",     "{\"client_id\":1",    "{\"max_payload\":123456789",
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        CHECK(!reads(texts[i]));
+}
+
+static void numbers_that_are_too_large_are_the_largest(void) {
+    struct info info = {0};
+    CHECK(read_text("{\"max_payload\":99999999999999999999}", &info));
+    CHECK(info.max_payload == INT64_MAX);
+    CHECK(read_text("{\"max_payload\":-99999999999999999999}", &info));
+    CHECK(info.max_payload == INT64_MIN);
+}
+
 static void nothing_that_is_said_does_harm(void) {
     static const char pieces[] = "{}[]\",:\\u0tf1-\0 \n\xff\x80";
     uint64_t random = 88172645463325252u;
@@ -278,6 +296,8 @@ int main(int argc, char **argv) {
     RUN(the_addresses_of_a_large_cluster_are_read);
     RUN(an_address_that_is_too_long_ends_the_walk);
     RUN(it_may_be_cut_anywhere);
+    RUN(numbers_are_not_sought_behind_the_end);
+    RUN(numbers_that_are_too_large_are_the_largest);
     RUN(nothing_that_is_said_does_harm);
     return test_end();
 }

@@ -55,6 +55,60 @@ WITH_SERVER(wrong_password_is_auth, "authorization { user: u, password: p }") {
     CHECK(peer_wait(&b, LINK_CONNECTED, 2000));
 }
 
+/* ---- a loop that is busy ---- */
+
+/* The connection is made in the meantime, and the time for making it is over. */
+WITH_SERVER(a_busy_loop_keeps_the_connection, NULL) {
+    struct link_options o = {.connect_timeout_ms = 500, .retry = true};
+    CHECK_INT(peer_open_with(&a, &o, server.url), LN_OK);
+    uv_run(&loop, UV_RUN_NOWAIT); /* the thread that connects begins */
+    CHECK(!link_is_connected(a.link));
+    sleep_ms(1000);
+    CHECK(peer_wait(&a, LINK_CONNECTED, 10000));
+    CHECK_INT(flush(a.link), LN_OK);
+    CHECK_INT(a.retries, 0);
+    CHECK_INT(a.states, 1);
+}
+
+/* ---- a cut while connecting ---- */
+
+WITH_SERVER(a_cut_ends_what_connects, NULL) {
+    struct link_options o = {.retry = true};
+    uint64_t start = uv_hrtime();
+    CHECK_INT(peer_open_with(&a, &o, server.url), LN_OK);
+    uv_run(&loop, UV_RUN_NOWAIT); /* the thread that connects begins */
+    link_partition(a.link, 300);
+    CHECK(peer_wait(&a, LINK_CONNECTED, 10000));
+    CHECK(uv_hrtime() - start >= 300000000u);
+    CHECK_INT(flush(a.link), LN_OK);
+    CHECK_INT(a.states, 1);
+}
+
+static void cut_at_once(void *owner, const char *url, int status, const char *text) {
+    struct peer *p = owner;
+    on_retry(owner, url, status, text);
+    link_partition(p->link, 0);
+}
+
+WITH_SERVER(a_cut_may_come_from_inside_of_on_retry, NULL) {
+    const char *servers[] = {"nats://127.0.0.1:1", "nats://127.0.0.1:2", server.url};
+    struct link_options o = {.servers = servers,
+                             .server_count = 3,
+                             .retry = true,
+                             .tls_ca = with_tls ? ca_path : NULL};
+    struct link_events cutting = events;
+    cutting.on_retry = cut_at_once;
+    for (int retried = 0, i = 0; retried < 3 && i < 50; i++) {
+        memset(&a, 0, sizeof(a));
+        CHECK_INT(link_open(&a.link, &loop, real_clock, &o, &cutting, &a), LN_OK);
+        CHECK(peer_wait(&a, LINK_CONNECTED, 10000));
+        CHECK_INT(flush(a.link), LN_OK);
+        CHECK_INT(a.states, 1);
+        CHECK(peer_close(&a, 0));
+        retried += a.retries > 0;
+    }
+}
+
 /* ---- permissions ---- */
 
 #define USERS                                                                                  \
@@ -132,6 +186,9 @@ static void run_all(void) {
     RUN(refused_without_retry_is_closed);
     RUN(refused_with_retry_connects_later);
     RUN(wrong_password_is_auth);
+    RUN(a_busy_loop_keeps_the_connection);
+    RUN(a_cut_ends_what_connects);
+    RUN(a_cut_may_come_from_inside_of_on_retry);
     RUN(permission_violations);
     RUN(flush_works_without_permission);
     RUN(nkeys_are_accepted);

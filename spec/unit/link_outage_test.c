@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Outages, congestion and closing. */
-#include "spec/unit/link.h"
+#include "spec/unit/relay.h"
 
 /* ---- outages ---- */
 
@@ -135,6 +135,71 @@ WITH_SERVER(lame_duck_is_told, NULL) {
     CHECK(peer_open(&a, server.url));
     kill(server.pid, SIGUSR2);
     CHECK(run_count(&a.lame_ducks, 1, 3000));
+}
+
+/* ---- slow lines ---- */
+
+#define SLOW_PORTION 10000
+#define SLOW_MESSAGES 30
+
+/* The kernel's own choice may be megabytes: their third must leave before one can write on. */
+static void shrink_send_buffer(int port) {
+    int small = 32768;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in to = {0};
+        socklen_t size = sizeof(to);
+        if (getpeername(fd, (struct sockaddr *)&to, &size) == 0 && ntohs(to.sin_port) == port)
+            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    }
+}
+
+/* All that is published at once waits for its way; no PONG comes before it has gone. */
+static void publish_slowly(struct inbox *in) {
+    struct link_options o = {.ping_interval_ms = 200, .connect_timeout_ms = 10000};
+    static char body[40001];
+    char url[64];
+    memset(body, ' ', sizeof(body) - 1);
+    relay_start(&server, SLOW_PORTION, "", url);
+    bool ok = peer_open_with(&a, &o, url) == LN_OK && peer_wait(&a, LINK_CONNECTED, 10000);
+    shrink_send_buffer(relay.port);
+    for (int i = 0; ok && i < SLOW_MESSAGES; i++) {
+        body[sprintf(body, "%d", i)] = ' ';
+        ok = publish(a.link, "s", body) == LN_OK;
+    }
+    for (int i = 0; ok && in->count < SLOW_MESSAGES && i < 2000; i++) {
+        run_until(NULL, 10);
+        ok = a.states == 1;
+    }
+    peer_close(&a, 0);
+    relay_stop();
+}
+
+WITH_SERVER(a_line_that_takes_bytes_slowly_is_not_dead, NULL) {
+    struct inbox in = {0};
+    CHECK(peer_open(&b, server.url));
+    CHECK_INT(subscribe(&in, b.link, "s", NULL), LN_OK);
+    CHECK_INT(flush(b.link), LN_OK);
+    publish_slowly(&in);
+    CHECK_INT(in.count, SLOW_MESSAGES);
+    CHECK(in.ordered);
+    CHECK_INT(a.states, 1);
+}
+
+/* Also where nothing is read, because too much waits to be written. */
+WITH_SERVER(a_line_that_takes_nothing_is_dead, NULL) {
+    struct link_options o = {.ping_interval_ms = 200, .high_water = 1000000};
+    static char body[1000000];
+    struct link_out out = {.subject = "s", .data = body, .len = sizeof(body)};
+    CHECK_INT(peer_open_with(&a, &o, server.url), LN_OK);
+    CHECK(peer_wait(&a, LINK_CONNECTED, 3000));
+    kill(server.pid, SIGSTOP);
+    for (int i = 0; i < 20; i++)
+        CHECK_INT(link_publish(a.link, &out), LN_OK);
+    run_until(NULL, 50);
+    CHECK(link_congested(a.link));
+    CHECK(peer_wait(&a, LINK_DISCONNECTED, 5000));
+    CHECK_INT(a.status, LN_EDISCONNECTED);
+    CHECK(strstr(a.text, "no sign of life") != NULL);
 }
 
 /* ---- congestion ---- */
@@ -278,6 +343,8 @@ static void run_all(void) {
     RUN(half_open_connection_is_found);
     RUN(one_subscription_too_many_is_refused);
     RUN(lame_duck_is_told);
+    RUN(a_line_that_takes_bytes_slowly_is_not_dead);
+    RUN(a_line_that_takes_nothing_is_dead);
     RUN(congestion_ends);
     RUN(close_writes_what_was_published);
     RUN(close_gives_up_when_nobody_reads);

@@ -51,6 +51,29 @@ CLEANED(the_option_says_whose_certificate_it_must_be) {
     CHECK(connects_to(&b, o, url_of("tls", "localhost")));
 }
 
+/* In DNS it means that the name is complete; certificates have none. */
+CLEANED(a_dot_at_the_end_of_a_name_does_not_count) {
+    struct link_options o = {.tls_ca = ca_path, .tls_name = "nats.example."};
+    issue("elsewhere", "ca", "DNS:nats.example");
+    start("elsewhere", "");
+    CHECK(connects_to(&a, o, url_of("tls", "127.0.0.1")));
+    o.tls_name = "other.example.";
+    CHECK(fails_to(o, url_of("tls", "127.0.0.1"), LN_ENATS, "--tls-name HOST"));
+}
+
+/* OpenSSL would take the certificate of any host below ".example", and of any host at all for
+ * an empty name. */
+CLEANED(what_cannot_be_the_name_of_a_host_is_refused) {
+    static const char *const names[] = {".example", ".", "", ".nats.example."};
+    struct link_options o = {.tls_ca = ca_path};
+    issue("elsewhere", "ca", "DNS:nats.example");
+    start("elsewhere", "");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        o.tls_name = names[i];
+        CHECK(fails_to(o, url_of("tls", "127.0.0.1"), LN_EINVAL, "cannot be the name"));
+    }
+}
+
 CLEANED(a_name_is_no_address_and_the_other_way_round) {
     struct link_options o = {.tls_ca = ca_path};
     start("server", ""); /* IP:127.0.0.1 */
@@ -137,10 +160,6 @@ CLEANED(a_server_may_demand_tls) {
     setenv("SSL_CERT_FILE", cert_path("ca2.pem"), 1);
     CHECK(fails_to(o, url_of("nats", "127.0.0.1"), LN_ENATS, "--tlsca FILE"));
 }
-
-#define PLAIN_INFO                                                                             \
-    "INFO {\"server_id\":\"F\",\"version\":\"2.9.10\",\"proto\":1,\"headers\":true,"           \
-    "\"max_payload\":1048576}\r\n"
 
 /* tls://, an authority or a certificate: each of them demands TLS. */
 CLEANED(nothing_is_sent_to_a_server_without_tls) {
@@ -287,6 +306,8 @@ CLEANED(tls_may_come_first) {
 static void run_all(void) {
     RUN(the_certificate_must_be_that_of_the_host);
     RUN(the_option_says_whose_certificate_it_must_be);
+    RUN(a_dot_at_the_end_of_a_name_does_not_count);
+    RUN(what_cannot_be_the_name_of_a_host_is_refused);
     RUN(a_name_is_no_address_and_the_other_way_round);
     RUN(an_expired_certificate_is_refused);
     RUN(an_unknown_authority_is_refused);

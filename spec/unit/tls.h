@@ -81,37 +81,48 @@ static inline bool fails_to(struct link_options o, const char *url, int status,
     return peer_close(&p, 0) && ok;
 }
 
-/* ---- a server that only says its INFO and keeps what it hears ---- */
+/* ---- a server that only says its INFO, and keeps what it hears or does as it is told ---- */
+
+#define INFO_WITH(more)                                                                        \
+    "INFO {\"server_id\":\"F\",\"version\":\"2.9.10\",\"proto\":1,\"headers\":true,"           \
+    "\"max_payload\":1048576" more "}\r\n"
+#define PLAIN_INFO INFO_WITH("")
+#define TLS_INFO INFO_WITH(",\"tls_required\":true")
 
 static struct {
     int fd, port;
     char info[256], heard[1024];
     atomic_size_t heard_len;
     atomic_int connections;
+    void (*talk)(int fd); /* with a connection, once the INFO was said */
     uv_thread_t thread;
 } fake;
+
+static inline void fake_hear(int fd) {
+    for (ssize_t got = 1; got > 0 && fake.heard_len < sizeof(fake.heard) - 1;) {
+        size_t len = fake.heard_len;
+        got = read(fd, fake.heard + len, sizeof(fake.heard) - 1 - len);
+        fake.heard_len += got > 0 ? (size_t)got : 0;
+    }
+}
 
 static inline void fake_serve(void *unused) {
     (void)unused;
     for (int fd; (fd = accept(fake.fd, NULL, NULL)) >= 0; close(fd)) {
         atomic_fetch_add(&fake.connections, 1);
-        if (write(fd, fake.info, strlen(fake.info)) < 0)
-            continue;
-        for (ssize_t got = 1; got > 0 && fake.heard_len < sizeof(fake.heard) - 1;) {
-            size_t len = fake.heard_len;
-            got = read(fd, fake.heard + len, sizeof(fake.heard) - 1 - len);
-            fake.heard_len += got > 0 ? (size_t)got : 0;
-        }
+        if (write(fd, fake.info, strlen(fake.info)) > 0)
+            fake.talk(fd);
     }
 }
 
-static inline void fake_start(const char *info) {
+static inline void fake_start_with(const char *info, void (*talk)(int fd)) {
     struct sockaddr_in at = {.sin_family = AF_INET};
     socklen_t size = sizeof(at);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     memset(fake.heard, 0, sizeof(fake.heard));
     fake.heard_len = 0;
     fake.connections = 0;
+    fake.talk = talk;
     snprintf(fake.info, sizeof(fake.info), "%s", info);
     fake.fd = socket(AF_INET, SOCK_STREAM, 0);
     if (bind(fake.fd, (struct sockaddr *)&at, size) < 0 || listen(fake.fd, 8) < 0 ||
@@ -119,6 +130,10 @@ static inline void fake_start(const char *info) {
         abort();
     fake.port = ntohs(at.sin_port);
     uv_thread_create(&fake.thread, fake_serve, NULL);
+}
+
+static inline void fake_start(const char *info) {
+    fake_start_with(info, fake_hear);
 }
 
 static inline void fake_stop(void) {
