@@ -60,10 +60,12 @@ static void refuse_the_first_subscription(int fd) {
     answer_pings(fd);
 }
 
+/* Nothing but a message comes behind it. */
 static void complain_twice(int fd) {
     hear(fd, "PING\r\n");
     say(fd, "PONG\r\n-ERR 'first thing'\r\n-ERR 'second thing'\r\nMSG nobody 99 1\r\nx\r\n");
-    answer_pings(fd);
+    while (hear(fd, "PING\r\n"))
+        ;
 }
 
 static atomic_bool flood_ends;
@@ -80,7 +82,7 @@ static void complain_for_ever(int fd) {
 
 WITH_FAKE(an_inbox_that_is_refused_without_its_name_is_told, PLAIN_INFO,
           refuse_the_first_subscription) {
-    struct caller before, after;
+    static struct caller before, after;
     CHECK(open_to_fake(&a, (struct link_options){0}, "127.0.0.1"));
     while (!link_is_connected(a.link) && a.states == 0)
         uv_run(&loop, UV_RUN_ONCE);
@@ -97,8 +99,6 @@ WITH_FAKE(two_complaints_are_both_told, PLAIN_INFO, complain_twice) {
     CHECK(open_to_fake(&a, (struct link_options){0}, "127.0.0.1"));
     CHECK(run_count(&a.errors, 2, 20000));
     CHECK(strstr(a.error_text, "second thing") != NULL);
-    CHECK_INT(flush(a.link), LN_OK);
-    CHECK_INT(a.errors, 2);
     CHECK_INT(a.states, 1);
 }
 
@@ -260,9 +260,11 @@ WITH_FAKE(who_is_announced_in_clear_text_gets_no_credentials, TLS_INFO, serve_as
     bool connected = connects_to(&a, o, url); /* by an address; an authority demands TLS */
     relay_stop();
     server_stop(&server);
-    bool tried = wait_for_connections(connections + 2);
-    CHECK(connected && tried);
+    for (int i = 0; i < 3000 && fake.connections < connections + 2 && fake.heard_len == 0; i++)
+        run_until(NULL, 10);
+    CHECK(connected);
     CHECK_INT(fake.heard_len, 0);
+    CHECK(fake.connections >= connections + 2); /* he was tried */
     CHECK_INT(a.state, LINK_DISCONNECTED);
 }
 
