@@ -16,7 +16,8 @@
 #define WRITE_SIZE ((size_t)32 * 1024)
 #define KEPT_SIZE ((size_t)256 * 1024) /* a larger buffer is given back once it is empty */
 #define READS_PER_TURN 8               /* of TLS, before others have their turn */
-#define WRITES_PER_TURN 64
+#define WRITES_PER_TURN 16             /* of TLS; a plain socket takes what it can at once */
+#define SEALED_SIZE ((size_t)64 * 1024)
 #define GOODBYE "the server closed the connection"
 
 struct buffer {
@@ -33,15 +34,14 @@ struct stream {
     struct stream_events events;
     void *owner;
     struct buffer in, out;
-    size_t wanted; /* bytes in front of the owner before it is called again */
+    struct buffer sealed; /* what OpenSSL wants to be sent: records, one behind the other */
+    size_t wanted;        /* bytes in front of the owner before it is called again */
     size_t high_water;
     int polled;  /* events */
     bool full;   /* the socket did not take all at the last write */
     bool broken; /* it takes nothing any more: reading finds out why */
     bool more;   /* OpenSSL has bytes that no poll tells of */
     bool closed;
-    /* TLS may have to write in order to read, and the other way round. */
-    bool read_wants_write, write_wants_read;
 };
 
 /* ---- buffers ---- */
@@ -88,8 +88,12 @@ void stream_commit(struct stream *stream, const char *end) {
     stream->events.on_pending(stream->owner);
 }
 
+static size_t left(const struct buffer *buffer) {
+    return buffer->len - buffer->at;
+}
+
 size_t stream_unsent(const struct stream *stream) {
-    return stream->out.len - stream->out.at;
+    return left(&stream->out) + left(&stream->sealed);
 }
 
 bool stream_congested(const struct stream *stream) {
@@ -100,14 +104,11 @@ bool stream_congested(const struct stream *stream) {
 
 enum moved { MOVED_SOME, MOVED_NOTHING, MOVED_LAST };
 
-/* What a failed call of OpenSSL means; `other` becomes true when it wants the direction that is
- * not its own. */
-static enum moved ssl_failure(SSL *ssl, int own, bool *other, const char **why) {
+/* What a failed SSL_read_ex() means. */
+static enum moved ssl_failure(SSL *ssl, const char **why) {
     int error = SSL_get_error(ssl, 0);
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-        *other = error != own;
+    if (error == SSL_ERROR_WANT_READ)
         return MOVED_NOTHING;
-    }
     unsigned long queued = ERR_peek_error();
     bool eof = error == SSL_ERROR_ZERO_RETURN || (queued == 0 && errno == 0) ||
                ERR_GET_REASON(queued) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
@@ -121,10 +122,9 @@ static enum moved ssl_receive(struct stream *stream, size_t room, size_t *got,
                               const char **why) {
     ERR_clear_error();
     errno = 0;
-    stream->read_wants_write = false;
     if (SSL_read_ex(stream->ssl, stream->in.bytes + stream->in.len, room, got) == 1)
         return MOVED_SOME;
-    return ssl_failure(stream->ssl, SSL_ERROR_WANT_READ, &stream->read_wants_write, why);
+    return ssl_failure(stream->ssl, why);
 }
 
 static enum moved receive(struct stream *stream, size_t room, size_t *got, const char **why) {
@@ -141,24 +141,63 @@ static enum moved receive(struct stream *stream, size_t room, size_t *got, const
     return MOVED_LAST;
 }
 
-static enum moved transmit(struct stream *stream, const char *bytes, size_t len, size_t *sent) {
-    const char *unused;
-    if (stream->ssl != NULL) {
-        ERR_clear_error();
-        errno = 0;
-        stream->write_wants_read = false;
-        if (SSL_write_ex(stream->ssl, bytes, len, sent) == 1)
-            return MOVED_SOME;
-        return ssl_failure(stream->ssl, SSL_ERROR_WANT_WRITE, &stream->write_wants_read,
-                           &unused);
-    }
-    ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL);
+static enum moved transmit(struct stream *stream, struct buffer *from) {
+    ssize_t n = send(stream->fd, from->bytes + from->at, left(from), MSG_NOSIGNAL);
     if (n >= 0) {
-        *sent = (size_t)n;
+        from->at += (size_t)n;
+        rewind_empty(from);
         return MOVED_SOME;
     }
     bool later = errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM;
     return later ? MOVED_NOTHING : MOVED_LAST;
+}
+
+/* ---- TLS: records go into a buffer, so that several need one system call ---- */
+
+static int sealed_write(BIO *bio, const char *bytes, int len) {
+    struct stream *stream = BIO_get_data(bio);
+    char *at = reserve(&stream->sealed, (size_t)len, WRITE_SIZE);
+    if (at == NULL)
+        return -1;
+    memcpy(at, bytes, (size_t)len);
+    stream->sealed.len += (size_t)len;
+    return len;
+}
+
+static long sealed_control(BIO *bio, int command, long number, void *pointer) {
+    (void)bio, (void)number, (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+/* Lets OpenSSL write into the buffer. It is the loop thread that comes here. */
+static bool seal_into_buffer(struct stream *stream) {
+    static BIO_METHOD *method;
+    if (method == NULL)
+        method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "records of a stream");
+    BIO *bio = method != NULL && BIO_meth_set_write(method, sealed_write) == 1 &&
+                       BIO_meth_set_ctrl(method, sealed_control) == 1
+                   ? BIO_new(method)
+                   : NULL;
+    if (bio == NULL)
+        return false;
+    BIO_set_data(bio, stream);
+    BIO_set_init(bio, 1);
+    SSL_set0_wbio(stream->ssl, bio);
+    return true;
+}
+
+/* Makes records of what is to be sent, a bounded number of them. */
+static enum moved seal(struct stream *stream) {
+    struct buffer *out = &stream->out;
+    ERR_clear_error();
+    while (left(out) > 0 && left(&stream->sealed) < SEALED_SIZE) {
+        size_t taken = 0;
+        if (SSL_write_ex(stream->ssl, out->bytes + out->at, left(out), &taken) != 1)
+            return MOVED_LAST;
+        out->at += taken;
+    }
+    rewind_empty(out);
+    return MOVED_SOME;
 }
 
 /* ---- polling ---- */
@@ -172,9 +211,9 @@ static void poll_again(struct stream *stream) {
     int events = 0;
     if (stream->closed)
         return;
-    if (!stuffed || stream->write_wants_read)
+    if (!stuffed)
         events |= UV_READABLE;
-    if ((write && !stream->write_wants_read) || stream->read_wants_write)
+    if (write)
         events |= UV_WRITABLE;
     if (stream->polled != events)
         uv_poll_start(&stream->poll, events, on_poll);
@@ -243,19 +282,23 @@ static void read_turn(struct stream *stream) {
         return;
     }
     stream->events.on_alive(stream->owner);
+    if (left(&stream->sealed) > 0 && !stream->closed) /* an answer of OpenSSL's own */
+        stream->events.on_pending(stream->owner);
     poll_again(stream);
 }
 
 /* ---- writing ---- */
 
 static void write_turn(struct stream *stream) {
-    struct buffer *out = &stream->out;
+    struct buffer *from = stream->ssl != NULL ? &stream->sealed : &stream->out;
     enum moved moved = MOVED_SOME;
-    int calls = stream->ssl != NULL ? WRITES_PER_TURN : 1; /* a record with each call */
-    while (calls-- > 0 && moved == MOVED_SOME && out->at < out->len && !stream->broken) {
-        size_t sent = 0;
-        moved = transmit(stream, out->bytes + out->at, out->len - out->at, &sent);
-        out->at += sent;
+    for (int i = 0; i < WRITES_PER_TURN && stream_unsent(stream) > 0; i++) {
+        if (stream->ssl != NULL)
+            moved = seal(stream);
+        if (moved == MOVED_SOME)
+            moved = transmit(stream, from);
+        if (moved != MOVED_SOME || left(from) > 0)
+            break; /* it has taken what it can */
     }
     /* Bytes that cannot be sent stay, to be counted; reading finds out why, after what is still
      * to be read. */
@@ -263,14 +306,13 @@ static void write_turn(struct stream *stream) {
         stream->broken = true;
         shutdown(stream->fd, SHUT_RDWR);
     }
-    stream->full = out->at < out->len;
-    rewind_empty(out);
+    stream->full = stream_unsent(stream) > 0;
     poll_again(stream);
     stream->events.on_sent(stream->owner);
 }
 
 void stream_send(struct stream *stream) {
-    if (!stream->full) /* or else the poll tells when it takes some */
+    if (!stream->full && !stream->broken) /* a full one: the poll tells when it takes some */
         write_turn(stream);
 }
 
@@ -278,12 +320,11 @@ void stream_send(struct stream *stream) {
 
 static void on_poll(uv_poll_t *handle, int status, int events) {
     struct stream *stream = handle->data;
-    bool readable = (events & UV_READABLE) != 0, writable = (events & UV_WRITABLE) != 0;
+    bool write = (events & UV_WRITABLE) != 0 && stream->full;
     if (status < 0)
         stream->polled = 0; /* libuv has stopped the handle */
     /* An error of the socket is found by reading, once what came before it is read. */
-    bool write = (writable && stream->full) || (readable && stream->write_wants_read);
-    if (status < 0 || readable || (writable && stream->read_wants_write))
+    if (status < 0 || (events & UV_READABLE) != 0)
         read_turn(stream);
     if (!write || stream->closed)
         return;
@@ -302,6 +343,7 @@ static void on_handle_closed(uv_handle_t *handle) {
     SSL_free(stream->ssl);
     free(stream->in.bytes);
     free(stream->out.bytes);
+    free(stream->sealed.bytes);
     free(stream);
 }
 
@@ -315,6 +357,8 @@ void stream_close(struct stream *stream, bool orderly) {
     if (stream->ssl != NULL && orderly && !stream->broken) {
         ERR_clear_error();
         SSL_shutdown(stream->ssl);
+        if (left(&stream->out) == 0 && left(&stream->sealed) > 0)
+            transmit(stream, &stream->sealed);
     }
     shutdown(stream->fd, SHUT_RDWR); /* also where a child process has it, too */
     close(stream->fd);
@@ -325,7 +369,11 @@ void stream_close(struct stream *stream, bool orderly) {
 int stream_open(struct stream **out, uv_loop_t *loop, int fd, SSL *ssl, size_t high_water,
                 const struct stream_events *events, void *owner) {
     struct stream *stream = calloc(1, sizeof(*stream));
-    int rc = stream != NULL ? uv_poll_init(loop, &stream->poll, fd) : LN_ENOMEM;
+    int rc = LN_ENOMEM;
+    if (stream != NULL)
+        stream->ssl = ssl;
+    if (stream != NULL && (ssl == NULL || seal_into_buffer(stream)))
+        rc = uv_poll_init(loop, &stream->poll, fd);
     if (rc < 0) {
         SSL_free(ssl);
         close(fd);
@@ -336,7 +384,6 @@ int stream_open(struct stream **out, uv_loop_t *loop, int fd, SSL *ssl, size_t h
     stream->poll.data = stream->again.data = stream;
     stream->handles = 2;
     stream->fd = fd;
-    stream->ssl = ssl;
     stream->events = *events;
     stream->owner = owner;
     stream->high_water = high_water;

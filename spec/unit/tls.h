@@ -93,7 +93,7 @@ static struct {
     int fd, port;
     char info[256], heard[1024];
     atomic_size_t heard_len;
-    atomic_int connections;
+    atomic_int connections, ended;
     void (*talk)(int fd); /* with a connection, once the INFO was said */
     uv_thread_t thread;
 } fake;
@@ -112,6 +112,7 @@ static inline void fake_serve(void *unused) {
         atomic_fetch_add(&fake.connections, 1);
         if (write(fd, fake.info, strlen(fake.info)) > 0)
             fake.talk(fd);
+        atomic_fetch_add(&fake.ended, 1);
     }
 }
 
@@ -121,7 +122,7 @@ static inline void fake_start_with(const char *info, void (*talk)(int fd)) {
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     memset(fake.heard, 0, sizeof(fake.heard));
     fake.heard_len = 0;
-    fake.connections = 0;
+    fake.connections = fake.ended = 0;
     fake.talk = talk;
     snprintf(fake.info, sizeof(fake.info), "%s", info);
     fake.fd = socket(AF_INET, SOCK_STREAM, 0);
