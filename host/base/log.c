@@ -126,6 +126,28 @@ static void put_raw_json(struct line *line, const char *data, size_t len) {
     }
 }
 
+/* All but strings, which each format quotes in its own way. */
+static void put_scalar(struct line *line, const struct log_field *field) {
+    char number[32];
+    switch (field->type) {
+    case LOG_TYPE_INT:
+        snprintf(number, sizeof(number), "%" PRId64, field->value.integer);
+        put_text(line, number);
+        break;
+    case LOG_TYPE_FLOAT:
+        put_double(line, field->value.number);
+        break;
+    case LOG_TYPE_BOOL:
+        put_text(line, field->value.boolean ? "true" : "false");
+        break;
+    case LOG_TYPE_JSON:
+        put_raw_json(line, field->value.string.data, field->value.string.len);
+        break;
+    case LOG_TYPE_STRING:
+        break;
+    }
+}
+
 /* ---- JSON ---- */
 
 static void json_string(struct line *line, const char *data, size_t len) {
@@ -170,28 +192,12 @@ static void json_field(struct line *line, const struct log_field *field) {
             put_text(line, "_\"");
         }
     put_byte(line, ':');
-    char number[32];
-    switch (field->type) {
-    case LOG_TYPE_STRING:
+    if (field->type == LOG_TYPE_STRING)
         json_string(line, field->value.string.data, field->value.string.len);
-        break;
-    case LOG_TYPE_INT:
-        snprintf(number, sizeof(number), "%" PRId64, field->value.integer);
-        put_text(line, number);
-        break;
-    case LOG_TYPE_FLOAT:
-        if (isfinite(field->value.number))
-            put_double(line, field->value.number);
-        else
-            put_text(line, "null");
-        break;
-    case LOG_TYPE_BOOL:
-        put_text(line, field->value.boolean ? "true" : "false");
-        break;
-    case LOG_TYPE_JSON:
-        put_raw_json(line, field->value.string.data, field->value.string.len);
-        break;
-    }
+    else if (field->type == LOG_TYPE_FLOAT && !isfinite(field->value.number))
+        put_text(line, "null");
+    else
+        put_scalar(line, field);
 }
 
 static void compose_json(struct line *line, const struct log_record *record) {
@@ -249,25 +255,10 @@ static void text_field(struct line *line, const struct log_field *field) {
     put_byte(line, ' ');
     text_plain(line, field->key, strlen(field->key));
     put_byte(line, '=');
-    char number[32];
-    switch (field->type) {
-    case LOG_TYPE_STRING:
+    if (field->type == LOG_TYPE_STRING)
         text_value(line, field->value.string.data, field->value.string.len);
-        break;
-    case LOG_TYPE_INT:
-        snprintf(number, sizeof(number), "%" PRId64, field->value.integer);
-        put_text(line, number);
-        break;
-    case LOG_TYPE_FLOAT:
-        put_double(line, field->value.number);
-        break;
-    case LOG_TYPE_BOOL:
-        put_text(line, field->value.boolean ? "true" : "false");
-        break;
-    case LOG_TYPE_JSON:
-        put_raw_json(line, field->value.string.data, field->value.string.len);
-        break;
-    }
+    else
+        put_scalar(line, field);
 }
 
 static void text_level(struct line *line, enum log_level level) {
