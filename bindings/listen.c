@@ -131,8 +131,7 @@ static void settle(lua_State *L, const struct job *job, bool success) {
 }
 
 static int handler_done(lua_State *L, int status, lua_KContext context) {
-    (void)context;
-    const struct job *job = lua_touserdata(L, AT_JOB);
+    const struct job *job = (const struct job *)context;
     bool success = status == LUA_OK || status == LUA_YIELD;
     if (!success && fiber_cancelled(fibers_current(script_fibers(script_of(L)))))
         return lua_error(L); /* the fiber ends as cancelled */
@@ -156,8 +155,8 @@ static int listener_body(lua_State *L) {
     job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
     lua_rawgeti(L, LUA_REGISTRYINDEX, listener->handler);
     lua_pushvalue(L, AT_MSG);
-    int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, 0, handler_done);
-    return handler_done(L, status, 0);
+    int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, (lua_KContext)job, handler_done);
+    return handler_done(L, status, (lua_KContext)job);
 }
 
 /*

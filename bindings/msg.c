@@ -15,9 +15,10 @@
 
 enum { VALUE_DATA = 1, VALUE_HEADERS = 2 };
 
-/* The metatable sits in the registry under this address as well: found without hashing its
- * name, which counts as every message needs it (5 % of an echo). */
-static const char metatable_key = 'm';
+/* The metatable is what the script keeps for the bindings. */
+static void push_metatable(lua_State *L) {
+    script_push_kept(script_of(L), L);
+}
 
 /* ---- making one ---- */
 
@@ -34,7 +35,7 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
     msg->client = 0;
     msg->decoded = msg->settled = false;
     msg->job = NULL;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    push_metatable(L);
     lua_setmetatable(L, -2);
     return msg;
 }
@@ -43,7 +44,7 @@ struct msg *check_msg(lua_State *L, int arg) {
     struct msg *msg = lua_touserdata(L, arg);
     if (msg == NULL || !lua_getmetatable(L, arg))
         return luaL_checkudata(L, arg, MSG_TYPE); /* raises */
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    push_metatable(L);
     bool same = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return same ? msg : luaL_checkudata(L, arg, MSG_TYPE);
@@ -237,7 +238,7 @@ static void add_members(lua_State *L, const luaL_Reg *functions,
 }
 
 void msg_extend(lua_State *L, const luaL_Reg *functions, const struct msg_field *members) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    push_metatable(L);
     lua_getfield(L, -1, "__index");
     lua_getupvalue(L, -1, 1); /* meta, __index, members */
     add_members(L, functions, members);
@@ -247,7 +248,7 @@ void msg_extend(lua_State *L, const luaL_Reg *functions, const struct msg_field 
 void bindings_msg(lua_State *L) {
     luaL_newmetatable(L, MSG_TYPE); /* meta */
     lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    script_keep(script_of(L), L);
     lua_newtable(L); /* meta, members */
     add_members(L, methods, fields);
     lua_pushcclosure(L, msg_index, 1);

@@ -207,7 +207,7 @@ static int describe_error(lua_State *L) {
     return 1;
 }
 
-/* Leaves the text of the error on the stack of aux. */
+/* Pushes the text of the error on the stack of aux. */
 static const char *push_error_text(struct fiber *fiber) {
     lua_State *aux = fiber->owner->aux;
     lua_pushcfunction(aux, describe_error);
@@ -222,8 +222,6 @@ static void finish(struct fiber *fiber, int rc) {
     struct fibers *fibers = fiber->owner;
     int status = LN_OK;
     const char *text = NULL;
-    lua_State *aux = fibers->aux;
-    int top = lua_gettop(aux);
 
     if (fiber->in_wait)
         fiber_end_wait(fiber);
@@ -246,7 +244,8 @@ static void finish(struct fiber *fiber, int rc) {
         fiber->on_end(fiber, fiber->arg, status, text);
     else if (status == LN_ESCRIPT)
         fibers->on_error(fibers->owner, text);
-    lua_settop(aux, top);
+    if (text != NULL)
+        lua_pop(fibers->aux, 1);
 
     if (fibers->pooled < POOL_MAX && !fibers->closing) {
         list_push_front(&fibers->pool, &fiber->node);

@@ -21,6 +21,7 @@ struct script {
     char *path;
     int phase[SCRIPT_PHASES]; /* registry references */
     int main;                 /* of an as_fiber script: the loaded chunk */
+    int kept;                 /* of the bindings */
     enum script_state state;
     char version[SCRIPT_VERSION_MAX + 1];
     char **files; /* owned */
@@ -270,6 +271,14 @@ enum script_state script_state(const struct script *script) {
 
 void script_set_state(struct script *script, enum script_state state) {
     script->state = state;
+}
+
+void script_keep(struct script *script, lua_State *L) {
+    script->kept = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void script_push_kept(const struct script *script, lua_State *L) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->kept);
 }
 
 const char *script_version(const struct script *script) {

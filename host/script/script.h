@@ -105,6 +105,14 @@ uv_loop_t *script_loop(const struct script *script);
 struct scheduler *script_scheduler(const struct script *script);
 const char *script_path(const struct script *script);
 
+/*
+ * One value for the bindings to keep, found with an array access where a name in the registry
+ * costs its hashing: what they need for every message. script_keep() pops it from L and may
+ * raise (out of memory); script_push_kept() pushes it and cannot.
+ */
+void script_keep(struct script *script, lua_State *L);
+void script_push_kept(const struct script *script, lua_State *L);
+
 /* ---- phases ---- */
 
 /* Takes the Lua function on top of the stack as the one for `phase`. May raise (out of memory).
