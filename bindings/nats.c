@@ -27,14 +27,17 @@ static int nats_status(lua_State *L) {
     return 1;
 }
 
-/* core.nats_info() -> { url =, server_id =, client_ip =, client_id =, max_payload = } */
+/* core.nats_info() -> { url =, server_id =, version =, client_ip =, client_id =, max_payload =
+ * }
+ */
 static int nats_info(lua_State *L) {
     struct link_info info = {0};
     if (link_or_null(L) != NULL)
         link_get_info(link_or_null(L), &info);
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     set_string(L, "url", info.url);
     set_string(L, "server_id", info.server_id);
+    set_string(L, "version", info.version);
     set_string(L, "client_ip", info.client_ip);
     if (info.client_id != 0)
         set_integer(L, "client_id", info.client_id);

@@ -210,6 +210,7 @@ function app.nats.status() end
 ---@class nats.info
 ---@field url string|nil
 ---@field server_id string|nil
+---@field version string|nil of the server
 ---@field client_ip string|nil
 ---@field client_id integer|nil
 ---@field max_payload integer|nil bytes

@@ -419,7 +419,7 @@ function msg:ack_sync(timeout) end
 function msg:nak(delay) end
 
 ---Never deliver it again.
----@param reason string|nil for the reader; it is not sent
+---@param reason string|nil for the server's advisory, from nats-server 2.10.4 on; older ones are not told
 ---@return true|nil ok
 ---@return err|nil err
 function msg:term(reason) end

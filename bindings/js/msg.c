@@ -73,15 +73,30 @@ static int msg_nak(lua_State *L) {
     return settle(L, msg, ack);
 }
 
+#define TERM "+TERM "
+#define REASON_MAX 500 /* bytes; it becomes part of an advisory */
+
+/* Servers before 2.10.4 take an acknowledgement with a reason for none at all. */
+static bool takes_reason(struct link *link) {
+    struct link_info info;
+    unsigned major = 0, minor = 0, patch = 0;
+    link_get_info(link, &info);
+    if (sscanf(info.version, "%u.%u.%u", &major, &minor, &patch) != 3)
+        return false;
+    return major > 2 || (major == 2 && (minor > 10 || (minor == 10 && patch >= 4)));
+}
+
 /*
- * msg:term([reason]) -> true | nil, err: never deliver it again. The reason is for the reader
- * of the script: servers before 2.10.4 ignore an acknowledgement with a reason, so it is not
- * sent.
+ * msg:term([reason]) -> true | nil, err: never deliver it again. The reason stands in the
+ * server's advisory, where the server knows reasons.
  */
 static int msg_term(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:term");
-    luaL_optstring(L, 2, NULL);
-    return settle(L, msg, "+TERM");
+    const char *reason = luaL_optstring(L, 2, "");
+    char ack[sizeof(TERM) + REASON_MAX] = "+TERM";
+    if (*reason != '\0' && takes_reason(check_client_link(L, msg->client)))
+        snprintf(ack, sizeof(ack), TERM "%s", reason);
+    return settle(L, msg, ack);
 }
 
 /* msg:in_progress() -> true | nil, err: the time until redelivery starts anew */

@@ -431,6 +431,8 @@ void link_get_info(const struct link *link, struct link_info *out) {
     dialler_url(link->dialler, out->url, sizeof(out->url));
     copy_text(out->server_id, sizeof(out->server_id),
               link->session != NULL ? link->info.server_id : "");
+    copy_text(out->version, sizeof(out->version),
+              link->session != NULL ? link->info.version : "");
     copy_text(out->client_ip, sizeof(out->client_ip), link->info.client_ip);
 }
 

@@ -123,6 +123,7 @@ void link_unobserve(struct link_observer *observer);
 struct link_info {
     char url[256];      /* of the connected server, without credentials; "" if none */
     char server_id[64]; /* "" if none */
+    char version[32];   /* of the server; "" if none */
     char client_ip[64];
     uint64_t client_id;
     int64_t max_payload; /* bytes; 0 before the first connection */

@@ -1,6 +1,7 @@
 -- Pull subscriptions and what a script can do with a message of a stream.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local since = require "spec.support.since"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
@@ -277,9 +278,20 @@ describe("app.js.pull_subscribe", function()
       assert.equal(2, next_msg().metadata.num_delivered)
     end)
 
-    it("term ends it", function()
-      assert(next_msg():term("not for us"))
-      eventually("terminated", function() return pending_acks "m" == 0 end)
+    it("term tells its reason to servers that know reasons, and ends it on all", function()
+      local advisory
+      local subject = ("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.%s.m"):format(stream)
+      local listener = app.listen(subject, { queue = false },
+        function(msg) advisory = msg.data end)
+      finally(function() listener:stop() end)
+      assert(app.flush())
+      local msg = next_msg()
+      assert(msg:term("not for us: " .. ("x"):rep(1000)))
+      eventually("the advisory", function() return advisory end)
+      assert.equal(msg.metadata.stream_sequence, advisory.stream_seq)
+      local told = since "2.10.4" and "not for us: " .. ("x"):rep(488) or nil
+      assert.equal(told, advisory.reason)
+      assert.equal(0, pending_acks "m")
       assert.is_nil(next_msg(0.1))
     end)
 
