@@ -233,14 +233,19 @@ describe("app.request", function()
   end)
 
   it("ignores replies that come after the time-out", function()
-    local s = subject()
+    local s, gate, late = subject(), core.gate(), false
     listen(s, function(msg)
-      if msg.data == "slow" then app.sleep(0.03) end
+      if msg.data == "slow" then
+        gate:wait()
+        late = true
+      end
       return msg.data
     end)
     local _, err = app.request(s, '"slow"', { timeout = 0.005 })
     assert.equal("timeout", err.code)
-    app.sleep(0.04)
+    gate:open()
+    eventually("the late reply", function() return late end)
+    assert(app.flush()) -- it has come back
     assert.equal("fast", assert(app.request(s, '"fast"')).raw)
   end)
 end)

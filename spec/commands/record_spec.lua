@@ -1,4 +1,5 @@
 -- lunats record, and testing.replay of what it has written.
+local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
 local process = require "spec.support.process"
 
@@ -44,7 +45,7 @@ describe("lunats record", function()
       svc:publish("other", "not recorded")
       assert(svc:request("shop.raw", "hello"))
     end)
-    app.sleep(0.2)
+    eventually("three lines", function() return #read_lines(path) == 3 end)
     child:signal "INT"
     assert.equal(0, child:wait())
     child:expect "recorded 3 messages, 2 of them with a reply, in "

@@ -1,4 +1,5 @@
 -- lunats test: in parallel, again and again, with the reporters of busted.
+local eventually = require "spec.support.eventually"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 
@@ -29,6 +30,16 @@ end
 local function test(folder, ...)
   local child = process.spawn({ process.lunats(), "test", ... }, { cwd = folder })
   return child:wait(), child:output()
+end
+
+---A spec that sleeps for ever; the second result waits until it does.
+local function sleeper()
+  local sign = process.path "asleep"
+  local text = ('it("x", function() assert(io.open(%q, "w")):close() app.sleep(1000) end)')
+    :format(sign)
+  return text, function()
+    eventually("a spec that sleeps", function() return lfs.attributes(sign) end, 20)
+  end
 end
 
 describe("lunats test", function()
@@ -117,9 +128,10 @@ describe("lunats test -j", function()
   end)
 
   it("ends when it is told to", function()
-    local folder = project { one = 'it("sleeps", function() app.sleep(1000) end)' }
+    local text, asleep = sleeper()
+    local folder = project { one = text }
     local child = process.spawn({ process.lunats(), "test", "-j", "2" }, { cwd = folder })
-    app.sleep(0.3)
+    asleep()
     child:stop()
   end)
 end)
@@ -139,9 +151,10 @@ describe("lunats test --watch", function()
   end)
 
   it("does not wait for a run that is out of date", function()
-    local folder = project { one = 'it("x", function() app.sleep(1000) end)' }
+    local text, asleep = sleeper()
+    local folder = project { one = text }
     local child = process.spawn({ process.lunats(), "test", "--watch" }, { cwd = folder })
-    app.sleep(0.3)
+    asleep()
     put(folder .. "/spec/one_spec.lua", 'it("x", function() end)')
     child:expect "has changed.*1 success.*passed; waiting"
     assert.equal(0, child:stop())

@@ -68,7 +68,8 @@ local function check_service(folder, name)
   local command = { process.lunats(), "run", "-s", app.nats.connected_url, name }
   local service = process.spawn(command, { cwd = folder })
   service:expect "started, connected"
-  app.sleep(0.3) -- what its tasks do is over by now, or their errors are in the log
+  service:signal "HUP" -- by the end of a reload its first tasks have run, or failed
+  service:expect "reloaded"
   assert.equal(0, service:stop())
   assert.is_nil(service:output():match "[^\n]* ERROR [^\n]*")
 end

@@ -51,11 +51,10 @@ describe("a reload", function()
   end
 
   it("runs on_start of the new version while the old one serves", function()
-    local svc = start(version(1), { stubs = { slow = function()
-      app.sleep(0.05)
-      return "done"
-    end } })
     local answers = {}
+    local svc = start(version(1), { stubs = { slow = function()
+      return eventually("the answers", function() return #answers == 5 end)
+    end } })
     app.spawn(function()
       for i = 1, 5 do answers[i] = assert(svc:request("version")).data end
     end)
@@ -74,21 +73,21 @@ describe("a reload", function()
   end)
 
   it("lets handlers in flight finish on the old version", function()
+    local open = false
     local svc = start([[
       app.listen("slow", function() app.request("gate") return "old" end)
-    ]] .. version(1), { stubs = { gate = function() app.sleep(0.1) return "open" end } })
-    local answer
-    local finished = false
-    app.spawn(function()
-      answer = svc:request("slow")
-      finished = true
-    end)
+    ]] .. version(1), { stubs = { gate = function()
+      return eventually("the end of the test", function() return open end)
+    end } })
+    local answer, err
+    app.spawn(function() answer, err = svc:request("slow", "", { timeout = 10 }) end)
     svc:expect "gate"
     assert(svc:reload('app.listen("slow", function() return "new" end)\n' .. version(2)))
-    assert.is_false(finished)
     assert.equal("new", assert(svc:request("slow")).raw)
-    repeat app.sleep(0.005) until finished
-    assert.equal("old", answer.raw)
+    assert.is_nil(answer)
+    open = true
+    eventually("the answer", function() return answer or err end)
+    assert.equal("old", assert(answer, err).raw)
   end)
 
   it("cancels tasks and timers of the old version and starts the new ones", function()
@@ -245,7 +244,7 @@ describe("a reload", function()
     for n = 1, 8 do assert(app.js.publish("reload.consume", n)) end
     eventually("the first message", function() return #seen == 1 end)
     for v = 2, 3 do assert(svc:reload(source:format(v))) end
-    app.sleep(0.02) -- the next one must wait for the handler of the first version
+    app.sleep(0.02) -- in which nothing happens: the next one waits for the first one's handler
     assert.same({ "1 by 1, delivery 1" }, seen)
     for n = 1, 8 do gates[n] = true end
     eventually("all messages", function() return #seen == 8 end)
@@ -257,6 +256,7 @@ describe("a reload", function()
   end)
 
   it("starts nothing new in the old version", function()
+    local reloaded
     local svc = start([[
       app.listen("late", function()
         app.publish("running")
@@ -266,16 +266,16 @@ describe("a reload", function()
         return "done"
       end)
     ]], { stubs = { gate = function()
-      app.sleep(0.05)
-      return "go on"
+      return eventually("the reload", function() return reloaded end)
     end } })
     local answer
     app.spawn(function() answer = svc:request("late") end)
     svc:expect("running")
     assert(svc:reload(version(2)))
+    reloaded = true
     eventually("the answer", function() return answer end)
     assert.equal("done", answer.raw)
-    app.sleep(0.02)
+    app.sleep(0.02) -- in which nothing happens
     assert.equal(0, #svc:calls("from.the.old"))
   end)
 
@@ -326,7 +326,7 @@ describe("a reload", function()
   end)
 
   it("is given up when the service stops meanwhile", function()
-    local svc = testing.start(version(1), { stubs = { gate = function() app.sleep(0.3) end } })
+    local svc = testing.start(version(1), { stubs = { gate = function() end } })
     local ok, err = svc:reload([[
       app.on_start(function()
         app.spawn(function() os.exit(0) end)

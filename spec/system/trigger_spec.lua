@@ -82,11 +82,15 @@ describe("a service with --watch", function()
 
   it("loads what is saved at any moment of a reload", function()
     local name = names()
-    local slow = "app.on_start(function() app.sleep(0.1) end)\n"
+    local begun
+    local listener = app.listen(name .. ".begun", function(msg) begun = msg.data end)
+    finally(function() listener:stop() end)
+    local slow = "app.on_start(function() app.publish('%s.begun', %d) app.sleep(0.05) end)\n"
     local _, path = run({ "--watch" }, source(name, 1))
     for value = 2, 12 do
-      write(path, slow .. source(name, -value))
-      app.sleep(0.06 + value / 100) -- from the middle of its on_start to behind its switch
+      write(path, slow:format(name, value) .. source(name, -value))
+      eventually("its on_start", function() return begun == value end)
+      app.sleep((value - 2) / 100) -- a moment from the first of its on_start to behind its switch
       write(path, source(name, value))
       becomes(name, value)
     end
@@ -206,11 +210,20 @@ describe("the control subject", function()
   it("does not swallow another trigger", function()
     local name = names()
     local child, path, subject = control(name)
-    write(path, "app.on_start(function() app.sleep(0.3) end)\n" .. source(name, 2))
+    local begun, go_on
+    local gate = app.listen(name .. ".gate", function()
+      begun = true
+      return eventually("the other trigger", function() return go_on end)
+    end)
+    finally(function() gate:stop() end)
+    write(path, ("app.on_start(function() assert(app.request('%s.gate')) end)\n"):format(name)
+      .. source(name, 2))
     app.spawn(function() app.request(subject, "") end)
-    app.sleep(0.1)
+    eventually("its on_start", function() return begun end)
     write(path, source(name, 3))
     child:signal "HUP"
+    assert.equal(1, answer(name)) -- and so the loop has turned since the signal
+    go_on = true
     becomes(name, 3)
   end)
 
