@@ -2,6 +2,7 @@
 -- do meanwhile, services that end while somebody looks at them.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local logged = require "spec.support.logged"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
@@ -18,19 +19,33 @@ local function version(n)
 end
 
 ---Starts `old` on a server of its own and reloads it to `new` while that server hangs, so that
----the reload waits for the confirmation of its subscriptions for `seconds`.
-local function slow_reload(old, new, seconds)
+---the reload waits for the confirmation of its subscriptions. That is when meanwhile() returns
+---in a script, which logs "acted" when it has done what it wants to do.
+local function slow_reload(old, new)
   local broker = testing.broker()
-  finally(function() broker:stop() end)
-  local svc = testing.start(old, { server = broker.url })
+  local sign = process.path "sign"
+  finally(function()
+    broker:stop()
+    process.close_all()
+  end)
+  local prelude = ([[
+    local function meanwhile()
+      while not io.open(%q) do app.sleep(0.005) end
+    end
+  ]]):format(sign)
+  local svc = testing.start(prelude .. old, { server = broker.url })
   local result
   local function reload()
-    app.spawn(function() result = table.pack(svc:reload(new)) end)
+    app.spawn(function()
+      result = table.pack(svc:reload(prelude .. new
+        .. "app.on_start(function() app.log.info 'hook' end)\n"))
+    end)
     broker:pause()
-    app.sleep(seconds)
+    logged(svc, "^hook$")
+    assert(io.open(sign, "w")):close()
+    logged(svc, "^acted$")
     broker:resume()
-    while not result do app.sleep(0.005) end
-    return table.unpack(result, 1, result.n)
+    return table.unpack(eventually("the reload", function() return result end))
   end
   return svc, reload
 end
@@ -48,11 +63,12 @@ describe("while a reload waits for the server,", function()
       app.listen("stays", function() return 2 end)
       app.on_start(function()
         app.spawn(function()
-          app.sleep(0.1)
+          meanwhile()
           for _, handle in ipairs(handles) do handle:stop() end
+          app.log.info "acted"
         end)
       end)
-    ]], 0.2)
+    ]])
     assert(reload())
     assert.equal(2, assert(svc:request("stays")).data)
     for _, s in ipairs { "version", "two", "fresh" } do
@@ -65,8 +81,12 @@ describe("while a reload waits for the server,", function()
   it("a listener that the old version stops is there in the next one", function()
     local svc, reload = slow_reload([[
       local handle = app.listen("version", function() return 1 end)
-      app.task(function() app.sleep(0.1) handle:stop() end)
-    ]], version(2), 0.2)
+      app.task(function()
+        meanwhile()
+        handle:stop()
+        app.log.info "acted"
+      end)
+    ]], version(2))
     assert(reload())
     assert.equal(2, assert(svc:request("version")).data)
     svc:stop()
@@ -76,11 +96,12 @@ describe("while a reload waits for the server,", function()
     local svc, reload = slow_reload(version(1), version(2) .. [[
       app.on_start(function()
         app.spawn(function()
-          app.sleep(0.1)
+          meanwhile()
           app.listen("late", function() return "late" end)
+          app.log.info "acted"
         end)
       end)
-    ]], 0.2)
+    ]])
     assert(reload())
     eventually("a subscription", function() return svc:request("late") end)
     assert.equal("late", assert(svc:request("late")).raw)
@@ -90,13 +111,14 @@ describe("while a reload waits for the server,", function()
   it("a listener that the old version adds outlives a failure", function()
     local svc, reload = slow_reload(version(1) .. [[
       app.task(function()
-        app.sleep(0.1)
+        meanwhile()
         app.listen("fresh", function() return "old" end)
         app.state.bad = print -- fails the reload
+        app.log.info "acted"
       end)
     ]], version(2) .. [[
       app.listen("fresh", function() return "new" end)
-    ]], 0.2)
+    ]])
     assert.is_nil((reload()))
     assert.equal("old", assert(svc:request("fresh")).raw)
     svc:stop()
@@ -166,13 +188,13 @@ describe("a service that ends", function()
   it("does not wait for subscriptions that the version before took with it", function()
     local svc = testing.start(version(1) .. [[
       app.listen("slow", { concurrency = 1 }, function() app.sleep(10) end)
-    ]])
+    ]], { drain_timeout = 2 })
     for _ = 1, 3 do svc:publish("slow", "") end
     assert(svc:reload(version(2)))
-    app.sleep(0.7)
+    app.sleep(1.5) -- so that the old version's time ends well before that of the stop would
     local began = core.hrtime()
     assert.equal(0, svc:stop())
-    assert.is_true(core.hrtime() - began < 0.8)
+    assert.is_true(core.hrtime() - began < 1.5)
   end)
 
   it("at its top level has ended", function()
@@ -204,7 +226,6 @@ describe("a client", function()
       tls_ca = "/no/such/file.pem" }
     assert.is_nil(client)
     assert.truthy(err.message)
-    app.sleep(0.01)
   end)
 
   it("may listen in on_start", function()

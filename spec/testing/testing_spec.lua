@@ -1,4 +1,5 @@
 -- lunats.testing: services under test in the same process.
+local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
 
 local services
@@ -141,11 +142,9 @@ describe("lunats.testing", function()
       assert(svc:request("ping"))
       broker:kill()
       broker:restart()
-      local reply
-      repeat
-        reply = svc:request("ping", "", { timeout = 0.5 })
-        if not reply then app.sleep(0.01) end
-      until reply
+      local reply = eventually("a reply", function()
+        return svc:request("ping", "", { timeout = 0.5 })
+      end, 20)
       assert.equal("pong", reply.raw)
     end)
 
@@ -155,11 +154,9 @@ describe("lunats.testing", function()
       svc:partition(0.2)
       local _, err = svc:request("ping", "", { timeout = 0.1 })
       assert.truthy(err)
-      local reply
-      repeat
-        reply = svc:request("ping", "", { timeout = 0.5 })
-        if not reply then app.sleep(0.01) end
-      until reply
+      eventually("a reply", function()
+        return svc:request("ping", "", { timeout = 0.5 })
+      end, 20)
     end)
   end)
 
