@@ -90,7 +90,7 @@ describe("a service with --watch", function()
     for value = 2, 12 do
       write(path, slow:format(name, value) .. source(name, -value))
       eventually("its on_start", function() return begun == value end)
-      app.sleep((value - 2) / 100) -- a moment from the first of its on_start to behind its switch
+      app.sleep((value - 2) / 100) -- from the begin of on_start to behind its switch
       write(path, source(name, value))
       becomes(name, value)
     end
