@@ -1,37 +1,19 @@
 -- The key-value store against a real server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local failed = require "spec.support.failed"
 local json = require "lunats.json"
+local own = require "spec.support.own"
 local process = require "spec.support.process"
 local unique = require "spec.support.unique"
 
-local function failed(code, result, err)
-  assert.is_nil(result)
-  assert.equal(code, err.code)
-  return err
-end
-
 describe("app.js key-value", function()
-  local made, watches = {}, {}
+  local create = own.bucket
 
-  local function create(opts)
-    opts = opts or {}
-    opts.bucket = opts.bucket or unique "kv"
-    opts.storage = opts.storage or "memory"
-    made[#made + 1] = opts.bucket
-    return assert(app.js.create_key_value(opts))
-  end
-
-  local function watch(kv, ...)
-    local handle = assert(kv:watch(...))
-    watches[#watches + 1] = handle
-    return handle
-  end
+  local function watch(kv, ...) return own.keep(assert(kv:watch(...))) end
 
   after_each(function()
-    for _, handle in ipairs(watches) do handle:stop() end
-    for _, name in ipairs(made) do app.js.delete_key_value(name) end
-    made, watches = {}, {}
+    own.close()
     process.close_all()
   end)
 
@@ -102,8 +84,7 @@ describe("app.js key-value", function()
     end)
 
     it("say what the server does not support", function()
-      local name = unique "kv"
-      made[1] = name
+      local name = own.bucket_name()
       local kv, err = app.js.create_key_value { bucket = name, limit_marker_ttl = 10 }
       if kv then return pending "this server knows limit markers" end
       failed("unsupported", kv, err)
@@ -226,8 +207,7 @@ describe("app.js key-value", function()
     end)
 
     it("is read through the API where direct reading is off", function()
-      local name = unique "kv"
-      made[1] = name
+      local name = own.bucket_name()
       assert(app.js.add_stream { name = "KV_" .. name, subjects = { ("$KV.%s.>"):format(name) },
         max_msgs_per_subject = 2, allow_rollup_hdrs = true, storage = "memory" })
       local kv = assert(app.js.key_value(name))
@@ -437,8 +417,7 @@ describe("app.js key-value", function()
 
   it("sources are collected where the server can rename subjects", function()
     local origin = create()
-    local name = unique "sum"
-    made[#made + 1] = name
+    local name = own.bucket_name()
     local kv, err = app.js.create_key_value { bucket = name, sources = { origin.bucket },
       storage = "memory" }
     if not kv then

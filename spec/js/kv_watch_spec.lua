@@ -1,38 +1,16 @@
 -- Watching a bucket of the key-value store, against a real server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local failed = require "spec.support.failed"
 local logged = require "spec.support.logged"
-local testing = require "lunats.testing"
-local unique = require "spec.support.unique"
-
-local function failed(code, result, err)
-  assert.is_nil(result)
-  assert.equal(code, err.code)
-  return err
-end
+local own = require "spec.support.own"
 
 describe("app.js key-value: watch", function()
-  local made, watches = {}, {}
+  local create = own.bucket
 
-  local function create(opts)
-    opts = opts or {}
-    opts.bucket = opts.bucket or unique "kv"
-    opts.storage = opts.storage or "memory"
-    made[#made + 1] = opts.bucket
-    return assert(app.js.create_key_value(opts))
-  end
+  local function watch(kv, ...) return own.keep(assert(kv:watch(...))) end
 
-  local function watch(kv, ...)
-    local handle = assert(kv:watch(...))
-    watches[#watches + 1] = handle
-    return handle
-  end
-
-  after_each(function()
-    for _, handle in ipairs(watches) do handle:stop() end
-    for _, name in ipairs(made) do app.js.delete_key_value(name) end
-    made, watches = {}, {}
-  end)
+  after_each(own.close)
 
   describe("watch", function()
     ---A list of what is reported, with "initial" for the sign.
@@ -239,37 +217,34 @@ describe("app.js key-value: watch", function()
   end)
 
   it("watch misses and repeats nothing when the server is killed and comes back", function()
-    local broker = testing.broker()
-    local svc = testing.start([[
+    local svc, broker = own.service [[
+      local kv
       app.on_start(function()
-        local kv = assert(app.js.create_key_value { bucket = "b", history = 64 })
+        kv = assert(app.js.create_key_value { bucket = "b", history = 64 })
         assert(kv:watch(function(entry) app.log.info("seen " .. entry.revision) end))
-        app.spawn(function()
-          for burst = 1, 4 do
-            local last
-            for i = 1, 30 do
-              repeat
-                last = kv:put("k" .. i % 7, burst)
-                if not last then app.sleep(0.05) end
-              until last
-            end
-            app.log.info(("burst %d ends at %d."):format(burst, last))
-            app.sleep(0.7)
-          end
-        end)
       end)
-    ]], { server = broker.url })
-    finally(function()
-      svc:stop()
-      broker:stop()
-    end)
-    for burst = 1, 3 do
-      logged(svc, ("burst %d ends"):format(burst))
-      app.sleep(0.3) -- what was acknowledged is in the file now
-      broker:kill()
-      broker:restart()
+      app.listen("burst", function(msg)
+        local last
+        for i = 1, 30 do
+          local value = ("burst %d, %d."):format(msg.data, i)
+          repeat
+            last = kv:put("k" .. i % 7, value)
+            if not last then app.sleep(0.05) end
+          until last
+        end
+        return last
+      end)
+    ]]
+    local last
+    for burst = 1, 4 do
+      last = eventually("a burst", function()
+        return svc:request("burst", burst, { timeout = 20 })
+      end, 20).data
+      if burst < 4 then
+        own.stored(broker, ("burst %d, 30."):format(burst))
+        own.outage(svc, broker)
+      end
     end
-    local last = tonumber(logged(svc, "burst 4 ends"):match "at (%d+)%.")
     logged(svc, ("^seen %d$"):format(last))
     local seen = svc:logs "^seen"
     for revision, line in ipairs(seen) do assert.equal("seen " .. revision, line.message) end

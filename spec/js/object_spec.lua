@@ -1,18 +1,13 @@
 -- The object store against a real server.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
-local testing = require "lunats.testing"
+local failed = require "spec.support.failed"
 local logged = require "spec.support.logged"
+local own = require "spec.support.own"
 local process = require "spec.support.process"
-local unique = require "spec.support.unique"
+local testing = require "lunats.testing"
 
 local CHUNK = 128 * 1024
-
-local function failed(code, result, err)
-  assert.is_nil(result)
-  assert.equal(code, err.code)
-  return err
-end
 
 local function sha256(bytes)
   return "SHA-256=" .. core.base64url(core.sha256():update(bytes):final())
@@ -26,15 +21,7 @@ local function bytes(size)
 end
 
 describe("app.js object store", function()
-  local made = {}
-
-  local function create(opts)
-    opts = opts or {}
-    opts.bucket = opts.bucket or unique "obj"
-    opts.storage = opts.storage or "memory"
-    made[#made + 1] = opts.bucket
-    return assert(app.js.create_object_store(opts))
-  end
+  local create = own.store
 
   ---How many chunks the store has, of any object.
   local function chunks(store)
@@ -46,8 +33,7 @@ describe("app.js object store", function()
   end
 
   after_each(function()
-    for _, name in ipairs(made) do app.js.delete_object_store(name) end
-    made = {}
+    own.close()
     process.close_all()
   end)
 
@@ -343,8 +329,7 @@ describe("app.js object store", function()
   end)
 
   it("a get survives the death of the server, a put leaves nothing behind", function()
-    local broker = testing.broker()
-    local svc = testing.start([[
+    local svc, broker = own.service [[
       app.task(function()
         local store = assert(app.js.create_object_store { bucket = "b" })
         local count = 0
@@ -354,7 +339,6 @@ describe("app.js object store", function()
           if count == 20 then app.log.info(text) end
         end
         assert(store:put("a", ("x"):rep(4000000), { chunk_size = 100000 }))
-        app.sleep(0.3)
         local info, err = store:get("a", { write = function() slowly "reading" end })
         app.log.info(("read %s"):format(info and info.size or err))
         count = 0
@@ -372,15 +356,11 @@ describe("app.js object store", function()
         end
         app.log.info "clean"
       end)
-    ]], { server = broker.url })
-    finally(function()
-      svc:stop()
-      broker:stop()
-    end)
+    ]]
     for _, text in ipairs { "reading", "writing" } do
       logged(svc, text)
-      broker:kill()
-      broker:restart()
+      own.stored(broker, "$O.b.M.") -- the message behind the chunks of "a"
+      own.outage(svc, broker)
       if text == "reading" then logged(svc, "^read 4000000$") end
     end
     logged(svc, "^written nil$")
