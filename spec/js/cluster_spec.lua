@@ -1,4 +1,5 @@
 -- Replicated buckets and object stores in a cluster that loses a server.
+local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
@@ -6,14 +7,8 @@ local testing = require "lunats.testing"
 local PATIENCE = 50
 
 local SOURCE = [[
-  local function insist(fn)
-    for _ = 1, 100 do
-      local result = fn()
-      if result then return result end
-      app.sleep(0.25)
-    end
-    error "in vain"
-  end
+  local eventually = require "spec.support.eventually"
+  local function insist(fn) return eventually("success", fn, 50) end
 
   app.task(function()
     local kv = insist(function()
@@ -31,8 +26,9 @@ local SOURCE = [[
       for i = 1, 40 do
         last = insist(function() return kv:put("k" .. i % 7, burst) end)
       end
+      local server = app.nats.connected_url
       print(("burst %d ends at %d."):format(burst, last))
-      app.sleep(1)
+      insist(function() return burst == 2 or app.nats.connected_url ~= server end)
     end
     print("object", #insist(function() return store:get "x" end))
     print("keys", #insist(function() return kv:keys() end))
@@ -41,21 +37,14 @@ local SOURCE = [[
 ]]
 
 describe("a cluster that loses the server of a service", function()
-  local cluster
-  setup(function() cluster = testing.cluster(3) end)
-  teardown(function()
+  after_each(function()
     process.close_all()
-    cluster:stop()
+    own.close()
   end)
 
   it("keeps buckets, objects and watches", function()
-    local command = { process.lunats(), "run" }
-    for _, url in ipairs(cluster.urls) do
-      command[#command + 1] = "--server"
-      command[#command + 1] = url
-    end
-    command[#command + 1] = process.write("svc.lua", SOURCE)
-    local svc = process.spawn(command)
+    local cluster = own.keep(testing.cluster(3))
+    local svc = process.run(SOURCE, {}, { servers = cluster.urls })
     svc:expect("burst 1 ends", PATIENCE)
     local port = svc:output():match "connected to nats://127%.0%.0%.1:(%d+)"
     for i, url in ipairs(cluster.urls) do

@@ -1,23 +1,16 @@
 -- A replicated stream whose leader is killed in the middle of publishing and reading.
+local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
 ---Elections take seconds, under sanitizers and load more.
 local PATIENCE = 60
 
-
-
 local SOURCE = [[
   local COUNT = 200
 
-  local function insist(fn)
-    for _ = 1, 200 do
-      local result = fn()
-      if result then return result end
-      app.sleep(0.25)
-    end
-    error "in vain"
-  end
+  local eventually = require "spec.support.eventually"
+  local function insist(fn) return eventually("success", fn, 50) end
 
   local function reader(name, durable)
     local seen, count = {}, 0
@@ -63,7 +56,8 @@ local SOURCE = [[
       end)
       if id == COUNT // 2 then
         print("half; the leader is " .. stream.cluster.leader .. ".")
-        app.sleep(0.2)
+      elseif id > COUNT // 2 then
+        app.sleep(0.02) -- so that it is killed while there are messages to come
       end
     end
     print "all stored"
@@ -71,21 +65,14 @@ local SOURCE = [[
 ]]
 
 describe("a cluster that loses the leader of a stream", function()
-  local cluster
-  setup(function() cluster = testing.cluster(3) end)
-  teardown(function()
+  after_each(function()
     process.close_all()
-    cluster:stop()
+    own.close()
   end)
 
   it("loses no message that was acknowledged, and no order", function()
-    local command = { process.lunats(), "run" }
-    for _, url in ipairs(cluster.urls) do
-      command[#command + 1] = "--server"
-      command[#command + 1] = url
-    end
-    command[#command + 1] = process.write("svc.lua", SOURCE)
-    local svc = process.spawn(command)
+    local cluster = own.keep(testing.cluster(3))
+    local svc = process.run(SOURCE, {}, { servers = cluster.urls })
     local leader = svc:expect("half; the leader is n(%d)%.", PATIENCE)
     cluster[tonumber(leader)]:kill()
     svc:expect("all stored", PATIENCE)

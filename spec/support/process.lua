@@ -67,10 +67,15 @@ function M.spawn(command, opts)
   return self
 end
 
----`lunats run` with the server of the spec, unless the options name another one.
+---`lunats run` with the server of the spec, unless the options name another one; opts: as spawn,
+---servers (URLs).
 ---@param source string  of the script, which is called "svc.lua"
 function M.run(source, options, opts)
-  local command = { M.lunats(), "run", "--server", app.nats.connected_url }
+  local command = { M.lunats(), "run" }
+  for _, url in ipairs(opts and opts.servers or { app.nats.connected_url }) do
+    command[#command + 1] = "--server"
+    command[#command + 1] = url
+  end
   for _, word in ipairs(options or {}) do command[#command + 1] = word end
   command[#command + 1] = M.write("svc.lua", source)
   return M.spawn(command, opts)
