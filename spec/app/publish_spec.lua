@@ -233,17 +233,16 @@ describe("app.request", function()
   end)
 
   it("ignores replies that come after the time-out", function()
-    local s, gate, late = subject(), core.gate(), false
+    local s, over, late = subject(), false, false
     listen(s, function(msg)
       if msg.data == "slow" then
-        gate:wait()
-        late = true
+        late = eventually("the time-out", function() return over end)
       end
       return msg.data
     end)
     local _, err = app.request(s, '"slow"', { timeout = 0.005 })
     assert.equal("timeout", err.code)
-    gate:open()
+    over = true
     eventually("the late reply", function() return late end)
     assert(app.flush()) -- it has come back
     assert.equal("fast", assert(app.request(s, '"fast"')).raw)

@@ -4,11 +4,11 @@ local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
 ---Elections take seconds, under sanitizers and load more.
-local PATIENCE = 50
+local PATIENCE = 60
 
 local SOURCE = [[
   local eventually = require "spec.support.eventually"
-  local function insist(fn) return eventually("success", fn, 50) end
+  local function insist(fn) return eventually("success", fn, 60) end
 
   app.task(function()
     local kv = insist(function()

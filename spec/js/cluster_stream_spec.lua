@@ -10,7 +10,7 @@ local SOURCE = [[
   local COUNT = 200
 
   local eventually = require "spec.support.eventually"
-  local function insist(fn) return eventually("success", fn, 50) end
+  local function insist(fn) return eventually("success", fn, 60) end
 
   local function reader(name, durable)
     local seen, count = {}, 0

@@ -2,31 +2,28 @@
 local core = require "lunats.core"
 local consume = require "lunats.js.consume"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("psub:consume", function()
-  local stream, psubs, reports
+  local stream, reports
   local report, backoff, retry = core.report, consume.backoff, consume.retry_first
 
   before_each(function()
-    psubs, reports = {}, {}
+    reports = {}
     core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
     consume.backoff, consume.retry_first = { 0.05 }, 0.05
-    stream = unique "consume"
-    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" } })
+    stream = own.stream "consume"
   end)
   after_each(function()
-    for _, psub in ipairs(psubs) do psub:stop() end
-    app.js.delete_stream(stream)
+    own.close()
     core.report = report -- luacheck: ignore
     consume.backoff, consume.retry_first = backoff, retry
   end)
 
   local function subscribe(opts)
-    local psub = app.js.pull_subscribe(stream .. ".a", opts or { durable = "d" })
-    psubs[#psubs + 1] = psub
-    return psub
+    return own.keep(app.js.pull_subscribe(stream .. ".a", opts or { durable = "d" }))
   end
 
   local function put(count)
@@ -131,14 +128,14 @@ describe("psub:consume", function()
   end)
 
   it("keeps messages that take longer than ack_wait", function()
-    put(3)
+    put(2)
     local seen, redelivered = 0, 0
-    assert(subscribe { durable = "d", config = { ack_wait = 0.4 } }:consume(function(msg)
+    assert(subscribe { durable = "d", config = { ack_wait = 1 } }:consume(function(msg)
       if msg.metadata.num_delivered > 1 then redelivered = redelivered + 1 end
-      app.sleep(0.7)
+      app.sleep(1.3) -- longer than ack_wait
       seen = seen + 1
     end))
-    eventually("all", function() return seen == 3 end)
+    eventually("all", function() return seen == 2 end)
     assert.equal(0, redelivered)
     eventually("acknowledged", function() return info().num_ack_pending == 0 end)
   end)
@@ -172,8 +169,7 @@ describe("psub:consume", function()
     eventually("the end", function()
       return tries == 3 and info().num_ack_pending == 0
     end)
-    local psub = app.js.pull_subscribe(graves)
-    psubs[#psubs + 1] = psub
+    local psub = own.keep(app.js.pull_subscribe(graves))
     local msg = assert(psub:fetch(1, { data_type = "string" }))[1]
     assert.equal("poison", msg.data)
     assert.equal("red", msg:header "Colour")
@@ -221,16 +217,17 @@ describe("psub:consume", function()
 
   it("gives back what it has not started when it is stopped", function()
     put(10)
-    local started, ended = 0, 0
+    local started, ended, open = 0, 0, false
     local psub = subscribe { durable = "d", config = { ack_wait = 1 } }
     local handle = assert(psub:consume(function()
       started = started + 1
-      app.sleep(0.2)
+      eventually("the stop", function() return open end)
       ended = ended + 1
     end))
     eventually("all here", function() return handle:stats().queued == 9 end)
     handle:stop()
     assert.is_false(handle:closed())
+    open = true
     eventually("closed", function() return handle:closed() end)
     assert.equal(1, started)
     assert.equal(1, ended)
@@ -378,16 +375,22 @@ describe("psub:consume", function()
       local psub = app.js.pull_subscribe("%s.a", { durable = "d" })
       psub:consume({ concurrency = 2 }, function(msg)
         app.publish("begin", msg.data)
-        app.sleep(%g)
+        assert(app.request "go.on")
         app.publish("end", msg.data)
       end)
     ]]
 
     it("stops in order: running handlers finish, the others go back", function()
       put(10)
-      local svc = testing.start(SCRIPT:format(stream, 0.5))
+      local status, stopping
+      local svc = testing.start(SCRIPT:format(stream), { stubs = { ["go.on"] = function()
+        return eventually("the stop", function() return stopping end)
+      end } })
       svc:expect("begin", { where = function(msg) return msg.data.i == 2 end })
-      assert.equal(0, svc:stop())
+      app.spawn(function() status = svc:stop() end)
+      app.sleep(0) -- the stop has begun
+      stopping = true
+      assert.equal(0, eventually("the end", function() return status end))
       assert.equal(2, #svc:calls "begin")
       assert.equal(2, #svc:calls "end")
       -- It has sent them on a connection of its own.
@@ -396,15 +399,14 @@ describe("psub:consume", function()
     end)
 
     it("fails the start when there is no stream", function()
-      local ok, err = pcall(testing.start, SCRIPT:format("nowhere", 0))
+      local ok, err = pcall(testing.start, SCRIPT:format "nowhere")
       assert.is_false(ok)
       assert.matches("no stream", tostring(err))
     end)
 
     ---@param fault fun(broker, svc) what happens while a service consumes
     local function through(fault)
-      local broker = testing.broker()
-      local svc = testing.start([[
+      local svc, broker = own.service [[
         app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
         app.js.pull_subscribe("S", { durable = "d", config = { ack_wait = 1 } }):consume(
           { heartbeat = 0.3 }, function(msg)
@@ -414,11 +416,7 @@ describe("psub:consume", function()
         app.timer(0.01, { delay = 0 }, function()
           app.js.publish("S", "x", { timeout = 0.5 })
         end)
-      ]], { server = broker.url })
-      finally(function()
-        svc:stop()
-        broker:stop()
-      end)
+      ]]
       local function handled() return #svc:logs "^seq" end
       eventually("20 messages", function() return handled() >= 20 end)
       fault(broker, svc)
@@ -444,17 +442,13 @@ describe("psub:consume", function()
     end
 
     it("goes on when the server is killed and comes back", function()
-      through(function(broker, svc)
-        broker:kill()
-        eventually("the loss", function() return #svc:logs "connection lost" > 0 end)
-        broker:restart()
-      end)
+      through(function(broker, svc) own.outage(svc, broker) end)
     end)
 
     it("goes on when the server was frozen", function()
       through(function(broker)
         broker:pause()
-        app.sleep(1.5)
+        app.sleep(1) -- more than two heartbeats
         broker:resume()
       end)
     end)

@@ -3,28 +3,21 @@ local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local ordered = require "lunats.js.ordered"
 local logged = require "spec.support.logged"
-local testing = require "lunats.testing"
+local own = require "spec.support.own"
 local unique = require "spec.support.unique"
 
 describe("an ordered consumer", function()
-  local stream, handles
+  local stream
 
-  before_each(function()
-    handles = {}
-    stream = unique "ordered"
-    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" } })
-  end)
+  before_each(function() stream = own.stream "ordered" end)
   after_each(function()
-    for _, handle in ipairs(handles) do handle:stop() end
-    app.js.delete_stream(stream)
+    own.close()
     ordered.heartbeat = 5
   end)
 
   local function open(opts)
     opts.stream = stream
-    local handle = assert(ordered.open(opts))
-    handles[#handles + 1] = handle
-    return handle
+    return own.keep(assert(ordered.open(opts)))
   end
 
   local function put(first, last, subject)
@@ -162,8 +155,7 @@ describe("an ordered consumer", function()
 
   describe("over restarts", function()
     it("goes on where it was when the server is killed and comes back", function()
-      local broker = testing.broker()
-      local svc = testing.start([[
+      local svc, broker = own.service [[
         app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
         app.js.subscribe("S", { ordered = true }, function(msg)
           app.log.info("seq " .. msg.metadata.stream_sequence)
@@ -171,15 +163,9 @@ describe("an ordered consumer", function()
         app.timer(0.02, { delay = 0 }, function()
           app.js.publish("S", "x", { timeout = 0.2 })
         end)
-      ]], { server = broker.url })
-      finally(function()
-        svc:stop()
-        broker:stop()
-      end)
+      ]]
       logged(svc, "^seq", 5)
-      broker:kill()
-      logged(svc, "connection lost")
-      broker:restart()
+      own.outage(svc, broker)
       logged(svc, "connected again")
       logged(svc, "^seq", #svc:logs "^seq" + 5)
       for i, line in ipairs(svc:logs "^seq") do assert.equal("seq " .. i, line.message) end

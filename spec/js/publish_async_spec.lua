@@ -1,21 +1,18 @@
 -- app.js.publish_async: futures, the window, failures that nobody looks at; options of publish.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("app.js.publish_async", function()
   local stream
 
-  before_each(function()
-    stream = unique "async"
-    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" },
-      allow_rollup_hdrs = true })
-  end)
+  before_each(function() stream = own.stream("async", { allow_rollup_hdrs = true }) end)
   after_each(function()
     app.js.publish_window = 256
     app.js.flush()
-    app.js.delete_stream(stream)
+    own.close()
   end)
 
   it("returns a future with the acknowledgement", function()
@@ -154,8 +151,7 @@ describe("app.js.publish_async", function()
     end)
 
     it("tells which messages a killed server has not acknowledged", function()
-      local broker = testing.broker()
-      local svc = testing.start([[
+      local svc, broker = own.service [[
         app.on_start(function() assert(app.js.add_stream { name = "S" }) end)
         app.task(function()
           local n = 0
@@ -174,11 +170,7 @@ describe("app.js.publish_async", function()
             app.sleep(0.002)
           end
         end)
-      ]], { server = broker.url })
-      finally(function()
-        svc:stop()
-        broker:stop()
-      end)
+      ]]
       local function acked() return #svc:logs "^acked$" end
       eventually("200 messages", function() return acked() >= 200 end)
       broker:kill()

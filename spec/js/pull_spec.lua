@@ -1,28 +1,18 @@
 -- Pull subscriptions and what a script can do with a message of a stream.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 local since = require "spec.support.since"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("app.js.pull_subscribe", function()
-  local stream, psubs
+  local stream
 
-  before_each(function()
-    psubs = {}
-    stream = unique "pull"
-    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" } })
-  end)
-  after_each(function()
-    for _, psub in ipairs(psubs) do psub:stop() end
-    app.js.delete_stream(stream)
-  end)
+  before_each(function() stream = own.stream "pull" end)
+  after_each(own.close)
 
-  local function subscribe(...)
-    local psub = app.js.pull_subscribe(...)
-    psubs[#psubs + 1] = psub
-    return psub
-  end
+  local function subscribe(...) return own.keep(app.js.pull_subscribe(...)) end
 
   local function put(count, subject)
     for i = 1, count do assert(app.js.publish(subject or stream .. ".a", { i = i })) end
@@ -369,8 +359,7 @@ describe("app.js.pull_subscribe", function()
     end)
 
     it("goes on fetching when the server was gone for a while", function()
-      local broker = testing.broker()
-      local svc = testing.start([[
+      local svc, broker = own.service [[
         local psub
         app.on_start(function()
           assert(app.js.add_stream { name = "S" })
@@ -388,17 +377,11 @@ describe("app.js.pull_subscribe", function()
         app.timer(0.05, { delay = 0 }, function()
           app.js.publish("S", "x", { timeout = 0.2 })
         end)
-      ]], { server = broker.url })
-      finally(function()
-        svc:stop()
-        broker:stop()
-      end)
+      ]]
       local function fetched() return #svc:logs "fetched" end
       eventually("two messages", function() return fetched() >= 2 end)
-      broker:kill()
-      eventually("the loss", function() return #svc:logs "connection lost" > 0 end)
+      own.outage(svc, broker)
       local before = fetched()
-      broker:restart()
       eventually("more messages", function() return fetched() > before + 3 end, 20)
     end)
   end)

@@ -1,27 +1,17 @@
 -- Push subscriptions: handlers that acknowledge, queue groups, durable consumers.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("app.js.subscribe", function()
-  local stream, subs
+  local stream
 
-  before_each(function()
-    subs = {}
-    stream = unique "push"
-    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" } })
-  end)
-  after_each(function()
-    for _, sub in ipairs(subs) do sub:stop() end
-    app.js.delete_stream(stream)
-  end)
+  before_each(function() stream = own.stream "push" end)
+  after_each(own.close)
 
-  local function subscribe(...)
-    local sub, err = app.js.subscribe(...)
-    subs[#subs + 1] = sub
-    return sub, err
-  end
+  local function subscribe(...) return own.keep(app.js.subscribe(...)) end
 
   local function put(count, subject)
     for i = 1, count do assert(app.js.publish(subject or stream .. ".a", { i = i })) end

@@ -67,8 +67,8 @@ function M.spawn(command, opts)
   return self
 end
 
----`lunats run` with the server of the spec, unless the options name another one; opts: as spawn,
----servers (URLs).
+---`lunats run` with the server of the spec, unless the options name another one; opts: as
+---spawn, servers (URLs).
 ---@param source string  of the script, which is called "svc.lua"
 function M.run(source, options, opts)
   local command = { M.lunats(), "run" }
