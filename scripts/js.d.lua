@@ -7,10 +7,10 @@
 ---@field err_code integer|nil error number of the JetStream server
 ---@field status integer|nil status in the manner of HTTP
 ---@field description string|nil the server's words
----@field field string|nil with `unsupported`: what the server ignored
+---@field field string|nil with `unsupported`: what the server does not know
 
 ---Every field of the server's StreamConfig; unknown ones are passed on as they are, and reported
----as `unsupported` when the server ignores them.
+---as `unsupported` when the server ignores or refuses them; nothing is changed then.
 ---@class js.stream_config
 ---@field name string
 ---@field subjects string[]|nil default: the name
@@ -58,6 +58,9 @@
 ---@field max_expires number|nil seconds
 ---@field deliver_subject string|nil
 ---@field deliver_group string|nil
+---@field priority_groups string[]|nil one name; servers from 2.11 on
+---@field priority_policy "overflow"|"pinned_client"|"prioritized"|nil the last one: servers from 2.12 on
+---@field priority_timeout number|nil seconds until a pinned reader that is silent loses its pin
 ---@field metadata table<string, string>|nil
 ---@field [string] any
 
@@ -245,6 +248,24 @@ function js.pause_consumer(stream, name, till) end
 ---@return js.err|nil err
 function js.resume_consumer(stream, name) end
 
+---Which reader of a priority group is pinned is decided anew. Servers from 2.11 on, else
+---`unsupported`.
+---@param stream string
+---@param name string
+---@param group string
+---@return boolean|nil ok
+---@return js.err|nil err
+function js.unpin_consumer(stream, name, group) end
+
+---Delivery begins anew: after what was acknowledged, or at a stream sequence. Servers from 2.14
+---on, else `unsupported`.
+---@param stream string
+---@param name string
+---@param seq integer|nil
+---@return js.consumer_info|nil info with `reset_seq`, where it begins
+---@return js.err|nil err
+function js.reset_consumer(stream, name, seq) end
+
 ---Publishes and waits until a stream has stored the message. After `timeout` it may have been
 ---stored: publishing again is safe with a `msg_id` only.
 ---@param subject string
@@ -313,7 +334,15 @@ function subscription:info() end
 ---Ends it; messages that have arrived are handled. A consumer without a durable name is deleted.
 function subscription:stop() end
 
----@class js.pull_subscribe_opts
+---Of a consumer with priority groups: which of its readers is served. Servers from 2.11 on, else
+---`unsupported`. Those of a call go before those of the subscription.
+---@class js.group_opts
+---@field group string|nil its name; default: the one that the consumer has
+---@field min_pending integer|nil with "overflow": served while so many messages are to come
+---@field min_ack_pending integer|nil with "overflow": served while others have so many unacknowledged
+---@field priority integer|nil with "prioritized": 0 (default), served first, to 9
+
+---@class js.pull_subscribe_opts: js.group_opts
 ---@field durable string|nil name of the consumer; without one it lasts as long as it is used
 ---@field stream string|nil default: the one that has the subject
 ---@field config js.consumer_config|nil creates the consumer so, or updates it; a consumer that was declared here is created again when somebody deletes it
@@ -329,14 +358,21 @@ function js.pull_subscribe(subject, opts) end
 ---@field consumer string|nil the same
 local psub = {}
 
+---@class psub.fetch_opts: js.group_opts
+---@field timeout number|nil seconds, default 5
+---@field no_wait boolean|nil only what is there now
+---@field max_bytes integer|nil
+---@field heartbeat number|nil seconds
+---@field data_type "json"|"string"|nil
+
 ---Fetches up to n messages: waits until all n are there or the time is up.
 ---@param n integer|nil default 1
----@param opts { timeout: number|nil, no_wait: boolean|nil, max_bytes: integer|nil, heartbeat: number|nil, data_type: "json"|"string"|nil }|nil timeout: default 5 seconds; no_wait: only what is there now
+---@param opts psub.fetch_opts|nil
 ---@return msg[]|nil messages {} when nothing came
 ---@return js.err|nil err
 function psub:fetch(n, opts) end
 
----@class psub.consume_opts
+---@class psub.consume_opts: js.group_opts
 ---@field concurrency integer|nil handlers that run at once, default 1: in the order of the stream
 ---@field max_messages integer|nil messages asked for and not finished, default 100
 ---@field manual_ack boolean|nil the handler acknowledges itself

@@ -22,6 +22,8 @@ M.consumers = consumers.list
 M.consumer_names = consumers.names
 M.pause_consumer = consumers.pause
 M.resume_consumer = consumers.resume
+M.unpin_consumer = consumers.unpin
+M.reset_consumer = consumers.reset
 
 M.publish = publish.publish
 M.publish_async = publish.publish_async

@@ -226,9 +226,12 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     out->ack_wait_ms = option_ms(L, 4, "ack_wait", 0);
     box->max_deliver = number_field(L, "max_deliver", INT32_MAX);
     box->type = (unsigned char)option_data_type(L, 4);
+    lua_getfield(L, 4, "group");
+    out->group = check_group(L, lua_gettop(L));
     lua_getfield(L, 4, "auto_ack");
     box->auto_ack = lua_toboolean(L, -1);
     lua_settop(L, 8);
+    lua_getfield(L, 4, "pull"); /* at 9 */
 }
 
 static int ref_argument(lua_State *L, int arg) {
@@ -239,7 +242,8 @@ static int ref_argument(lua_State *L, int arg) {
 /*
  * core.js_consume(stream, consumer, api_prefix, opts, handler, failed, lost) -> consume
  * opts are checked by the Lua side: max_messages, concurrency, max_batch, expires, heartbeat,
- * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack.
+ * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack, group (check_group()),
+ * pull (whose pin it shares).
  * failed(msg, why): why is the traceback, what the handler refused with, or nil when the
  * message was delivered more than max_deliver times. lost(err, silent): the consumer is gone.
  */
@@ -264,6 +268,8 @@ static int js_consume(lua_State *L) {
     box->lost = ref_argument(L, 7);
     box->failed = ref_argument(L, 6);
     box->handler = ref_argument(L, 5);
+    if (options.group.name[0] != '\0')
+        options.pin = check_pin(L, 9);
     int rc = consume_open(&box->consume, link, service_clock(script_service(script)), prefix,
                           stream, consumer, &options, &events, box);
     bool running = script_state(script) == SCRIPT_RUNNING;
@@ -280,6 +286,7 @@ static int js_consume(lua_State *L) {
     script_add_resource(script, &box->resource);
     if (script_state(script) == SCRIPT_RETIRING)
         consume_stop(box->consume, false);
+    lua_settop(L, 8);
     return 1;
 }
 

@@ -5,6 +5,7 @@
 
 #include <lua.h>
 
+#include "host/jetstream/group.h"
 #include "host/jetstream/status.h"
 
 /* ---- each adds its functions to the table on top of the stack; called by bindings_js() ----
@@ -15,6 +16,17 @@ void bindings_js_msg(lua_State *L);       /* ./msg.c: of the class of messages *
 void bindings_js_ordered(lua_State *L);   /* ./ordered.c */
 void bindings_js_publish(lua_State *L);   /* ./publish.c */
 void bindings_js_publisher(lua_State *L); /* ./publisher.c */
+
+/* ---- pulling (./pull.c) ---- */
+
+/*
+ * Reads { group =, min_pending =, min_ack_pending =, priority = } at `arg`, which the Lua side
+ * has checked; nil: no group. Raises when the name of the group is none.
+ */
+struct js_group check_group(lua_State *L, int arg);
+
+/* The pin of the pull at `arg`; NULL for a closed one. */
+struct js_pin *check_pin(lua_State *L, int arg);
 
 /* ---- publishing (./publish.c) ---- */
 

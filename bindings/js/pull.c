@@ -122,16 +122,44 @@ static int fetch_done(lua_State *L, int status, lua_KContext context) {
     return pushed;
 }
 
+static uint64_t count_field(lua_State *L, int arg, const char *name) {
+    lua_getfield(L, arg, name);
+    lua_Integer count = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return count > 0 ? (uint64_t)count : 0;
+}
+
+struct js_group check_group(lua_State *L, int arg) {
+    struct js_group group = {0};
+    if (lua_isnoneornil(L, arg))
+        return group;
+    group.min_pending = count_field(L, arg, "min_pending");
+    group.min_ack_pending = count_field(L, arg, "min_ack_pending");
+    group.priority = (unsigned)count_field(L, arg, "priority");
+    lua_getfield(L, arg, "group");
+    size_t len;
+    const char *name = luaL_checklstring(L, -1, &len);
+    luaL_argcheck(L, js_group_name_ok(name, len), arg, "not a name of a priority group");
+    memcpy(group.name, name, len + 1);
+    lua_pop(L, 1);
+    return group;
+}
+
+struct js_pin *check_pin(lua_State *L, int arg) {
+    const struct pull_box *box = luaL_checkudata(L, arg, PULL_TYPE);
+    return box->pull != NULL ? pull_pin(box->pull) : NULL;
+}
+
 static uint32_t ms_argument(lua_State *L, int arg) {
     uint64_t ms = lua_isnoneornil(L, arg) ? 0 : check_ms(L, arg);
     return ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
 }
 
 /*
- * pull:fetch(n, timeout, no_wait, max_bytes, heartbeat, max_expires, data_type)
+ * pull:fetch(n, timeout, no_wait, max_bytes, heartbeat, max_expires, data_type, group)
  *     -> list of messages | nil, err
- * Times in seconds. err.silent: lost because nothing was heard, so the consumer may still
- * exist.
+ * Times in seconds; group: see check_group(). err.silent: lost because nothing was heard, so
+ * the consumer may still exist.
  */
 static int pull_box_fetch(lua_State *L) {
     struct pull_box *box = luaL_checkudata(L, 1, PULL_TYPE);
@@ -147,6 +175,7 @@ static int pull_box_fetch(lua_State *L) {
         .max_bytes = (uint64_t)max_bytes,
         .heartbeat_ms = ms_argument(L, 6),
         .max_expires_ms = ms_argument(L, 7),
+        .group = check_group(L, 9),
     };
     enum msg_data type = (enum msg_data)luaL_checkoption(L, 8, "json", types);
     struct fiber *fiber = check_fiber(L, "psub:fetch");

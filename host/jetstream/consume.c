@@ -255,7 +255,8 @@ static struct consume *find_previous(const struct consume *consume) {
             continue;
         struct consume *other = container_of(at, struct consume, observer);
         if (other->state == RUNNING && other->options.version != consume->options.version &&
-            strcmp(other->demand.subject, consume->demand.subject) == 0)
+            strcmp(other->demand.subject, consume->demand.subject) == 0 &&
+            strcmp(other->options.group.name, consume->options.group.name) == 0)
             return other;
     }
     return NULL;
@@ -321,6 +322,8 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
         .max_batch = options->max_batch,
         .expires_ms = options->expires_ms,
         .heartbeat_ms = options->heartbeat_ms,
+        .group = options->group,
+        .pin = options->pin,
     };
     demand_open(&consume->demand, link, clock, subject, &demand, &demand_events,
                 &consume->backlog.count);

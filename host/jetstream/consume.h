@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "host/base/list.h"
+#include "host/jetstream/group.h"
 #include "host/link/link.h"
 
 struct consume;
@@ -49,6 +50,8 @@ struct consume_options {
     uint32_t heartbeat_ms; /* of the server; at most half of the above */
     uint32_t max_batch;    /* of a request, by configuration of the consumer; 0: any */
     uint64_t ack_wait_ms;  /* of the consumer; 0: messages are not acknowledged */
+    struct js_group group; /* without a name: none */
+    struct js_pin *pin;    /* of that group, which is held; NULL without one */
     const void *version;   /* of the program that consumes; compared, nothing else */
 };
 

@@ -24,6 +24,8 @@ static int request(struct demand *demand, size_t batch) {
                                .batch = batch,
                                .expires_ms = demand->options.expires_ms,
                                .heartbeat_ms = demand->options.heartbeat_ms,
+                               .group = &demand->options.group,
+                               .pin = demand->options.pin,
                            });
 }
 
@@ -108,6 +110,8 @@ static void on_msg(void *owner, struct message *msg) {
     struct demand *demand = owner;
     heartbeat_heard(&demand->heartbeat);
     enum js_status status = js_classify(msg);
+    if (demand->options.pin != NULL)
+        js_pin_learn(demand->options.pin, msg, status);
     if (status == JS_DATA && msg->reply != NULL) {
         demand->absent = 0;
         demand->events->on_msg(demand, msg);
@@ -187,6 +191,8 @@ void demand_drain(struct demand *demand) {
 void demand_take_over(struct demand *demand, struct demand *from) {
     demand->pending = from->pending - *from->here; /* those are running there */
     demand->absent = from->absent;
+    if (demand->options.pin != NULL && from->options.pin != NULL)
+        memcpy(demand->options.pin->id, from->options.pin->id, JS_PIN_SIZE);
     memcpy(demand->inbox, from->inbox, sizeof(demand->inbox));
     demand->sub = from->sub;
     from->sub = NULL;
@@ -213,6 +219,8 @@ void demand_open(struct demand *demand, struct link *link, struct clock *clock, 
         .here = here,
         .retry.fire = on_retry,
     };
+    if (options->pin != NULL)
+        js_pin_hold(options->pin);
 }
 
 void demand_close(struct demand *demand) {
@@ -220,6 +228,8 @@ void demand_close(struct demand *demand) {
         js_drain_inbox(demand->link, demand->sub);
     demand->sub = NULL;
     demand_stop(demand);
+    js_pin_release(demand->options.pin);
+    demand->options.pin = NULL;
     free(demand->subject);
     demand->subject = NULL;
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "host/base/clock.h"
+#include "host/jetstream/group.h"
 #include "host/jetstream/heartbeat.h"
 #include "host/link/link.h"
 
@@ -28,6 +29,8 @@ struct demand_options {
     uint32_t max_batch;    /* of a request; 0: any */
     uint32_t expires_ms;   /* of a request */
     uint32_t heartbeat_ms; /* of the server; at most half of the above */
+    struct js_group group; /* without a name: none */
+    struct js_pin *pin;    /* of that group, which is held; may be NULL without one */
 };
 
 /* Called from the loop, or from within a call of the owner; the callee may do anything. */

@@ -105,6 +105,8 @@ static int send_request(struct fetch *fetch) {
         .heartbeat_ms = o->no_wait ? 0 : heartbeat,
         .max_bytes = o->max_bytes,
         .no_wait = o->no_wait,
+        .group = &o->group,
+        .pin = fetch->pin,
     };
     char reply[LINK_INBOX_SIZE + 12];
     snprintf(reply, sizeof(reply), "%s.%u", fetch->inbox, (unsigned)++fetch->number);
@@ -249,6 +251,8 @@ static void on_data(struct fetch *fetch, struct message *msg) {
 static void on_msg(void *owner, struct message *msg) {
     struct fetch *fetch = owner;
     enum js_status status = js_classify(msg);
+    if (fetch->options.group.name[0] != '\0')
+        js_pin_learn(fetch->pin, msg, status);
     if (status == JS_DATA) {
         on_data(fetch, msg);
         return;

@@ -22,6 +22,7 @@ struct fetch {
     struct pull *pull;
     struct link *link;
     const char *subject;
+    struct js_pin *pin;         /* shared by all fetches */
     struct clock *server_clock; /* real time */
     struct list_node node;      /* among the fetches or the idle ones */
 

@@ -21,6 +21,7 @@ struct pull {
     unsigned busy; /* frames on the stack that walk it */
     bool closed;
     char *subject; /* of the requests */
+    struct js_pin *pin;
 };
 
 /* ---- memory ---- */
@@ -34,6 +35,7 @@ static void destroy(struct fetch *fetch) {
 }
 
 static void free_pull(struct pull *pull) {
+    js_pin_release(pull->pin);
     free(pull->subject);
     free(pull);
 }
@@ -94,9 +96,10 @@ int pull_open(struct pull **out, struct link *link, struct clock *clock, const c
     if (pull == NULL)
         return LN_ENOMEM;
     int rc = js_request_subject(&pull->subject, prefix, stream, consumer);
-    if (rc < 0) {
-        free(pull);
-        return rc;
+    pull->pin = rc < 0 ? NULL : js_pin_new();
+    if (pull->pin == NULL) {
+        free_pull(pull);
+        return rc < 0 ? rc : LN_ENOMEM;
     }
     pull->link = link;
     pull->clock = clock;
@@ -116,6 +119,10 @@ void pull_close(struct pull *pull) {
     resume_all(pull, LN_ECLOSED);
 }
 
+struct js_pin *pull_pin(const struct pull *pull) {
+    return pull->pin;
+}
+
 /* An idle one, or a new one; NULL without memory. */
 static struct fetch *next_fetch(struct pull *pull) {
     struct list_node *idle = list_pop_front(&pull->idle);
@@ -129,6 +136,7 @@ static struct fetch *next_fetch(struct pull *pull) {
     fetch->pull = pull;
     fetch->link = pull->link;
     fetch->subject = pull->subject;
+    fetch->pin = pull->pin;
     fetch->server_clock = pull->clock;
     list_push_front(&pull->fetches, &fetch->node);
     return fetch;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "host/base/clock.h"
+#include "host/jetstream/group.h"
 #include "host/link/link.h"
 
 struct pull;
@@ -31,6 +32,7 @@ struct fetch_options {
     uint32_t max_expires_ms; /* the consumer refuses longer requests; 0: no such limit */
     uint64_t max_bytes;      /* of the messages with subjects and headers; 0: any */
     bool no_wait;            /* only what is there now */
+    struct js_group group;   /* without a name: none; its pin is the pull's */
 };
 
 /*
@@ -40,6 +42,9 @@ struct fetch_options {
  */
 int pull_open(struct pull **out, struct link *link, struct clock *clock, const char *prefix,
               const char *stream, const char *consumer);
+
+/* Of its priority group; borrowed. */
+struct js_pin *pull_pin(const struct pull *pull);
 
 /* Ends its fetches with LN_ECLOSED (their owners still have to free them) and gives up. */
 void pull_close(struct pull *pull);

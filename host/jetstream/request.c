@@ -8,8 +8,8 @@
 
 #include "host/jetstream/status.h"
 
-#define BODY_SIZE 192
-#define LATE_MS 2000 /* for the server to confirm that a given up request brings no more */
+#define BODY_SIZE 512 /* all fields at their longest */
+#define LATE_MS 2000  /* for the server to confirm that a given up request brings no more */
 
 int js_request_subject(char **out, const char *prefix, const char *stream,
                        const char *consumer) {
@@ -42,6 +42,21 @@ static size_t append_ms(char *out, size_t at, const char *name, uint64_t ms) {
     return append(out, at, ",\"%s\":%llu", name, (unsigned long long)ms * 1000000);
 }
 
+static size_t append_count(char *out, size_t at, const char *name, uint64_t count) {
+    return count == 0 ? at : append(out, at, ",\"%s\":%llu", name, (unsigned long long)count);
+}
+
+static size_t append_group(char *out, size_t at, const struct js_group *group,
+                           const struct js_pin *pin) {
+    at = append(out, at, ",\"group\":\"%s\"", group->name);
+    at = append_count(out, at, "min_pending", group->min_pending);
+    at = append_count(out, at, "min_ack_pending", group->min_ack_pending);
+    at = append_count(out, at, "priority", group->priority);
+    if (pin != NULL && pin->id[0] != '\0')
+        at = append(out, at, ",\"id\":\"%s\"", pin->id);
+    return at;
+}
+
 int js_request_send(struct link *link, const char *subject, const char *reply,
                     const struct js_request *request) {
     char body[BODY_SIZE];
@@ -52,8 +67,9 @@ int js_request_send(struct link *link, const char *subject, const char *reply,
         len = append_ms(body, len, "expires", request->expires_ms);
     if (request->heartbeat_ms > 0)
         len = append_ms(body, len, "idle_heartbeat", request->heartbeat_ms);
-    if (request->max_bytes > 0)
-        len = append(body, len, ",\"max_bytes\":%llu", (unsigned long long)request->max_bytes);
+    len = append_count(body, len, "max_bytes", request->max_bytes);
+    if (request->group != NULL && request->group->name[0] != '\0')
+        len = append_group(body, len, request->group, request->pin);
     len = append(body, len, "}");
     return link_publish(link, &(struct link_out){
                                   .subject = subject,

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "host/jetstream/group.h"
 #include "host/link/link.h"
 
 struct js_request {
@@ -14,6 +15,8 @@ struct js_request {
     uint64_t heartbeat_ms; /* 0: none; half of expires_ms at most, the server refuses more */
     uint64_t max_bytes;    /* of the messages with subjects and headers; 0: any */
     bool no_wait;          /* only what is there */
+    const struct js_group *group; /* NULL or without a name: none */
+    const struct js_pin *pin;     /* of that group; NULL: none */
 };
 
 /*

@@ -100,7 +100,7 @@ static const struct {
     {409, "Exceeded MaxWaiting", JS_BUSY},
     {409, "Consumer Deleted", JS_GONE},
     {409, "Consumer is push based", JS_GONE},
-    {423, "", JS_MOVED}, /* pinned to another client; we never ask for a pin */
+    {423, "", JS_UNPINNED},
     {503, "", JS_ABSENT},
 };
 

@@ -54,6 +54,7 @@ enum js_status {
     JS_EXPIRED,      /* pull over: its time is up */
     JS_MAX_BYTES,    /* pull over: the next message does not fit into max_bytes */
     JS_COMPLETED,    /* pull over: it is full */
+    JS_UNPINNED,     /* pull over: another reader of the priority group is pinned */
     JS_MOVED,        /* pull over: the server that held it went away; ask again */
     JS_BUSY,         /* pull refused: too many are waiting; ask again later */
     JS_ABSENT,       /* 503: consumer absent or without leader at the moment */

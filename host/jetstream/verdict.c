@@ -40,6 +40,7 @@ struct verdict verdict_of(enum js_status status, const char *text, unsigned *abs
         verdict.wait_ms = JS_PAUSE_MS;
         break;
     case JS_MOVED:
+    case JS_UNPINNED:
         verdict.action = VERDICT_ASK_AGAIN;
         verdict.wait_ms = JS_PAUSE_MS;
         break;

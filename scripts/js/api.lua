@@ -43,6 +43,16 @@ function M.failure(code, text, ...)
   return core.error(code, text:format(...))
 end
 
+---@param field string of a configuration or request
+---@return table err code "unsupported"
+function M.unsupported(field, tail)
+  local since = config.since(field)
+  local err = M.failure("unsupported", "this server does not support '%s' as asked%s%s", field,
+    since and (": it needs nats-server %s or later"):format(since) or "", tail or "")
+  err.field = field
+  return err
+end
+
 ---What is not there, in the words of whoever knows what was looked for.
 ---@return nil, table err code "not_found"
 function M.not_found(text, ...)
@@ -181,22 +191,30 @@ function M.find_stream(subject, timeout)
     .. "with the option 'stream'", subject, table.concat(names, ", "))
 end
 
----Creates or changes what has a configuration. What the server ignored makes an err; `undo`
----removes what this call has created.
+---Servers from 2.12 on refuse a field that they do not know.
+local function refused_field(err, asked)
+  if err.err_code ~= errors.INVALID_JSON then return nil end
+  local name = err.description:match 'unknown field "([^"]+)"'
+  return name and (config.path_of(asked, name) or name)
+end
+
+---Creates or changes what has a configuration. A field that the server refuses, or ignores, is
+---the same err; `undo` takes back what this call has created or changed meanwhile.
 ---@param body table of the request
 ---@param asked table the part of the configuration that counts, as on the wire
 ---@param undo function|nil
 ---@return table|nil info, table|nil err
 function M.configure(op, body, asked, undo)
   local info, err, raw = M.call(op, body)
-  if not info then return nil, err end
-  local field = config.ignored(asked, raw.config or {})
-  if not field then return info end
-  if undo then undo() end
-  err = M.failure("unsupported", "this server does not support '%s' as asked (%s)", field,
-    undo and "nothing was created" or "what existed before was left in place")
-  err.field = field
-  return nil, err
+  local field
+  if info then
+    field = config.ignored(asked, raw.config or {})
+    if field and undo then undo() end
+  else
+    field = refused_field(err, asked)
+  end
+  if not field then return info, err end
+  return nil, M.unsupported(field, " (nothing was changed)")
 end
 
 return M

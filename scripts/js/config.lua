@@ -234,6 +234,36 @@ function M.merge(old, asked)
   return new
 end
 
+---The versions of nats-server that brought fields.
+local SINCE = {
+  ["2.10"] = set("filter_subjects", "compression", "first_seq", "subject_transform",
+    "subject_transforms", "consumer_limits", "metadata"),
+  ["2.11"] = set("allow_msg_ttl", "subject_delete_marker_ttl", "pause_until", "priority_groups",
+    "priority_policy", "priority_timeout"),
+  ["2.12"] = set("allow_atomic", "allow_msg_counter", "allow_msg_schedules", "persist_mode"),
+  ["2.14"] = set("allow_batched"),
+}
+
+---@param field string "metadata", "sources.1.subject_transforms"
+---@return string|nil version that the field needs
+function M.since(field)
+  for name in field:gmatch "[%w_]+" do
+    for version, names in pairs(SINCE) do
+      if names[name] then return version end
+    end
+  end
+end
+
+---Where in a configuration a field stands: the server names it without its path.
+---@return string|nil field "sources.1.name"
+function M.path_of(fields, wanted)
+  if fields[wanted] ~= nil then return wanted end
+  for name, value in pairs(fields) do
+    local inner = type(value) == "table" and M.path_of(value, wanted)
+    if inner then return name .. "." .. inner end
+  end
+end
+
 ---Fields that the server may answer with another value although it knows them.
 local FREE = set("name", "durable_name", "deliver_subject", "num_replicas")
 

@@ -6,6 +6,7 @@ local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
+local groups = require "lunats.js.group"
 local publish = require "lunats.js.publish"
 
 local M = {
@@ -164,7 +165,7 @@ end
 
 -- ---- life -------------------------------------------------------------------
 
-local OPTIONS = {
+local OPTIONS = groups.add_to {
   concurrency = "number", max_messages = "number", manual_ack = "boolean", backoff = "table",
   max_deliver = "number", dead_letter = "string", data_type = "string", expires = "number",
   heartbeat = "number", on_error = "function",
@@ -201,6 +202,7 @@ function M.check(opts, fn)
   if opts.dead_letter and opts.manual_ack then
     error(what .. ": no 'dead_letter' with 'manual_ack': the handler decides", 3)
   end
+  groups.check(what, opts, 2)
   return opts
 end
 
@@ -235,6 +237,8 @@ function M.start(self, psub, info, fn)
       .. "concurrency must be 1", describe(self))
   end
   self.no_ack = info.config.ack_policy == "none"
+  local group, err = groups.of(psub, groups.check("psub:consume", opts))
+  if err then return nil, err end
   self.manual_ack, self.on_error, self.dead_letter = opts.manual_ack, opts.on_error,
     opts.dead_letter
   self.backoff = opts.backoff or M.backoff
@@ -253,6 +257,7 @@ function M.start(self, psub, info, fn)
     expires = expires, heartbeat = heartbeat, ack_wait = self.no_ack and 0 or ack_wait(info),
     data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
     max_deliver = not (opts.manual_ack or self.no_ack) and self.max_deliver or nil,
+    group = group, pull = psub.pull,
   }, fn, function(msg, why) failed(self, msg, why) end, function(why) lost(self, why) end)
   if not psub.durable then core.background(watch, self) end
   return self

@@ -96,7 +96,10 @@ function M.create(stream, fields, level)
     if not existed and err.err_code ~= errors.CONSUMER_NOT_FOUND then return nil, err end
   end
   local op, body = M.create_request(stream, name, wire)
-  return api.configure(op, body, wire, not existed and function() M.delete(stream, name) end)
+  return api.configure(op, body, wire, function()
+    if not existed then return M.delete(stream, name) end
+    api.raw(M.create_request(stream, name, existed.config))
+  end)
 end
 
 ---Fields of a call that names the stream among them, and of the wire.
@@ -124,7 +127,8 @@ end
 
 local function update(stream, name, wire, old)
   local op, body = M.create_request(stream, name, config.merge(old, wire))
-  return api.configure(op, body, wire)
+  return api.configure(op, body, wire,
+    function() api.raw(M.create_request(stream, name, old)) end)
 end
 
 ---Changes fields of a consumer; those that are not given stay as they are.
@@ -199,6 +203,44 @@ end
 ---@return table|nil state, table|nil err
 function M.resume(stream, name)
   return pause("app.js.resume_consumer", stream, name, nil)
+end
+
+---Which reader of a group is served is decided anew. Servers from 2.11 on.
+---@param stream string
+---@param name string
+---@param group string
+---@return boolean|nil ok, table|nil err
+function M.unpin(stream, name, group)
+  local what = "app.js.unpin_consumer"
+  api.check_name(stream, what .. ": stream")
+  api.check_name(name, what .. ": consumer")
+  if type(group) ~= "string" then error(what .. ": the name of a group expected", 2) end
+  local ok, err = api.need_level(1, "priority groups")
+  if not ok then return nil, err end
+  ok, err = api.raw(("CONSUMER.UNPIN.%s.%s"):format(stream, name), { group = group })
+  if not ok then return nil, err end
+  return true
+end
+
+---Delivery begins anew: after what was acknowledged, or at a stream sequence. Servers from 2.14
+---on.
+---@param stream string
+---@param name string
+---@param seq integer|nil
+---@return table|nil info with reset_seq, where it begins
+---@return table|nil err
+function M.reset(stream, name, seq)
+  local what = "app.js.reset_consumer"
+  api.check_name(stream, what .. ": stream")
+  api.check_name(name, what .. ": consumer")
+  check.whole(what, "seq", seq, 1)
+  local ok, err = api.need_level(4, "resetting consumers")
+  if not ok then return nil, err end
+  ok, err = api.raw(info_op(stream, name)) -- of one that is not there it says nothing
+  if not ok then return nil, err end
+  local info
+  info, err = api.call(("CONSUMER.RESET.%s.%s"):format(stream, name), seq and { seq = seq })
+  return info, err
 end
 
 ---@return table|nil info, table|nil err

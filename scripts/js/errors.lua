@@ -5,6 +5,7 @@ return {
   NOT_LEADER = 10009,                  -- JetStream cluster can not handle request
   CONSUMER_NOT_FOUND = 10014,
   INSUFFICIENT_RESOURCES = 10023,
+  INVALID_JSON = 10025,
   NO_MESSAGE_FOUND = 10037,
   SEQUENCE_NOT_FOUND = 10043,
   STREAM_NAME_IN_USE = 10058,          -- ... with a different configuration

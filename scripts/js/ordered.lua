@@ -81,7 +81,7 @@ local function create(self)
   if not ok then return nil, err end
   local ignored = config.ignored({ filter_subjects = wire.filter_subjects }, raw.config)
   if ignored then
-    return nil, api.failure("unsupported", "this server does not support '%s'", ignored)
+    return nil, api.unsupported(ignored)
   end
   -- A consumer for new messages that has not delivered any: a later one must not miss what
   -- comes until then.

@@ -5,6 +5,7 @@ local api = require "lunats.js.api"
 local consume = require "lunats.js.consume"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
+local groups = require "lunats.js.group"
 
 local M = {}
 
@@ -66,6 +67,7 @@ local function resolve(self, afresh)
       consumers.describe(self))
   end
   self.max_batch, self.max_expires = info.config.max_batch, info.config.max_expires
+  self.groups = info.config.priority_groups
   if self.stopped then return nil, core.error("closed", "the pull subscription was stopped") end
   self.pull = self.pull or core.js_pull(self.stream, self.consumer, api.prefix)
   return self.pull, nil, info
@@ -88,8 +90,8 @@ local function revive(self, lost)
   return nil, consumers.lost_error(self, err)
 end
 
-local FETCH_OPTIONS = { timeout = "number", no_wait = "boolean", max_bytes = "number",
-  heartbeat = "number", data_type = "string" }
+local FETCH_OPTIONS = groups.add_to { timeout = "number", no_wait = "boolean",
+  max_bytes = "number", heartbeat = "number", data_type = "string" }
 
 ---Above this the server's memory is the limit, not the batch.
 local MOST = 1000000
@@ -102,7 +104,7 @@ local function check_fetch(n, opts)
     error("psub:fetch: timeout must be a number of seconds greater than 0", 3)
   end
   check.whole("psub:fetch", "max_bytes", opts.max_bytes, 1, nil, 2)
-  return opts
+  return opts, groups.check("psub:fetch", opts, 2)
 end
 
 ---Fetches up to n messages: waits until all n are there or the time is up.
@@ -111,18 +113,21 @@ end
 ---@return msg[]|nil messages, table|nil err
 function psub:fetch(n, opts)
   n = n or 1
-  opts = check_fetch(n, opts)
+  local group
+  opts, group = check_fetch(n, opts)
   -- One that does not wait is answered at once; the time-out is for a silent server.
   local timeout = opts.timeout or (opts.no_wait and 2 or 5)
   local until_ = core.clock() + timeout
   local pull, err = resolve(self)
   if not pull then return nil, err end
   if self.max_batch and n > self.max_batch and self.max_batch > 0 then n = self.max_batch end
+  group, err = groups.of(self, group)
+  if err then return nil, err end
   local left = timeout
   repeat
     local list
     list, err = pull:fetch(n, left, opts.no_wait, opts.max_bytes, opts.heartbeat,
-      self.max_expires, opts.data_type)
+      self.max_expires, opts.data_type, group)
     if list then return list end
     if err.code ~= "consumer_lost" then return nil, err end
     local alive
@@ -195,7 +200,8 @@ function psub:stop()
   end
 end
 
-local SUBSCRIBE_OPTIONS = { durable = "string", stream = "string", config = "table" }
+local SUBSCRIBE_OPTIONS = groups.add_to { durable = "string", stream = "string",
+  config = "table" }
 
 ---@param subject string|nil may be left out with `stream` and `durable`
 ---@param opts table|nil
@@ -227,6 +233,7 @@ function M.subscribe(subject, opts)
     durable = durable ~= nil,
     consumer = name,
     config = config,
+    group = groups.check("app.js.pull_subscribe", opts),
     consumes = setmetatable({}, { __mode = "k" }),
   }, psub)
 end

@@ -52,7 +52,8 @@ local function update(name, wire, old)
   if age and age > 0 and not wire.duplicate_window and window and window > age then
     new.duplicate_window = age
   end
-  return api.configure("STREAM.UPDATE." .. name, new, wire)
+  return api.configure("STREAM.UPDATE." .. name, new, wire,
+    function() api.raw("STREAM.UPDATE." .. name, old) end)
 end
 
 ---Changes fields of a stream; those that are not given stay as they are.
