@@ -152,7 +152,7 @@ static int core_request(lua_State *L) {
                           on_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
-        return push_request_failure(L, link, rc);
+        return wait_to_fail(L, fiber, push_request_failure(L, link, rc));
     }
     return wait_yield(L, request_done);
 }
@@ -263,7 +263,7 @@ static int core_request_many(lua_State *L) {
         link_request_many(link, &wait->call, wait->clock, &out, (uint32_t)ms, on_many_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
-        return push_request_failure(L, link, rc);
+        return wait_to_fail(L, fiber, push_request_failure(L, link, rc));
     }
     return wait_yield(L, many_done);
 }
@@ -289,7 +289,7 @@ static int core_flush(lua_State *L) {
     int rc = link_flush(link, &wait->call, script_clock(script_of(L)), (uint32_t)ms, on_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
-        return push_status(L, rc, NULL);
+        return wait_to_fail(L, fiber, push_status(L, rc, NULL));
     }
     return wait_yield(L, flush_done);
 }

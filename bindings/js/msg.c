@@ -152,7 +152,7 @@ static int msg_ack_sync(lua_State *L) {
     struct link *link = check_client_link(L, msg->client);
     struct fiber *fiber = check_fiber(L, "msg:ack_sync");
     if (msg->settled)
-        return push_already_acked(L);
+        return wait_to_fail(L, fiber, push_already_acked(L));
     struct ack_wait *wait = fiber_begin_wait(fiber, abandon_ack);
     wait->fiber = fiber;
     wait->link = link;
@@ -161,7 +161,7 @@ static int msg_ack_sync(lua_State *L) {
                           on_ack_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
-        return push_status(L, rc, NULL);
+        return wait_to_fail(L, fiber, push_status(L, rc, NULL));
     }
     msg->settled = true; /* while it is under way */
     return wait_yield(L, ack_done);

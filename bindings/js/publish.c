@@ -84,7 +84,7 @@ static int js_publish(lua_State *L) {
                           on_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
-        return push_publish_failure(L, link, rc);
+        return wait_to_fail(L, fiber, push_publish_failure(L, link, rc));
     }
     return wait_yield(L, publish_done);
 }

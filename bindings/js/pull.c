@@ -180,7 +180,8 @@ static int pull_box_fetch(lua_State *L) {
     enum msg_data type = (enum msg_data)luaL_checkoption(L, 8, "json", types);
     struct fiber *fiber = check_fiber(L, "psub:fetch");
     if (box->pull == NULL)
-        return push_failure(L, LN_ECLOSED, "the pull subscription was stopped");
+        return wait_to_fail(
+            L, fiber, push_failure(L, LN_ECLOSED, "the pull subscription was stopped"));
 
     struct fetch_wait *wait = fiber_begin_wait(fiber, abandon_fetch);
     wait->fiber = fiber;
@@ -190,7 +191,7 @@ static int pull_box_fetch(lua_State *L) {
     if (rc < 0) {
         wait->fetch = NULL;
         fiber_end_wait(fiber);
-        return push_failure(L, rc, NULL);
+        return wait_to_fail(L, fiber, push_failure(L, rc, NULL));
     }
     return wait_yield(L, fetch_done);
 }

@@ -43,6 +43,15 @@ void check_open(lua_State *L);
 int wait_yield(lua_State *L, lua_KFunction k);
 
 /*
+ * Ends a call that would have waited, but fails at once: `return wait_to_fail(L, fiber, n)`
+ * returns the `n` values on top of the stack, after a pause of a few real milliseconds. A loop
+ * that tries again without a pause of its own would keep the loop from everything else, from
+ * the reconnect that it waits for and from the stop of the process, too.
+ */
+#define WAIT_PAUSE_MS 5
+int wait_to_fail(lua_State *L, struct fiber *fiber, int n);
+
+/*
  * First thing in a continuation: returns the fiber, or raises the cancellation after having
  * left the wait.
  */

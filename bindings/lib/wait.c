@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a binding waits: begin a wait of the fiber, yield, go on in a continuation. */
+#include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/base/container_of.h"
 
 static int raise_cancelled(lua_State *L) {
     push_error(L, status_word(LN_ECANCELLED), "cancelled: the script is stopping or reloading");
@@ -41,9 +43,13 @@ void check_open(lua_State *L) {
         raise_error(L, "the script has ended");
 }
 
-int wait_yield(lua_State *L, lua_KFunction k) {
+static int yield_with(lua_State *L, lua_KFunction k, lua_KContext context) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&fiber_wait_token);
-    return lua_yieldk(L, 1, 0, k);
+    return lua_yieldk(L, 1, context, k);
+}
+
+int wait_yield(lua_State *L, lua_KFunction k) {
+    return yield_with(L, k, 0);
 }
 
 struct fiber *wait_resumed(lua_State *L) {
@@ -58,4 +64,57 @@ struct fiber *wait_resumed(lua_State *L) {
         raise_no_wait(L, "a coroutine");
     }
     return fiber;
+}
+
+/* ---- failing at once ---- */
+
+struct pause {
+    struct fiber *fiber;
+    struct clock *clock; /* real: a manual one may stand still */
+    struct clock_timer timer;
+};
+_Static_assert(sizeof(struct pause) <= FIBER_WAIT_SIZE, "wait area");
+
+static void on_pause_over(struct clock_timer *timer) {
+    fiber_wake(container_of(timer, struct pause, timer)->fiber, LN_OK);
+}
+
+static void abandon_pause(struct fiber *fiber, void *area) {
+    (void)fiber;
+    struct pause *pause = area;
+    clock_disarm(pause->clock, &pause->timer);
+}
+
+static int pause_done(lua_State *L, int status, lua_KContext results) {
+    (void)status;
+    fiber_end_wait(wait_resumed(L));
+    return (int)results;
+}
+
+int wait_to_fail(lua_State *L, struct fiber *fiber, int n) {
+    struct pause *pause = fiber_begin_wait(fiber, abandon_pause);
+    pause->fiber = fiber;
+    pause->clock = service_clock(script_service(script_of(L)));
+    pause->timer.fire = on_pause_over;
+    clock_arm(pause->clock, &pause->timer, WAIT_PAUSE_MS);
+    return yield_with(L, pause_done, n);
+}
+
+/* core.fail(err) -> nil, err: what a waiting function in Lua returns that has not waited. */
+static int core_fail(lua_State *L) {
+    lua_settop(L, 1);
+    lua_pushnil(L);
+    lua_insert(L, 1);
+    if (!can_wait(L)) /* nor can anybody try again for long */
+        return 2;
+    return wait_to_fail(L, check_fiber(L, "this call"), 2);
+}
+
+static const luaL_Reg functions[] = {
+    {"fail", core_fail},
+    {NULL, NULL},
+};
+
+void bindings_wait(lua_State *L) {
+    luaL_setfuncs(L, functions, 0);
 }

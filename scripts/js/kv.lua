@@ -201,8 +201,8 @@ local function time_to_live(self, what, ttl)
   if ttl == nil then return nil end
   if ttl ~= ttl or ttl < 1 then error(what .. ": ttl must be 1 or more seconds", 3) end
   if self.config.allow_msg_ttl then return ("%dms"):format(math.floor(ttl * 1000)) end
-  return nil, api.failure("unsupported",
-    "the bucket '%s' was made without limit_marker_ttl, so its keys have no ttl", self.bucket)
+  return core.fail(api.failure("unsupported",
+    "the bucket '%s' was made without limit_marker_ttl, so its keys have no ttl", self.bucket))
 end
 
 ---Others may write between our look and our write.

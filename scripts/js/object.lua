@@ -168,10 +168,10 @@ function store:add_link(name, target)
     error("store:add_link: the info of an object expected", 2)
   end
   if target.deleted then
-    return nil, api.failure("not_found", "the object '%s' is deleted", target.name)
+    return core.fail(api.failure("not_found", "the object '%s' is deleted", target.name))
   end
   if target.link then
-    return nil, api.failure("jetstream", "'%s' is a link itself", target.name)
+    return core.fail(api.failure("jetstream", "'%s' is a link itself", target.name))
   end
   return info.retry(put_link, self, name, { bucket = target.bucket, name = target.name })
 end

@@ -58,7 +58,7 @@ end
 local function path_sink(path)
   local part = path .. ".part"
   local file, text = io.open(part, "wb")
-  if not file then return fail_io(text) end
+  if not file then return core.fail(core.error("io", "cannot write the file: " .. text)) end
   local sink = file_sink(file)
   function sink.abort()
     if io.type(file) == "file" then file:close() end

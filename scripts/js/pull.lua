@@ -50,7 +50,9 @@ end
 ---@return userdata|nil pull, table|nil err
 local function resolve(self, afresh)
   if self.pull and not afresh then return self.pull end
-  if self.stopped then return nil, core.error("closed", "the pull subscription was stopped") end
+  if self.stopped then
+    return core.fail(core.error("closed", "the pull subscription was stopped"))
+  end
   self.consumer = self.consumer or consumers.new_name()
   local err
   if not self.stream then

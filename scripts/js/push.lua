@@ -216,7 +216,7 @@ end
 ---@return table|nil info, table|nil err
 function jsub:info()
   if not self.listener then
-    return nil, core.error("closed", "the subscription is not active")
+    return core.fail(core.error("closed", "the subscription is not active"))
   end
   return consumers.info(self.stream, self.consumer)
 end
@@ -268,7 +268,7 @@ end
 ---@return table|nil info, table|nil err
 function jsub_ordered:info()
   if not self.handle or self.stopped then
-    return nil, core.error("closed", "the subscription is not active")
+    return core.fail(core.error("closed", "the subscription is not active"))
   end
   return consumers.info(self.stream, self.handle.consumer)
 end

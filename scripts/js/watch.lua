@@ -135,8 +135,10 @@ function handle:ready(timeout)
     if one == alarm then table.remove(self.alarms, i) break end
   end
   if self.initial then return true end
-  if self.ordered.stopped then return nil, core.error("closed", "the watch was stopped") end
-  return nil, core.error("timeout", "the values that exist have not come in time")
+  if self.ordered.stopped then
+    return core.fail(core.error("closed", "the watch was stopped"))
+  end
+  return core.fail(core.error("timeout", "the values that exist have not come in time"))
 end
 
 return M
