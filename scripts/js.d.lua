@@ -286,7 +286,7 @@ function js.publish_async(subject, message, opts) end
 ---Waits until all messages of publish_async are acknowledged or have failed.
 ---@param timeout number|nil seconds
 ---@return true|nil ok
----@return js.err|nil err of one that failed and was not awaited; `count`: how many did
+---@return js.err|nil err of the first that failed and was not awaited; `count`: how many did
 function js.flush(timeout) end
 
 ---@class future

@@ -13,6 +13,7 @@
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
+#include "host/base/container_of.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
 
@@ -34,6 +35,9 @@ struct publisher {
     size_t count, capacity;
     struct slot *free;
     struct slot *finished, **last_finished;
+    struct slot *refused, **last_refused; /* not sent; they finish together, after a pause */
+    struct clock *clock;  /* real */
+    struct clock_timer pause;
     struct fiber *waiting;              /* in settle() */
     struct link_deferred finished_some; /* one wake-up for all that a read brought */
 };
@@ -85,11 +89,33 @@ static void on_reply(struct link_call *call, int status, struct message *reply) 
 }
 
 static void on_finished_some(struct link_deferred *deferred) {
-    struct publisher *publisher =
-        (struct publisher *)(void *)((char *)deferred -
-                                     offsetof(struct publisher, finished_some));
+    struct publisher *publisher = container_of(deferred, struct publisher, finished_some);
     if (publisher->waiting != NULL)
         fiber_wake(publisher->waiting, LN_OK);
+}
+
+static void on_pause_over(struct clock_timer *timer) {
+    struct publisher *publisher = container_of(timer, struct publisher, pause);
+    *publisher->last_finished = publisher->refused;
+    publisher->last_finished = publisher->last_refused;
+    publisher->refused = NULL;
+    publisher->last_refused = &publisher->refused;
+    if (publisher->waiting != NULL)
+        fiber_wake(publisher->waiting, LN_OK);
+}
+
+/*
+ * A message that cannot be sent keeps its place in the window until the loop had its turns: a
+ * script that publishes on and on during an outage waits like any other.
+ */
+static void refuse(struct slot *slot, int status) {
+    struct publisher *publisher = slot->publisher;
+    slot->status = status;
+    slot->next = NULL;
+    *publisher->last_refused = slot;
+    publisher->last_refused = &slot->next;
+    if (!clock_armed(&publisher->pause))
+        clock_arm(publisher->clock, &publisher->pause, WAIT_PAUSE_MS);
 }
 
 /* ---- for Lua ---- */
@@ -102,7 +128,8 @@ static struct publisher *check_publisher(lua_State *L) {
     return lua_touserdata(L, 1);
 }
 
-/* publisher:send(subject, message) -> slot number | nil, err. Raises when they are wrong. */
+/* publisher:send(subject, message) -> slot number | nil, err (no memory). Raises when they are
+ * wrong. */
 static int publisher_send(lua_State *L) {
     struct publisher *publisher = check_publisher(L);
     struct link *link = check_link(L);
@@ -114,10 +141,8 @@ static int publisher_send(lua_State *L) {
     slot->link = link;
     int rc = link_request(link, &slot->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
                           on_reply);
-    if (rc < 0) {
-        give_back(publisher, slot);
-        return push_failure(L, rc, rc == LN_ENATS ? link_last_error(link) : out.subject);
-    }
+    if (rc < 0)
+        refuse(slot, rc);
     lua_pushinteger(L, slot->number);
     return 1;
 }
@@ -218,9 +243,20 @@ static int publisher_settle(lua_State *L) {
     return wait_yield(L, settle_done);
 }
 
+/* Without slots. */
+static void clear(lua_State *L, struct publisher *publisher) {
+    memset(publisher, 0, sizeof(*publisher));
+    publisher->last_finished = &publisher->finished;
+    publisher->last_refused = &publisher->refused;
+    publisher->clock = service_clock(script_service(script_of(L)));
+    publisher->pause.fire = on_pause_over;
+    publisher->finished_some.fn = on_finished_some;
+}
+
 static int publisher_gc(lua_State *L) {
     struct publisher *publisher = check_publisher(L);
     link_defer_cancel(&publisher->finished_some);
+    clock_disarm(publisher->clock, &publisher->pause);
     for (size_t i = 0; i < publisher->count; i++) {
         struct slot *slot = publisher->slots[i];
         link_call_cancel(&slot->call);
@@ -229,17 +265,14 @@ static int publisher_gc(lua_State *L) {
     for (size_t i = 0; i < publisher->count; i++)
         free(publisher->slots[i]);
     free(publisher->slots);
-    memset(publisher, 0, sizeof(*publisher));
-    publisher->last_finished = &publisher->finished;
+    clear(L, publisher);
     return 0;
 }
 
 /* core.js_publisher() -> publisher, which belongs to one fiber at a time */
 static int js_publisher(lua_State *L) {
     struct publisher *publisher = lua_newuserdatauv(L, sizeof(*publisher), 0);
-    memset(publisher, 0, sizeof(*publisher));
-    publisher->last_finished = &publisher->finished;
-    publisher->finished_some.fn = on_finished_some;
+    clear(L, publisher);
     luaL_setmetatable(L, PUBLISHER_TYPE);
     return 1;
 }

@@ -126,16 +126,92 @@ M.future = future
 ---Messages whose acknowledgement is outstanding, and the fibers that wait for that to change;
 ---full: some wait for room.
 local outstanding, full, room, idle = 0, false, core.gate(), core.gate()
----Futures that failed and that nobody has awaited.
-local failures = setmetatable({}, { __mode = "k" })
 
----A future that failed: when nobody ever looks at it, the log shall tell.
+-- ---- failures ---------------------------------------------------------------
+
+---What failed, was not awaited, and is not told by flush() yet: how many, by kind of error. A
+---service may publish for years without ever asking, so no future is kept for it.
+---@type table<any, { count: integer, err: table, number: integer, told: boolean|nil }>
+local failures, kinds = {}, 0
+
+---A future that failed: when nobody ever looks at it, the log shall tell. Its `failure` is the
+---entry of failures that counts it.
 local failed = { __index = future }
 
+---Futures that nobody has looked at before they were collected, not logged yet.
+local forgotten, last_forgotten = 0, nil
+---Failed futures that are not collected yet, and whether a fiber looks at `forgotten`.
+local uncollected, reporting = setmetatable({}, { __mode = "k" }), false
+local REPORT_INTERVAL = 1
+
 function failed.__gc(self)
-  if not self.seen then
-    core.report(("app.js.publish_async to '%s': %s"):format(self.subject, tostring(self.err)))
+  if self.failure and not self.failure.told then
+    forgotten, last_forgotten = forgotten + 1, self
   end
+end
+
+local function report_forgotten()
+  local count, last = forgotten, last_forgotten
+  if count == 0 then return end
+  forgotten, last_forgotten = 0, nil
+  core.report(("app.js.publish_async to '%s': %s%s"):format(last.subject, tostring(last.err),
+    count > 1 and (" (the last of %d messages that were not stored)"):format(count) or ""))
+end
+
+---Ends with the reporting fiber, and with the script.
+local reporter = setmetatable({}, {
+  __close = function()
+    reporting = false
+    report_forgotten()
+  end,
+  __gc = report_forgotten,
+})
+
+---One line a second at most, however many fail.
+local function report()
+  local _ <close> = reporter
+  repeat
+    core.sleep(REPORT_INTERVAL)
+    report_forgotten()
+  until not next(uncollected)
+end
+
+local function count_failure(self)
+  local err = self.err
+  local kind = err.err_code or err.code
+  local entry = failures[kind]
+  if not entry then
+    kinds = kinds + 1
+    entry = { count = 0, err = err, number = kinds }
+    failures[kind] = entry
+  end
+  entry.count = entry.count + 1
+  self.failure, uncollected[self] = entry, true
+  reporting = reporting or pcall(core.background, report) -- not while the script is closed
+end
+
+---Somebody has awaited it.
+local function uncount_failure(self)
+  self.failure.count = self.failure.count - 1
+  self.failure, uncollected[self] = nil, nil
+end
+
+---All failures that are not told yet, told now.
+---@return table|nil err of the first kind of them, with `count` of all
+local function take_failures()
+  forgotten, last_forgotten = 0, nil -- these are among them
+  local first, count = nil, 0
+  for kind, entry in pairs(failures) do
+    entry.told, failures[kind] = true, nil
+    count = count + entry.count
+    if entry.count > 0 and (not first or entry.number < first.number) then first = entry end
+  end
+  if not first then return nil end
+  local cause = first.err
+  local err = core.error(cause.code, ("%d message%s not stored; the first: %s"):format(count,
+    count == 1 and " was" or "s were", cause.message))
+  err.count, err.err_code, err.status = count, cause.err_code, cause.status
+  return err
 end
 
 ---The fibers that wait for room, or for all to be done.
@@ -158,7 +234,7 @@ local function finish(self, ok, ack, err)
   if err then
     self.err = err
     setmetatable(self, failed)
-    failures[self] = true
+    if (self.awaiting or 0) == 0 then count_failure(self) end
   end
   outstanding = outstanding - 1
   wake()
@@ -205,10 +281,12 @@ local function settle()
       if ack then
         finish(self, true, ack)
       else
-        if type(other) == "table" then
+        if type(other) ~= "table" or other.code == "no_responders" then
+          core.handler_fiber(run, self, exceptional, self.message, other)
+        else
           other.message = ("%s (%s)"):format(other.message, self.subject)
+          finish(self, true, nil, other)
         end
-        core.handler_fiber(run, self, exceptional, self.message, other)
       end
     end
   end
@@ -266,23 +344,38 @@ function M.publish_async(subject, message, opts)
   return self
 end
 
+---How many fibers await it: one that is cancelled does not any more.
+local awaited = { __close = function(self) self.future.awaiting = self.future.awaiting - 1 end }
+
+---@param due number|nil
+local function wait(self, due)
+  self.awaiting = (self.awaiting or 0) + 1
+  local _ <close> = setmetatable({ future = self }, awaited)
+  self.gate = self.gate or core.gate()
+  while not self.done do
+    local left = due and due - core.clock()
+    if left and left <= 0 then return end
+    self.gate:wait(left)
+  end
+end
+
 ---Waits for the acknowledgement.
 ---@param timeout number|nil seconds; nil: until the publish itself has timed out
 ---@return table|nil ack, table|nil err
 function future:await(timeout)
   local due = timeout and core.clock() + timeout
-  while not self.done do
-    local left = due and due - core.clock()
-    if left and left <= 0 then
-      return nil, core.error("timeout", "the message has not been acknowledged in time")
+  if not self.done then
+    wait(self, due)
+    if not self.done then
+      return core.fail(core.error("timeout",
+        "the message has not been acknowledged in time"))
     end
-    self.gate = self.gate or core.gate()
-    self.gate:wait(left)
+  elseif self.failure then
+    uncount_failure(self)
+  elseif self.err then -- and it was told before
+    return core.fail(self.err)
   end
-  if self.err then
-    self.seen, failures[self] = true, nil
-    return nil, self.err
-  end
+  if self.err then return nil, self.err end
   if type(self.ack) == "number" then
     self.ack = { stream = self.message, seq = self.ack, duplicate = false }
   end
@@ -291,28 +384,20 @@ end
 
 ---Waits until all messages of publish_async are acknowledged, or have failed.
 ---@param timeout number|nil seconds
----@return boolean|nil ok, table|nil err of one that failed and was not awaited, with `count`
+---@return boolean|nil ok, table|nil err of the first that failed and was not awaited; `count`
 function M.flush(timeout)
   local due = timeout and core.clock() + timeout
   while outstanding > 0 do
     local left = due and due - core.clock()
     if left and left <= 0 then
-      return nil, core.error("timeout", ("%d messages have not been acknowledged in time")
-        :format(outstanding))
+      return core.fail(core.error("timeout",
+        ("%d messages have not been acknowledged in time"):format(outstanding)))
     end
     idle:wait(left)
   end
-  local first, count = nil, 0
-  for one in pairs(failures) do
-    first, count = first or one.err, count + 1
-    one.seen = true
-  end
-  failures = setmetatable({}, { __mode = "k" })
-  if not first then return true end
-  local err = core.error(first.code, ("%d messages were not stored; one of them: %s"):format(
-    count, first.message))
-  err.count, err.err_code, err.status = count, first.err_code, first.status
-  return nil, err
+  local err = take_failures()
+  if not err then return true end
+  return core.fail(err)
 end
 
 return M

@@ -60,23 +60,74 @@ describe("app.js.publish_async", function()
     assert.is_true(assert(app.js.flush()))
   end)
 
-  it("tells of other failures to flush", function()
-    local kept = {} -- a failure that is collected is logged
+  it("tells of other failures to flush, each once", function()
     for i = 1, 3 do
-      kept[i] = app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+      app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 + i })
     end
     app.js.publish_async(stream .. ".a", "x")
     local ok, err = app.js.flush()
-    assert.equal(3, #kept)
     assert.is_nil(ok)
     assert.equal("wrong_last_sequence", err.code)
+    assert.equal(3, err.count)
+    assert.truthy(err.message:find "^3 messages were not stored; the first: wrong last sequence")
     assert.is_true(assert(app.js.flush()))
   end)
 
-  it("reports failures that nobody looks at", function()
+  it("tells flush of a few bad messages among many whose futures nobody keeps", function()
+    assert(app.js.update_stream { name = stream, max_msg_size = 100 })
+    for i = 1, 5000 do
+      app.js.publish_async(stream .. ".a",
+        { text = (i == 10 or i == 20 or i == 30) and ("x"):rep(200) or "short" })
+      if i % 500 == 0 then collectgarbage() end
+    end
+    collectgarbage()
+    local ok, err = app.js.flush(20)
+    assert.is_nil(ok)
+    assert.equal(3, err.count)
+    assert.equal(10054, err.err_code)
+    assert.equal(4997, app.js.stream_info(stream).state.messages)
+    assert.is_true(assert(app.js.flush()))
+  end)
+
+  it("tells flush what was not awaited only", function()
+    local futures = {}
+    for i = 1, 4 do
+      futures[i] = app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+    end
+    futures[1]:await() -- while it is under way
+    futures[2]:await()
+    eventually("the others", function() return futures[3].done and futures[4].done end)
+    futures[3]:await() -- when it has failed
+    local ok, err = app.js.flush()
+    assert.is_nil(ok)
+    assert.equal(1, err.count)
+    assert.truthy(err.message:find "^1 message was not stored")
+    assert.equal("wrong_last_sequence", select(2, futures[4]:await()).code)
+    assert.is_true(assert(app.js.flush()))
+  end)
+
+  it("does not tell flush of what somebody else awaits", function()
+    local future = app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+    local awaited
+    app.spawn(function() awaited = select(2, future:await()).code end)
+    assert.is_true(assert(app.js.flush()))
+    eventually("the other one", function() return awaited == "wrong_last_sequence" end)
+  end)
+
+  it("tells flush of what is too large to be sent", function()
+    app.js.publish_async(stream .. ".a", ("x"):rep(8 * 1024 * 1024 + 1))
+    local ok, err = app.js.flush()
+    assert.is_nil(ok)
+    assert.equal("too_large", err.code)
+    assert.equal(1, err.count)
+  end)
+
+  it("reports failures that nobody looks at, in one line", function()
     local report, reports = core.report, {}
     core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
-    app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+    for _ = 1, 20 do
+      app.js.publish_async(stream .. ".a", "x", { expected_last_seq = 7 })
+    end
     eventually("the report", function()
       collectgarbage()
       return reports[1]
@@ -84,6 +135,8 @@ describe("app.js.publish_async", function()
     core.report = report -- luacheck: ignore
     assert.equal(1, #reports)
     assert.truthy(reports[1]:find("wrong last sequence", 1, true))
+    assert.truthy(reports[1]:find("the last of 20 messages", 1, true))
+    assert.equal(20, select(2, app.js.flush()).count)
   end)
 
   it("finds out that there is no stream", function()

@@ -9,6 +9,8 @@ local CALLS = {
   'app.flush(1)',
   'app.js.publish("s.a", 1)',
   'app.js.publish("s.a", 1, { timeout = 1 })',
+  'app.js.publish_async("s.a", 1):await()',
+  'app.js.publish_async("s.a", 1) and app.js.flush(1)',
   'app.js.stream_info "S"',
   'kv:get "k"',
   'kv:put("k", 1)',
@@ -114,6 +116,22 @@ describe("A loop that tries again at once", function()
     never("a publish that is too large", function()
       local data = big()
       return function() return app.js.publish(name .. ".a", data) end
+    end)
+    never("an asynchronous publish that is too large", function()
+      local data = big()
+      return function() return app.js.publish_async(name .. ".a", data):await() end
+    end)
+    never("a future that has failed", function()
+      local future = app.js.publish_async(name .. ".a", "x", { expected_last_seq = 9 })
+      return function() return future:await() end
+    end)
+    never("a future that is not awaited long enough", function()
+      local listener = app.listen(name, function() end)
+      local future = app.js.publish_async(name, "x", { timeout = 1 })
+      return function() return future:await(0) or app.js.flush(0) end, function()
+        listener:stop()
+        future:await()
+      end
     end)
     never("a fetch of a subscription that was stopped", function()
       local psub = app.js.pull_subscribe(name .. ".>", { stream = name })
