@@ -1,7 +1,7 @@
 ---Watching the messages of a bucket: first those that are there already, then new ones, and a
 ---sign between the two.
 local core = require "lunats.core"
-local consumers = require "lunats.js.consumers"
+local initial_of = require "lunats.js.initial"
 local ordered = require "lunats.js.ordered"
 
 local M = {
@@ -9,22 +9,8 @@ local M = {
   patience = 10,
 }
 
--- ---- which messages were there already --------------------------------------------
-
----Counts down what was there when the consumer was made. (In a busy bucket num_pending alone
----might never be 0.)
----@return boolean over
-local function count_down(self, msg)
-  self.left = self.left - 1
-  return self.left <= 0 or msg.metadata.num_pending == 0
-end
-
----After a reset the rest is counted anew: what was missing may be gone.
-local function count_again(self, handle)
-  local info = consumers.info(handle.stream, handle.consumer)
-  if info then self.left = info.num_pending + info.delivered.consumer_seq end
-  return self.left <= 0
-end
+---Seconds without a message after which it is looked for what is missing.
+local SILENCE = 0.5
 
 ---A cluster that has just lost its leader does not answer for a while.
 local OPEN_ATTEMPTS = 2
@@ -46,23 +32,26 @@ local stopping = { __close = function(self) self.handle:stop() end }
 ---@param fn fun(msg: msg)
 ---@return boolean|nil ok, table|nil err
 function M.collect(opts, fn)
-  local count = { left = 0 }
-  local over, handle, err
-  handle, err = open { stream = opts.stream, filter = opts.filter,
-    config = opts.config, data_type = "string",
-    on_reset = function() over = count_again(count, handle) end }
+  local initial, err = initial_of(opts.stream, opts.filter, opts.config)
+  if not initial then return nil, err end
+  if initial.over then return true end
+  local handle
+  handle, err = open { stream = opts.stream, filter = opts.filter, config = opts.config,
+    data_type = "string" }
   if not handle then return nil, err end
   local _ <close> = setmetatable({ handle = handle }, stopping)
-  count.left = handle.initial_pending
-  over = count.left == 0
-  while not over do
+  local due = core.clock() + M.patience
+  while not initial.over do
     local msg
-    msg, err = handle:next(M.patience)
+    msg, err = handle:next(SILENCE)
     if msg then
-      over = count_down(count, msg)
+      due = core.clock() + M.patience
+      initial:see(msg)
       fn(msg)
-    elseif not over then
+    elseif err.code ~= "timeout" or core.clock() >= due then
       return nil, err
+    else
+      initial:look_again()
     end
   end
   return true
@@ -82,35 +71,46 @@ local function signal(self)
   if self.on_initial then self.on_initial() end
 end
 
+---Looks for what is missing whenever there was silence for a while.
+local function look_again(self, state)
+  while not self.initial and not self.ordered.stopped do
+    local came = state.came
+    core.sleep(SILENCE)
+    local silent = came == state.came and not state.busy and not self.initial
+    if silent and state.initial:look_again() and not state.busy then signal(self) end
+  end
+end
+
 ---Calls on_message for each message, one after the other. Returns when the consumer is there.
 ---@param opts table { stream =, filter =, config =, on_message =, on_initial =, on_error = }
 ---@return watch_handle|nil handle, table|nil err
 function M.open(opts)
   local self = setmetatable({ initial = false, alarms = {}, on_initial = opts.on_initial },
     handle)
-  local count = { left = 0 }
-  local err
+  local initial, err = initial_of(opts.stream, opts.filter, opts.config)
+  if not initial then return nil, err end
+  local state = { came = 0, initial = initial }
   self.ordered, err = open {
     stream = opts.stream, filter = opts.filter, config = opts.config, data_type = "string",
     on_error = opts.on_error,
     on_message = function(msg)
-      local over = not self.initial and count_down(count, msg)
+      state.came, state.busy = state.came + 1, true
+      local over = not self.initial and initial:see(msg)
       local ok, trace = xpcall(opts.on_message, debug.traceback, msg)
+      state.busy = false
       if over and not core.cancelled() then signal(self) end
       if not ok then error(trace, 0) end
     end,
-    on_reset = function()
-      if not self.initial and count_again(count, self.ordered) then signal(self) end
-    end,
   }
   if not self.ordered then return nil, err end
-  count.left = opts.config.deliver_policy == "new" and 0 or self.ordered.initial_pending
-  if count.left == 0 then
-    local ok, trace = pcall(signal, self)
-    if not ok then
-      self.ordered:stop()
-      error(trace, 0)
-    end
+  if not initial.over then
+    core.background(look_again, self, state)
+    return self
+  end
+  local ok, trace = pcall(signal, self)
+  if not ok then
+    self.ordered:stop()
+    error(trace, 0)
   end
   return self
 end
