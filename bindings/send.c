@@ -102,7 +102,8 @@ static const struct option request_options[] = {
 
 /* Fills in what subject (1), message (2) and options (3) say. */
 static void check_request(lua_State *L, struct link_out *out) {
-    out->subject = check_subject(L, 1);
+    bool literal = lua_toboolean(L, lua_upvalueindex(1));
+    out->subject = literal ? check_pattern(L, 1) : check_subject(L, 1);
     out->checked = true; /* the link adds a reply subject of its own making */
     if (lua_istable(L, 3)) {
         lua_getfield(L, 3, "headers");
@@ -131,7 +132,9 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     return results;
 }
 
-/* core.request(subject, message [, { timeout = 10, headers =, data_type = }]) -> msg | nil, err
+/*
+ * core.request(subject, message [, { timeout = 10, headers =, data_type = }]) -> msg | nil, err
+ * core.request_literal(...): the same to a subject with wildcards, which servers take as it is.
  */
 static int core_request(lua_State *L) {
     struct link *link = check_link(L);
@@ -310,4 +313,7 @@ const luaL_Reg send_functions[] = {
 
 void bindings_send(lua_State *L) {
     luaL_setfuncs(L, send_functions, 0);
+    lua_pushboolean(L, true);
+    lua_pushcclosure(L, core_request, 1);
+    lua_setfield(L, -2, "request_literal");
 }

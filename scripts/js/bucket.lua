@@ -75,10 +75,14 @@ function M.delete(stream, name)
   return ok
 end
 
----Removes messages of a subject.
+---Removes messages of a subject. What others write to it meanwhile stays when `last` is the
+---sequence of a message that the caller has seen.
+---@param last integer|nil up to this sequence
 ---@return boolean|nil ok, table|nil err
-function M.purge(stream, subject, keep)
-  return api.done("STREAM.PURGE." .. stream, { filter = subject, keep = keep })
+function M.purge(stream, subject, last)
+  if last and last < 1 then return true end
+  return api.done("STREAM.PURGE." .. stream,
+    { filter = subject, seq = last and last + 1 or nil })
 end
 
 return M

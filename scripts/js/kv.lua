@@ -141,8 +141,20 @@ local function not_found(self, key, text)
   return api.not_found("bucket '%s': the key '%s' %s", self.bucket, key, text)
 end
 
+---The last entry of a key that a server takes for a pattern when it is asked for it.
+local function find_literal(self, what, key)
+  local found
+  local ok, err = watching.collect(self, what, key, {}, function(entry)
+    if entry.key == key then found = entry end
+  end)
+  if not ok then return nil, err end
+  if found then return found end
+  return not_found(self, key, "does not exist")
+end
+
 ---The entry, deleted or not.
 local function last_entry(self, key, revision)
+  if not revision and entries.is_pattern(key) then return find_literal(self, "kv:get", key) end
   local subject = self.prefix .. key
   local message, err = stored.get(self.config,
     revision and { seq = revision } or { last_by_subj = subject })
@@ -158,7 +170,7 @@ end
 ---@param opts { revision: integer|nil }|nil
 ---@return kv.entry|nil entry, table|nil err  code "not_found": no such key, or deleted
 function kv:get(key, opts)
-  entries.check_key(key, "kv:get")
+  entries.check_stored(key, "kv:get")
   opts = core.check("kv:get", opts, { revision = "number" })
   local entry, err = last_entry(self, key, check_revision("kv:get", opts.revision))
   if not entry then return nil, err end
@@ -251,12 +263,27 @@ function kv:update(key, value, revision)
   return write(self, key, value, { expected_last_subject_seq = revision })
 end
 
+---Servers store a key with a token "*" or ">" as it is, but take it for a pattern where they
+---compare or remove.
+local function remove_literal(self, what, key, opts, headers)
+  if opts.revision or headers["Nats-Rollup"] then
+    return nil, api.failure("unsupported", "bucket '%s': the key '%s' looks like a pattern, "
+      .. "%s would concern other keys as well: use kv:delete(key)", self.bucket, key, what)
+  end
+  return publishing.publish_literal(self.put_prefix .. key, headers)
+end
+
 local function remove(self, what, key, opts, headers)
-  entries.check_key(key, what, 2)
+  entries.check_stored(key, what, 2)
   check_revision(what, opts.revision)
-  local revision, err = write(self, key, nil,
-    { headers = headers, expected_last_subject_seq = opts.revision })
-  if not revision then return nil, err end
+  local ok, err
+  if entries.is_pattern(key) then
+    ok, err = remove_literal(self, what, key, opts, headers)
+  else
+    ok, err = write(self, key, nil,
+      { headers = headers, expected_last_subject_seq = opts.revision })
+  end
+  if not ok then return nil, err end
   return true
 end
 
@@ -285,7 +312,8 @@ end
 
 kv.watch = watching.watch
 
----The keys that have a value, in the order in which they were written.
+---The keys that have a value, in the order in which they were written, whatever tool has
+---written them. Those that exist all the time are among them, although others write.
 ---@param filter string|nil a key with "*" for a token, or ">" at the end
 ---@return string[]|nil keys, table|nil err
 function kv:keys(filter)
@@ -308,10 +336,10 @@ end
 ---@param key string
 ---@return kv.entry[]|nil entries, table|nil err
 function kv:history(key)
-  entries.check_key(key, "kv:history")
+  entries.check_stored(key, "kv:history")
   local list = {}
   local ok, err = watching.collect(self, "kv:history", key, { include_history = true },
-    function(entry) list[#list + 1] = entry end)
+    function(entry) if entry.key == key then list[#list + 1] = entry end end)
   if not ok then return nil, err end
   return list
 end
@@ -331,10 +359,13 @@ function kv:purge_deletes(opts)
   if not ok then return nil, err end
   local limit, count = core.now() - (opts.older_than or OLD_MARKER), 0
   for key, entry in pairs(markers) do
-    local keep = entry.created > limit and 1 or nil
-    ok, err = bucket.purge(self.stream, self.prefix .. key, keep)
-    if not ok then return nil, err end
-    count = count + 1
+    -- What was written after the marker stays.
+    local last = entry.created > limit and entry.revision - 1 or entry.revision
+    if not entries.is_pattern(key) then
+      ok, err = bucket.purge(self.stream, self.prefix .. key, last)
+      if not ok then return nil, err end
+      count = count + 1
+    end
   end
   return count
 end

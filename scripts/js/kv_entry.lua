@@ -1,4 +1,5 @@
 ---Keys and entries of a key-value bucket.
+local core = require "lunats.core"
 local json = require "lunats.json"
 local stored = require "lunats.js.stored"
 
@@ -6,34 +7,43 @@ local M = {}
 
 -- ---- keys -----------------------------------------------------------------------
 
+local function bad_key(what, key, rule, level)
+  if type(key) ~= "string" then
+    error(("%s: a key expected, got %s"):format(what, type(key)), level + 1)
+  end
+  error(("%s: invalid key '%s': %s"):format(what, key, rule), level + 1)
+end
+
 local function has_empty_token(key)
   return key == "" or key:sub(1, 1) == "." or key:sub(-1) == "." or key:find("..", 1, true)
 end
 
-local function bad_key(what, key, level)
-  if type(key) ~= "string" then
-    error(("%s: a key expected, got %s"):format(what, type(key)), level + 1)
-  end
-  error(("%s: invalid key '%s': letters, digits and -/_=. without a dot at an end, and "
-    .. "no two dots together"):format(what, key), level + 1)
-end
-
----Raises unless `key` is one.
+---Raises unless `key` may be written.
 function M.check_key(key, what, level)
   if type(key) ~= "string" or has_empty_token(key) or not key:find "^[-/_=.A-Za-z0-9]+$" then
-    bad_key(what, key, (level or 1) + 2)
+    bad_key(what, key, "letters, digits and -/_=. without a dot at an end, and no two dots "
+      .. "together", (level or 1) + 2)
+  end
+  return key
+end
+
+local STORED = "no blanks, no dot at an end, no two dots together, '>' at the end only"
+
+---Raises unless `key` may be one that a server has stored: other tools write other keys.
+function M.check_stored(key, what, level)
+  if type(key) ~= "string" or not pcall(core.check_pattern, key) then
+    bad_key(what, key, STORED, (level or 1) + 2)
   end
   return key
 end
 
 ---A key in which "*" stands for a token and a ">" at the end for all that follow.
-function M.check_filter(filter, what, level)
-  if type(filter) == "string" and not has_empty_token(filter) then
-    local plain = (filter:gsub("%.>$", ".x"):gsub("^>$", "x"))
-    plain = (("." .. plain .. "."):gsub("%.%*%f[.]", ".x"))
-    if plain:find "^[-/_=.A-Za-z0-9]+$" then return filter end
-  end
-  bad_key(what, filter, (level or 1) + 2)
+M.check_filter = M.check_stored
+
+---Whether servers take a token of the key for a pattern, although they store it as it is.
+function M.is_pattern(key)
+  key = "." .. key .. "."
+  return key:find(".*.", 1, true) ~= nil or key:find(".>.", 1, true) ~= nil
 end
 
 -- ---- entries --------------------------------------------------------------------

@@ -115,6 +115,7 @@ local function update_meta(self, name, opts)
     if last and not last.deleted then return nil, info.exists(self, new_name) end
     if not last and err.code ~= "not_found" then return nil, err end
   end
+  local before = object.revision
   object.name = new_name
   for _, field in ipairs { "description", "headers", "metadata" } do
     local value = opts[field]
@@ -125,7 +126,7 @@ local function update_meta(self, name, opts)
   ok, err = info.put(self, object, last)
   if not ok then return nil, err end
   if new_name ~= name then
-    ok, err = bucket.purge(self.stream, info.subject(self, name))
+    ok, err = bucket.purge(self.stream, info.subject(self, name), before)
     if not ok then return nil, err end
   end
   return object

@@ -115,6 +115,17 @@ function M.publish(subject, message, opts)
   return send(subject, message, opts, request)
 end
 
+---Publishes an empty message to a subject whose tokens may look like wildcards.
+---@param subject string
+---@param headers table
+---@return table|nil ack, table|nil err
+function M.publish_literal(subject, headers)
+  local msg, err = core.request_literal(subject, nil,
+    { timeout = api.timeout, headers = headers })
+  if not msg then return nil, err end
+  return pub_ack(subject, msg)
+end
+
 -- ---- without waiting --------------------------------------------------------
 
 ---@class js.future

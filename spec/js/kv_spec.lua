@@ -222,18 +222,71 @@ describe("app.js key-value", function()
       assert.equal(3, kv:create("a", "again"))
     end)
 
-    it("has a valid name", function()
+    it("has a valid name where it is written", function()
       local kv = create()
       for _, key in ipairs { "", ".a", "a.", "a..b", "a b", "a*", ">", "a\r\nb", "ü", "a\0",
         7, false } do
-        for _, method in ipairs { "get", "put", "create", "delete", "purge", "history" } do
-          assert.has_error(function() kv[method](kv, key, method:match "t" and "v" or nil) end)
+        for _, method in ipairs { "put", "create" } do
+          assert.has_error(function() kv[method](kv, key, "v") end)
         end
         assert.has_error(function() kv:update(key, "v", 1) end)
       end
       for _, key in ipairs { "a", "a.b", "_x/=-.0" } do assert(kv:put(key, "v")) end
       assert.has_error(function() kv:put("a") end)
       assert.has_error(function() kv:update("a", "v") end)
+    end)
+
+    it("that no server can have stored raises where it is read", function()
+      local kv = create()
+      for _, key in ipairs { "", ".a", "a.", "a..b", "a b", "a\r\nb", "a\0", 7, false } do
+        for _, method in ipairs { "get", "delete", "purge", "history" } do
+          assert.has_error(function() kv[method](kv, key) end)
+        end
+      end
+    end)
+
+    it("that another tool has written is read, listed, watched and deleted", function()
+      local kv = create { history = 3 }
+      local keys = { "user:42", "ü.ö", "a*b", "$x", "{}", "a@b.c" }
+      for _, key in ipairs(keys) do
+        assert(app.js.publish(("$KV.%s.%s"):format(kv.bucket, key), "of " .. key))
+      end
+      assert.same(keys, assert(kv:keys()))
+      local watched = {}
+      local handle = watch(kv, "user:42", function(entry) watched[#watched + 1] = entry.key end)
+      assert(handle:ready())
+      assert.same({ "user:42" }, watched)
+      for _, key in ipairs(keys) do
+        assert.equal("of " .. key, assert(kv:get(key)).value)
+        assert.equal(1, #assert(kv:history(key)))
+        assert.same({ key }, assert(kv:keys(key)))
+      end
+      for i, key in ipairs(keys) do
+        assert(i % 2 == 0 and kv:delete(key) or kv:purge(key))
+        failed("not_found", kv:get(key))
+      end
+      assert.same({}, assert(kv:keys()))
+      assert.equal(#keys, assert(kv:purge_deletes { older_than = 0 }))
+    end)
+
+    it("that looks like a pattern is one key", function()
+      local kv = create { history = 3 }
+      kv:put("a", "1")
+      kv:put("b.c", "2")
+      for _, key in ipairs { "*", "b.*", ">" } do
+        assert(core.request_literal(("$KV.%s.%s"):format(kv.bucket, key), "of " .. key))
+      end
+      assert.same({ "a", "b.c", "*", "b.*", ">" }, assert(kv:keys()))
+      assert.equal("of *", assert(kv:get "*").value)
+      assert.equal("of b.*", assert(kv:get "b.*").value)
+      assert.equal("of >", assert(kv:history(">"))[1].value)
+      failed("not_found", kv:get "*.*")
+      assert(kv:delete "*")
+      failed("unsupported", kv:purge ">")
+      failed("unsupported", kv:delete("b.*", { revision = 4 }))
+      failed("not_found", kv:get "*")
+      assert(kv:purge_deletes { older_than = 0 })
+      assert.same({ "a", "b.c", "b.*", ">" }, assert(kv:keys()))
     end)
 
     it("goes when its time is over", function()
@@ -338,9 +391,49 @@ describe("app.js key-value", function()
       assert.same({ "a.1", "a.2" }, assert(kv:keys "a.>"))
       assert.same({ "b.1" }, assert(kv:keys "b.1"))
       assert.same({}, assert(kv:keys "e"))
-      for _, filter in ipairs { "", "a.", ">.a", "a*", "a.>.b", "a b" } do
+      for _, filter in ipairs { "", "a.", ">.a", "a.>.b", "a b" } do
         assert.has_error(function() kv:keys(filter) end)
       end
+    end)
+
+    it("are complete while some of them are written all the time", function()
+      local kv = create()
+      for i = 1, 100 do kv:put("cold." .. i, i) end
+      for _, key in ipairs { "hot.a", "hot.b" } do kv:put(key, 0) end
+      local stop, errors = false, 0
+      local function write(key)
+        while not stop do
+          for _ = 1, 8 do app.publish(("$KV.%s.%s"):format(kv.bucket, key), "x") end
+          app.sleep(0)
+        end
+      end
+      for _, key in ipairs { "hot.a", "hot.b", "cold.1" } do app.spawn(write, key) end
+      for _ = 1, 40 do
+        local keys = kv:keys()
+        if not keys or #keys ~= 102 then errors = errors + 1 end
+        if #assert(kv:history "hot.a") == 0 then errors = errors + 1 end
+      end
+      stop = true
+      assert.equal(0, errors)
+    end)
+
+    it("come to an end when some of them are removed meanwhile", function()
+      local patience = require("lunats.js.watch").patience
+      local kv = create()
+      for i = 1, 50 do kv:put("k" .. i, i) end
+      -- Between the look at what is there and the reading: no marker tells of it.
+      local ordered = require "lunats.js.ordered"
+      local open = ordered.open
+      finally(function() ordered.open = open end)
+      function ordered.open(opts)
+        ordered.open = open
+        local subject = ("$KV.%s.k7"):format(kv.bucket)
+        assert(app.js.purge_stream("KV_" .. kv.bucket, { subject = subject }))
+        return open(opts)
+      end
+      local before = app.now()
+      assert.equal(49, #assert(kv:keys()))
+      assert.is_true(app.now() - before < patience)
     end)
 
     it("may be many", function()
@@ -391,6 +484,30 @@ describe("app.js key-value", function()
     assert.same({}, kv:history "a")
     assert.same({}, kv:history "b")
     assert.equal(2, #kv:history "c")
+  end)
+
+  it("purge_deletes removes nothing that is written meanwhile", function()
+    local bucket = require "lunats.js.bucket"
+    local purge = bucket.purge
+    finally(function() bucket.purge = purge end)
+    for _, older_than in ipairs { 0, 3600 } do
+      local kv = create { history = 3 }
+      kv:delete "first" -- there is no message before it
+      kv:put("a", "1")
+      kv:delete "a"
+      local subjects = {}
+      function bucket.purge(stream, subject, ...)
+        subjects[#subjects + 1] = subject:match "[^.]+$"
+        assert(kv:put(subjects[#subjects], "new"))
+        return purge(stream, subject, ...)
+      end
+      assert.equal(2, assert(kv:purge_deletes { older_than = older_than }))
+      bucket.purge = purge
+      table.sort(subjects)
+      assert.same({ "a", "first" }, subjects)
+      for _, key in ipairs(subjects) do assert.equal("new", assert(kv:get(key)).value) end
+      assert.equal(older_than == 0 and 1 or 2, #kv:history "a")
+    end
   end)
 
   it("a mirror is read here and written there", function()
