@@ -14,6 +14,7 @@
 #include "bindings/msg.h"
 #include "host/base/log.h"
 #include "host/jetstream/status.h"
+#include "host/link/answer.h"
 
 #define HANDLE_TYPE "lunats.listener"
 
@@ -110,6 +111,10 @@ static int reply(lua_State *L, const struct job *job) {
     if (!job_wants_reply(job))
         return 0;
     struct link_out out = {.subject = job_msg(job)->reply, .checked = true};
+    if (!answer_ok(out.subject)) {
+        job_refused(job, out.subject);
+        return 0;
+    }
     out.data = check_message(L, AT_RESULT, &out.len);
     int rc = link_publish(job_link(job), &out);
     if (rc < 0)
@@ -124,6 +129,10 @@ static void settle(lua_State *L, const struct job *job, bool success) {
     bool automatic = listener_options(job->listener)->type & LISTEN_AUTO_ACK;
     if (msg->settled || !automatic || !job_wants_reply(job))
         return;
+    if (!msg_answerable(msg)) {
+        job_refused(job, msg->reply);
+        return;
+    }
     const char *word = success ? "+ACK" : NAK_DELAY;
     struct link_out out = {
         .subject = msg->reply, .data = word, .len = strlen(word), .checked = true};
@@ -152,6 +161,8 @@ static int listener_body(lua_State *L) {
     struct msg *msg =
         push_msg(L, job_msg(job), (enum msg_data)(listener->type & LISTEN_DATA_MASK));
     msg->client = listener->client;
+    if (listener->consumer != NULL && msg->reply != NULL)
+        msg->proven = js_answer_ok(msg->reply, listener->consumer);
     job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
     lua_rawgeti(L, LUA_REGISTRYINDEX, listener->handler);
     lua_pushvalue(L, AT_MSG);
@@ -171,10 +182,10 @@ static int jetstream_body(lua_State *L) {
     const char *to = msg->reply;
     if (to == NULL)
         to = message_header(msg, "Nats-Consumer-Stalled");
-    if (to != NULL) {
-        struct link_out out = {.subject = to};
-        link_publish(job_link(job), &out);
-    }
+    if (to != NULL && js_answer_ok(to, listener_options(job->listener)->consumer))
+        link_publish(job_link(job), &(struct link_out){.subject = to});
+    else if (to != NULL)
+        job_refused(job, to);
     return 0;
 }
 
@@ -218,7 +229,8 @@ static struct listener **push_handle(lua_State *L) {
 
 /*
  * core.listen(subject, opts | nil, fn) -> handle
- * opts are checked by the Lua side: queue, name, data_type, concurrency, pending, settle.
+ * opts are checked by the Lua side: queue, name, data_type, concurrency, pending, and for what
+ * a consumer pushes: settle ("auto", "manual") and consumer ("<stream>.<consumer>").
  */
 static int core_listen(lua_State *L) {
     struct script *script = script_of(L);
@@ -231,6 +243,7 @@ static int core_listen(lua_State *L) {
     options.body = options.type & LISTEN_JETSTREAM ? jetstream_body : listener_body;
     options.queue = text_option(L, "queue");
     options.name = text_option(L, "name");
+    options.consumer = text_option(L, "consumer");
     read_numbers(L, &options);
 
     lua_Debug info;

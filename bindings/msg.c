@@ -12,6 +12,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
+#include "host/link/answer.h"
 
 enum { VALUE_DATA = 1, VALUE_HEADERS = 2 };
 
@@ -33,7 +34,7 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
     msg->len = from->len;
     msg->type = (unsigned char)type;
     msg->client = 0;
-    msg->decoded = msg->settled = false;
+    msg->decoded = msg->settled = msg->proven = false;
     msg->job = NULL;
     push_metatable(L);
     lua_setmetatable(L, -2);
@@ -48,6 +49,31 @@ struct msg *check_msg(lua_State *L, int arg) {
     bool same = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return same ? msg : luaL_checkudata(L, arg, MSG_TYPE);
+}
+
+bool msg_answerable(const struct msg *msg) {
+    return answer_ok(msg->reply) || msg->proven;
+}
+
+/* The log of refusals of messages that no listener handles, one for each script. */
+static struct answer_log *refusals_of(lua_State *L) {
+    static const char key = 'r';
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) != LUA_TUSERDATA) {
+        struct answer_log *log = lua_newuserdatauv(L, sizeof(*log), 0);
+        *log = (struct answer_log){0};
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
+    }
+    return lua_touserdata(L, -1);
+}
+
+int push_refused(lua_State *L, const struct msg *msg) {
+    if (msg->job != NULL)
+        job_refused(msg->job, msg->reply);
+    else
+        answer_refused(refusals_of(L), service_name(script_service(script_of(L))), "message",
+                       msg->subject, msg->reply);
+    return push_failure(L, LN_EANSWER, msg->reply);
 }
 
 enum msg_data option_data_type(lua_State *L, int arg) {
@@ -207,6 +233,8 @@ static int msg_respond(lua_State *L) {
         push_error(L, "no_reply", "the sender of this message wants no reply");
         return 2;
     }
+    if (!msg_answerable(msg))
+        return push_refused(L, msg);
     out.data = check_message(L, 2, &out.len);
     int rc = link_publish(link, &out);
     if (rc == LN_OK && msg->job != NULL)

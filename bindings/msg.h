@@ -32,6 +32,7 @@ struct msg {
     unsigned char type; /* enum msg_data */
     bool decoded;       /* user value 1 is msg.data */
     bool settled;       /* JetStream: acknowledged in whatever way */
+    bool proven;        /* the reply subject is that of the consumer it came from */
     struct job *job;    /* while a listener handles it: says whether it was answered */
     char bytes[];
 };
@@ -42,6 +43,11 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
 
 /* The message at `arg`, or an argument error. */
 struct msg *check_msg(lua_State *L, int arg);
+
+/* Whether something may be published to the reply subject, see host/link/answer.h. */
+bool msg_answerable(const struct msg *msg);
+/* Logs that it was not, and pushes nil and an error with the code "refused". */
+int push_refused(lua_State *L, const struct msg *msg);
 
 /* A field of messages. push() finds the message at 1 as well, and returns 1. */
 struct msg_field {

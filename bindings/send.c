@@ -4,12 +4,15 @@
  * a client as its upvalue, on the link of that client.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "bindings/bindings.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "host/base/container_of.h"
+#include "host/jetstream/status.h"
+#include "host/link/answer.h"
 #include "host/link/message.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
@@ -117,6 +120,20 @@ static int push_request_failure(lua_State *L, struct link *link, int rc) {
     return push_failure(L, rc, detail);
 }
 
+/*
+ * Pushes a reply to the request whose subject is at 1. A message that a JetStream consumer was
+ * asked for in plain words can be acknowledged.
+ */
+static void push_reply(lua_State *L, const struct message *reply, int type, unsigned client) {
+    struct msg *msg = push_msg(L, reply, (enum msg_data)type);
+    msg->client = client;
+    if (msg->reply == NULL || answer_ok(msg->reply))
+        return;
+    const char *subject = lua_tostring(L, 1);
+    if (strstr(subject, ".CONSUMER.MSG.NEXT.") != NULL)
+        msg->proven = js_answer_ok(msg->reply, js_consumer_of(subject));
+}
+
 static int request_done(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     struct fiber *fiber = wait_resumed(L);
@@ -125,7 +142,7 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     if (wait->reply == NULL) {
         push_request_failure(L, wait->link, rc);
     } else if (!push_service_error(L, wait->reply->headers, wait->reply->headers_len)) {
-        push_msg(L, wait->reply, (enum msg_data)wait->type)->client = wait->client;
+        push_reply(L, wait->reply, wait->type, wait->client);
         results = 1;
     }
     fiber_end_wait(fiber);
@@ -221,7 +238,7 @@ static int many_done(lua_State *L, int status, lua_KContext context) {
     lua_createtable(L, (int)wait->count, 0);
     lua_Integer index = 0;
     for (const struct message *at = wait->first; at != NULL; at = at->next) {
-        push_msg(L, at, (enum msg_data)wait->type)->client = wait->client;
+        push_reply(L, at, wait->type, wait->client);
         lua_rawseti(L, -2, ++index);
     }
     fiber_end_wait(fiber);

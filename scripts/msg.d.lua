@@ -19,7 +19,7 @@ function msg:header(name) end
 ---@param message message
 ---@param opts { headers: headers|nil }|nil
 ---@return true|nil ok
----@return err|nil err code `no_reply` if the sender wants none
+---@return err|nil err code `no_reply` if the sender wants none, `refused` if the reply subject belongs to the server
 function msg:respond(message, opts) end
 
 return msg

@@ -47,6 +47,8 @@ static int send_ack(lua_State *L, const struct msg *msg, const char *ack) {
 static int settle(lua_State *L, struct msg *msg, const char *ack) {
     if (msg->settled)
         return push_already_acked(L);
+    if (!msg_answerable(msg))
+        return push_refused(L, msg);
     int pushed = send_ack(L, msg, ack);
     if (pushed > 0)
         return pushed;
@@ -104,6 +106,8 @@ static int msg_in_progress(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:in_progress");
     if (msg->settled)
         return push_already_acked(L);
+    if (!msg_answerable(msg))
+        return push_refused(L, msg);
     int pushed = send_ack(L, msg, "+WPI");
     if (pushed > 0)
         return pushed;
@@ -153,6 +157,8 @@ static int msg_ack_sync(lua_State *L) {
     struct fiber *fiber = check_fiber(L, "msg:ack_sync");
     if (msg->settled)
         return wait_to_fail(L, fiber, push_already_acked(L));
+    if (!msg_answerable(msg))
+        return wait_to_fail(L, fiber, push_refused(L, msg));
     struct ack_wait *wait = fiber_begin_wait(fiber, abandon_ack);
     wait->fiber = fiber;
     wait->link = link;

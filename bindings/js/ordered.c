@@ -151,7 +151,7 @@ static void abandon(struct fiber *fiber, void *area) {
 static int push_read(lua_State *L, struct ordered_box *box) {
     static const char *const types[] = {"json", "string", NULL};
     enum msg_data type = (enum msg_data)luaL_checkoption(L, 3, "json", types);
-    push_msg(L, box->msg, type);
+    push_msg(L, box->msg, type)->proven = true; /* seen to by ordered.c of the host */
     drop_msg(box);
     return 1;
 }

@@ -36,7 +36,7 @@ struct publisher {
     struct slot *free;
     struct slot *finished, **last_finished;
     struct slot *refused, **last_refused; /* not sent; they finish together, after a pause */
-    struct clock *clock;  /* real */
+    struct clock *clock;                  /* real */
     struct clock_timer pause;
     struct fiber *waiting;              /* in settle() */
     struct link_deferred finished_some; /* one wake-up for all that a read brought */

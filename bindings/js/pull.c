@@ -100,7 +100,7 @@ static void push_messages(lua_State *L, struct fetch_wait *wait) {
     size_t count = fetch_count(wait->fetch);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        push_msg(L, fetch_msg(wait->fetch, i), (enum msg_data)wait->type);
+        push_msg(L, fetch_msg(wait->fetch, i), (enum msg_data)wait->type)->proven = true;
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -180,8 +180,8 @@ static int pull_box_fetch(lua_State *L) {
     enum msg_data type = (enum msg_data)luaL_checkoption(L, 8, "json", types);
     struct fiber *fiber = check_fiber(L, "psub:fetch");
     if (box->pull == NULL)
-        return wait_to_fail(
-            L, fiber, push_failure(L, LN_ECLOSED, "the pull subscription was stopped"));
+        return wait_to_fail(L, fiber,
+                            push_failure(L, LN_ECLOSED, "the pull subscription was stopped"));
 
     struct fetch_wait *wait = fiber_begin_wait(fiber, abandon_fetch);
     wait->fiber = fiber;

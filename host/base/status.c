@@ -32,6 +32,7 @@ static const struct {
     {LN_EINBOX, "permission",
      "the server does not permit the inbox that replies come to; --inbox-prefix PREFIX names "
      "one that this user may subscribe to"},
+    {LN_EANSWER, "refused", "the reply subject of the message belongs to the server"},
     {LN_ECONSUMER_LOST, "consumer_lost", "the consumer is gone"},
 };
 

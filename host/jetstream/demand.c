@@ -110,6 +110,12 @@ static void on_msg(void *owner, struct message *msg) {
     struct demand *demand = owner;
     heartbeat_heard(&demand->heartbeat);
     enum js_status status = js_classify(msg);
+    if (status == JS_DATA && msg->reply != NULL &&
+        !js_answer_ok(msg->reply, demand->consumer)) {
+        answer_refused(&demand->refusals, NULL, "consumer", demand->consumer, msg->reply);
+        message_free(msg);
+        return;
+    }
     if (demand->options.pin != NULL)
         js_pin_learn(demand->options.pin, msg, status);
     if (status == JS_DATA && msg->reply != NULL) {
@@ -214,6 +220,7 @@ void demand_open(struct demand *demand, struct link *link, struct clock *clock, 
         .link = link,
         .clock = clock,
         .subject = subject,
+        .consumer = js_consumer_of(subject),
         .options = *options,
         .events = events,
         .here = here,
@@ -232,4 +239,5 @@ void demand_close(struct demand *demand) {
     demand->options.pin = NULL;
     free(demand->subject);
     demand->subject = NULL;
+    demand->consumer = NULL;
 }

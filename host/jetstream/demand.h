@@ -20,6 +20,7 @@
 #include "host/base/clock.h"
 #include "host/jetstream/group.h"
 #include "host/jetstream/heartbeat.h"
+#include "host/link/answer.h"
 #include "host/link/link.h"
 
 struct demand;
@@ -49,8 +50,9 @@ struct demand {
     struct clock *clock; /* real time */
     const struct demand_events *events;
     struct demand_options options;
-    const size_t *here; /* messages that have come and are not finished */
-    char *subject;      /* of the requests */
+    const size_t *here;   /* messages that have come and are not finished */
+    char *subject;        /* of the requests */
+    const char *consumer; /* "<stream>.<consumer>", in subject */
     struct link_sub *sub;
     char inbox[LINK_INBOX_SIZE];
     bool draining;
@@ -58,6 +60,7 @@ struct demand {
     struct clock_timer retry;
     uint32_t wait_ms; /* of the last pause before a request */
     unsigned absent;  /* see verdict_of() */
+    struct answer_log refusals;
     size_t pending;
 };
 

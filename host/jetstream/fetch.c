@@ -234,7 +234,10 @@ static bool outdated(const struct fetch *fetch, struct message *msg) {
 }
 
 static void on_data(struct fetch *fetch, struct message *msg) {
-    if (fetch->state == OVER || fetch->state == IDLE) {
+    if (msg->reply != NULL && !js_answer_ok(msg->reply, fetch->consumer)) {
+        answer_refused(&fetch->refusals, NULL, "consumer", fetch->consumer, msg->reply);
+        message_free(msg); /* somebody else wrote to our inbox */
+    } else if (fetch->state == OVER || fetch->state == IDLE) {
         js_return_message(fetch->link, msg);
     } else if (!keep(fetch, msg)) {
         js_return_message(fetch->link, msg);

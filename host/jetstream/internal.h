@@ -12,6 +12,7 @@
 #include "host/jetstream/heartbeat.h"
 #include "host/jetstream/pull.h"
 #include "host/jetstream/verdict.h"
+#include "host/link/answer.h"
 
 #define FETCH_TEXT_SIZE 160
 
@@ -21,10 +22,10 @@ struct fetch {
     /* Of the pull, which outlives it. */
     struct pull *pull;
     struct link *link;
-    const char *subject;
-    struct js_pin *pin;         /* shared by all fetches */
-    struct clock *server_clock; /* real time */
-    struct list_node node;      /* among the fetches or the idle ones */
+    const char *subject, *consumer; /* "<stream>.<consumer>" */
+    struct js_pin *pin;             /* shared by all fetches */
+    struct clock *server_clock;     /* real time */
+    struct list_node node;          /* among the fetches or the idle ones */
 
     struct link_sub *sub;
     char inbox[LINK_INBOX_SIZE]; /* without ".*" */
@@ -34,8 +35,9 @@ struct fetch {
     bool heard; /* the server said something about the last request */
     bool delivered;
     bool silent;
-    bool resume;         /* resume_all() has to look at it */
-    unsigned absent;     /* see verdict_of() */
+    bool resume;     /* resume_all() has to look at it */
+    unsigned absent; /* see verdict_of() */
+    struct answer_log refusals;
     struct verdict last; /* why a request had to be repeated */
     struct clock *clock; /* of the owner; NULL: not begun yet */
     struct clock_timer deadline;

@@ -9,6 +9,7 @@
 #include "host/base/ring.h"
 #include "host/jetstream/heartbeat.h"
 #include "host/jetstream/status.h"
+#include "host/link/answer.h"
 
 /* More than a server sends before it waits for flow control (32 MiB). */
 #define QUEUE_MSGS 65536
@@ -29,6 +30,7 @@ struct ordered {
     bool lost, closed;
     char reason[160];
     char *delete_subject; /* of the consumer; NULL: none */
+    struct answer_log refusals;
     void (*on_ready)(void *owner);
     void *owner;
 };
@@ -116,10 +118,21 @@ static void on_sub_error(void *owner, int status, const char *text) {
     ordered->on_ready(ordered->owner);
 }
 
+/* "<stream>.<consumer>"; NULL while there is none. */
+static const char *consumer_of(const struct ordered *ordered) {
+    return ordered->delete_subject != NULL ? js_consumer_of(ordered->delete_subject) : NULL;
+}
+
 /* Tells the server that everything up to here has been read. */
 static void answer(struct ordered *ordered, const char *subject) {
-    if (subject != NULL)
+    const char *consumer = consumer_of(ordered);
+    if (subject == NULL)
+        return;
+    if (js_answer_ok(subject, consumer))
         link_publish(ordered->link, &(struct link_out){.subject = subject});
+    else
+        answer_refused(&ordered->refusals, NULL, "ordered consumer", consumer ? consumer : "",
+                       subject);
 }
 
 static void on_status(struct ordered *ordered, struct message *msg, enum js_status status) {
@@ -145,7 +158,8 @@ enum ordered_result ordered_next(struct ordered *ordered, struct message **out) 
             continue;
         }
         struct js_meta meta;
-        if (!js_parse_reply(msg->reply, &meta)) {
+        if (!js_parse_reply(msg->reply, &meta) ||
+            !js_answer_ok(msg->reply, consumer_of(ordered))) {
             message_free(msg); /* somebody else wrote to our inbox */
             continue;
         }

@@ -8,6 +8,7 @@
 #include "host/base/list.h"
 #include "host/jetstream/internal.h"
 #include "host/jetstream/request.h"
+#include "host/jetstream/status.h"
 
 #define IDLE_MAX 8 /* inboxes kept by a pull */
 
@@ -136,6 +137,7 @@ static struct fetch *next_fetch(struct pull *pull) {
     fetch->pull = pull;
     fetch->link = pull->link;
     fetch->subject = pull->subject;
+    fetch->consumer = js_consumer_of(pull->subject);
     fetch->pin = pull->pin;
     fetch->server_clock = pull->clock;
     list_push_front(&pull->fetches, &fetch->node);

@@ -81,7 +81,8 @@ int js_request_send(struct link *link, const char *subject, const char *reply,
 }
 
 void js_return_message(struct link *link, struct message *msg) {
-    if (js_classify(msg) == JS_DATA && msg->reply != NULL)
+    struct js_meta meta;
+    if (js_parse_reply(msg->reply, &meta))
         link_publish(link, &(struct link_out){
                                .subject = msg->reply,
                                .data = JS_NAK_SOON,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/link/answer.h"
 #include "host/link/link.h"
 
 /* ---- names ---- */
@@ -77,6 +78,39 @@ bool js_parse_reply(const char *reply, struct js_meta *out) {
     out->consumer = at[1];
     out->timestamp = (int64_t)timestamp;
     return true;
+}
+
+static bool begins(const char *text, const char *with, size_t len) {
+    return strncmp(text, with, len) == 0;
+}
+
+/* "<stream>.<consumer>." */
+static bool names(const char *text, const char *consumer) {
+    size_t len = strlen(consumer);
+    return begins(text, consumer, len) && text[len] == '.';
+}
+
+bool js_answer_ok(const char *subject, const char *consumer) {
+    static const char flow[] = "$JS.FC.";
+    if (answer_ok(subject))
+        return true;
+    if (consumer == NULL)
+        return false;
+    if (!begins(subject, ACK_PREFIX, ACK_PREFIX_LEN))
+        return begins(subject, flow, sizeof(flow) - 1) &&
+               names(subject + sizeof(flow) - 1, consumer);
+    if (names(subject + ACK_PREFIX_LEN, consumer)) /* version 1, as servers write it */
+        return true;
+    struct js_meta meta;
+    return js_parse_reply(subject, &meta) && names(meta.stream.at, consumer);
+}
+
+const char *js_consumer_of(const char *subject) {
+    const char *at = subject + strlen(subject);
+    for (int dots = 0; at > subject; at--)
+        if (at[-1] == '.' && ++dots == 2)
+            break;
+    return at;
 }
 
 /* ---- statuses ---- */

@@ -44,6 +44,16 @@ struct js_meta {
  */
 bool js_parse_reply(const char *reply, struct js_meta *out);
 
+/*
+ * Whether a message that came to a reader of `consumer` ("<stream>.<consumer>"; NULL: none) may
+ * have its answer at `subject`, see host/link/answer.h: an acknowledgement or flow control of
+ * this consumer, or no subject of the server at all.
+ */
+bool js_answer_ok(const char *subject, const char *consumer);
+
+/* The consumer in a subject of the API that ends with it, as above; borrowed from there. */
+const char *js_consumer_of(const char *subject);
+
 /* ---- statuses ---- */
 
 enum js_status {

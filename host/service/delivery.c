@@ -76,11 +76,14 @@ void deliveries_free(struct deliveries *deliveries) {
 
 /* ---- running ---- */
 
-static void send_error(const struct delivery *delivery) {
+static void send_error(const struct delivery *delivery, const struct job *job) {
     if (delivery->answered || delivery->error_code == 0)
         return;
     const char *text = delivery->error_text ? delivery->error_text : "internal error";
-    reply_error(delivery->deliveries->link, delivery->msg->reply, delivery->error_code, text);
+    const char *reply = delivery->msg->reply;
+    if (reply_error(delivery->deliveries->link, reply, delivery->error_code, text) ==
+        LN_EANSWER)
+        job_refused(job, reply);
 }
 
 static void on_job_end(struct fiber *fiber, void *arg, int status, const char *text) {
@@ -95,11 +98,12 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     }
     if (job->holder != NULL)
         *job->holder = NULL;
-    delivery->deliveries->on_job_end(job->listener);
-    if (--delivery->jobs_left == 0) {
-        send_error(delivery);
+    bool last = --delivery->jobs_left == 0;
+    if (last)
+        send_error(delivery, job);
+    delivery->deliveries->on_job_end(job->listener); /* it may be gone afterwards */
+    if (last)
         give_back(delivery);
-    }
 }
 
 void delivery_start(struct delivery *delivery) {
@@ -136,6 +140,12 @@ void job_answered(const struct job *job) {
     job->delivery->answered = true;
 }
 
+void job_refused(const struct job *job, const char *subject) {
+    struct listener *listener = job->listener;
+    answer_refused(&listener->refusals, service_name(script_service(listener->script)),
+                   "listener", listener->options.name, subject);
+}
+
 void job_count_failure(const struct job *job) {
     job->listener->failed++;
 }
@@ -153,6 +163,8 @@ int reply_error(struct link *link, const char *reply, int code, const char *text
     char line[ERROR_TEXT_MAX], number[16];
     if (reply == NULL)
         return LN_OK;
+    if (!answer_ok(reply))
+        return LN_EANSWER;
     if (link == NULL)
         return LN_ECLOSED;
     /* A header value is one line: the first of the text. */

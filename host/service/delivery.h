@@ -37,6 +37,8 @@ void job_hold(struct job *job, struct job **holder);
 bool job_wants_reply(const struct job *job);
 /* Says that the reply has been sent. */
 void job_answered(const struct job *job);
+/* Logs that nothing was sent to this reply subject, see host/link/answer.h. */
+void job_refused(const struct job *job, const char *subject);
 
 /*
  * The handler failed (or returned an error): counts it and, when all handlers of the message
@@ -48,7 +50,7 @@ void job_failed(const struct job *job, int code, const char *text);
 void job_count_failure(const struct job *job);
 
 /* Sends an error reply (Nats-Service-Error, Nats-Service-Error-Code) to `reply`; does nothing
- * when it is NULL. Returns what link_publish() does. */
+ * when it is NULL. Returns what link_publish() does, or LN_EANSWER. */
 int reply_error(struct link *link, const char *reply, int code, const char *text);
 
 #endif

@@ -72,6 +72,7 @@ struct listener_options {
     int handler;          /* registry reference of the Lua function; released with it */
     int type;             /* the bindings' */
     unsigned client;      /* the bindings' */
+    const char *consumer; /* "<stream>.<consumer>" that delivers here; NULL: anybody sends */
 };
 
 struct listener_stats {

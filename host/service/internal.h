@@ -4,6 +4,7 @@
 #define LUNATS_SERVICE_INTERNAL_H
 
 #include "host/base/list.h"
+#include "host/link/answer.h"
 #include "host/service/delivery.h"
 #include "host/service/intake.h"
 #include "host/service/service.h"
@@ -24,6 +25,7 @@ struct listener {
     uint32_t running;                  /* handlers that run */
     bool gone;                         /* freed when no handler runs any more */
     uint64_t received, failed;
+    struct answer_log refusals;
 };
 
 /* ---- messages in handlers: delivery.c, for intake.c ---- */

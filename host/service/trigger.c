@@ -7,11 +7,13 @@
 
 #include "host/base/log.h"
 #include "host/base/watch.h"
+#include "host/link/answer.h"
 
 struct trigger {
     struct service *service;
     struct watch *watch; /* NULL: files are not watched */
     bool again;          /* something changed during the reload */
+    struct answer_log refusals;
 };
 
 /* A request to reload, until it is answered. */
@@ -68,10 +70,15 @@ static void on_change(void *owner, const char *path) {
 
 /* ---- control subject ---- */
 
-static void answer(struct service *service, const char *reply, int status, const char *text) {
+static void answer(struct trigger *trigger, const char *reply, int status, const char *text) {
+    struct service *service = trigger->service;
     struct link *link = service_link(service);
     if (link == NULL || *reply == '\0')
         return;
+    if (!answer_ok(reply)) {
+        answer_refused(&trigger->refusals, service_name(service), "control", "reload", reply);
+        return;
+    }
     if (status != LN_OK) {
         reply_error(link, reply, status == LN_EFULL ? 409 : 500, text);
         return;
@@ -88,7 +95,7 @@ static void on_control_done(void *owner, int status, const char *text) {
     struct control_request *request = owner;
     struct trigger *trigger = request->trigger;
     if (status != LN_ECANCELLED)
-        answer(trigger->service, request->reply, status, text);
+        answer(trigger, request->reply, status, text);
     free(request);
     on_reloaded(trigger, status, text);
 }
@@ -106,7 +113,7 @@ static void on_control(void *owner, struct message *msg) {
     }
     if (rc < 0) {
         if (*reply != '\0')
-            answer(service, reply, rc,
+            answer(trigger, reply, rc,
                    rc == LN_EFULL ? "a reload is under way" : status_text(rc));
         free(request);
     }

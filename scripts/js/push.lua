@@ -66,6 +66,7 @@ local function listen(self, deliver_subject, ack_policy)
   self.listener = core.listen(deliver_subject, {
     queue = self.queue, concurrency = self.concurrency, pending = self.pending,
     name = self.name, data_type = self.data_type, settle = manual and "manual" or "auto",
+    consumer = self.stream .. "." .. self.consumer,
   }, self.fn)
 end
 

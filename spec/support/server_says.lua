@@ -5,7 +5,8 @@
 ---@param status integer
 ---@param description string|nil
 ---@param headers table|nil name = value
-return function(url, subject, status, description, headers)
+---@param reply string|nil subject
+return function(url, subject, status, description, headers, reply)
   local host, port = url:match "//([^:]+):(%d+)"
   local head = ("NATS/1.0 %d %s\r\n"):format(status, description or "")
   for name, value in pairs(headers or {}) do head = head .. name .. ": " .. value .. "\r\n" end
@@ -13,7 +14,7 @@ return function(url, subject, status, description, headers)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))
   file:write('CONNECT {"verbose":false,"headers":true}\r\n',
-    ("HPUB %s %d %d\r\n"):format(subject, #head, #head), head, "\r\nPING\r\n")
+    ("HPUB %s %s %d %d\r\n"):format(subject, reply or "", #head, #head), head, "\r\nPING\r\n")
   file:close()
   local script = ([[exec 3<>/dev/tcp/%s/%s; cat %s >&3
     while read -r line <&3; do case $line in PONG*) exit 0 ;; -ERR*) exit 1 ;; esac; done]])

@@ -67,6 +67,37 @@ static void reply_garbage(void) {
     CHECK(js_parse_reply("$JS.ACK._.h.S.c.1.2.3.4.5.a.b.c.d.e.f.g.h", &m));
 }
 
+static void answers(void) {
+    static const struct {
+        const char *subject;
+        bool ok;
+    } cases[] = {
+        {"_INBOX.x", true},
+        {"_R_.x", true},
+        {"orders", true},
+        {"$JS.ACK.S.c.1.2.3.4.5", true},
+        {"$JS.ACK.hub.h4sh.S.c.1.2.3.4.5.rnd", true},
+        {"$JS.FC.S.c.x7", true},
+        {"$JS.ACK.S.other.1.2.3.4.5", false},
+        {"$JS.ACK.S.cc.1.2.3.4.5", false},
+        {"$JS.ACK.S.c", false},
+        {"$JS.ACK.hub.h4sh.S.other.1.2.3.4.5.rnd", false},
+        {"$JS.ACK.hub.S.c.1.2.3.4.5", false},
+        {"$JS.FC.S.other.x7", false},
+        {"$JS.API.STREAM.DELETE.S", false},
+        {"$JS.API.CONSUMER.DELETE.S.c", false},
+        {"$KV.S.c", false},
+        {"$", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (js_answer_ok(cases[i].subject, "S.c") != cases[i].ok)
+            test_fail(__FILE__, __LINE__, "%s", cases[i].subject);
+    CHECK(!js_answer_ok("$JS.ACK.S.c.1.2.3.4.5", NULL));
+    CHECK(js_answer_ok("_INBOX.x", NULL));
+    CHECK_STR(js_consumer_of("$JS.API.CONSUMER.MSG.NEXT.S.c"), "S.c");
+    CHECK_STR(js_consumer_of("S.c"), "S.c");
+}
+
 static void statuses(void) {
     static const struct {
         int status;
@@ -210,6 +241,7 @@ int main(int argc, char **argv) {
     RUN(reply_version_1);
     RUN(reply_version_2);
     RUN(reply_garbage);
+    RUN(answers);
     RUN(statuses);
     RUN(data_that_looks_like_a_status);
     RUN(verdicts);
