@@ -9,18 +9,36 @@
 #include "bindings/embedded.h"
 #include "bindings/json/json.h"
 
-/* package.searchers: modules of scripts/ inside the binary ("lunats.testing"). */
-static int search_embedded(lua_State *L) {
-    const char *name = luaL_checkstring(L, 1);
+/* Pushes the chunk of a module of scripts/ inside the binary ("lunats.testing"). False: none.
+ */
+static bool push_embedded(lua_State *L, const char *name) {
     for (const struct embedded_script *at = embedded_scripts; at->module != NULL; at++) {
         if (strcmp(at->module, name) != 0)
             continue;
         const char *chunk = lua_pushfstring(L, "=lunats/%s", at->path + strlen("scripts/"));
         if (luaL_loadbufferx(L, (const char *)at->source, at->size, chunk, "t") != LUA_OK)
-            return lua_error(L);
-        return 1; /* without a path: there is no file that could change (scripts/files.lua) */
+            lua_error(L);
+        return true;
     }
-    lua_pushfstring(L, "no module '%s' in the binary", name);
+    return false;
+}
+
+/* package.searchers */
+static int search_embedded(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    if (!push_embedded(L, name)) /* else without a path: no file of it could change */
+        lua_pushfstring(L, "no module '%s' in the binary", name);
+    return 1;
+}
+
+/* core.module(name, globals) -> the chunk of a module of scripts/, which sees these globals */
+static int core_module(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    if (!push_embedded(L, name))
+        return luaL_error(L, "no module '%s' in the binary", name);
+    lua_pushvalue(L, 2);
+    lua_setupvalue(L, -2, 1); /* _ENV */
     return 1;
 }
 
@@ -58,6 +76,8 @@ static int open_core(lua_State *L) {
     bindings_nats(L);
     bindings_js(L);
     bindings_digest(L);
+    lua_pushcfunction(L, core_module);
+    lua_setfield(L, -2, "module");
     lua_pushliteral(L, LN_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

@@ -7,6 +7,7 @@
 ---@field err_code integer|nil error number of the JetStream server
 ---@field status integer|nil status in the manner of HTTP
 ---@field description string|nil the server's words
+---@field ack js.pub_ack|nil the stream of another domain that has stored a message
 ---@field field string|nil with `unsupported`: what the server does not know
 
 ---Every field of the server's StreamConfig; unknown ones are passed on as they are, and reported

@@ -37,6 +37,7 @@ M.subscribe = push.subscribe
 
 ---Loaded when first used: not every service needs them.
 local LAZY = {
+  context = "lunats.js.context",
   create_key_value = "lunats.js.kv", key_value = "lunats.js.kv",
   delete_key_value = "lunats.js.kv", key_value_names = "lunats.js.kv",
   create_object_store = "lunats.js.object", object_store = "lunats.js.object",

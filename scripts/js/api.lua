@@ -5,11 +5,17 @@ local config = require "lunats.js.config"
 local errors = require "lunats.js.errors"
 
 local M = {
-  ---What the subjects of all requests begin with.
-  prefix = core.js_prefix(),
   ---Seconds.
   timeout = 5,
 }
+
+---@param prefix string what the subjects of all requests begin with
+function M.use_prefix(prefix)
+  M.prefix = prefix
+  ---@type string|nil where it is known
+  M.domain = prefix:match "^%$JS%.([^.]+)%.API$"
+end
+M.use_prefix(core.js_prefix())
 
 ---Stable words for what callers want to tell apart.
 local CODES = {

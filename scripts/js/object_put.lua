@@ -2,10 +2,10 @@
 ---the server has not confirmed yet.
 local core = require "lunats.core"
 local check = require "lunats.check"
-local json = require "lunats.json"
 local api = require "lunats.js.api"
 local bucket = require "lunats.js.bucket"
 local info = require "lunats.js.object_info"
+local publishing = require "lunats.js.publish"
 
 local M = {}
 
@@ -79,11 +79,7 @@ local function failure_of(subject, msg, err)
     if err.code ~= "no_responders" then return err end
     return api.failure("no_stream", "no stream takes the subject '%s'", subject)
   end
-  local ack = json.decode(msg.raw)
-  if type(ack) == "table" and type(ack.error) == "table" then return api.error(ack.error) end
-  if type(ack) ~= "table" or not ack.seq then
-    return api.failure("jetstream", "the answer to '%s' does not come from a stream", subject)
-  end
+  return select(2, publishing.pub_ack(subject, msg))
 end
 
 ---A chunk is never sent a second time: it would come after those that follow it.

@@ -54,6 +54,16 @@ local function check_options(what, opts)
   return opts, { timeout = opts.timeout or api.timeout, headers = headers }
 end
 
+---A stream of the domain that a message comes by takes it as well, if it has the subject.
+local function of_our_domain(ack)
+  local domain = ack.domain
+  if domain == nil or api.domain == nil or domain == api.domain then return ack end
+  local err = api.failure("jetstream", "the stream '%s' of the domain '%s' has stored the "
+    .. "message, not one of '%s'", ack.stream, domain, api.domain)
+  err.ack = ack
+  return nil, err
+end
+
 ---Anybody who listens to the subject may answer first, so an answer is checked.
 local function pub_ack(subject, msg)
   local ack = json.decode(msg.raw)
@@ -64,8 +74,9 @@ local function pub_ack(subject, msg)
       .. "another subscriber of the subject has replied", subject)
   end
   ack.duplicate = ack.duplicate == true
-  return ack
+  return of_our_domain(ack)
 end
+M.pub_ack = pub_ack
 
 ---@param opts table checked
 ---@param request table timeout, headers
@@ -107,7 +118,7 @@ end
 function M.publish(subject, message, opts)
   if opts == nil then -- as most are: checking options costs more than sending
     local ack, other = core.js_publish(subject, message)
-    if ack then return ack end
+    if ack then return of_our_domain(ack) end
     return exceptional(subject, message, other)
   end
   local request
@@ -290,7 +301,7 @@ local function settle()
     if self then -- not one of a fiber before this that was cancelled
       underway[slot], flying = nil, flying - 1
       if ack then
-        finish(self, true, ack)
+        finish(self, true, of_our_domain(ack))
       else
         if type(other) ~= "table" or other.code == "no_responders" then
           core.handler_fiber(run, self, exceptional, self.message, other)

@@ -53,6 +53,9 @@ local SOURCE = [[
   end)
 ]]
 
+---The same by a context of a script whose own JetStream is another one.
+local function in_context(opts) return (SOURCE:gsub("app%.js", "app.js.context " .. opts)) end
+
 local function count_streams(client, prefix)
   local reply, err = client.request(prefix .. ".STREAM.NAMES", "", { timeout = 1 })
   return reply and reply.data.total, err
@@ -98,6 +101,37 @@ describe("JetStream of another domain", function()
     check(svc)
     assert.equal(3, count_streams(client, "$JS.hub.API"))
     assert.equal(0, count_streams(client, "$JS.leaf.API"))
+    svc:stop()
+    for _, name in ipairs { "EVENTS", "KV_b", "OBJ_o" } do
+      assert(client.request("$JS.hub.API.STREAM.DELETE." .. name, ""))
+    end
+    svc = testing.start(in_context '{ domain = "hub" }', { server = leaf.url })
+    check(svc)
+    assert.equal(3, count_streams(client, "$JS.hub.API"))
+    assert.equal(0, count_streams(client, "$JS.leaf.API"))
+    svc:stop()
+    -- Both domains in one script; each has its own streams, whatever they are called.
+    svc = testing.start([[
+      local hub = app.js.context { domain = "hub" }
+      app.on_start(function()
+        assert(app.js.add_stream { name = "EVENTS", subjects = { "own.>" } })
+        assert(app.js.publish("own.a", "mine"))
+      end)
+      app.listen("both", function()
+        local late, err = hub.publish("own.a", "not for you")
+        local future, why = hub.publish_async("own.a", "not for you"):await()
+        return { own = app.js.stream_info("EVENTS").config.subjects,
+          hub = hub.stream_info("EVENTS").config.subjects,
+          own_first = app.js.get_msg("EVENTS", { seq = 1 }, { data_type = "string" }).raw,
+          hub_first = hub.get_msg("EVENTS", { seq = 1 }).data,
+          late = late or err.message, acked_by = err and err.ack and err.ack.domain,
+          future = future or why.message }
+      end)
+    ]], { server = leaf.url })
+    local wrong = "the stream 'EVENTS' of the domain 'leaf' has stored the message, "
+      .. "not one of 'hub'"
+    assert.same({ own = { "own.>" }, hub = { "events.>" }, own_first = "mine", hub_first = 1,
+      late = wrong, acked_by = "leaf", future = wrong }, assert(svc:request "both").data)
   end)
 
   it("may be that of the server itself", function()
@@ -108,6 +142,37 @@ describe("JetStream of another domain", function()
       broker:stop()
     end)
     check(svc)
+  end)
+end)
+
+describe("app.js.context", function()
+  it("is the same table for the same domain or prefix", function()
+    local hub = app.js.context { domain = "hub" }
+    assert.equal(hub, app.js.context { prefix = "$JS.hub.API" })
+    assert.equal(hub, hub.context { domain = "hub" })
+    assert.equal(app.js, app.js.context { prefix = "$JS.API" })
+    assert.equal(app.js, hub.context { prefix = "$JS.API" })
+    assert.not_equal(hub, app.js)
+  end)
+
+  it("has the functions of app.js", function()
+    local hub = app.js.context { domain = "hub" }
+    for name, value in pairs(app.js) do assert.equal(type(value), type(hub[name]), name) end
+    assert.equal("function", type(hub.create_object_store))
+  end)
+
+  it("wants one of domain and prefix", function()
+    for _, opts in ipairs { {}, { domain = "a", prefix = "b" }, { domain = "a.b" },
+      { domain = "*" }, { prefix = "a b" }, { prefix = "" }, { domani = "a" } } do
+      assert.has_error(function() app.js.context(opts) end)
+    end
+  end)
+
+  it("says that nobody answers where there is no such domain", function()
+    local nowhere = app.js.context { prefix = "no.such.api" }
+    local info, err = nowhere.stream_info "S"
+    assert.is_nil(info)
+    assert.equal("no_responders", err.code)
   end)
 end)
 
