@@ -24,6 +24,7 @@
 
 #define GRACE_MS 300     /* beyond the timeout, which nats.c sees to, mostly */
 #define RESOLVE_MS 15000 /* the resolver of libc asks one name server for 5 s, twice */
+#define EARLY_MS 2       /* nats.c counts whole milliseconds */
 #define URL_SIZE 128
 #define UNLUCKY_MAX 3
 #define CLOSE_MS 1000
@@ -321,7 +322,8 @@ static void connect_once(struct dial *dial, const char *url) {
         bool late = dial->hung_up;
         dial->hung_up = false;
         uv_mutex_unlock(&dial->mutex);
-        late = late || uv_hrtime() - began >= (uint64_t)dial->target.timeout_ms * 1000000;
+        uint64_t took_ms = (uv_hrtime() - began) / 1000000;
+        late = late || took_ms + EARLY_MS >= dial->target.timeout_ms;
         attempt_explain(&dial->attempt, wants_tls(&dial->target), late, &dial->result);
     }
     natsOptions_Destroy(options);

@@ -170,8 +170,8 @@ static void explain_timeout(const struct attempt *attempt, struct dial_result *o
         say(out, LN_ENOSERVER, "the TLS handshake was not done within %g s", seconds);
     else if (attempt->heard_len == 0)
         say(out, LN_ENOSERVER,
-            "it accepts the connection but says nothing within %g s: is this the port for "
-            "clients? (a server that wants TLS first needs --tls-first)",
+            "it accepts the connection but says nothing within %g s, as a web server does, and "
+            "a nats-server that wants TLS first, for which there is --tls-first",
             seconds);
     else
         say(out, LN_ENOSERVER, "the server did not answer within %g s", seconds);
@@ -203,8 +203,8 @@ void attempt_explain(const struct attempt *attempt, bool tls, bool late,
         explain_heard(attempt, tls, out);
     else if (attempt->connected)
         say(out, LN_ENOSERVER,
-            "it accepts the connection and closes it again without a word (a server that wants "
-            "TLS first needs --tls-first)");
+            "it accepts the connection and closes it again without a word, as a nats-server "
+            "may that wants TLS first, for which there is --tls-first");
     else
         explain_nats(out);
 }
