@@ -11,6 +11,7 @@
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "host/base/container_of.h"
+#include "host/jetstream/request.h"
 #include "host/jetstream/status.h"
 #include "host/link/answer.h"
 #include "host/link/message.h"
@@ -75,11 +76,45 @@ static int core_publish(lua_State *L) {
     return wait_yield(L, publish_later);
 }
 
+/* ---- an inbox of one request ---- */
+
+/*
+ * Messages of a stream come under the subject to which they were published. On the inbox that
+ * all requests share nobody could tell which of them has asked for one.
+ */
+static bool brings_messages_of_streams(const char *subject) {
+    return strstr(subject, ".CONSUMER.MSG.NEXT.") != NULL;
+}
+
+/*
+ * Subscribes to an inbox of its own, for requests that need one, and makes it the reply subject
+ * of *out, whose text is in `inbox`. Returns what link_subscribe() does; *own stays NULL for
+ * other requests.
+ */
+static int own_inbox(struct link *link, struct link_out *out, char inbox[LINK_INBOX_SIZE],
+                     link_msg_fn on_msg, link_sub_error_fn on_error, void *owner,
+                     struct link_sub **own) {
+    if (!brings_messages_of_streams(out->subject))
+        return LN_OK;
+    if (!link_is_connected(link))
+        return LN_EDISCONNECTED;
+    link_new_inbox(link, inbox);
+    out->reply = inbox;
+    return link_subscribe(link, inbox, NULL, on_msg, on_error, owner, own);
+}
+
+/* What comes too late goes back to the stream. */
+static void leave_own_inbox(struct link *link, struct link_sub *own) {
+    if (own != NULL)
+        js_drain_inbox(link, own);
+}
+
 /* ---- request ---- */
 
 struct request_wait {
     struct link_call call;
     struct fiber *fiber;
+    struct link_sub *own; /* inbox; NULL: the one of the link */
     struct link *link;
     struct message *reply;
     unsigned client;    /* for struct msg */
@@ -93,10 +128,32 @@ static void on_reply(struct link_call *call, int status, struct message *reply) 
     fiber_wake(wait->fiber, status);
 }
 
+static void on_own_error(void *owner, int status, const char *text) {
+    (void)text;
+    struct request_wait *wait = owner;
+    link_call_cancel(&wait->call);
+    fiber_wake(wait->fiber, status);
+}
+
+static void on_own_reply(void *owner, struct message *msg) {
+    struct request_wait *wait = owner;
+    if (wait->reply != NULL) {
+        js_return_message(wait->link, msg);
+        return;
+    }
+    link_call_cancel(&wait->call);
+    if (msg->status != 503)
+        wait->reply = msg;
+    else
+        message_free(msg);
+    fiber_wake(wait->fiber, wait->reply != NULL ? LN_OK : LN_ENORESPONDERS);
+}
+
 static void abandon_request(struct fiber *fiber, void *area) {
     (void)fiber;
     struct request_wait *wait = area;
     link_call_cancel(&wait->call);
+    leave_own_inbox(wait->link, wait->own);
     message_free(wait->reply);
 }
 
@@ -168,7 +225,10 @@ static int core_request(lua_State *L) {
     wait->link = link;
     wait->type = (unsigned char)type;
     wait->client = check_who(L).id;
-    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
+    char inbox[LINK_INBOX_SIZE];
+    int rc = own_inbox(link, &out, inbox, on_own_reply, on_own_error, wait, &wait->own);
+    if (rc == LN_OK)
+        rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
                           on_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
@@ -188,6 +248,7 @@ struct many_wait {
     uint64_t stall_ms;
     struct message *first, **last;
     lua_Integer count, max;
+    struct link_sub *own; /* inbox; NULL: the one of the link */
     unsigned client;
     unsigned char type;
 };
@@ -208,6 +269,24 @@ static void on_many_reply(struct link_call *call, int status, struct message *re
         clock_arm(wait->clock, &wait->stall, wait->stall_ms);
 }
 
+static void on_own_many_error(void *owner, int status, const char *text) {
+    (void)text;
+    struct many_wait *wait = owner;
+    fiber_wake(wait->fiber, status);
+}
+
+static void on_own_many_reply(void *owner, struct message *msg) {
+    struct many_wait *wait = owner;
+    if (wait->max > 0 && wait->count == wait->max) {
+        js_return_message(wait->link, msg);
+    } else if (msg->status == 503) {
+        message_free(msg);
+        fiber_wake(wait->fiber, LN_ENORESPONDERS);
+    } else {
+        on_many_reply(&wait->call, LN_OK, msg);
+    }
+}
+
 static void on_stall(struct clock_timer *timer) {
     struct many_wait *wait = container_of(timer, struct many_wait, stall);
     fiber_wake(wait->fiber, LN_ETIMEOUT);
@@ -217,6 +296,7 @@ static void abandon_many(struct fiber *fiber, void *area) {
     (void)fiber;
     struct many_wait *wait = area;
     link_call_cancel(&wait->call);
+    leave_own_inbox(wait->link, wait->own);
     clock_disarm(wait->clock, &wait->stall);
     while (wait->first != NULL) {
         struct message *msg = wait->first;
@@ -279,8 +359,12 @@ static int core_request_many(lua_State *L) {
     wait->max = max;
     wait->type = (unsigned char)type;
     wait->client = check_who(L).id;
+    char inbox[LINK_INBOX_SIZE];
     int rc =
-        link_request_many(link, &wait->call, wait->clock, &out, (uint32_t)ms, on_many_reply);
+        own_inbox(link, &out, inbox, on_own_many_reply, on_own_many_error, wait, &wait->own);
+    if (rc == LN_OK)
+        rc = link_request_many(link, &wait->call, wait->clock, &out, (uint32_t)ms,
+                               on_many_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
         return wait_to_fail(L, fiber, push_request_failure(L, link, rc));

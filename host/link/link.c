@@ -372,7 +372,7 @@ static int request(struct link *link, struct link_call *call, struct clock *cloc
                          &reply);
     if (rc != LN_OK)
         return rc;
-    rc = publish(link, out, reply);
+    rc = publish(link, out, out->reply != NULL ? out->reply : reply);
     if (rc != LN_OK)
         link_call_cancel(call);
     return rc;

@@ -295,11 +295,12 @@ struct link_call {
 };
 
 /*
- * Sends a request (out->reply is ignored) and waits for one reply until `timeout_ms` on
- * `clock`. A 503 of the server arrives as LN_ENORESPONDERS, the loss of the connection as
- * LN_EDISCONNECTED at once. Returns LN_OK, or a failure after which the call is idle and
- * on_reply is not called: those of link_publish(), LN_EINBOX (the server does not let us
- * listen to replies), or LN_EDISCONNECTED when there is no connection.
+ * Sends a request and waits for one reply until `timeout_ms` on `clock`. With out->reply the
+ * reply goes to an inbox of the caller, who ends the call himself when it has come. A 503 of
+ * the server arrives as LN_ENORESPONDERS, the loss of the connection as LN_EDISCONNECTED at
+ * once. Returns LN_OK, or a failure after which the call is idle and on_reply is not called:
+ * those of link_publish(), LN_EINBOX (the server does not let us listen to replies), or
+ * LN_EDISCONNECTED when there is no connection.
  */
 int link_request(struct link *link, struct link_call *call, struct clock *clock,
                  const struct link_out *out, uint32_t timeout_ms,
