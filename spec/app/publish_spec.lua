@@ -1,6 +1,7 @@
 -- Sending: publish, flush, request_many; what must never reach the wire.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 
 local count = 0
 local function subject(name)
@@ -8,18 +9,9 @@ local function subject(name)
   return ("spec.publish.%s.%s.%d"):format(name or "x", app.instance_id, count)
 end
 
-local handles
+local function listen(...) return own.keep(app.listen(...)) end
 
-local function listen(...)
-  local handle = app.listen(...)
-  handles[#handles + 1] = handle
-  return handle
-end
-
-before_each(function() handles = {} end)
-after_each(function()
-  for _, handle in ipairs(handles) do handle:stop() end
-end)
+after_each(own.close)
 
 ---Publishes and returns the msg that arrives.
 local function through(message, opts)

@@ -65,8 +65,7 @@ describe("app.js.publish", function()
 
   it("tries again for a stream that is about to come", function()
     local late = unique "late"
-    core.spawn(function()
-      app.sleep(0.05)
+    core.spawn(function() -- when the message is on its way
       assert(app.js.add_stream { name = late, subjects = { late } })
     end)
     local ack = assert(app.js.publish(late, "x"))

@@ -1,18 +1,12 @@
 -- The life of a service process: start, stop, failures, outages.
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 local process = require "spec.support.process"
 
-local handles
+local function listen(...) return own.keep(app.listen(...)) end
 
-local function listen(...)
-  local handle = app.listen(...)
-  handles[#handles + 1] = handle
-  return handle
-end
-
-before_each(function() handles = {} end)
 after_each(function()
-  for _, handle in ipairs(handles) do handle:stop() end
+  own.close()
   process.close_all()
 end)
 
