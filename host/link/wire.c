@@ -15,7 +15,7 @@ struct field {
 
 /* Cuts a line at its blanks and control bytes, of which it has one at its end; returns the
  * number of fields, more than FIELDS_MAX as one more. */
-static size_t split_any(const char *at, const char *end, struct field fields[FIELDS_MAX]) {
+static size_t split(const char *at, const char *end, struct field fields[FIELDS_MAX]) {
     size_t count = 0;
     while (at < end) {
         const char *start = at;
@@ -31,45 +31,62 @@ static size_t split_any(const char *at, const char *end, struct field fields[FIE
     return count;
 }
 
-/* The same for a line as servers write it, one space between two fields, with a third of the
- * instructions. */
-static size_t split(const char *at, const char *end, struct field fields[FIELDS_MAX]) {
-    const char *line = at;
-    for (size_t count = 0; count < FIELDS_MAX; at++) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        const char *stop = space != NULL ? space : end;
-        if (stop == at)
-            break;
-        fields[count++] = (struct field){at, (size_t)(stop - at)};
-        if (space == NULL)
-            return memchr(line, '\t', (size_t)(end - line)) == NULL
-                       ? count
-                       : split_any(line, end, fields);
-        at = stop;
-    }
-    return split_any(line, end, fields);
+/* Reads digits, at most 18, up to something else; returns where it stopped, or NULL when there
+ * are none or more. */
+static const char *read_number(const char *at, uint64_t *out) {
+    const char *start = at;
+    uint64_t value = 0;
+    for (unsigned digit; (digit = (unsigned char)*at - (unsigned)'0') <= 9; at++)
+        value = value * 10 + digit;
+    *out = value;
+    return at > start && at - start <= 18 ? at : NULL;
 }
 
 static bool number(const struct field *field, uint64_t *out) {
-    uint64_t value = 0;
-    if (field->len > 18)
-        return false;
-    for (size_t i = 0; i < field->len; i++) {
-        unsigned digit = (unsigned char)field->bytes[i] - (unsigned)'0';
-        if (digit > 9)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
+    return read_number(field->bytes, out) == field->bytes + field->len;
 }
 
-/* MSG <subject> <sid> [reply] <total>, HMSG <subject> <sid> [reply] <headers> <total> */
-static bool read_head(const char *at, const char *end, bool has_headers, uint64_t *total,
-                      struct wire_frame *out) {
+/* "total" or "headers total", one space between them, up to the end of the line. */
+static bool read_sizes(const char *at, const char *end, bool has_headers, uint64_t *headers,
+                       uint64_t *total) {
+    if (has_headers) {
+        at = read_number(at, headers);
+        if (at == NULL || *at++ != ' ')
+            return false;
+    }
+    return read_number(at, total) == end;
+}
+
+/*
+ * MSG <subject> <sid> [reply] <total>, HMSG <subject> <sid> [reply] <headers> <total> as
+ * servers write them, with one space between two fields.
+ */
+static bool read_plain(const char *at, const char *end, bool has_headers, uint64_t *headers,
+                       uint64_t *total, struct wire_frame *out) {
+    const char *space = memchr(at, ' ', (size_t)(end - at));
+    if (space == NULL || space == at || memchr(at, '\t', (size_t)(end - at)) != NULL)
+        return false;
+    out->parts.subject = at;
+    out->parts.subject_len = (size_t)(space - at);
+    at = read_number(space + 1, &out->sid);
+    if (at == NULL || *at++ != ' ')
+        return false;
+    if (read_sizes(at, end, has_headers, headers, total))
+        return true;
+    space = memchr(at, ' ', (size_t)(end - at));
+    if (space == NULL || space == at)
+        return false;
+    out->parts.reply = at;
+    out->parts.reply_len = (size_t)(space - at);
+    return read_sizes(space + 1, end, has_headers, headers, total);
+}
+
+/* The same with any number of blanks between the fields, which the protocol allows, at three
+ * times the instructions. */
+static bool read_loose(const char *at, const char *end, bool has_headers, uint64_t *headers,
+                       uint64_t *total, struct wire_frame *out) {
     struct field fields[FIELDS_MAX];
     size_t count = split(at, end, fields), sizes = has_headers ? 2 : 1;
-    uint64_t headers = 0;
     if (count < 2 + sizes || count > 3 + sizes)
         return false;
     out->parts = (struct message_parts){fields[0].bytes, .subject_len = fields[0].len};
@@ -77,8 +94,16 @@ static bool read_head(const char *at, const char *end, bool has_headers, uint64_
         out->parts.reply = fields[2].bytes;
         out->parts.reply_len = fields[2].len;
     }
-    if (!number(&fields[1], &out->sid) || !number(&fields[count - 1], total) ||
-        (has_headers && !number(&fields[count - 2], &headers)))
+    return number(&fields[1], &out->sid) && number(&fields[count - 1], total) &&
+           (!has_headers || number(&fields[count - 2], headers));
+}
+
+static bool read_head(const char *at, const char *end, bool has_headers, uint64_t *total,
+                      struct wire_frame *out) {
+    uint64_t headers = 0;
+    out->parts = (struct message_parts){0};
+    if (!read_plain(at, end, has_headers, &headers, total, out) &&
+        !read_loose(at, end, has_headers, &headers, total, out))
         return false;
     out->parts.headers_len = (size_t)headers;
     return headers <= *total && *total <= WIRE_PAYLOAD_MAX;

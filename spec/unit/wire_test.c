@@ -51,6 +51,30 @@ static void messages_with_headers(void) {
     CHECK_INT(frame.parts.len, 0);
 }
 
+/* Whatever is between the fields, and whatever they look like, they stay the same. */
+static void blanks_and_numbers_in_every_place(void) {
+    static const char *const lines[] = {
+        "HMSG 5 6 77 12 15\r\n",   "HMSG 5\t6 77 12 15\r\n", "HMSG 5 6\t77 12 15\r\n",
+        "HMSG 5 6 77\t12 15\r\n",  "HMSG 5 6 77 12\t15\r\n", "HMSG 5 6  77 12 15\r\n",
+        "HMSG\t5 6 77 12 15 \r\n", "HMSG  5 6 77  12  15\n",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        char bytes[64];
+        snprintf(bytes, sizeof(bytes), "%sNATS/1.0\r\n\r\nabc\r\n", lines[i]);
+        if (next_text(bytes) != WIRE_MSG)
+            test_fail(__FILE__, __LINE__, "refused: %s", lines[i]);
+        CHECK_MEM(frame.parts.subject, frame.parts.subject_len, "5", 1);
+        CHECK_INT(frame.sid, 6);
+        CHECK_MEM(frame.parts.reply, frame.parts.reply_len, "77", 2);
+        CHECK_INT(frame.parts.headers_len, 12);
+        CHECK_INT(frame.parts.len, 3);
+    }
+    CHECK(next_text("MSG 5 6 77 1\r\na\r\n") == WIRE_MSG);
+    CHECK_MEM(frame.parts.reply, frame.parts.reply_len, "77", 2);
+    CHECK(next_text("MSG 5 6 1\r\na\r\n") == WIRE_MSG);
+    CHECK(frame.parts.reply == NULL);
+}
+
 static void lines_of_other_kinds(void) {
     static const struct {
         const char *line;
@@ -157,6 +181,7 @@ int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(messages);
     RUN(messages_with_headers);
+    RUN(blanks_and_numbers_in_every_place);
     RUN(lines_of_other_kinds);
     RUN(nonsense_is_refused);
     RUN(parts_are_waited_for);
