@@ -39,15 +39,6 @@ static int core_can_wait(lua_State *L) {
     return 1;
 }
 
-/*
- * core.refuse_wait(): the coroutine that has just yielded to wait runs inside something that
- * cannot pass the wait on; resumed next, it gets an error.
- */
-static int core_refuse_wait(lua_State *L) {
-    fiber_wake(fibers_current(script_fibers(script_of(L))), LN_ENOWAIT);
-    return 0;
-}
-
 /* core.cancelled() -> boolean: the running fiber has been cancelled */
 static int core_cancelled(lua_State *L) {
     const struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
@@ -74,7 +65,7 @@ static int core_exit(lua_State *L) {
     struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
     if (can_wait(L)) {
         fiber_doom(fiber);
-        return wait_yield(L, NULL); /* never comes back: the fiber gets closed */
+        return wait_for_end(L);
     }
     if (fiber != NULL)
         fiber_cancel(fiber); /* so that the error counts as its end, not as a failure */
@@ -177,18 +168,23 @@ static int core_check(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn},         {"background", core_background},
-    {"can_wait", core_can_wait},   {"refuse_wait", core_refuse_wait},
-    {"cancelled", core_cancelled}, {"loading", core_loading},
-    {"exit", core_exit},           {"set_phase", core_set_phase},
-    {"add_file", core_add_file},   {"takes_over", core_takes_over},
-    {"identity", core_identity},   {"configure", core_configure},
-    {"error", core_error},         {"report", core_report},
-    {"check", core_check},         {NULL, NULL},
+    {"spawn", core_spawn},
+    {"background", core_background},
+    {"can_wait", core_can_wait},
+    {"cancelled", core_cancelled},
+    {"loading", core_loading},
+    {"exit", core_exit},
+    {"set_phase", core_set_phase},
+    {"add_file", core_add_file},
+    {"takes_over", core_takes_over},
+    {"identity", core_identity},
+    {"configure", core_configure},
+    {"error", core_error},
+    {"report", core_report},
+    {"check", core_check},
+    {NULL, NULL},
 };
 
 void bindings_app(lua_State *L) {
     luaL_setfuncs(L, functions, 0);
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&fiber_wait_token);
-    lua_setfield(L, -2, "wait_token");
 }

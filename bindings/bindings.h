@@ -8,18 +8,19 @@
 
 #include <lua.h>
 
-void bindings_app(lua_State *L);     /* ./app.c: fibers, identity, life of the script */
-void bindings_send(lua_State *L);    /* ./send.c: publish, request, flush, ... */
-void bindings_listen(lua_State *L);  /* ./listen.c: listen */
-void bindings_msg(lua_State *L);     /* ./msg.c: the metatable of messages */
-void bindings_time(lua_State *L);    /* ./time.c: sleep, now, alarm, ... */
-void bindings_log(lua_State *L);     /* ./log.c: log */
-void bindings_nats(lua_State *L);    /* ./nats.c: nats_* */
-void bindings_digest(lua_State *L);  /* ./digest.c: sha256, base64 */
-void bindings_gate(lua_State *L);    /* ./lib/gate.c: gate */
-void bindings_wait(lua_State *L);    /* ./lib/wait.c: fail */
-void bindings_nearest(lua_State *L); /* ./lib/nearest.c: nearest */
-void bindings_js(lua_State *L);      /* ./js/pull.c: js_* */
+void bindings_app(lua_State *L);       /* ./app.c: fibers, identity, life of the script */
+void bindings_coroutine(lua_State *L); /* ./coroutine.c: of the table coroutine */
+void bindings_send(lua_State *L);      /* ./send.c: publish, request, flush, ... */
+void bindings_listen(lua_State *L);    /* ./listen.c: listen */
+void bindings_msg(lua_State *L);       /* ./msg.c: the metatable of messages */
+void bindings_time(lua_State *L);      /* ./time.c: sleep, now, alarm, ... */
+void bindings_log(lua_State *L);       /* ./log.c: log */
+void bindings_nats(lua_State *L);      /* ./nats.c: nats_* */
+void bindings_digest(lua_State *L);    /* ./digest.c: sha256, base64 */
+void bindings_gate(lua_State *L);      /* ./lib/gate.c: gate */
+void bindings_wait(lua_State *L);      /* ./lib/wait.c: fail */
+void bindings_nearest(lua_State *L);   /* ./lib/nearest.c: nearest */
+void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
 
 /* ---- for commands and specs ---- */
 

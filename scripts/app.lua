@@ -2,7 +2,6 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local check = require "lunats.check"
-require "lunats.coroutine"
 require "lunats.files"
 
 -- The first error of a state makes the metatable of all errors. If it were one of the JSON

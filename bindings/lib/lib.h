@@ -53,9 +53,21 @@ int wait_to_fail(lua_State *L, struct fiber *fiber, int n);
 
 /*
  * First thing in a continuation: returns the fiber, or raises the cancellation after having
- * left the wait.
+ * left the wait. Raises as well when the coroutine was not resumed by the end of its wait.
  */
 struct fiber *wait_resumed(lua_State *L);
+
+/* Suspends a coroutine in which another one waits; `k` begins with wait_meet_doom(). */
+int wait_pass(lua_State *L, lua_KContext context, lua_KFunction k);
+
+/* Suspends a fiber that was doomed, or that has yielded by mistake; it never goes on. */
+int wait_for_end(lua_State *L);
+
+/* Does not return in a doomed fiber, which has been resumed to come to rest. */
+void wait_meet_doom(lua_State *L);
+
+/* Suspends a coroutine where it can be closed, see fiber_rest_token. Never returns. */
+int wait_rest(lua_State *L);
 
 /* ---- arguments (./check.c) ---- */
 

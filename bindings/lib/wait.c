@@ -10,15 +10,8 @@ static int raise_cancelled(lua_State *L) {
 }
 
 bool can_wait(lua_State *L) {
-    struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
-    return fiber != NULL && lua_isyieldable(L);
-}
-
-static int raise_no_wait(lua_State *L, const char *what) {
-    return raise_error(L,
-                       "%s cannot wait here: require, table.sort, string.gsub and metamethods "
-                       "call back through C; wait outside of them",
-                       what);
+    const struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
+    return fiber != NULL && fiber_can_wait(fiber, L);
 }
 
 struct fiber *check_fiber(lua_State *L, const char *what) {
@@ -28,12 +21,15 @@ struct fiber *check_fiber(lua_State *L, const char *what) {
                     "%s cannot wait at the top level of a script or inside require; "
                     "call it in app.on_start, a task, a timer or a handler",
                     what);
-    if (!lua_isyieldable(L))
-        raise_no_wait(L, what);
+    if (!fiber_can_wait(fiber, L))
+        raise_error(L,
+                    "%s cannot wait here: require, table.sort, string.gsub and metamethods "
+                    "(finalizers, too) call back through C; wait outside of them",
+                    what);
     if (fiber_cancelled(fiber)) {
         if (fiber_meet_cancel(fiber))
             raise_cancelled(L);
-        wait_yield(L, NULL); /* never comes back: the fiber gets closed */
+        wait_for_end(L);
     }
     return fiber;
 }
@@ -43,9 +39,14 @@ void check_open(lua_State *L) {
         raise_error(L, "the script has ended");
 }
 
-static int yield_with(lua_State *L, lua_KFunction k, lua_KContext context) {
+int wait_pass(lua_State *L, lua_KContext context, lua_KFunction k) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&fiber_wait_token);
     return lua_yieldk(L, 1, context, k);
+}
+
+static int yield_with(lua_State *L, lua_KFunction k, lua_KContext context) {
+    fiber_suspend(fibers_current(script_fibers(script_of(L))), L);
+    return wait_pass(L, context, k);
 }
 
 int wait_yield(lua_State *L, lua_KFunction k) {
@@ -54,16 +55,50 @@ int wait_yield(lua_State *L, lua_KFunction k) {
 
 struct fiber *wait_resumed(lua_State *L) {
     struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
+    if (fiber != NULL && fiber_doomed(fiber))
+        wait_rest(L);
+    if (!fiber_resumed(fiber, L))
+        raise_error(L, "a waiting coroutine was resumed out of turn");
     if (fiber_wake_status(fiber) == LN_ECANCELLED && fiber_cancelled(fiber)) {
         fiber_end_wait(fiber);
         fiber_meet_cancel(fiber);
         raise_cancelled(L);
     }
-    if (fiber_wake_status(fiber) == LN_ENOWAIT) { /* see core.refuse_wait() */
-        fiber_end_wait(fiber);
-        raise_no_wait(L, "a coroutine");
-    }
     return fiber;
+}
+
+/* ---- the end of a fiber that is not to go on ---- */
+
+static int yield_rest(lua_State *L) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&fiber_rest_token);
+    return lua_yield(L, 1);
+}
+
+/* Reached without memory for the call only: the coroutine goes on to its next wait. */
+static int no_rest(lua_State *L, int status, lua_KContext context) {
+    (void)L, (void)status, (void)context;
+    return 0;
+}
+
+int wait_rest(lua_State *L) {
+    lua_settop(L, 0);
+    lua_pushcfunction(L, yield_rest);
+    return lua_pcallk(L, 0, 0, 0, 0, no_rest);
+}
+
+static int ended(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    return wait_rest(L);
+}
+
+int wait_for_end(lua_State *L) {
+    return wait_pass(L, 0, ended);
+}
+
+void wait_meet_doom(lua_State *L) {
+    const struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
+    if (fiber != NULL && fiber_doomed(fiber))
+        wait_rest(L);
 }
 
 /* ---- failing at once ---- */

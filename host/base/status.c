@@ -28,7 +28,6 @@ static const struct {
     {LN_ENOSERVER, "disconnected", "no NATS server could be reached"},
     {LN_EJETSTREAM, "jetstream", "the JetStream API refused"},
     {LN_ESERVICE, "service_error", "the service answered with an error"},
-    {LN_ENOWAIT, "no_wait", "waiting is not possible here"},
     {LN_EINBOX, "permission",
      "the server does not permit the inbox that replies come to; --inbox-prefix PREFIX names "
      "one that this user may subscribe to"},

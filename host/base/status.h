@@ -24,7 +24,6 @@ enum ln_status {
     LN_ENOSERVER,      /* no server could be reached */
     LN_EJETSTREAM,     /* the JetStream API answered with an error */
     LN_ESERVICE,       /* the service answered with an error */
-    LN_ENOWAIT,        /* a wait that cannot pass to its fiber: C code is in between */
     LN_ECONSUMER_LOST, /* the consumer or its stream is gone, or its heartbeats stopped */
     LN_EINBOX,         /* the server does not let us subscribe to the inbox of replies */
     LN_EANSWER,        /* a message asks for an answer to a subject of the server */

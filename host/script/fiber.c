@@ -19,7 +19,7 @@
 
 #define FIBER_KINDS 3
 
-const char fiber_wait_token = 'w';
+const char fiber_wait_token = 'w', fiber_rest_token = 'r';
 
 struct fiber {
     lua_State *L;
@@ -29,7 +29,11 @@ struct fiber {
     enum fiber_kind kind;
     int nargs; /* on the stack of L for the next resume */
     int wake_status;
+    lua_State
+        *waiter; /* where the wait has yielded; NULL before and from the continuation on */
+    int blocked; /* coroutines that cannot pass a wait on, see fiber_block() */
     unsigned char cancel_tries;
+    bool exposed;   /* the script knows its coroutine */
     bool in_wait;   /* between begin_wait and end_wait */
     bool woken;     /* the wait has its result */
     bool suspended; /* yielded */
@@ -108,19 +112,33 @@ static void make_ready(struct fiber *fiber) {
         list_push_back(&scheduler->ready, &fiber->ready);
 }
 
+static bool has_yielded(lua_State *L, const char *token) {
+    return lua_status(L) == LUA_YIELD && lua_gettop(L) > 0 && lua_touserdata(L, -1) == token;
+}
+
+bool fiber_waits(lua_State *L) {
+    return has_yielded(L, &fiber_wait_token);
+}
+
+bool fiber_at_rest(lua_State *L) {
+    return lua_status(L) != LUA_YIELD || has_yielded(L, &fiber_rest_token);
+}
+
 static void resume(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     int nargs = fiber->nargs, nresults;
     fiber->nargs = 0;
+    if (fiber->suspended)
+        lua_pop(fiber->L, 1); /* the token */
     fiber->suspended = false;
     fibers->current = fiber;
     int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
     fibers->current = NULL;
-    if (rc != LUA_YIELD || fiber->doomed || !fiber->in_wait) {
+    if (rc != LUA_YIELD || fiber->doomed || !fiber->in_wait || nresults != 1 ||
+        lua_touserdata(fiber->L, -1) != &fiber_wait_token) {
         finish(fiber, rc);
         return;
     }
-    lua_pop(fiber->L, nresults);
     fiber->suspended = true;
     if (fiber->woken) /* woken between begin_wait and the yield */
         make_ready(fiber);
@@ -217,26 +235,53 @@ static const char *push_error_text(struct fiber *fiber) {
     return text ? text : "(error object is not a string)";
 }
 
+/*
+ * Runs the to-be-closed variables of a coroutine that did not come to its end. One that C code
+ * from elsewhere has suspended cannot be brought to rest: it is left to the collector.
+ */
+static void close_thread(struct fiber *fiber) {
+    struct fibers *fibers = fiber->owner;
+    lua_State *L = fiber->L;
+    int nresults;
+    fibers->current = fiber;
+    if (fiber_waits(L)) {
+        fiber->cancelled = fiber->doomed = true;
+        lua_pop(L, 1); /* the token */
+        lua_resume(L, NULL, 0, &nresults);
+    }
+    if (fiber_at_rest(L))
+        lua_resetthread(L);
+    fibers->current = NULL;
+}
+
+/* The next fiber may have the coroutine of one that ended well, and that nobody has seen. */
+static void recycle(struct fiber *fiber, bool ended_well) {
+    struct fibers *fibers = fiber->owner;
+    if (!ended_well || fiber->exposed || lua_gethook(fiber->L) != NULL || fibers->closing ||
+        fibers->pooled >= POOL_MAX) {
+        free_fiber(fiber);
+        return;
+    }
+    lua_settop(fiber->L, 0);
+    list_push_front(&fibers->pool, &fiber->node);
+    fibers->pooled++;
+}
+
 /* Ends a fiber whose coroutine returned, failed, or is not to be resumed any more. */
 static void finish(struct fiber *fiber, int rc) {
     struct fibers *fibers = fiber->owner;
     int status = LN_OK;
     const char *text = NULL;
 
-    if (fiber->in_wait)
-        fiber_end_wait(fiber);
+    fiber_end_wait(fiber);
     if (fiber->doomed || (rc != LUA_OK && fiber->cancelled)) {
         status = LN_ECANCELLED;
     } else if (rc != LUA_OK) {
         status = LN_ESCRIPT;
         text = push_error_text(fiber);
     }
-    if (rc != LUA_OK) { /* runs the to-be-closed variables */
-        fibers->current = fiber;
-        lua_resetthread(fiber->L);
-        fibers->current = NULL;
-    }
-    lua_settop(fiber->L, 0);
+    if (rc != LUA_OK)
+        close_thread(fiber);
 
     list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;
@@ -247,12 +292,7 @@ static void finish(struct fiber *fiber, int rc) {
     if (text != NULL)
         lua_pop(fibers->aux, 1);
 
-    if (fibers->pooled < POOL_MAX && !fibers->closing) {
-        list_push_front(&fibers->pool, &fiber->node);
-        fibers->pooled++;
-    } else {
-        free_fiber(fiber);
-    }
+    recycle(fiber, rc == LUA_OK);
     if (--fibers->count[kind] == 0 && fibers->idle[kind].fn != NULL) {
         void (*fn)(void *) = fibers->idle[kind].fn;
         fibers->idle[kind].fn = NULL;
@@ -292,6 +332,8 @@ int fibers_open(struct fibers **out, lua_State *L, struct scheduler *scheduler,
 }
 
 void fibers_close(struct fibers *fibers) {
+    struct scheduler *scheduler = fibers->scheduler;
+    scheduler_hold(scheduler); /* what a fiber does on its way out starts none of the others */
     fibers->closing = true;
     struct list_node *node;
     while ((node = list_first(&fibers->live)) != NULL) {
@@ -305,6 +347,7 @@ void fibers_close(struct fibers *fibers) {
     lua_pushnil(fibers->aux);
     lua_rawsetp(fibers->aux, LUA_REGISTRYINDEX, fibers);
     free(fibers);
+    scheduler_release(scheduler);
 }
 
 size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind) {
@@ -402,6 +445,14 @@ void *fiber_arg(const struct fiber *fiber) {
     return fiber->arg;
 }
 
+lua_State *fiber_thread(const struct fiber *fiber) {
+    return fiber->L;
+}
+
+void fiber_expose(struct fiber *fiber) {
+    fiber->exposed = true;
+}
+
 void fiber_cancel(struct fiber *fiber) {
     if (fiber->cancelled)
         return;
@@ -417,8 +468,12 @@ void fiber_doom(struct fiber *fiber) {
     fiber->cancelled = fiber->doomed = true;
 }
 
+bool fiber_doomed(const struct fiber *fiber) {
+    return fiber->doomed;
+}
+
 bool fiber_meet_cancel(struct fiber *fiber) {
-    if (fiber->cancel_tries < CANCEL_TRIES) {
+    if (!fiber->doomed && fiber->cancel_tries < CANCEL_TRIES) {
         fiber->cancel_tries++;
         return true;
     }
@@ -433,6 +488,7 @@ void *fiber_begin_wait(struct fiber *fiber, void (*abandon)(struct fiber *fiber,
     memset(fiber->area, 0, sizeof(fiber->area));
     fiber->abandon = abandon;
     fiber->in_wait = true;
+    fiber->waiter = NULL;
     fiber->woken = false;
     fiber->wake_status = LN_OK;
     return fiber->area;
@@ -444,6 +500,35 @@ void fiber_deadline(struct fiber *fiber, uint64_t ms) {
 
 void *fiber_wait_area(struct fiber *fiber) {
     return fiber->area;
+}
+
+void fiber_suspend(struct fiber *fiber, lua_State *L) {
+    fiber->waiter = L;
+    if (fiber->cancelled)
+        fiber_wake(fiber, LN_ECANCELLED);
+}
+
+bool fiber_resumed(struct fiber *fiber, lua_State *L) {
+    if (fiber == NULL || !fiber->in_wait || fiber->waiter != L)
+        return false;
+    fiber->waiter = NULL;
+    if (fiber->woken)
+        return true;
+    fiber_end_wait(fiber);
+    return false;
+}
+
+bool fiber_can_wait(const struct fiber *fiber, lua_State *L) {
+    bool finishing = fiber->in_wait && fiber->waiter == NULL;
+    return fiber->blocked == 0 && !finishing && lua_isyieldable(L);
+}
+
+void fiber_block(struct fiber *fiber) {
+    fiber->blocked++;
+}
+
+void fiber_unblock(struct fiber *fiber) {
+    fiber->blocked--;
 }
 
 void fiber_wake(struct fiber *fiber, int status) {

@@ -112,6 +112,15 @@ enum fiber_kind fiber_kind(const struct fiber *fiber);
 /* What fiber_spawn() or fiber_start() was given for on_end(). */
 void *fiber_arg(const struct fiber *fiber);
 
+/* Its coroutine; borrowed until the fiber ended. */
+lua_State *fiber_thread(const struct fiber *fiber);
+
+/*
+ * The script has got hold of the coroutine. It is not used for another fiber then: what the
+ * script ties to it (a key of a table) would be found there. Nor is one with a debug hook.
+ */
+void fiber_expose(struct fiber *fiber);
+
 /* Cancels: a waiting fiber is woken with LN_ECANCELLED; one that runs or is ready meets it at
  * its next wait. Idempotent. */
 void fiber_cancel(struct fiber *fiber);
@@ -120,6 +129,9 @@ bool fiber_cancelled(const struct fiber *fiber);
 /* Cancels the running fiber for good: at its next yield it is closed, whatever it would catch.
  */
 void fiber_doom(struct fiber *fiber);
+
+/* It has only been resumed to come to rest, see fiber_rest_token. */
+bool fiber_doomed(const struct fiber *fiber);
 
 /*
  * A cancelled fiber is about to wait. Returns true if the caller shall raise the cancellation
@@ -148,6 +160,29 @@ void fiber_deadline(struct fiber *fiber, uint64_t ms);
 void *fiber_wait_area(struct fiber *fiber);
 
 /*
+ * The wait that has begun is about to yield in `L`, the coroutine of the fiber or one that runs
+ * in it. A fiber that was cancelled since the beginning is woken at once.
+ */
+void fiber_suspend(struct fiber *fiber, lua_State *L);
+
+/*
+ * First thing in a continuation. Returns false unless `fiber` (NULL: none) has been woken from
+ * the wait that has yielded in `L`: somebody has resumed it out of turn, and what it waited for
+ * may be gone.
+ */
+bool fiber_resumed(struct fiber *fiber, lua_State *L);
+
+/*
+ * Whether the running fiber can wait in `L`: a yield there gets through to the fiber, and no
+ * other wait of it is being finished (by code that a finalizer has interrupted).
+ */
+bool fiber_can_wait(const struct fiber *fiber, lua_State *L);
+
+/* Between these two the fiber runs coroutines whose yields do not get through. Nests. */
+void fiber_block(struct fiber *fiber);
+void fiber_unblock(struct fiber *fiber);
+
+/*
  * Wakes a waiting fiber. The first wake wins, later ones do nothing. The result is picked up by
  * fiber_wake_status() in the continuation.
  */
@@ -159,9 +194,22 @@ int fiber_wake_status(const struct fiber *fiber);
 void fiber_end_wait(struct fiber *fiber);
 
 /*
- * What a fiber yields while it waits. Passing anything else to coroutine.yield at the level of
- * the fiber itself is a mistake of the script.
+ * What a fiber yields while it waits, passed on by each coroutine on the way. It stays on their
+ * stacks until they go on. Any other yield of a fiber is a mistake of the script.
  */
 extern const char fiber_wait_token;
+
+/* Whether this coroutine waits, as a fiber or inside of one. */
+bool fiber_waits(lua_State *L);
+
+/*
+ * A fiber that is to be closed yields this inside a lua_pcallk() without message handler: Lua
+ * before 5.4.7 forgets to take away the handler of a coroutine that it closes, and would call
+ * it - by then a place behind the end of the stack - when a to-be-closed variable fails.
+ */
+extern const char fiber_rest_token;
+
+/* Whether this coroutine can be closed without harm: it is at rest, or not suspended at all. */
+bool fiber_at_rest(lua_State *L);
 
 #endif

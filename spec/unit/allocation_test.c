@@ -141,6 +141,12 @@ static const struct {
     {"app.spawn", "local done\n"
                   "app.spawn(function() app.sleep(0) done = true end)\n"
                   "for _ = 1, 3 do app.sleep(0) end"},
+    {"coroutine",
+     "local co = coroutine.create(function() app.sleep(0) coroutine.yield(1) end)\n"
+     "local _, one = assert(coroutine.resume(co))\n"
+     "assert(one == 1 and coroutine.status(co) == 'suspended')\n"
+     "assert(coroutine.close(co) and coroutine.running())\n"
+     "assert(coroutine.wrap(function() app.sleep(0) return 2 end)() == 2)"},
     {"core.alarm", "local alarm = core.alarm()\n"
                    "alarm:ring()\n"
                    "alarm:sleep(0.001)"},
