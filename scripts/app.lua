@@ -112,12 +112,17 @@ core.set_phase("save", function()
     .. state().pack(app.state, "app.state")
 end)
 
----The values of the version before win over those that the new one has set on its way up.
+---What app.state was given before the chunk ran; told from what the chunk has added.
+local given = {}
+
+---Runs before the chunk, and at the switch. There the values of the version before win over
+---those that the new one has set on its way up, which may have names for the tables in it.
 core.set_phase("restore", function(bytes)
   local host, at = state().unpack(bytes)
   old_version = host.version
   periodic.inherit(host.timers)
-  for key, value in pairs((state().unpack(bytes, at))) do app.state[key] = value end
+  given = state().refill(app.state, state().unpack(bytes, at), given)
+  if not core.loading() then given = {} end
 end)
 
 core.set_phase("reloaded", function()

@@ -1,6 +1,7 @@
 ---Copies plain data from one Lua state to another, as bytes: app.state across a reload.
 ---Tables may be shared and may refer to each other in circles; arrays and objects of JSON keep
----their marks.
+---their marks. Each table is written once and by itself, after those that refer to it, so time
+---and memory are linear in what is copied, and the depth of a list does not count.
 local json = require "lunats.json"
 
 local M = {}
@@ -8,93 +9,87 @@ local M = {}
 local pack, unpack = string.pack, string.unpack
 local ARRAY, OBJECT = getmetatable(json.array {}), getmetatable(json.object {})
 
-local function path_of(path, key)
-  if type(key) == "string" and key:find "^[%a_][%w_]*$" then return path .. "." .. key end
-  return ("%s[%s]"):format(path, type(key) == "string" and ("%q"):format(key) or tostring(key))
+---@class state.found  a table on its way into bytes
+---@field value table
+---@field parent state.found|nil  where it was found first, nil for the whole
+---@field key any  under which
+
+local function step_of(key)
+  if type(key) == "string" and key:find "^[%a_][%w_]*$" then return "." .. key end
+  return ("[%s]"):format(type(key) == "string" and ("%q"):format(key) or tostring(key))
 end
 
-local write
-
-local function write_table(out, seen, value, path)
-  if seen[value] then
-    out[#out + 1] = pack("<c1I4", "r", seen[value])
-    return
+---What errors call the value under `key` of a table: its way from the whole, of which the
+---middle is left out where it is long.
+local function path_of(found, key, name)
+  local steps = {}
+  while found do
+    steps[#steps + 1] = step_of(key)
+    found, key = found.parent, found.key
   end
-  seen.count = seen.count + 1
-  seen[value] = seen.count
-  local mark = getmetatable(value)
-  if mark ~= nil and mark ~= ARRAY and mark ~= OBJECT then
-    error(path .. ": cannot copy a table with a metatable", 0)
+  local path = { name }
+  for i = #steps, 1, -1 do
+    if i == #steps - 8 and i > 8 then path[#path + 1] = " ... " end
+    if i > #steps - 8 or i <= 8 then path[#path + 1] = steps[i] end
   end
-  out[#out + 1] = mark == ARRAY and "a" or mark == OBJECT and "o" or "t"
-  for key, item in next, value do
-    write(out, seen, key, path_of(path, key))
-    write(out, seen, item, path_of(path, key))
-  end
-  out[#out + 1] = "e"
+  return table.concat(path)
 end
 
 local writers = {
-  boolean = function(out, _, value) out[#out + 1] = value and "y" or "n" end,
-  string = function(out, _, value) out[#out + 1] = pack("<c1s4", "s", value) end,
-  number = function(out, _, value)
+  boolean = function(value) return value and "y" or "n" end,
+  string = function(value) return pack("<c1s4", "s", value) end,
+  number = function(value)
     local integer = math.type(value) == "integer"
-    out[#out + 1] = pack(integer and "<c1i8" or "<c1d", integer and "i" or "d", value)
+    return pack(integer and "<c1i8" or "<c1d", integer and "i" or "d", value)
   end,
-  table = write_table,
 }
 
-function write(out, seen, value, path)
-  if value == json.null then
-    out[#out + 1] = "z"
-    return
-  end
-  local writer = writers[type(value)]
-  if not writer then error(("%s: cannot copy a %s"):format(path, type(value)), 0) end
-  writer(out, seen, value, path)
-end
+local marks = { [ARRAY] = "a", [OBJECT] = "o" }
 
 ---@param value any  plain data
 ---@param name string  what errors call it
 ---@return string bytes
 function M.pack(value, name)
-  local out = {}
-  write(out, { count = 0 }, value, name)
-  return table.concat(out)
-end
+  local out, numbers, queue = {}, {}, {}
 
-local read
-
-local function read_table(bytes, at, seen, mark)
-  local value = setmetatable({}, mark)
-  seen[#seen + 1] = value
-  while bytes:sub(at, at) ~= "e" do
-    local key, item
-    key, at = read(bytes, at, seen)
-    item, at = read(bytes, at, seen)
-    rawset(value, key, item)
+  local function write(item, parent, key)
+    local writer = writers[type(item)]
+    if writer then
+      out[#out + 1] = writer(item)
+    elseif rawequal(item, json.null) then
+      out[#out + 1] = "z"
+    elseif type(item) == "table" then
+      if not numbers[item] then
+        queue[#queue + 1] = { value = item, parent = parent, key = key }
+        numbers[item] = #queue
+      end
+      out[#out + 1] = pack("<c1I4", "r", numbers[item])
+    else
+      error(("%s: cannot copy a %s"):format(path_of(parent, key, name), type(item)), 0)
+    end
   end
-  return value, at + 1
-end
 
-local readers = {
-  y = function(_, at) return true, at end,
-  n = function(_, at) return false, at end,
-  z = function(_, at) return json.null, at end,
-  i = function(bytes, at) return unpack("<i8", bytes, at) end,
-  d = function(bytes, at) return unpack("<d", bytes, at) end,
-  s = function(bytes, at) return unpack("<s4", bytes, at) end,
-  r = function(bytes, at, seen)
-    local index, after = unpack("<I4", bytes, at)
-    return seen[index], after
-  end,
-  t = function(bytes, at, seen) return read_table(bytes, at, seen, nil) end,
-  a = function(bytes, at, seen) return read_table(bytes, at, seen, ARRAY) end,
-  o = function(bytes, at, seen) return read_table(bytes, at, seen, OBJECT) end,
-}
+  local function write_table(found)
+    local mark = getmetatable(found.value)
+    if mark ~= nil and not marks[mark] then
+      local path = path_of(found.parent, found.key, name)
+      error(path .. ": cannot copy a table with a metatable", 0)
+    end
+    out[#out + 1] = mark and marks[mark] or "t"
+    for key, item in next, found.value do
+      write(key, found, key)
+      write(item, found, key)
+    end
+    out[#out + 1] = "e"
+  end
 
-function read(bytes, at, seen)
-  return readers[bytes:sub(at, at)](bytes, at + 1, seen)
+  write(value)
+  local at = 1
+  while queue[at] do -- it grows meanwhile
+    write_table(queue[at])
+    at = at + 1
+  end
+  return table.concat(out)
 end
 
 ---@param bytes string  of M.pack()
@@ -102,7 +97,116 @@ end
 ---@return any value
 ---@return integer after  the first byte behind it
 function M.unpack(bytes, at)
-  return read(bytes, at or 1, {})
+  local tables = {}
+
+  local readers = {
+    y = function(i) return true, i end,
+    n = function(i) return false, i end,
+    z = function(i) return json.null, i end,
+    i = function(i) return unpack("<i8", bytes, i) end,
+    d = function(i) return unpack("<d", bytes, i) end,
+    s = function(i) return unpack("<s4", bytes, i) end,
+    r = function(i)
+      local number, after = unpack("<I4", bytes, i)
+      tables[number] = tables[number] or {}
+      return tables[number], after
+    end,
+  }
+
+  local function read(i) return readers[bytes:sub(i, i)](i + 1) end
+
+  local metatables = { a = ARRAY, o = OBJECT }
+
+  local function read_table(into, i)
+    local metatable = metatables[bytes:sub(i, i)]
+    i = i + 1
+    while bytes:sub(i, i) ~= "e" do
+      local key, item
+      key, i = read(i)
+      item, i = read(i)
+      rawset(into, key, item)
+    end
+    setmetatable(into, metatable)
+    return i + 1
+  end
+
+  local value, after = read(at or 1)
+  local number = 1
+  while tables[number] do -- those of a table follow it
+    after = read_table(tables[number], after)
+    number = number + 1
+  end
+  return value, after
+end
+
+---@alias state.known table<table, table<any, true>>  of each table the keys that it was given
+
+---Whether a table of the script can take what was copied.
+local function fits(live)
+  if type(live) ~= "table" then return false end
+  local mark = getmetatable(live)
+  return mark == nil or marks[mark] ~= nil
+end
+
+---Gives `live` the content of `copied`. A table in `live` stays the same table where there is
+---one at the same place of `copied`, so whoever has a name for it goes on with it. Keys that
+---only its script has given to `live` stay; what it got from the call before, and is not in
+---`copied` any more, goes.
+---@param live table
+---@param copied table  of M.unpack(); its tables become part of `live`
+---@param known state.known  what the call before has returned, or {}
+---@return state.known
+function M.refill(live, copied, known)
+  local given = {}
+  local places, taken, queue = { [copied] = live }, { [live] = true }, { copied }
+  known[live] = known[live] or {}
+
+  ---The table that stands for one of `copied`: `candidate`, the one in its place, or itself.
+  local function place_of(source, candidate)
+    if not places[source] then
+      local same = fits(candidate) and not taken[candidate]
+      places[source] = same and candidate or source
+      taken[places[source]] = true
+      queue[#queue + 1] = source
+    end
+    return places[source]
+  end
+
+  local function drop_old(target, source)
+    local before = known[target]
+    for key in next, target do
+      if rawget(source, key) == nil and (not before or before[key]) then
+        rawset(target, key, nil)
+      end
+    end
+  end
+
+  local function fill(target, source)
+    local items, keys = {}, {}
+    for key, item in next, source do items[key] = item end
+    if target ~= source then
+      drop_old(target, source)
+      setmetatable(target, getmetatable(source))
+    end
+    for key, item in next, items do
+      local name = key
+      if type(key) == "table" then
+        name = place_of(key)
+        if target == source and name ~= key then rawset(target, key, nil) end
+      end
+      if type(item) == "table" then item = place_of(item, rawget(target, name)) end
+      rawset(target, name, item)
+      keys[name] = true
+    end
+    given[target] = keys
+  end
+
+  local at = 1
+  while queue[at] do -- it grows meanwhile
+    fill(places[queue[at]], queue[at])
+    at = at + 1
+  end
+  return given
 end
 
 return M

@@ -143,6 +143,24 @@ describe("a reload", function()
     assert.truthy(state.raw:find('"empty":[]', 1, true))
   end)
 
+  it("loses nothing that was put into app.state by a local name, over several reloads", function()
+    local source = [[
+      app.state.users = app.state.users or {}
+      local users = app.state.users
+      app.listen("add", function(msg)
+        users[#users + 1] = msg.raw
+        return { users = users, state = app.state.users }
+      end)
+    ]]
+    local svc = start(source)
+    local all = {}
+    for i, name in ipairs { "ada", "bob", "eve" } do
+      all[i] = name
+      assert.same({ users = all, state = all }, svc:request("add", name).data)
+      assert(svc:reload(source .. "-- " .. name))
+    end
+  end)
+
   it("names what cannot be copied and leaves the old version in place", function()
     local svc = start("app.state.users = { { callback = print } }\n" .. version(1))
     local ok, err = svc:reload(version(2))
