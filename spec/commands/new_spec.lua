@@ -1,15 +1,9 @@
 -- lunats new: what it writes works at once.
 local lfs = require "lfs"
 local process = require "spec.support.process"
+local read = require "spec.support.read"
 
 after_each(process.close_all)
-
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
-  return text
-end
 
 ---Runs `lunats new` in a new folder; returns that folder.
 local function new(name)

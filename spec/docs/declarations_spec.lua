@@ -1,12 +1,6 @@
 ---The declarations for editors (*.d.lua) name exactly what exists.
 local lfs = require "lfs"
-
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
-  return text
-end
+local read = require "spec.support.read"
 
 local DECLARATIONS = {}
 local function collect(folder)

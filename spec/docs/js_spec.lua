@@ -1,12 +1,6 @@
 -- docs/jetstream.md, key_value.md and object_store.md name every call and every option of
 -- app.js, and show each of them in a piece of code. spec/docs/readme_spec.lua runs that code.
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "a"
-  file:close()
-  return text
-end
+local read = require "spec.support.read"
 
 local function document()
   local parts = {}

@@ -4,17 +4,11 @@
 local clean_loop = require "spec.support.clean_loop"
 local lfs = require "lfs"
 local process = require "spec.support.process"
+local read = require "spec.support.read"
 
 local DOCUMENTS = { "README.md", "docs/api.md", "docs/key_value.md", "docs/object_store.md",
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "ARCHITECTURE.md",
   "docs/decisions.md", "docs/performance.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "a"
-  file:close()
-  return text
-end
 
 ---Blocks of code of one language: { text =, line = }.
 local function blocks(path, language)

@@ -8,6 +8,7 @@ local eventually = require "spec.support.eventually"
 local json = require "lunats.json"
 local lfs = require "lfs"
 local process = require "spec.support.process"
+local read = require "spec.support.read"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
@@ -82,18 +83,11 @@ for name, find in pairs(clients) do
       return path
     end
 
-    local function read_file(from)
-      local file = assert(io.open(from, "rb"))
-      local text = file:read "a"
-      file:close()
-      return text
-    end
-
     ---What the other client reads. (nats.go does not shorten a file that exists.)
     local function fetch(object)
       local to = process.path "to"
       assert(call("obj_get", object, to))
-      return read_file(to)
+      return read(to)
     end
 
     shared("understands headers and service errors, and is understood", function()

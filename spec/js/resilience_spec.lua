@@ -51,20 +51,19 @@ local SERVICE = [[
   end)
 ]]
 
+local function restart_after(signal)
+  return function(server, args, service)
+    server:signal(signal)
+    server:wait()
+    service:expect "connection lost"
+    process.server { port = server.port, args = args }
+  end
+end
+
 ---What happens to the server; returns when it is usable again.
 local DISTURBANCES = {
-  ["is killed and comes back"] = function(server, args, service)
-    server:signal "KILL"
-    server:wait()
-    service:expect "connection lost"
-    process.server { port = server.port, args = args }
-  end,
-  ["is restarted in order"] = function(server, args, service)
-    server:signal "TERM"
-    server:wait()
-    service:expect "connection lost"
-    process.server { port = server.port, args = args }
-  end,
+  ["is killed and comes back"] = restart_after "KILL",
+  ["is restarted in order"] = restart_after "TERM",
   ["is frozen for a while"] = function(server)
     server:signal "STOP"
     app.sleep(1) -- more than two heartbeats

@@ -46,12 +46,15 @@ function M.store(opts)
   return assert(app.js.create_object_store(in_memory(stores, "obj", opts)))
 end
 
+---testing.start(), whose service ends with the test.
+function M.start(source, opts) return M.keep(testing.start(source, opts)) end
+
 ---A service on a server of its own.
 ---@param source string
 ---@return table service, table broker
 function M.service(source)
   local broker = M.keep(testing.broker())
-  return M.keep(testing.start(source, { server = broker.url })), broker
+  return M.start(source, { server = broker.url }), broker
 end
 
 ---Waits until a server has written a text to its files: that is some milliseconds after it has

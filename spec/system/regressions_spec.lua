@@ -3,14 +3,13 @@
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local logged = require "spec.support.logged"
+local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
-local function start(source, opts)
-  local svc = testing.start(source, opts)
-  finally(function() svc:stop() end)
-  return svc
-end
+local start = own.start
+
+after_each(own.close)
 
 local function version(n)
   return ([[

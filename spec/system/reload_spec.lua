@@ -1,12 +1,11 @@
 -- Hot reload: the next version takes over while the service serves.
 local testing = require "lunats.testing"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 
-local function start(source, opts)
-  local svc = testing.start(source, opts)
-  finally(function() svc:stop() end)
-  return svc
-end
+local start = own.start
+
+after_each(own.close)
 
 local function version(n)
   return ([[

@@ -406,6 +406,16 @@ static inline void the_loop_is_empty(void) {
     CHECK_INT(uv_loop_close(&loop), 0);
 }
 
+static inline int end_all(void) {
+    clock_close(real_clock);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    test_arg_count = 0;
+    RUN(the_loop_is_empty);
+    dial_close_library();
+    remove_certificates();
+    return test_end();
+}
+
 /* Runs the tests in all variants; returns the exit status. */
 static inline int run_variants(int argc, char **argv, void (*run_all)(void)) {
     signal(SIGPIPE, SIG_IGN);
@@ -418,13 +428,7 @@ static inline int run_variants(int argc, char **argv, void (*run_all)(void)) {
     test_variant = " over TLS";
     run_all();
     test_variant = "";
-    clock_close(real_clock);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    test_arg_count = 0;
-    RUN(the_loop_is_empty);
-    dial_close_library();
-    remove_certificates();
-    return test_end();
+    return end_all();
 }
 
 #endif

@@ -155,13 +155,7 @@ static inline int run_once(int argc, char **argv, void (*run_all)(void)) {
     uv_loop_init(&loop);
     clock_open(&real_clock, &loop, false);
     run_all();
-    clock_close(real_clock);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    test_arg_count = 0;
-    RUN(the_loop_is_empty);
-    dial_close_library();
-    remove_certificates();
-    return test_end();
+    return end_all();
 }
 
 #endif
