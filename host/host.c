@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/host.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/base/clock.h"
@@ -39,21 +42,36 @@ static bool is_private(const struct host *host) {
 
 /* ---- end ---- */
 
+/* Signals that come so close together are one stop: `timeout` of coreutils sends its signal to
+ * the child and to the group, to which the child belongs. */
+#define SAME_STOP_MS 500
+
 /*
  * Signals of the process. The handler itself ends the process at the second one, since a script
- * in an endless loop never lets our loop see the first.
+ * in an endless loop never lets our loop see the first. It runs on any thread.
  */
 static struct {
     uv_async_t *async;
-    volatile sig_atomic_t count, last;
+    atomic_llong first_ms; /* when the first came; 0: none yet */
+    volatile sig_atomic_t last;
 } signals;
 
+static bool was_signalled(void) {
+    return atomic_load(&signals.first_ms) != 0;
+}
+
 static void on_raw_signal(int signum) {
-    if (signals.count > 0)
+    int saved = errno;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long long now_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + 1, first_ms = 0;
+    if (atomic_compare_exchange_strong(&signals.first_ms, &first_ms, now_ms)) {
+        signals.last = signum;
+        uv_async_send(signals.async);
+    } else if (now_ms - first_ms >= SAME_STOP_MS) {
         _exit(128 + signum); /* the private server dies with us */
-    signals.count = 1;
-    signals.last = signum;
-    uv_async_send(signals.async);
+    }
+    errno = saved;
 }
 
 static void set_handlers(void (*handler)(int)) {
@@ -272,14 +290,14 @@ static int open_all(struct host *host) {
 
 static void on_broker_ready(void *owner, int status, const char *url, const char *text) {
     struct host *host = owner;
-    if (status == LN_OK && signals.count == 0) {
+    if (status == LN_OK && !was_signalled()) {
         host->broker_url = strdup(url);
         host->servers[0] = host->broker_url;
         log_info(NULL, "private nats-server at %s", url);
         start_all(host);
         return;
     }
-    if (status != LN_OK && signals.count == 0) {
+    if (status != LN_OK && !was_signalled()) {
         log_error(NULL, "%s", text);
         host->status = EXIT_NO_CONNECTION;
     }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <lua.h>
 #include <nats/nats.h>
@@ -30,7 +32,23 @@ static int run(const struct options *options) {
     }
 }
 
+/*
+ * Whoever starts us may have closed 0, 1 or 2. What is opened next would get their numbers, and
+ * log lines would go into a connection; libuv refuses to close such numbers, too.
+ */
+static void open_standard(void) {
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+        if (fd < 0)
+            fd = open("/", O_RDONLY); /* without /dev: reading and writing are errors */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv) {
+    open_standard();
     struct options options;
     char error[512];
     int status = options_parse(argc, argv, &options, error, sizeof(error));

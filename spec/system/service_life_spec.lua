@@ -235,8 +235,21 @@ describe("a stop", function()
     child:expect "started"
     child:signal "TERM"
     child:expect "in on_stop"
-    child:signal "INT"
-    assert.equal(130, child:wait())
+    local status = eventually("the end", function()
+      child:signal "INT"
+      return child:status()
+    end)
+    assert.equal(130, status)
+  end)
+
+  it("by two signals of one stop, as timeout sends them, goes in order", function()
+    local child = process.run [[
+      app.on_stop(function() app.sleep(0.05) app.log.info "cleaned up" end)
+    ]]
+    child:expect "started"
+    os.execute(("kill -TERM %s; kill -TERM %s"):format(child.pid, child.pid))
+    assert.equal(0, child:wait())
+    child:expect "cleaned up"
   end)
 
   it("by two signals ends at once, even a script in an endless loop", function()
@@ -253,6 +266,26 @@ describe("a stop", function()
     end)
     assert.equal(143, status)
   end)
+
+  for _, closed in ipairs { "0<&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-" } do
+    it("goes in order when it was started with " .. closed, function()
+      local subject = "spec.life." .. app.instance_id
+      local script = process.write("svc.lua", ([[
+        app.listen("%s", function(msg)
+          app.log.info(("x"):rep(1000))
+          print "printed"
+          return msg.raw
+        end)
+      ]]):format(subject))
+      local child = process.spawn { "sh", "-c", 'exec "$0" run -s "$1" "$2" ' .. closed,
+        process.lunats(), app.nats.connected_url, script }
+      eventually("a reply", function() return app.request(subject, "x", { timeout = 1 }) end, 20)
+      for _ = 1, 100 do -- more than a pipe holds
+        assert.equal("hello", assert(app.request(subject, "hello")).raw)
+      end
+      assert.equal(0, child:stop())
+    end)
+  end
 
   it("during on_start ends with status 0 and starts nothing", function()
     local child = process.run [[
