@@ -123,7 +123,7 @@ function kv:purge(key, opts) end
 function kv:purge_deletes(opts) end
 
 ---The keys that have a value.
----@param filter string|nil `*` stands for a token, `>` at the end for the rest
+---@param filter string|string[]|nil `*` stands for a token, `>` at the end for the rest; several that do not overlap: servers from 2.10 on, else `unsupported`
 ---@return string[]|nil keys
 ---@return js.err|nil err
 function kv:keys(filter) end
@@ -144,13 +144,13 @@ function kv:history(key) end
 ---@field on_error fun(err: js.err)|nil
 
 ---Calls fn for each entry that exists and then for each change, one after the other.
----@param filter string a key, or a pattern as for kv:keys()
+---@param filter string|string[] a key, or a pattern, or several of them as for kv:keys()
 ---@param opts kv.watch_opts
 ---@param fn fun(entry: kv.entry)
 ---@return watch|nil handle
 ---@return js.err|nil err
 ---@overload fun(self: kv, fn: fun(entry: kv.entry)): watch|nil, js.err|nil
----@overload fun(self: kv, filter: string, fn: fun(entry: kv.entry)): watch|nil, js.err|nil
+---@overload fun(self: kv, filter: string|string[], fn: fun(entry: kv.entry)): watch|nil, js.err|nil
 ---@overload fun(self: kv, opts: kv.watch_opts, fn: fun(entry: kv.entry)): watch|nil, js.err|nil
 function kv:watch(filter, opts, fn) end
 

@@ -5,6 +5,7 @@ local failed = require "spec.support.failed"
 local json = require "lunats.json"
 local own = require "spec.support.own"
 local process = require "spec.support.process"
+local since = require "spec.support.since"
 local unique = require "spec.support.unique"
 
 describe("app.js key-value", function()
@@ -393,6 +394,24 @@ describe("app.js key-value", function()
       assert.same({}, assert(kv:keys "e"))
       for _, filter in ipairs { "", "a.", ">.a", "a.>.b", "a b" } do
         assert.has_error(function() kv:keys(filter) end)
+      end
+    end)
+
+    it("are found by several filters at once, on servers that know several", function()
+      local kv = create()
+      for _, key in ipairs { "a.1", "b.1", "c.1", "d" } do assert(kv:put(key, "x")) end
+      for _, filter in ipairs { {}, { "a.*", "b." }, { "a.*", 1 } } do
+        assert.has_error(function() kv:keys(filter) end)
+      end
+      assert.same({ "b.1" }, assert(kv:keys { "b.*" }))
+      local keys, err = kv:keys { "a.*", "d" }
+      if since "2.10" then
+        assert.same({ "a.1", "d" }, keys)
+        assert.same({}, assert(kv:keys { "x", "y" }))
+      else
+        assert.is_nil(keys)
+        assert.equal("unsupported", err.code)
+        assert.matches("2%.10", err.message)
       end
     end)
 

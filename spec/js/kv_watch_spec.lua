@@ -4,6 +4,7 @@ local eventually = require "spec.support.eventually"
 local failed = require "spec.support.failed"
 local logged = require "spec.support.logged"
 local own = require "spec.support.own"
+local since = require "spec.support.since"
 
 describe("app.js key-value: watch", function()
   local create = own.bucket
@@ -53,6 +54,30 @@ describe("app.js key-value: watch", function()
       assert.is_true(assert(handle:ready()))
       kv:put("a", "1")
       expect({ "initial", "1 PUT a 1" }, list)
+    end)
+
+    it("reports the keys of several filters, on servers that know several", function()
+      local kv = create()
+      for _, key in ipairs { "a.1", "b.1", "c.1" } do assert(kv:put(key, "x")) end
+      assert.has_error(function() kv:watch({ "a", ".b" }, print) end)
+      if not since "2.10" then
+        local handle, err = kv:watch({ "a.*", "b.*" }, print)
+        assert.is_nil(handle)
+        assert.equal("unsupported", err.code)
+        return assert.matches("2%.10", err.message)
+      end
+      local list = record(kv, { "a.*", "b.*" })
+      expect({ "1 PUT a.1 x", "2 PUT b.1 x", "initial" }, list)
+      kv:put("c.1", "y")
+      kv:put("b.1", "y")
+      expect({ "1 PUT a.1 x", "2 PUT b.1 x", "initial", "5 PUT b.1 y" }, list)
+      local all = {}
+      local handle = assert(kv:watch({ "c.*", "b.*" }, function(entry)
+        all[#all + 1] = entry.key
+      end))
+      assert(handle:ready())
+      handle:stop()
+      assert.same({ "c.1", "b.1" }, all)
     end)
 
     it("gives the sign for a filter that nothing matches", function()
