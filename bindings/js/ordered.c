@@ -141,6 +141,14 @@ static int ordered_box_sequence(lua_State *L) {
     return 1;
 }
 
+/* ordered:forget(): the stream is another one, sequence() is 0 again */
+static int ordered_box_forget(lua_State *L) {
+    struct ordered_box *box = check_box(L);
+    if (box->ordered != NULL)
+        ordered_forget(box->ordered);
+    return 0;
+}
+
 /* ---- reading ---- */
 
 static void abandon(struct fiber *fiber, void *area) {
@@ -229,10 +237,15 @@ static int handler_fiber(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"subscribe", ordered_box_subscribe}, {"created", ordered_box_created},
-    {"sequence", ordered_box_sequence},   {"next", ordered_box_next},
-    {"close", ordered_box_close},         {"__gc", ordered_box_close},
-    {"__close", ordered_box_close},       {NULL, NULL},
+    {"subscribe", ordered_box_subscribe},
+    {"created", ordered_box_created},
+    {"sequence", ordered_box_sequence},
+    {"forget", ordered_box_forget},
+    {"next", ordered_box_next},
+    {"close", ordered_box_close},
+    {"__gc", ordered_box_close},
+    {"__close", ordered_box_close},
+    {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {

@@ -251,6 +251,10 @@ uint64_t ordered_sequence(const struct ordered *ordered) {
     return ordered->sequence;
 }
 
+void ordered_forget(struct ordered *ordered) {
+    ordered->sequence = 0;
+}
+
 void ordered_later(struct ordered *ordered) {
     clock_arm(ordered->clock, &ordered->later, 0);
 }

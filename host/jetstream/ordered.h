@@ -60,6 +60,9 @@ const char *ordered_reason(const struct ordered *ordered);
 /* The stream sequence of the last message read, over all inboxes; 0: none yet. */
 uint64_t ordered_sequence(const struct ordered *ordered);
 
+/* The stream is another one: its sequences begin anew. */
+void ordered_forget(struct ordered *ordered);
+
 /* on_ready() will be called in the next turn of the loop, whatever happens. */
 void ordered_later(struct ordered *ordered);
 

@@ -42,6 +42,9 @@ function M.error(reply)
   return err
 end
 
+---Whether the server cannot do it just now: asked later it may.
+function M.passes(err) return RETRY[err.err_code] or err.status == 503 end
+
 ---@param code string
 ---@param text string a format
 ---@return table err

@@ -123,22 +123,20 @@ local function revive(self)
     return nil, api.failure("consumer_lost", "%s has become a push consumer", describe(self))
   end
   if info then return true end
-  if err.code ~= "not_found" then return false, err end
-  if err.err_code ~= errors.CONSUMER_NOT_FOUND or not self.create_again then
-    return nil, lost_error(self, err)
+  if err.err_code == errors.CONSUMER_NOT_FOUND then
+    info, err = self.create_again(self.floor, err)
+    if info then return true end
   end
-  info, err = self.create_again(self.floor)
-  if info then return true end
-  if err.code == "jetstream" or err.code == "not_found" then
-    return nil, lost_error(self, err)
-  end
+  -- A stream that is gone comes back, when a server or whoever declares it is back.
+  if err.code == "jetstream" and not api.passes(err) then return nil, lost_error(self, err) end
+  if err.code == "consumer_lost" or err.code == "unsupported" then return nil, err end
   return false, err
 end
 
 ---Runs in a fiber of its own.
 local function lost(self, why)
   if why.code ~= "consumer_lost" then return finish(self, why) end
-  local delay = M.retry_first
+  local delay, told = M.retry_first, false
   while not self.box:stopped() do
     local there, err = revive(self)
     if there then
@@ -148,6 +146,11 @@ local function lost(self, why)
       return self.box:resume()
     end
     if there == nil then return finish(self, err) end
+    if err.code == "not_found" and delay > M.retry_first and not told then
+      told = true
+      core.report(("psub:consume: %s is gone, waiting for it: %s"):format(describe(self),
+        err.message))
+    end
     core.sleep(delay)
     delay = math.min(delay * 2, M.retry_last)
   end

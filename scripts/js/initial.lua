@@ -13,6 +13,7 @@ local REPLACEMENT = "\xEF\xBF\xBD"
 
 ---@class initial
 ---@field over boolean it has seen all
+---@field created string|nil when the stream was made
 ---@field missing table<string, true> subjects that have not come yet
 ---@field passed boolean no message of the beginning lies before the reader
 local initial = {}
@@ -23,7 +24,7 @@ local function add_page(self, filter, offset, subjects)
   local reply, err = api.raw("STREAM.INFO." .. self.stream,
     { subjects_filter = filter, offset = offset > 0 and offset or nil })
   if not reply then return nil, err end
-  self.last = self.last or reply.state.last_seq
+  self.last, self.created = self.last or reply.state.last_seq, reply.created
   local page, count = reply.state.subjects, 0
   if page == nil or page == json.null then return 0 end
   for subject, messages in pairs(page) do

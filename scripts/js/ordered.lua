@@ -1,13 +1,13 @@
 ---Ordered consumers: the messages of a stream in order, without gaps, for readers that do not
 ---acknowledge. Whatever happens - messages lost on the way, a connection or a server gone - the
----consumer is made again from the message after the last one that was read.
+---consumer is made again from the message after the last one that was read. With on_message it
+---lasts: it waits for a stream that is gone, and reads one that was made again from its start.
 ---
 ---    local handle, err = ordered.open { stream = "KV_b", filter = "$KV.b.>",
 ---      config = { deliver_policy = "last_per_subject" },
 ---      on_message = function(msg) ... end }
 ---    -- or, without on_message, in a fiber of one's own:
 ---    local msg, err = handle:next(5)     -- err.code "timeout", "closed", or why it ended
----    handle.initial_pending              -- messages that were there when it was opened
 ---    handle:stop()
 ---
 ---on_message is called for one message after the other in one fiber: as long as it waits, the
@@ -17,6 +17,7 @@ local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
+local generation = require "lunats.js.generation"
 
 local M = {
   ---Seconds between two heartbeats; twice as long a silence means that the consumer is lost.
@@ -31,19 +32,17 @@ local INACTIVE_THRESHOLD = 300
 local ACK_WAIT = 22 * 3600
 
 ---@class ordered
----@field initial_pending integer messages that were there when it was opened
 ---@field stream string
 local ordered = {}
 ordered.__index = ordered
 
----A stream that is gone, or a configuration that the server refuses, does not come back by
----waiting.
-local function passes(err)
+---A configuration that the server refuses does not get better by waiting.
+local function passes(self, err)
+  if err.err_code == errors.STREAM_NOT_FOUND then return self.on_message ~= nil end
   if err.code == "timeout" or err.code == "disconnected" or err.code == "no_responders" then
     return true
   end
-  return err.status == 503 or err.err_code == errors.NOT_LEADER
-    or err.err_code == errors.TOO_MANY_REQUESTS
+  return api.passes(err)
 end
 
 local function declared(self, inbox)
@@ -59,6 +58,7 @@ local function declared(self, inbox)
   else
     fields.filter_subject = type(self.filter) == "table" and self.filter[1] or self.filter
   end
+  if self.anew then generation.begin_anew(fields) end
   local after = self.box:sequence()
   if after == 0 then after = self.after or 0 end
   if after > 0 then consumers.start_after(fields, after) end
@@ -92,22 +92,52 @@ local function create(self)
   return info
 end
 
+local function begin_anew(self)
+  self.box:forget()
+  self.after, self.anew = nil, true
+end
+
+---It cannot be made again just now.
+local function tell(self, err)
+  if self.on_error then return self.on_error(err) end
+  if err.err_code ~= errors.STREAM_NOT_FOUND or self.told then return end
+  self.told = true
+  core.report(("the ordered consumer of stream '%s' waits for it: %s"):format(self.stream,
+    err.message))
+end
+
 ---Makes the consumer again, for ever, unless that cannot succeed.
+---@param due number|nil when the caller has waited long enough
 ---@return true|nil ok, table|nil err
-local function reset(self, why)
+local function reset(self, due)
   local delay = M.retry_first
-  while true do
+  while not self.stopped do
     local info, err = create(self)
-    if self.stopped then return nil, core.error("closed", "the subscription was stopped") end
-    if info then
-      if self.on_reset then self.on_reset(why) end
-      return true
+    local replaced = false
+    if info and self.generation then
+      replaced, err = self.generation:replaced(self.box:sequence())
     end
-    if not passes(err) then return nil, err end
-    if self.on_error then self.on_error(err) end
-    core.sleep(delay)
-    delay = math.min(delay * 2, M.retry_last)
+    if replaced and not self.on_message then
+      return nil, api.failure("consumer_lost",
+        "the stream '%s' was deleted and made again while it was read", self.stream)
+    elseif replaced then
+      begin_anew(self)
+    elseif info and replaced == false then
+      self.told = nil
+      return true
+    elseif not passes(self, err) then
+      return nil, err
+    else
+      tell(self, err)
+      if due and core.clock() + delay >= due then
+        core.sleep(math.max(0, due - core.clock()))
+        return nil, core.error("timeout", "no message came in time")
+      end
+      core.sleep(delay)
+      delay = math.min(delay * 2, M.retry_last)
+    end
   end
+  return nil, core.error("closed", "the subscription was stopped")
 end
 
 ---The next message; waits for it.
@@ -117,16 +147,20 @@ function ordered:next(timeout)
   if self.failed then return nil, self.failed end
   local due = timeout and core.clock() + timeout
   while true do
-    local msg, err = self.box:next(timeout, self.data_type)
-    if msg then return msg end
-    if err.code == "consumer_lost" then
-      local ok, failed = reset(self, err.message)
-      if not ok then
-        self.failed = failed
-        self.box:close()
-        return nil, failed
-      end
-    elseif err.code ~= "timeout" then
+    local msg, err
+    if not self.lost then
+      msg, err = self.box:next(timeout, self.data_type)
+      if msg then return msg end
+      self.lost = err.code == "consumer_lost"
+    end
+    if self.lost then
+      local ok
+      ok, err = reset(self, due)
+      self.lost = not ok
+    end
+    if err and err.code ~= "timeout" then
+      self.failed = err
+      self.box:close()
       return nil, err
     end
     if due then
@@ -168,8 +202,7 @@ end
 ---  config         further fields of the consumer: deliver_policy, opt_start_seq,
 ---                 opt_start_time, headers_only, ...
 ---  on_message     called for each message, one after the other; without it use handle:next()
----  on_reset(why)  the consumer was made again: with last_per_subject or all a reader may see
----                 newer messages of a subject that it has seen, never older ones
+---  created        when the stream was made, if that is known
 ---  on_error(err)  it could not be made again yet (it is tried on), or ended for good
 ---  data_type      "json" (default) or "string"
 ---  heartbeat      seconds, default 5
@@ -178,16 +211,19 @@ end
 function M.open(opts)
   local self = setmetatable({
     stream = opts.stream, filter = opts.filter, config = opts.config or {},
-    on_message = opts.on_message, on_reset = opts.on_reset, on_error = opts.on_error,
+    on_message = opts.on_message, on_error = opts.on_error,
     data_type = opts.data_type, heartbeat = opts.heartbeat or M.heartbeat,
     box = core.js_ordered(opts.on_message ~= nil),
   }, ordered)
-  local info, err = create(self)
+  local info, err
+  if opts.created or opts.on_message then
+    self.generation, err = generation.of(opts.stream, opts.created)
+  end
+  if not err then info, err = create(self) end
   if not info then
     self.box:close()
     return nil, err
   end
-  self.initial_pending = info.num_pending + info.delivered.consumer_seq
   if self.on_message then core.handler_fiber(run, self) end
   return self
 end

@@ -5,6 +5,7 @@ local api = require "lunats.js.api"
 local consume = require "lunats.js.consume"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
+local generation = require "lunats.js.generation"
 local groups = require "lunats.js.group"
 
 local M = {}
@@ -22,13 +23,23 @@ local function create(self, fields)
   return info
 end
 
----Makes it again. A nameless one goes on after the messages that were acknowledged; a durable
----one is made as it was declared.
----@param floor integer|nil
-local function create_again(self, floor)
-  local fields = consumers.declared(self)
-  if floor and floor > 0 and not self.durable then consumers.start_after(fields, floor) end
-  return create(self, fields)
+---Makes a consumer again that was not found. A nameless one goes on after the messages that
+---were acknowledged, a durable one is made as it was declared. One that was only found is made
+---in a stream that was made again, as at the first use.
+---@param err table what the server said when it was looked for
+---@return table|nil info, table|nil err
+local function create_again(self, err)
+  return generation.create_again(self, function(anew)
+    if not (self.created or self.config or anew) then
+      return nil, consumers.lost_error(self, err)
+    end
+    local fields = consumers.declared(self)
+    if anew and not (self.durable and self.config) then generation.begin_anew(fields) end
+    if not self.durable and self.floor and self.floor > 0 then
+      consumers.start_after(fields, self.floor)
+    end
+    return create(self, fields)
+  end)
 end
 
 ---Binds to a durable consumer that is there already; creates all others.
@@ -61,6 +72,10 @@ local function resolve(self, afresh)
     if not stream then return nil, err end
     self.stream = stream
   end
+  if not self.generation then
+    self.generation, err = generation.of(self.stream)
+    if not self.generation then return nil, err end
+  end
   local info
   info, err = find_or_create(self)
   if not info then return nil, err end
@@ -83,12 +98,12 @@ local function revive(self, lost)
     if lost.silent then return true end
     return nil, lost
   end
-  if err.code ~= "not_found" then return nil, err end
-  if (self.created or self.config) and err.err_code == errors.CONSUMER_NOT_FOUND then
-    info, err = create(self)
+  if err.err_code == errors.CONSUMER_NOT_FOUND then
+    info, err = create_again(self, err)
     if info then return true end
     return nil, err
   end
+  if err.code ~= "not_found" then return nil, err end
   return nil, consumers.lost_error(self, err)
 end
 
@@ -144,9 +159,9 @@ local function start_consume(self, handle, fn)
   local pull, err, info = resolve(self, true)
   if not pull then return nil, err end
   if handle.stop_wanted then return handle end
-  -- Only what this subscription has made or declared.
-  if self.created or self.config then
-    handle.create_again = function(floor) return create_again(self, floor) end
+  function handle.create_again(floor, lost)
+    self.floor = floor
+    return create_again(self, lost)
   end
   return consume.start(handle, self, info, fn)
 end

@@ -4,6 +4,7 @@ local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
+local generation = require "lunats.js.generation"
 local ordered = require "lunats.js.ordered"
 
 local M = {
@@ -127,15 +128,40 @@ local function is_silent(self)
   return silent
 end
 
----The consumer is gone: deleted, or lost with the memory of a server. What was acknowledged is
----not delivered again, unless that would change what the script declares.
+---Creates a consumer that is gone, deleted, or lost with the memory of a server. What was
+---acknowledged is not delivered again, unless that would change what the script declares. One
+---that the script has only found is made in a stream that was made again, as a start would.
 local function create_again(self)
-  local fields = declared(self, self.deliver_subject)
-  if self.floor > 0 and not (self.durable and self.config) then
-    consumers.start_after(fields, self.floor)
-  end
-  return consumers.create(self.stream, fields)
+  return generation.create_again(self, function(anew)
+    if not (self.deliver_subject or anew) then
+      return nil, api.failure("consumer_lost", "nobody has made it again")
+    end
+    local fields = declared(self, self.deliver_subject or self.listening)
+    if anew and not (self.durable and self.config) then generation.begin_anew(fields) end
+    if self.floor > 0 and not (self.durable and self.config) then
+      consumers.start_after(fields, self.floor)
+    end
+    return consumers.create(self.stream, fields)
+  end)
 end
+
+---Looks at the consumer, and makes it again.
+---@return true|nil ok, table|nil err
+local function look(self)
+  local info, err = consumers.info(self.stream, self.consumer)
+  if info and info.created ~= self.made then -- again, by somebody else
+    self.generation:replaced(0)
+  end
+  if not info and err.err_code == errors.CONSUMER_NOT_FOUND then
+    info, err = create_again(self)
+  end
+  if not info then return nil, err end
+  self.made, self.floor = info.created, info.ack_floor.stream_seq
+  return true
+end
+
+---What does not pass with the connection.
+local GONE = { not_found = true, jetstream = true, consumer_lost = true, unsupported = true }
 
 ---Runs in the background for as long as the subscription lasts.
 local function watch(self)
@@ -149,16 +175,14 @@ local function watch(self)
       elapsed = elapsed + pause
     until elapsed >= M.check_interval or beat and is_silent(self)
     elapsed = 0
-    local info, err = consumers.info(self.stream, self.consumer)
-    if info then
-      self.floor, failures = info.ack_floor.stream_seq, 0
-    elseif err.code == "not_found" and not self.stopped then
-      if self.deliver_subject and err.err_code == errors.CONSUMER_NOT_FOUND then
-        info, err = create_again(self)
-      end
+    local ok, err = look(self)
+    if self.stopped then return end
+    if ok then
+      failures = 0
+    elseif GONE[err.code] then
       failures = failures + 1
       -- At the first time another instance may just have been faster.
-      if not info and failures == 2 then
+      if failures == 2 then
         core.report(("app.js.subscribe: %s is gone: %s"):format(consumers.describe(self),
           err.message))
       end
@@ -200,6 +224,11 @@ local function start(self)
   local ok
   ok, err = join(self)
   if not ok then return nil, err end
+  self.generation, err = generation.of(self.stream)
+  if not self.generation then
+    stop_listener(self)
+    return nil, err
+  end
   local info
   if self.durable then info, err = consumers.info(self.stream, self.consumer) end
   if info then
@@ -209,7 +238,7 @@ local function start(self)
   end
   if not info or self.stopped then stop_listener(self) end
   if not info then return nil, err end
-  self.floor, self.beat = 0, info.config.idle_heartbeat
+  self.made, self.floor, self.beat = info.created, 0, info.config.idle_heartbeat
   core.background(watch, self)
   return self
 end

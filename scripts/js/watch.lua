@@ -37,7 +37,7 @@ function M.collect(opts, fn)
   if initial.over then return true end
   local handle
   handle, err = open { stream = opts.stream, filter = opts.filter, config = opts.config,
-    data_type = "string" }
+    data_type = "string", created = initial.created }
   if not handle then return nil, err end
   local _ <close> = setmetatable({ handle = handle }, stopping)
   local due = core.clock() + M.patience
@@ -92,7 +92,7 @@ function M.open(opts)
   local state = { came = 0, initial = initial }
   self.ordered, err = open {
     stream = opts.stream, filter = opts.filter, config = opts.config, data_type = "string",
-    on_error = opts.on_error,
+    on_error = opts.on_error, created = initial.created,
     on_message = function(msg)
       state.came, state.busy = state.came + 1, true
       local over = not self.initial and initial:see(msg)

@@ -285,19 +285,10 @@ describe("psub:consume", function()
     eventually("closed", function() return handle:closed() end)
   end)
 
-  it("ends and tells when the stream was deleted", function()
-    local err
-    local opts = { heartbeat = 0.4, on_error = function(e) err = e end }
-    assert(subscribe():consume(opts, function() end))
-    assert(app.js.delete_stream(stream))
-    eventually("the error", function() return err end)
-    assert.equal("consumer_lost", err.code)
-    assert.equal(10059, err.err_code)
-  end)
-
   it("reports its end where nobody listens", function()
+    assert(app.js.add_consumer { stream = stream, durable_name = "d" })
     assert(subscribe():consume({ heartbeat = 0.4 }, function() end))
-    assert(app.js.delete_stream(stream))
+    assert(app.js.delete_consumer(stream, "d"))
     eventually("the report", function() return reports[1] end)
     assert.truthy(reports[1]:find("is gone", 1, true))
   end)

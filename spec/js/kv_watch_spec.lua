@@ -226,13 +226,18 @@ describe("app.js key-value: watch", function()
         expect({ "1 PUT a 1", "initial", "2 PUT a 2" }, list)
       end)
 
-      it("is gone with its bucket, ends with an error", function()
+      it("is gone with its bucket, tells so and waits for it", function()
         local kv = create()
-        local err
-        watch(kv, ">", { on_error = function(failure) err = failure end }, print)
+        local err, seen
+        watch(kv, ">", { on_error = function(failure) err = failure end },
+          function(entry) seen = entry end)
         app.js.delete_key_value(kv.bucket)
         eventually("the error", function() return err end)
         assert.equal("not_found", err.code)
+        kv = assert(app.js.create_key_value { bucket = kv.bucket, storage = "memory" })
+        assert(kv:put("a", "1"))
+        eventually("the new bucket", function() return seen end)
+        assert.equal("1", seen.value)
       end)
 
       it("is gone with its bucket, is reported where nobody listens to errors", function()

@@ -1,0 +1,88 @@
+---Streams that are deleted and made again under their name: by somebody, or because they were
+---kept in the memory of a server that was restarted. Sequences begin at 1 again there, so a
+---reader that went on behind the last message that it has seen would skip all that are new. It
+---asks here before it goes on, and begins anew where the stream is another one.
+local core = require "lunats.core"
+local api = require "lunats.js.api"
+local consumers = require "lunats.js.consumers"
+
+local M = {}
+
+---When the streams were made of which the log has told: each has many readers.
+local told = {}
+
+---@class generation
+---@field stream string
+---@field created string|nil when the stream was made; nil: we may not know
+local generation = {}
+generation.__index = generation
+
+---@param stream string
+---@param created string|nil what the server says of it, if that is known already
+---@return generation|nil generation, table|nil err
+function M.of(stream, created)
+  local self = setmetatable({ stream = stream, created = created }, generation)
+  if created then return self end
+  local info, err = api.raw("STREAM.INFO." .. stream)
+  if not info and err.code ~= "permission" then return nil, err end
+  self.created = info and info.created
+  return self
+end
+
+---Whether the stream is another one than at the last call: it was made at another time, or has
+---fewer messages than were read. The log tells.
+---@param sequence integer the last one that was read
+---@return boolean|nil replaced, table|nil err
+function generation:replaced(sequence)
+  local info, err = api.raw("STREAM.INFO." .. self.stream)
+  if not info then
+    if err.code == "permission" then return false end
+    return nil, err
+  end
+  local before = self.created
+  self.created = info.created
+  if before == nil or before == info.created then
+    if info.state.last_seq >= sequence then return false end
+  end
+  if told[self.stream] ~= info.created then
+    told[self.stream] = info.created
+    core.log(2, ("stream '%s' was deleted and made again: its readers begin anew"):format(
+      self.stream))
+  end
+  return true
+end
+
+local KEEPS = { all = true, last_per_subject = true }
+
+---The configuration of a consumer that reads another stream than the one it was declared for:
+---all messages are new there.
+function M.begin_anew(fields)
+  if fields.deliver_policy and not KEEPS[fields.deliver_policy] then
+    fields.deliver_policy = "all"
+  end
+  fields.opt_start_seq, fields.opt_start_time = nil, nil
+end
+
+---Makes the consumer of a subscription again. It may be called again after a failure.
+---@param self table stream, consumer, generation; floor: up to there all is acknowledged
+---@param make fun(anew: boolean): table|nil, table|nil  anew: the stream is another one
+---@return table|nil info, table|nil err
+function M.create_again(self, make)
+  local replaced, err = self.generation:replaced(self.floor or 0)
+  while replaced ~= nil do
+    if replaced then self.floor, self.anew = 0, true end
+    local info
+    info, err = make(self.anew == true)
+    if not info then return nil, err end
+    -- It may have been replaced between the two requests.
+    replaced, err = self.generation:replaced(0)
+    if not replaced then
+      self.anew = nil
+      return info
+    end
+    consumers.delete(self.stream, self.consumer)
+  end
+  return nil, err
+end
+
+return M
