@@ -37,7 +37,8 @@ M.subscribe = push.subscribe
 
 ---Loaded when first used: not every service needs them.
 local LAZY = {
-  context = "lunats.js.context",
+  context = "lunats.js.context", schedule = "lunats.js.schedule",
+  counter = "lunats.js.counter", batch = "lunats.js.batch",
   create_key_value = "lunats.js.kv", key_value = "lunats.js.kv",
   delete_key_value = "lunats.js.kv", key_value_names = "lunats.js.kv",
   create_object_store = "lunats.js.object", object_store = "lunats.js.object",

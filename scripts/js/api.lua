@@ -7,6 +7,8 @@ local errors = require "lunats.js.errors"
 local M = {
   ---Seconds.
   timeout = 5,
+  ---Levels of the API and the versions of nats-server that brought them; before them it is 0.
+  LEVEL_2_11 = 1, LEVEL_2_12 = 2, LEVEL_2_14 = 4,
 }
 
 ---@param prefix string what the subjects of all requests begin with
@@ -24,6 +26,11 @@ local CODES = {
   [errors.WRONG_LAST_SEQUENCE] = "wrong_last_sequence",
   [errors.WRONG_LAST_SEQUENCE_CONSTANT] = "wrong_last_sequence",
 }
+---What a stream has to be configured for.
+local NEEDED_FIELDS = {
+  [errors.COUNTERS_DISABLED] = "allow_msg_counter", [errors.BATCHES_DISABLED] = "allow_atomic",
+  [errors.SCHEDULES_DISABLED] = "allow_msg_schedules",
+}
 ---The server cannot do it just now.
 local RETRY = {
   [errors.NOT_AVAILABLE] = true, [errors.NOT_LEADER] = true,
@@ -39,6 +46,11 @@ function M.error(reply)
   local err = core.error(CODES[reply.err_code] or "jetstream",
     ("%s (JetStream error %s)"):format(description, reply.err_code or reply.code or "?"))
   err.err_code, err.status, err.description = reply.err_code, reply.code, description
+  local field = NEEDED_FIELDS[reply.err_code]
+  if field then
+    err.code, err.field = "unsupported", field
+    err.message = ("the stream was made without %s: %s"):format(field, err.message)
+  end
   return err
 end
 

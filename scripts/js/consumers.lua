@@ -181,7 +181,7 @@ end
 local function pause(what, stream, name, body)
   api.check_name(stream, what .. ": stream", 2)
   api.check_name(name, what .. ": consumer", 2)
-  local ok, err = api.need_level(1, "pausing consumers")
+  local ok, err = api.need_level(api.LEVEL_2_11, "pausing consumers")
   if not ok then return nil, err end
   local reply
   reply, err = api.call(("CONSUMER.PAUSE.%s.%s"):format(stream, name), body)
@@ -215,7 +215,7 @@ function M.unpin(stream, name, group)
   api.check_name(stream, what .. ": stream")
   api.check_name(name, what .. ": consumer")
   if type(group) ~= "string" then error(what .. ": the name of a group expected", 2) end
-  local ok, err = api.need_level(1, "priority groups")
+  local ok, err = api.need_level(api.LEVEL_2_11, "priority groups")
   if not ok then return nil, err end
   ok, err = api.raw(("CONSUMER.UNPIN.%s.%s"):format(stream, name), { group = group })
   if not ok then return nil, err end
@@ -234,7 +234,7 @@ function M.reset(stream, name, seq)
   api.check_name(stream, what .. ": stream")
   api.check_name(name, what .. ": consumer")
   check.whole(what, "seq", seq, 1)
-  local ok, err = api.need_level(4, "resetting consumers")
+  local ok, err = api.need_level(api.LEVEL_2_14, "resetting consumers")
   if not ok then return nil, err end
   ok, err = api.raw(info_op(stream, name)) -- of one that is not there it says nothing
   if not ok then return nil, err end

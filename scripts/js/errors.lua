@@ -16,4 +16,7 @@ return {
   EXPECTATION_NOT_READY = 10163,       -- expected last sequence per subject unavailable
   WRONG_LAST_SEQUENCE_CONSTANT = 10164, -- the same as 10071, without the number
   TOO_MANY_REQUESTS = 10167,
+  COUNTERS_DISABLED = 10168,           -- message counters is disabled
+  BATCHES_DISABLED = 10174,            -- atomic publish is disabled
+  SCHEDULES_DISABLED = 10188,          -- message schedules is disabled
 }

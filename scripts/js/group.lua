@@ -1,5 +1,5 @@
----Priority groups: what a pull says of itself where the readers of a consumer do not share alike.
----Servers from 2.11 on.
+---Priority groups: what a pull says of itself where the readers of a consumer do not share
+---alike. Servers from 2.11 on.
 local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consumers = require "lunats.js.consumers"
@@ -52,7 +52,7 @@ end
 
 ---The consumer has no such group: is it the server that knows none?
 local function no_group(self, wanted)
-  local ok, err = api.need_level(1, "priority groups")
+  local ok, err = api.need_level(api.LEVEL_2_11, "priority groups")
   if not ok then return nil, err end
   return nil, api.failure("jetstream", "%s has no priority group%s", consumers.describe(self),
     wanted and (" '%s'"):format(wanted) or "")

@@ -39,6 +39,8 @@ local function ttl_text(what, ttl)
   return math.tointeger(ttl) and ("%d"):format(math.tointeger(ttl)) or ("%.9gs"):format(ttl)
 end
 
+M.ttl_text = ttl_text
+
 local function check_options(what, opts)
   opts = core.check(what, opts, OPTIONS)
   for _, name in ipairs(SEQUENCES) do
@@ -53,6 +55,8 @@ local function check_options(what, opts)
   if opts.ttl then headers["Nats-TTL"] = ttl_text(what, opts.ttl) end
   return opts, { timeout = opts.timeout or api.timeout, headers = headers }
 end
+
+M.check_options = check_options
 
 ---A stream of the domain that a message comes by takes it as well, if it has the subject.
 local function of_our_domain(ack)

@@ -100,6 +100,8 @@ describe("the declarations", function()
       return getmetatable(require "lunats.js.consume".new {}).__index
     end,
     ["future"] = function() return require "lunats.js.publish".future end,
+    ["batch"] = function() return getmetatable(app.js.batch()).__index end,
+    ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,
     ["stored_msg"] = function() return require "lunats.js.streams".stored end,
     ["periodic"] = function() return getmetatable(app.timer(1000, function() end)).__index end,
     ["listener"] = function() return getmetatable(app.listen("docs.x", print)).__index end,

@@ -45,7 +45,8 @@ local function calls()
   for name, value in pairs(app.js) do
     if type(value) == "function" then names[name] = "app.js" end
   end
-  for class, methods in pairs { psub = "pull", kv = "kv", store = "object" } do
+  for class, methods in pairs { psub = "pull", kv = "kv", store = "object", batch = "batch",
+    counter = "counter" } do
     local source = read("scripts/js/" .. methods .. ".lua")
     for method in source:gmatch("function " .. class .. ":([%w_]+)") do
       names[method] = class
