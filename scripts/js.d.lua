@@ -379,7 +379,7 @@ function psub:fetch(n, opts) end
 ---@field manual_ack boolean|nil the handler acknowledges itself
 ---@field backoff number[]|nil seconds until a failed message comes again, after the first, second, ... failure; default 1, 2, 4, 8, 16, 32, 60
 ---@field max_deliver integer|nil after so many failures it is given up; default: that of the consumer
----@field dead_letter string|nil subject of a stream that gets what was given up
+---@field dead_letter string|nil subject of a stream that gets what was given up; not one that the consumer delivers, which has no max_deliver of its own then
 ---@field data_type "json"|"string"|nil
 ---@field expires number|nil seconds of a request to the server, default 30
 ---@field heartbeat number|nil seconds, default 5; after twice as long a silence the consumer is looked for

@@ -5,14 +5,14 @@ local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
+local dead_letter = require "lunats.js.dead_letter"
 local errors = require "lunats.js.errors"
 local groups = require "lunats.js.group"
-local publish = require "lunats.js.publish"
 
 local M = {
   ---Seconds until a failed message is delivered again: after the first, second, ... failure.
   backoff = { 1, 2, 4, 8, 16, 32, 60 },
-  ---Seconds between two attempts to find or make a lost consumer, or to publish a dead letter.
+  ---Seconds between two attempts to find or make a lost consumer.
   retry_first = 1, retry_last = 30,
 }
 
@@ -27,56 +27,14 @@ local describe, lost_error = consumers.describe, consumers.lost_error
 
 -- ---- messages that failed ---------------------------------------------------
 
----Headers by which the server would do something with the dead letter.
-local function is_command(name)
-  name = name:lower()
-  return name:find "^nats%-expected%-" or name == "nats-msg-id" or name == "nats-rollup"
-    or name == "nats-ttl"
-end
-
-local function one_line(text) return (text:match "[^\r\n]*":sub(1, 500):gsub("%c", " ")) end
-
 ---What a handler failed with: a traceback, or the second value that it returned.
 local function text_of(why)
   if type(why) == "table" then return tostring(why.message or why.code or why) end
   return tostring(why)
 end
 
-local function dead_letter_headers(msg, meta, reason, text)
-  local headers = {}
-  for name, value in pairs(msg.headers) do
-    if not is_command(name) then headers[name] = value end
-  end
-  headers["Dead-Letter-Reason"] = reason
-  headers["Dead-Letter-Error"] = text and one_line(text) or nil
-  headers["Dead-Letter-Stream"] = meta.stream
-  headers["Dead-Letter-Consumer"] = meta.consumer
-  headers["Dead-Letter-Sequence"] = meta.stream_sequence
-  headers["Dead-Letter-Subject"] = msg.subject
-  headers["Dead-Letter-Deliveries"] = meta.num_delivered
-  return headers
-end
-
----Publishes until it is stored: the message must not be lost between two streams. Meanwhile it
----keeps its slot, and the server is told that it is worked on.
-local function publish_dead_letter(self, msg, meta, reason, text)
-  local opts = {
-    headers = dead_letter_headers(msg, meta, reason, text),
-    msg_id = ("%s:%s:%d"):format(meta.stream, meta.consumer, meta.stream_sequence),
-  }
-  local delay = M.retry_first
-  while true do
-    local ack, err = publish.publish(self.dead_letter, msg.raw, opts)
-    if ack then return msg:term() end
-    core.report(("%s: message %d cannot be published as a dead letter to '%s': %s"):format(
-      describe(self), meta.stream_sequence, self.dead_letter, err.message))
-    core.sleep(delay)
-    delay = math.min(delay * 2, M.retry_last)
-  end
-end
-
 local function give_up(self, msg, meta, reason, text)
-  if self.dead_letter then return publish_dead_letter(self, msg, meta, reason, text) end
+  if self.dead_letter then return dead_letter.publish(self, msg, meta, reason, text) end
   core.report(("%s: message %d is given up after %d deliveries"):format(describe(self),
     meta.stream_sequence, meta.num_delivered))
   -- Where the server has a limit of its own it keeps the message; term would remove it from a
@@ -199,7 +157,7 @@ function M.check(opts, fn)
   if not (heartbeat >= 0.1 and heartbeat <= expires / 2) then
     error(what .. ": heartbeat must be 0.1 seconds or more, and half of expires at most", 3)
   end
-  if opts.dead_letter and not pcall(core.check_pattern, opts.dead_letter) then
+  if opts.dead_letter and not pcall(core.check_subject, opts.dead_letter) then
     error(("%s: dead_letter: invalid subject '%s'"):format(what, opts.dead_letter), 3)
   end
   if opts.dead_letter and opts.manual_ack then
@@ -244,6 +202,11 @@ function M.start(self, psub, info, fn)
   if err then return nil, err end
   self.manual_ack, self.on_error, self.dead_letter = opts.manual_ack, opts.on_error,
     opts.dead_letter
+  if self.dead_letter then
+    local ok
+    ok, err = dead_letter.check(self, info)
+    if not ok then return nil, err end
+  end
   self.backoff = opts.backoff or M.backoff
   local limit = info.config.max_deliver
   self.server_limit = limit and limit > 0 and limit or nil

@@ -69,7 +69,7 @@ describe("app.js.publish_async", function()
     assert.is_nil(ok)
     assert.equal("wrong_last_sequence", err.code)
     assert.equal(3, err.count)
-    assert.truthy(err.message:find "^3 messages were not stored; the first: wrong last sequence")
+    assert.truthy(err.message:find "^3 messages were not stored; the first: wrong last")
     assert.is_true(assert(app.js.flush()))
   end)
 
