@@ -2,6 +2,7 @@
 /* Fibers, identity and life of the script: the C side of `app`. */
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/script/trace.h"
 #include "host/service/identity.h"
 
 /* ---- fibers ---- */
@@ -141,6 +142,13 @@ static int core_report(lua_State *L) {
     return 0;
 }
 
+/* core.traceback(err [, level = 1]) -> its text and a traceback: for xpcall, any error value */
+static int core_traceback(lua_State *L) {
+    int level = (int)luaL_optinteger(L, 2, 1);
+    luaL_traceback(L, L, error_text(L, 1), level);
+    return 1;
+}
+
 /*
  * core.check(what, opts, { name = "types" | true, ... }): raises on an unknown option, naming
  * the nearest known one, and on a value of the wrong type. Returns opts or an empty table.
@@ -168,21 +176,14 @@ static int core_check(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn},
-    {"background", core_background},
-    {"can_wait", core_can_wait},
-    {"cancelled", core_cancelled},
-    {"loading", core_loading},
-    {"exit", core_exit},
-    {"set_phase", core_set_phase},
-    {"add_file", core_add_file},
-    {"takes_over", core_takes_over},
-    {"identity", core_identity},
-    {"configure", core_configure},
-    {"error", core_error},
-    {"report", core_report},
-    {"check", core_check},
-    {NULL, NULL},
+    {"spawn", core_spawn},           {"background", core_background},
+    {"can_wait", core_can_wait},     {"cancelled", core_cancelled},
+    {"loading", core_loading},       {"exit", core_exit},
+    {"set_phase", core_set_phase},   {"add_file", core_add_file},
+    {"takes_over", core_takes_over}, {"identity", core_identity},
+    {"configure", core_configure},   {"error", core_error},
+    {"report", core_report},         {"traceback", core_traceback},
+    {"check", core_check},           {NULL, NULL},
 };
 
 void bindings_app(lua_State *L) {

@@ -15,6 +15,7 @@
 #include "host/base/log.h"
 #include "host/jetstream/status.h"
 #include "host/link/answer.h"
+#include "host/script/trace.h"
 
 #define HANDLE_TYPE "lunats.listener"
 
@@ -36,37 +37,6 @@ static bool is_client_error(lua_State *L, int index) {
     return client;
 }
 
-/* The text of an error value: the message of a table, else tostring. Pushes it. */
-static const char *push_error_text(lua_State *L, int index) {
-    index = lua_absindex(L, index);
-    if (lua_istable(L, index)) {
-        if (lua_getfield(L, index, "message") == LUA_TSTRING)
-            return lua_tostring(L, -1);
-        lua_pop(L, 1);
-    }
-    return luaL_tolstring(L, index, NULL);
-}
-
-/* Message handler of the protected call: the traceback exists only here. */
-static int on_error(lua_State *L) {
-    struct script *script = script_of(L);
-    struct fiber *fiber = fibers_current(script_fibers(script));
-    const struct job *job = fiber_arg(fiber);
-    if (fiber_cancelled(fiber))
-        return 1;
-    const char *text = push_error_text(L, 1);
-    if (is_client_error(L, 1)) { /* the sender's mistake: no traceback of ours helps */
-        log_warn(service_name(script_service(script)), "%s", text);
-    } else {
-        luaL_traceback(L, L, text, 1);
-        lua_pushfstring(L, "listener %s: %s", listener_options(job->listener)->name,
-                        lua_tostring(L, -1));
-        script_report(script, lua_tostring(L, -1));
-    }
-    lua_settop(L, 1);
-    return 1;
-}
-
 /* The code of an error value: its numeric `code`, its `status`, or 500. */
 static int error_code(lua_State *L, int index) {
     int code = 500;
@@ -85,10 +55,60 @@ static int error_code(lua_State *L, int index) {
     return code;
 }
 
+/* What the sender is told of it. */
 static int fail(lua_State *L, const struct job *job, int index) {
     int code = error_code(L, index);
-    job_failed(job, code, push_error_text(L, index));
+    job_failed(job, code, error_text(L, index));
     return 0;
+}
+
+static bool has_numeric_code(lua_State *L, int index) {
+    bool numeric = false;
+    if (lua_istable(L, index)) {
+        numeric = lua_getfield(L, index, "code") == LUA_TNUMBER;
+        lua_pop(L, 1);
+    }
+    return numeric;
+}
+
+/* The error value of a handler that has been reported and answered. */
+static const char told;
+
+/* A raised error that nobody has reported yet; `trace` may be the text again. */
+static void report_raised(lua_State *L, const struct job *job, int index, const char *trace) {
+    struct script *script = script_of(L);
+    if (!has_numeric_code(L, index)) {
+        job_raised(job, trace, error_text(L, index));
+        return;
+    }
+    const char *name = listener_options(job->listener)->name;
+    script_report(script, lua_pushfstring(L, "listener %s: %s", name, trace));
+    fail(L, job, index);
+}
+
+/* Message handler of the protected call: the traceback exists only here. */
+static int on_error(lua_State *L) {
+    struct script *script = script_of(L);
+    struct fiber *fiber = fibers_current(script_fibers(script));
+    const struct job *job = fiber_arg(fiber);
+    if (fiber_cancelled(fiber))
+        return 1;
+    if (is_client_error(L, 1)) { /* the sender's mistake: no traceback of ours helps */
+        log_warn(service_name(script_service(script)), "%s", error_text(L, 1));
+        fail(L, job, 1);
+    } else {
+        luaL_traceback(L, L, error_text(L, 1), 1);
+        report_raised(L, job, 1, lua_tostring(L, -1));
+    }
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&told);
+    return 1;
+}
+
+/* The handler has raised the value on top of the stack. on_error() has seen to it, unless
+ * memory or the stack ran out. */
+static void raised(lua_State *L, const struct job *job) {
+    if (lua_touserdata(L, -1) != &told)
+        report_raised(L, job, -1, error_text(L, -1));
 }
 
 /* ---- outcome ---- */
@@ -144,14 +164,16 @@ static int handler_done(lua_State *L, int status, lua_KContext context) {
     bool success = status == LUA_OK || status == LUA_YIELD;
     if (!success && fiber_cancelled(fibers_current(script_fibers(script_of(L)))))
         return lua_error(L); /* the fiber ends as cancelled */
+    if (!success)
+        raised(L, job);
     if (listener_options(job->listener)->type & LISTEN_JETSTREAM) {
         bool refused = success && lua_isnil(L, AT_RESULT) && !lua_isnil(L, AT_RESULT + 1);
         settle(L, job, success && !refused);
-        if (!success || refused)
+        if (refused)
             job_count_failure(job);
         return 0;
     }
-    return success ? reply(L, job) : fail(L, job, -1);
+    return success ? reply(L, job) : 0;
 }
 
 static int listener_body(lua_State *L) {

@@ -245,6 +245,7 @@ static int open_service(struct host *host, const char *path, struct service **ou
         .offline = options->connection == OPTIONS_OFFLINE,
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
+        .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
         .open = host->hooks->open_bindings,
         .on_started = on_started,
         .on_stopped = on_stopped,

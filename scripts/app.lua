@@ -82,11 +82,11 @@ core.set_phase("stop", function()
   -- One hook that fails must not keep the others from cleaning up.
   local failed
   for _, fn in ipairs(stop_hooks) do
-    local ok, trace = xpcall(fn, debug.traceback)
+    local ok, trace = xpcall(fn, core.traceback)
     if core.cancelled() then error(trace, 0) end
     if not ok then
       failed = failed or trace
-      core.report("on_stop: " .. tostring(trace))
+      core.report("on_stop: " .. trace)
     end
   end
   if failed then error(core.error("on_stop", "an on_stop hook failed"), 0) end
@@ -127,8 +127,8 @@ end)
 
 core.set_phase("reloaded", function()
   for _, fn in ipairs(reload_hooks) do
-    local ok, trace = xpcall(fn, debug.traceback, old_version)
-    if not ok then core.report("on_reload: " .. tostring(trace)) end
+    local ok, trace = xpcall(fn, core.traceback, old_version)
+    if not ok then core.report("on_reload: " .. trace) end
   end
 end)
 

@@ -27,7 +27,7 @@ local function call(self, fn)
   self.ticks = self.ticks + 1
   local ok, trace = xpcall(fn, function(err)
     if core.cancelled() then return err end
-    return debug.traceback(tostring(err), 2)
+    return core.traceback(err, 2)
   end)
   if ok then return true end
   if core.cancelled() then error(trace, 0) end -- a stop, not a failure

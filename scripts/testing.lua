@@ -301,10 +301,10 @@ end
 ---Doubles of other services answer on the spec's connection.
 local function stub(self, to, fn)
   self.client.listen(to, nil, function(msg)
-    local results = table.pack(xpcall(fn, debug.traceback, msg))
+    local results = table.pack(xpcall(fn, core.traceback, msg))
     if results[1] then return table.unpack(results, 2, results.n) end
     self.unexpected[#self.unexpected + 1] = ("stub of %s: %s"):format(to, results[2])
-    return nil, { code = 500, message = tostring(results[2]) }
+    return nil, { code = 500, message = results[2] }
   end)
 end
 

@@ -16,6 +16,7 @@
 #include "host/jetstream/consume.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
+#include "host/script/trace.h"
 
 #define CONSUME_TYPE "lunats.consume"
 
@@ -45,8 +46,7 @@ static int on_error(lua_State *L) {
     struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
     if (fiber_cancelled(fiber))
         return 1;
-    luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
-    return 1;
+    return error_traceback(L);
 }
 
 static int failed_done(lua_State *L, int status, lua_KContext context) {

@@ -35,6 +35,12 @@ enum options_connection {
     OPTIONS_PRIVATE, /* a nats-server that begins and ends with this process */
 };
 
+/* What the sender of a message is told of an error that its handler raised. */
+enum options_errors {
+    OPTIONS_ERRORS_FULL,  /* its text */
+    OPTIONS_ERRORS_SHORT, /* an id by which it is found in the log */
+};
+
 /* Everything is owned by the struct; strings are NULL when not set. */
 struct options {
     enum options_command command;
@@ -83,6 +89,7 @@ struct options {
     long count;     /* record: stop after so many messages; 0: never */
     double seconds; /* record: stop after that time; 0: never */
 
+    enum options_errors errors; /* default full; run: short */
     enum log_format log_format; /* default text */
     enum log_level log_level;   /* default info; test: warn */
 };

@@ -81,6 +81,9 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("seconds", 0, OPTIONS_KIND_SECONDS, RECORD, seconds, "S", "stop after that time"),
     VALUE("drain-timeout", 0, OPTIONS_KIND_SECONDS, CONNECTED | DEV, drain_timeout, "SECONDS",
           "time for running handlers to end at a stop or reload (default 30)"),
+    VALUE("errors", 0, OPTIONS_KIND_ERRORS, RUN | DEV, errors, "FORM",
+          "what a sender is told of an error that a handler raises: full (its text) or short "
+          "(an id that the log has, too; default of run)"),
     VALUE("log-format", 0, OPTIONS_KIND_FORMAT, CONNECTED | DEV | CHECK, log_format, "FORMAT",
           "text or json (default text)"),
     VALUE("log-level", 0, OPTIONS_KIND_LEVEL, CONNECTED | DEV | CHECK, log_level, "LEVEL",

@@ -22,6 +22,7 @@ enum options_kind {
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
     OPTIONS_KIND_LEVEL,   /* enum log_level */
     OPTIONS_KIND_FORMAT,  /* enum log_format */
+    OPTIONS_KIND_ERRORS,  /* enum options_errors */
 };
 
 struct options_option {
@@ -37,7 +38,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 32
+#define OPTIONS_COUNT 33
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

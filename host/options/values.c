@@ -109,6 +109,15 @@ static int set_count(struct parser *p, const char *label, const char *text, long
     return 0;
 }
 
+static int set_errors(struct parser *p, const char *label, const char *text,
+                      enum options_errors *field) {
+    bool is_short = strcmp(text, "short") == 0;
+    if (!is_short && strcmp(text, "full") != 0)
+        return options_fail(p, "%s: %s is neither short nor full", label, text);
+    *field = is_short ? OPTIONS_ERRORS_SHORT : OPTIONS_ERRORS_FULL;
+    return 0;
+}
+
 int options_set_value(struct parser *p, const struct options_option *option, const char *label,
                       const char *text) {
     void *field = (char *)p->out + option->field;
@@ -133,6 +142,8 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         if (log_level_parse(text, field))
             return 0;
         return options_fail(p, "%s: %s is none of debug, info, warn, error, off", label, text);
+    case OPTIONS_KIND_ERRORS:
+        return set_errors(p, label, text, field);
     case OPTIONS_KIND_FORMAT:
         if (log_format_parse(text, field))
             return 0;

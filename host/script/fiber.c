@@ -9,6 +9,7 @@
 #include "host/base/container_of.h"
 #include "host/base/list.h"
 #include "host/base/status.h"
+#include "host/script/trace.h"
 
 /* Idle coroutines kept per script: a burst as large as a listener's default concurrency finds
  * its coroutines ready. */
@@ -214,14 +215,7 @@ static int describe_error(lua_State *L) {
         lua_pushvalue(fiber->L, -1);
         lua_xmove(fiber->L, L, 1);
     }
-    /* { code =, message = } without a metatable is an error table of the script's own. */
-    if (lua_istable(L, -1)) {
-        lua_pushliteral(L, "message");
-        if (lua_rawget(L, -2) != LUA_TSTRING)
-            lua_pop(L, 1);
-    }
-    const char *message = luaL_tolstring(L, -1, NULL);
-    luaL_traceback(L, fiber->L, message, 0);
+    luaL_traceback(L, fiber->L, error_text(L, -1), 0);
     return 1;
 }
 

@@ -9,6 +9,7 @@
 
 #include "host/base/log.h"
 #include "host/script/pool.h"
+#include "host/script/trace.h"
 
 struct script {
     lua_State *L;
@@ -33,7 +34,7 @@ struct script {
 /* ---- loading ---- */
 
 static int with_traceback(lua_State *L) {
-    const char *message = luaL_tolstring(L, 1, NULL);
+    const char *message = error_text(L, 1);
     lua_Debug caller;
     if (!lua_getstack(L, 2, &caller)) /* no Lua code has run: the text says where */
         return 1;

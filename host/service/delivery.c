@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/unique.h"
 #include "host/link/message.h"
 #include "host/service/internal.h"
 
 /* Longest text of an error reply; headers of a message share 64 KiB. */
 #define ERROR_TEXT_MAX 1024
+
+/* Letters and digits of the id of an error: 47 bits, found in any log by a search. */
+#define ERROR_ID_LEN 8
 
 struct delivery {
     struct delivery *next; /* in deliveries->spare */
@@ -90,12 +94,10 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     (void)fiber;
     struct job *job = arg;
     struct delivery *delivery = job->delivery;
-    if (status == LN_ESCRIPT) {
-        script_report(job->listener->script, text);
-        job_failed(job, 500, text);
-    } else if (status == LN_ECANCELLED) {
+    if (status == LN_ESCRIPT)
+        job_raised(job, text, text);
+    else if (status == LN_ECANCELLED)
         job_failed(job, 503, "the service is stopping");
-    }
     if (job->holder != NULL)
         *job->holder = NULL;
     bool last = --delivery->jobs_left == 0;
@@ -150,10 +152,32 @@ void job_count_failure(const struct job *job) {
     job->listener->failed++;
 }
 
+/* An answer would be an acknowledgement. */
+static bool from_stream(const struct job *job) {
+    return job->listener->options.consumer != NULL;
+}
+
+void job_raised(const struct job *job, const char *trace, const char *text) {
+    struct script *script = job->listener->script;
+    const char *name = job->listener->options.name;
+    char id[UNIQUE_SIZE] = "", told[40];
+    bool hide = service_short_errors(script_service(script)) && !from_stream(job);
+    if (hide && unique_name(id) == LN_OK)
+        id[ERROR_ID_LEN] = '\0';
+    snprintf(told, sizeof(told), "internal error %s", id);
+    char *report = NULL;
+    int len = hide ? asprintf(&report, "listener %s: %s: %s", name, told, trace)
+                   : asprintf(&report, "listener %s: %s", name, trace);
+    script_report(script, len < 0 ? trace : report);
+    if (len >= 0)
+        free(report);
+    job_failed(job, 500, hide ? told : text);
+}
+
 void job_failed(const struct job *job, int code, const char *text) {
     struct delivery *delivery = job->delivery;
     job_count_failure(job);
-    if (delivery->error_code != 0)
+    if (delivery->error_code != 0 || from_stream(job))
         return;
     delivery->error_code = code;
     delivery->error_text = strdup(text);

@@ -46,7 +46,13 @@ void job_refused(const struct job *job, const char *subject);
  * copied.
  */
 void job_failed(const struct job *job, int code, const char *text);
-/* The same without an answer: the message comes from a stream. */
+/*
+ * The handler raised an error that is not meant for the sender: reports `trace` and fails with
+ * code 500 and `text`; where errors are short (see service_options), with "internal error ID"
+ * instead of the text, and the report has the ID, too.
+ */
+void job_raised(const struct job *job, const char *trace, const char *text);
+/* The same as job_failed() without an answer: the message comes from a stream. */
 void job_count_failure(const struct job *job);
 
 /* Sends an error reply (Nats-Service-Error, Nats-Service-Error-Code) to `reply`; does nothing

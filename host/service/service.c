@@ -571,6 +571,10 @@ const char *service_name(const struct service *service) {
     return service->name;
 }
 
+bool service_short_errors(const struct service *service) {
+    return service->options.short_errors;
+}
+
 const char *service_instance(const struct service *service) {
     return service->instance;
 }

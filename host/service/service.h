@@ -52,6 +52,7 @@ struct service_options {
     bool manual_clock;    /* the script has a clock of its own either way */
     double drain_timeout; /* seconds */
     struct link_options link;
+    bool short_errors;     /* senders are not told the text of a raised error, only its id */
     const char *js_prefix; /* subject of the JetStream API; NULL: "$JS.API" */
     lua_CFunction open;    /* opens the bindings */
     const char *prelude;   /* Lua that runs before each version of the script, or NULL */
@@ -108,6 +109,7 @@ struct link *service_link(const struct service *service); /* NULL when offline *
 struct intake *service_intake(const struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
+bool service_short_errors(const struct service *service);
 struct clock *service_clock(const struct service *service); /* real time, always */
 /* What opens the bindings of its script, for services that the script starts. */
 lua_CFunction service_opener(const struct service *service);

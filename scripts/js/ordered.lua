@@ -190,9 +190,9 @@ local function run(self)
       end
       return
     end
-    local ok, trace = xpcall(self.on_message, debug.traceback, msg)
+    local ok, trace = xpcall(self.on_message, core.traceback, msg)
     if core.cancelled() then return end
-    if not ok then core.report(("%s: %s"):format(msg.subject, tostring(trace))) end
+    if not ok then core.report(("%s: %s"):format(msg.subject, trace)) end
   end
 end
 

@@ -96,7 +96,7 @@ function M.open(opts)
     on_message = function(msg)
       state.came, state.busy = state.came + 1, true
       local over = not self.initial and initial:see(msg)
-      local ok, trace = xpcall(opts.on_message, debug.traceback, msg)
+      local ok, trace = xpcall(opts.on_message, core.traceback, msg)
       state.busy = false
       if over and not core.cancelled() then signal(self) end
       if not ok then error(trace, 0) end

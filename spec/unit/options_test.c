@@ -45,6 +45,7 @@ static void scripts_and_defaults(void) {
     CHECK(options.inbox_prefix == NULL && options.js_prefix == NULL);
     CHECK(options.tls_name == NULL && !options.tls_first);
     CHECK(options.log_format == LOG_FORMAT_TEXT && options.log_level == LOG_LEVEL_INFO);
+    CHECK_INT(options.errors, OPTIONS_ERRORS_SHORT);
 }
 
 static void every_option(void) {
@@ -86,6 +87,22 @@ static void every_option(void) {
     CHECK_INT(options.max_control_line, 8192);
     CHECK_STR(options.inbox_prefix, "_INBOX.me");
     CHECK_STR(options.js_prefix, "hub.api");
+}
+
+static void errors_are_short_where_strangers_send(void) {
+    CHECK_INT(parse("run --errors full a.lua"), 0);
+    CHECK_INT(options.errors, OPTIONS_ERRORS_FULL);
+    CHECK_INT(parse("dev a.lua"), 0);
+    CHECK_INT(options.errors, OPTIONS_ERRORS_FULL);
+    CHECK_INT(parse("dev --errors short a.lua"), 0);
+    CHECK_INT(options.errors, OPTIONS_ERRORS_SHORT);
+    setenv("LUNATS_ERRORS", "full", 1);
+    CHECK_INT(parse("run a.lua"), 0);
+    CHECK_INT(options.errors, OPTIONS_ERRORS_FULL);
+    setenv("LUNATS_ERRORS", "short", 1);
+    CHECK_INT(parse("test"), 0);
+    CHECK_INT(options.errors, OPTIONS_ERRORS_FULL);
+    unsetenv("LUNATS_ERRORS");
 }
 
 static void a_domain_is_a_prefix(void) {
@@ -261,6 +278,8 @@ static const struct {
      "See `lunats run --help`."},
     {"run --log-format xml a.lua",
      "--log-format: xml is neither text nor json\nSee `lunats run --help`."},
+    {"run --errors none a.lua",
+     "--errors: none is neither short nor full\nSee `lunats run --help`."},
     {"run --creds no.creds a.lua", "--creds: cannot read no.creds: No such file or "
                                    "directory\nSee `lunats run --help`."},
     {"run --name= a.lua", "--name must not be empty\nSee `lunats run --help`."},
@@ -407,6 +426,7 @@ int main(int argc, char **argv) {
         return 1;
     RUN(scripts_and_defaults);
     RUN(every_option);
+    RUN(errors_are_short_where_strangers_send);
     RUN(a_domain_is_a_prefix);
     RUN(the_last_of_two_values_wins);
     RUN(dev_is_embedded);

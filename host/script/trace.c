@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/script/trace.h"
+
+#include <stdbool.h>
+
+#include <lauxlib.h>
+
+static int to_text(lua_State *L) {
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* A table that says for itself what it is needs no look inside. */
+static bool has_message(lua_State *L, int index) {
+    if (!lua_istable(L, index))
+        return false;
+    if (luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_pushliteral(L, "message");
+    lua_rawget(L, index);
+    if (lua_isstring(L, -1))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+const char *error_text(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    if (has_message(L, index))
+        return lua_tostring(L, -1);
+    lua_pushcfunction(L, to_text);
+    lua_pushvalue(L, index);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+        return lua_tostring(L, -1);
+    const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "no text";
+    lua_pushfstring(L, "(an error of type %s whose __tostring fails: %s)",
+                    luaL_typename(L, index), why);
+    lua_remove(L, -2);
+    return lua_tostring(L, -1);
+}
+
+int error_traceback(lua_State *L) {
+    luaL_traceback(L, L, error_text(L, 1), 1);
+    return 1;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Error values of Lua as text. For message handlers and other protected bodies: it may raise
+ * when memory runs out.
+ */
+#ifndef LUNATS_SCRIPT_TRACE_H
+#define LUNATS_SCRIPT_TRACE_H
+
+#include <lua.h>
+
+/*
+ * Pushes the text of the error value at `index`: the `message` of a table, else what tostring
+ * says; a __tostring that fails is said in words. Borrowed from the stack.
+ */
+const char *error_text(lua_State *L, int index);
+
+/* Message handler: the text of the error with the traceback below it. */
+int error_traceback(lua_State *L);
+
+#endif

@@ -1,0 +1,158 @@
+-- What a raised error tells those who sent the message, and what the log says of it.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
+local process = require "spec.support.process"
+local testing = require "lunats.testing"
+local unique = require "spec.support.unique"
+
+after_each(process.close_all)
+
+local SERVICE = [[
+  app.config { name = "errs" }
+  local prefix = %q
+  local function listen(name, fn) app.listen(prefix .. "." .. name, fn) end
+  listen("text", function() error "the password is swordfish" end)
+  listen("table", function() error { message = "the password is swordfish" } end)
+  listen("later", function() app.sleep(0.001) error "the password is swordfish" end)
+  listen("of_another", function() assert(app.request(prefix .. ".coded", "")) end)
+  listen("nothing", function() error() end)
+  listen("deep", function() local function f() return 1 + f() end return f() end)
+  listen("coded", function() error { code = 404, message = "no such thing" } end)
+  listen("odd", function() error { code = 7, message = "strange" } end)
+  listen("returned", function() return nil, { code = 409, message = "taken" } end)
+  listen("words", function() return nil, "not today" end)
+  listen("json", function(msg) return msg.data end)
+]]
+
+---Starts it and returns a function that asks one of its listeners.
+local function serve(options)
+  local prefix = unique "errs"
+  local child = process.run(SERVICE:format(prefix), options)
+  child:expect "started"
+  return function(name)
+    local reply, err = app.request(prefix .. "." .. name, "no JSON")
+    assert.is_nil(reply)
+    return err.message, err.status
+  end, child
+end
+
+describe("an error that a handler raises", function()
+  it("is an id for the sender, which the log explains", function()
+    local ask, child = serve()
+    local seen = {}
+    for _, name in ipairs { "text", "table", "later", "of_another", "nothing", "deep" } do
+      local text, status = ask(name)
+      assert.equal(500, status)
+      local id = assert(text:match "^internal error (%w%w%w%w%w%w%w%w)$", text)
+      assert.is_nil(seen[id])
+      seen[id] = name
+      child:expect(("listener [%%w._]*%s: internal error %s: "):format(name, id))
+    end
+    child:expect("internal error %w+: [^\n]*the password is swordfish\n +stack traceback")
+  end)
+
+  it("is told where it is an answer: a numeric code, a returned error, a bad body", function()
+    local ask = serve()
+    assert.same({ "no such thing", 404 }, { ask "coded" })
+    assert.same({ "strange", 500 }, { ask "odd" })
+    assert.same({ "taken", 409 }, { ask "returned" })
+    assert.same({ "not today", 500 }, { ask "words" })
+    local text, status = ask "json"
+    assert.truthy(text:find("is not JSON", 1, true))
+    assert.equal(400, status)
+  end)
+
+  it("is told with --errors full", function()
+    local ask, child = serve { "--errors", "full" }
+    assert.truthy(ask("text"):find("the password is swordfish", 1, true))
+    child:expect "listener [^\n]*text: [^\n]*swordfish"
+    assert.equal(0, child:count "internal error")
+  end)
+
+  it("is told in specs", function()
+    local subject = unique "errs"
+    local svc = testing.start(("app.listen(%q, function() error 'why' end)"):format(subject))
+    local _, err = svc:request(subject, "")
+    assert.truthy(err.message:find("why", 1, true))
+    assert.equal(1, #svc:errors())
+    svc:stop()
+  end)
+end)
+
+describe("an error table", function()
+  it("is shown by its message, with a traceback, wherever it is raised", function()
+    local script = [[
+      local function raise(where) error { code = 503, message = "down in " .. where } end
+      app.on_stop(function() raise "on_stop" end)
+      app.on_reload(function() raise "on_reload" end)
+      app.task({ name = "T" }, function() raise "task" end)
+      app.timer(3600, { name = "M" }, function() raise "timer" end)
+      app.on_start(function() app.spawn(function() raise "spawn" end) end)
+      app.listen("errs.raise", function() raise "listener" end)
+    ]]
+    local svc = testing.start(script)
+    svc:request("errs.raise", "")
+    eventually("task and timer", function()
+      local text = table.concat(svc:errors())
+      return text:find "down in task" and text:find "down in timer"
+    end)
+    assert(svc:reload(script))
+    svc:stop()
+    local text = table.concat(svc:errors(), "\n")
+    for _, where in ipairs { "on_stop", "on_reload", "task", "timer", "spawn", "listener" } do
+      assert.truthy(text:find("down in " .. where .. "\nstack traceback", 1, true), where
+        .. " in:\n" .. text)
+    end
+  end)
+
+  it("is shown by its message at the top level, too", function()
+    local path = process.write("top.lua", [[error { message = "down at the top" }]])
+    local status, output = process.lunats_to_end { "run", "-s", app.nats.connected_url, path }
+    assert.equal(1, status)
+    assert.truthy(output:find("down at the top", 1, true), output)
+    assert.truthy(output:find("top.lua:1", 1, true), output)
+  end)
+
+  it("without a text says why there is none", function()
+    local subject = unique "errs"
+    local svc = testing.start(([[app.listen(%q, function()
+      error(setmetatable({}, { __tostring = function() error "no text" end }))
+    end)]]):format(subject))
+    local _, err = svc:request(subject, "")
+    assert.truthy(err.message:find("__tostring fails", 1, true), err.message)
+    assert.equal(1, #svc:errors())
+    svc:stop()
+  end)
+end)
+
+describe("a handler of a push consumer that a stop cuts off", function()
+  it("leaves its message unacknowledged", function()
+    local stream = unique "cut"
+    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" },
+      storage = "memory" })
+    finally(function() app.js.delete_stream(stream) end)
+    local child = process.run(([[
+      app.js.subscribe(%q, { stream = %q, durable = "c" }, function()
+        print "handling"
+        io.flush()
+        app.sleep(3600)
+      end)]]):format(stream .. ".>", stream), { "--drain-timeout", "0.1" })
+    child:expect "started"
+    assert(app.js.publish(stream .. ".a", "x"))
+    child:expect "handling"
+    child:stop()
+    local info = assert(app.js.consumer_info(stream, "c"))
+    assert.equal(1, info.num_ack_pending)
+    assert.equal(0, child:count "nothing is sent")
+  end)
+end)
+
+describe("core.traceback", function()
+  it("takes any value", function()
+    for _, value in ipairs { "text", 17, true, { message = 5 }, print } do
+      assert.truthy(core.traceback(value):find("\nstack traceback:\n", 1, true))
+    end
+    assert.truthy(core.traceback({ message = 5 }):find "^5\n")
+    assert.truthy(core.traceback(nil):find "^nil\n")
+  end)
+end)
