@@ -26,4 +26,10 @@ function M.whole(what, name, value, least, most, level)
   blame(level, "%s: %s must be a whole number%s %s", what, name, most and "" or ",", range)
 end
 
+---For functions without options: what they would ignore is a mistake.
+---@param hint string|nil what the caller may have meant
+function M.no_options(what, opts, hint)
+  if opts ~= nil then blame(1, "%s takes no options%s", what, hint and ": " .. hint or "") end
+end
+
 return M

@@ -251,7 +251,8 @@ function M.info(stream, name)
 end
 
 ---@return boolean|nil ok, table|nil err
-function M.delete(stream, name)
+function M.delete(stream, name, opts)
+  check.no_options("app.js.delete_consumer", opts)
   api.check_name(stream, "app.js.delete_consumer: stream")
   api.check_name(name, "app.js.delete_consumer: consumer")
   return api.done(M.delete_op(stream, name))

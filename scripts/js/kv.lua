@@ -110,7 +110,8 @@ end
 
 ---@param name string
 ---@return kv|nil bucket, table|nil err
-function M.key_value(name)
+function M.key_value(name, opts)
+  check.no_options("app.js.key_value", opts)
   bucket.check_name(name, "app.js.key_value")
   local info, err = bucket.info(PREFIX .. name, name)
   if not info then return nil, err end
@@ -122,7 +123,8 @@ end
 
 ---@param name string
 ---@return boolean|nil ok, table|nil err
-function M.delete_key_value(name)
+function M.delete_key_value(name, opts)
+  check.no_options("app.js.delete_key_value", opts)
   bucket.check_name(name, "app.js.delete_key_value")
   return bucket.delete(PREFIX .. name, name)
 end
@@ -203,7 +205,8 @@ end
 ---@param key string
 ---@param value any
 ---@return integer|nil revision, table|nil err
-function kv:put(key, value)
+function kv:put(key, value, opts)
+  check.no_options("kv:put", opts, "a ttl is one of kv:create")
   entries.check_key(key, "kv:put")
   check_value("kv:put", value)
   return write(self, key, value)
@@ -211,10 +214,17 @@ end
 
 local function time_to_live(self, what, ttl)
   if ttl == nil then return nil end
-  if ttl ~= ttl or ttl < 1 then error(what .. ": ttl must be 1 or more seconds", 3) end
-  if self.config.allow_msg_ttl then return ("%dms"):format(math.floor(ttl * 1000)) end
-  return core.fail(api.failure("unsupported",
-    "the bucket '%s' was made without limit_marker_ttl, so its keys have no ttl", self.bucket))
+  local text, config = publishing.ttl_text(what, ttl), self.config
+  if not config.allow_msg_ttl then
+    return core.fail(api.failure("unsupported", "the bucket '%s' was made without "
+      .. "limit_marker_ttl, so its keys have no ttl", self.bucket))
+  end
+  local least = config.subject_delete_marker_ttl or 0
+  if ttl < least and config.max_msgs_per_subject ~= 1 then -- the server would say nothing
+    return core.fail(api.failure("unsupported", "the bucket '%s' has a history: no ttl can be "
+      .. "shorter than its limit_marker_ttl, %g s", self.bucket, least))
+  end
+  return text
 end
 
 ---Others may write between our look and our write.
@@ -255,7 +265,8 @@ end
 ---@param value any
 ---@param revision integer
 ---@return integer|nil revision, table|nil err  code "wrong_last_sequence"
-function kv:update(key, value, revision)
+function kv:update(key, value, revision, opts)
+  check.no_options("kv:update", opts, "a ttl is one of kv:create")
   entries.check_key(key, "kv:update")
   check_value("kv:update", value)
   if revision == nil then error("kv:update: a revision expected", 2) end
@@ -316,7 +327,8 @@ kv.watch = watching.watch
 ---written them. Those that exist all the time are among them, although others write.
 ---@param filter string|nil a key with "*" for a token, or ">" at the end
 ---@return string[]|nil keys, table|nil err
-function kv:keys(filter)
+function kv:keys(filter, opts)
+  check.no_options("kv:keys", opts)
   local list, known = {}, {}
   local function add(entry)
     -- After a lost connection a key may come twice.
@@ -335,7 +347,8 @@ end
 ---All entries of a key that the bucket keeps, the oldest first, with those of deletions.
 ---@param key string
 ---@return kv.entry[]|nil entries, table|nil err
-function kv:history(key)
+function kv:history(key, opts)
+  check.no_options("kv:history", opts)
   entries.check_stored(key, "kv:history")
   local list = {}
   local ok, err = watching.collect(self, "kv:history", key, { include_history = true },

@@ -51,7 +51,8 @@ end
 
 ---@param name string
 ---@return object_store|nil store, table|nil err
-function M.object_store(name)
+function M.object_store(name, opts)
+  check.no_options("app.js.object_store", opts)
   bucket.check_name(name, "app.js.object_store")
   local stream, err = bucket.info(PREFIX .. name, name)
   if not stream then return nil, err end
@@ -60,7 +61,8 @@ end
 
 ---@param name string
 ---@return boolean|nil ok, table|nil err
-function M.delete_object_store(name)
+function M.delete_object_store(name, opts)
+  check.no_options("app.js.delete_object_store", opts)
   bucket.check_name(name, "app.js.delete_object_store")
   return bucket.delete(PREFIX .. name, name)
 end

@@ -23,20 +23,20 @@ local HEADERS = {
   rollup = "Nats-Rollup",
 }
 local SEQUENCES = { "expected_last_seq", "expected_last_subject_seq" }
----Options that older servers store as headers and do not look at.
-local NEW = { ttl = "a ttl of messages",
-  expected_last_subject_seq_subject = "expectations about another subject" }
+---Headers that older servers store and do not look at.
+local NEW = { ["Nats-TTL"] = "a ttl of messages",
+  [HEADERS.expected_last_subject_seq_subject] = "expectations about another subject" }
 
 ---A stream without a leader answers like none at all; both pass.
 local NO_STREAM_DELAY, NO_STREAM_RETRIES = 0.25, 2
 
----Seconds, or text that the server understands: "1h30m", "never".
+---Whole seconds, as the server counts them, or text that it understands: "1h30m", "never".
 local function ttl_text(what, ttl)
   if type(ttl) == "string" then return ttl end
   if not (ttl >= 1 and ttl < math.huge) then
     error(what .. ": ttl must be a number of seconds, 1 or more", 4)
   end
-  return math.tointeger(ttl) and ("%d"):format(math.tointeger(ttl)) or ("%.9gs"):format(ttl)
+  return ("%d"):format(math.ceil(ttl))
 end
 
 M.ttl_text = ttl_text
@@ -82,11 +82,10 @@ local function pub_ack(subject, msg)
 end
 M.pub_ack = pub_ack
 
----@param opts table checked
----@param request table timeout, headers
-local function send(subject, message, opts, request)
+---@param request table timeout, headers: what check_options() has made of the options
+local function send(subject, message, _, request)
   for name, what in pairs(NEW) do
-    if opts[name] then
+    if request.headers[name] then
       local ok, err = api.need_level(1, what)
       if not ok then return nil, err end
     end

@@ -101,7 +101,8 @@ end
 
 ---@param name string
 ---@return boolean|nil ok, table|nil err
-function M.delete_stream(name)
+function M.delete_stream(name, opts)
+  check.no_options("app.js.delete_stream", opts)
   api.check_name(name, "app.js.delete_stream")
   return api.done("STREAM.DELETE." .. name)
 end
