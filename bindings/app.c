@@ -156,19 +156,8 @@ static int core_traceback(lua_State *L) {
 static int core_check(lua_State *L) {
     const char *what = luaL_checkstring(L, 1);
     luaL_checktype(L, 3, LUA_TTABLE);
-    size_t count = 0;
-    for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1))
-        count++;
-    struct option *known = lua_newuserdatauv(L, (count + 1) * sizeof(*known), 0);
-    size_t at = 0;
-    for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING)
-            return luaL_argerror(L, 3, "names of options expected");
-        const char *types = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        known[at++] = (struct option){lua_tostring(L, -2), types};
-    }
-    known[at] = (struct option){NULL, NULL};
-    if (check_options(L, 2, what, known))
+    lua_settop(L, 3);
+    if (check_options_table(L, 2, what, 3))
         lua_pushvalue(L, 2);
     else
         lua_newtable(L);

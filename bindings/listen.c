@@ -339,9 +339,7 @@ static void push_listener(lua_State *L, const struct listener *listener) {
     set_integer(L, "running", stats.running);
 }
 
-/* core.listeners() -> list of { subject, queue, name, where, concurrency, received, failed,
- * running } */
-static int core_listeners(lua_State *L) {
+static int push_listeners(lua_State *L) {
     const struct script *script = script_of(L);
     const struct intake *intake = service_intake(script_service(script));
     struct listener *at = NULL;
@@ -351,6 +349,13 @@ static int core_listeners(lua_State *L) {
         lua_rawseti(L, -2, i);
     }
     return 1;
+}
+
+/* core.listeners() -> list of { subject, queue, name, where, concurrency, received, failed,
+ * running } */
+static int core_listeners(lua_State *L) {
+    lua_settop(L, 0);
+    return call_undisturbed(L, push_listeners); /* a finalizer may stop one */
 }
 
 /* core.check_pattern(subject): raises unless it can be listened to */

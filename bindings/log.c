@@ -49,30 +49,49 @@ static bool push_text(lua_State *L, int index) {
 }
 
 /*
- * Fills in the field for the key and value on top of the stack. Tables are shown as JSON, other
- * things by tostring; their text is kept alive in the table at `keep`.
+ * Fills in the field for the key at `index` and the value behind it. Tables are shown as JSON,
+ * other things by tostring; their text takes the place of the value.
  */
-static void take_field(lua_State *L, int keep, struct log_field *field) {
-    field->key = lua_tostring(L, -2);
-    switch (lua_type(L, -1)) {
+static void take_field(lua_State *L, int index, struct log_field *field) {
+    field->key = lua_tostring(L, index);
+    index++;
+    switch (lua_type(L, index)) {
     case LUA_TBOOLEAN:
         field->type = LOG_TYPE_BOOL;
-        field->value.boolean = lua_toboolean(L, -1);
+        field->value.boolean = lua_toboolean(L, index);
         return;
     case LUA_TNUMBER:
-        field->type = lua_isinteger(L, -1) ? LOG_TYPE_INT : LOG_TYPE_FLOAT;
-        if (lua_isinteger(L, -1))
-            field->value.integer = lua_tointeger(L, -1);
+        field->type = lua_isinteger(L, index) ? LOG_TYPE_INT : LOG_TYPE_FLOAT;
+        if (lua_isinteger(L, index))
+            field->value.integer = lua_tointeger(L, index);
         else
-            field->value.number = lua_tonumber(L, -1);
+            field->value.number = lua_tonumber(L, index);
         return;
     default:
         break;
     }
-    bool table = plain_table(L, -1);
-    field->type = push_text(L, -1) && table ? LOG_TYPE_JSON : LOG_TYPE_STRING;
-    field->value.string.data = lua_tolstring(L, -1, &field->value.string.len);
-    lua_rawseti(L, keep, (lua_Integer)lua_rawlen(L, keep) + 1);
+    bool table = plain_table(L, index);
+    field->type = push_text(L, index) && table ? LOG_TYPE_JSON : LOG_TYPE_STRING;
+    lua_replace(L, index);
+    field->value.string.data = lua_tolstring(L, index, &field->value.string.len);
+}
+
+/* Pushes key, value, key, value, ... of the table at `index`; returns how many pairs. Runs no
+ * Lua, so what __tostring or a finalizer does to the table later comes too late. */
+static size_t push_fields(lua_State *L, int index) {
+    size_t count = 0;
+    luaL_checkstack(L, 2 * FIELDS_MAX + LUA_MINSTACK, NULL);
+    lua_pushnil(L);
+    while (lua_next(L, index) != 0) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            lua_pop(L, 1);
+        } else if (++count == FIELDS_MAX) {
+            break;
+        } else {
+            lua_pushvalue(L, -2);
+        }
+    }
+    return count;
 }
 
 static int by_key(const void *a, const void *b) {
@@ -91,10 +110,9 @@ static int core_log(lua_State *L) {
     struct log_field fields[FIELDS_MAX];
     size_t count = 0;
     if (!lua_isnil(L, 3)) {
-        lua_newtable(L); /* 4: keep */
-        for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1))
-            if (lua_type(L, -2) == LUA_TSTRING && count < FIELDS_MAX)
-                take_field(L, 4, &fields[count++]);
+        count = push_fields(L, 3);
+        for (size_t i = 0; i < count; i++)
+            take_field(L, 4 + 2 * (int)i, &fields[i]);
         qsort(fields, count, sizeof(fields[0]), by_key); /* the same order in every line */
     }
     push_text(L, 2);

@@ -212,6 +212,7 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
  */
 static int core_request(lua_State *L) {
     struct link *link = check_link(L);
+    unsigned client = check_who(L).id; /* a finalizer may close it before the act */
     struct fiber *fiber = check_fiber(L, "app.request");
     lua_settop(L, 3);
     check_options(L, 3, "app.request", request_options);
@@ -224,7 +225,7 @@ static int core_request(lua_State *L) {
     wait->fiber = fiber;
     wait->link = link;
     wait->type = (unsigned char)type;
-    wait->client = check_who(L).id;
+    wait->client = client;
     char inbox[LINK_INBOX_SIZE];
     int rc = own_inbox(link, &out, inbox, on_own_reply, on_own_error, wait, &wait->own);
     if (rc == LN_OK)
@@ -334,6 +335,7 @@ static int core_request_many(lua_State *L) {
                                           {"max", "number"},       {"stall", "number"},
                                           {"data_type", "string"}, {NULL, NULL}};
     struct link *link = check_link(L);
+    unsigned client = check_who(L).id;
     struct fiber *fiber = check_fiber(L, "app.request_many");
     lua_settop(L, 3);
     lua_Integer max = 0;
@@ -358,7 +360,7 @@ static int core_request_many(lua_State *L) {
     wait->last = &wait->first;
     wait->max = max;
     wait->type = (unsigned char)type;
-    wait->client = check_who(L).id;
+    wait->client = client;
     char inbox[LINK_INBOX_SIZE];
     int rc =
         own_inbox(link, &out, inbox, on_own_many_reply, on_own_many_error, wait, &wait->own);

@@ -287,7 +287,8 @@ for name, kind in pairs(CONNECTION_OPTIONS) do START_OPTIONS[name] = kind end
 local function connection(opts)
   local server = opts.server or app.nats.connected_url
   if not server then error("testing.start: no server: give { server = broker.url }", 3) end
-  local connect = { servers = type(server) == "table" and server or { server } }
+  local servers = type(server) == "table" and { table.unpack(server) } or { server }
+  local connect = { servers = servers }
   for name in pairs(CONNECTION_OPTIONS) do connect[name] = opts[name] end
   if opts.js_domain then
     if opts.js_prefix then

@@ -45,8 +45,7 @@ static void box_close(struct ordered_box *box) {
     struct ordered *ordered = box->ordered;
     if (ordered == NULL)
         return;
-    box->ordered = NULL;
-    drop_msg(box);
+    box->ordered = NULL; /* its message stays: a finalizer may close while that is read */
     ordered_close(ordered);
     if (box->waiting != NULL)
         fiber_wake(box->waiting, LN_ECLOSED);
@@ -104,6 +103,11 @@ static int ordered_box_close(lua_State *L) {
         script_remove_resource(&box->resource);
     box_close(box);
     return 0;
+}
+
+static int ordered_box_gc(lua_State *L) {
+    drop_msg(check_box(L));
+    return ordered_box_close(L);
 }
 
 static int push_closed(lua_State *L) {
@@ -243,7 +247,7 @@ static const luaL_Reg methods[] = {
     {"forget", ordered_box_forget},
     {"next", ordered_box_next},
     {"close", ordered_box_close},
-    {"__gc", ordered_box_close},
+    {"__gc", ordered_box_gc},
     {"__close", ordered_box_close},
     {NULL, NULL},
 };

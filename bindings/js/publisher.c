@@ -132,6 +132,7 @@ static struct publisher *check_publisher(lua_State *L) {
  * wrong. */
 static int publisher_send(lua_State *L) {
     struct publisher *publisher = check_publisher(L);
+    check_open(L); /* the slots go with the script */
     struct link *link = check_link(L);
     struct link_out out = {.subject = check_subject(L, 2), .checked = true};
     out.data = check_message(L, 3, &out.len);

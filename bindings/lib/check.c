@@ -19,17 +19,48 @@ static bool type_allowed(const char *types, const char *type) {
 }
 
 static void raise_unknown(lua_State *L, const char *what, const char *name,
-                          const struct option *known) {
-    struct nearest nearest = nearest_to(name);
-    for (; known->name != NULL; known++)
-        nearest_try(&nearest, known->name);
-    if (nearest.best != NULL)
+                          const struct nearest *nearest) {
+    if (nearest->best != NULL)
         raise_error(L, "%s: unknown option '%s' (did you mean '%s'?)", what, name,
-                    nearest.best);
+                    nearest->best);
     raise_error(L, "%s: unknown option '%s'", what, name);
 }
 
-bool check_options(lua_State *L, int arg, const char *what, const struct option *known) {
+/* Finds one of `known`, or raises. */
+static const char *types_of(lua_State *L, const char *what, const char *name,
+                            const struct option *known) {
+    const struct option *at = known;
+    while (at->name != NULL && strcmp(at->name, name) != 0)
+        at++;
+    if (at->name != NULL)
+        return at->types;
+    struct nearest nearest = nearest_to(name);
+    for (at = known; at->name != NULL; at++)
+        nearest_try(&nearest, at->name);
+    raise_unknown(L, what, name, &nearest);
+    return NULL;
+}
+
+/* The same for the table at `known`, whose values are types, or true for any. The name is the
+ * second value from the top. */
+static const char *types_in(lua_State *L, const char *what, int known) {
+    const char *name = lua_tostring(L, -2);
+    lua_pushvalue(L, -2);
+    int type = lua_rawget(L, known);
+    const char *types = type == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 1); /* it stays in the table: nothing runs Lua before it is used */
+    if (type != LUA_TNIL)
+        return types;
+    struct nearest nearest = nearest_to(name);
+    for (lua_pushnil(L); lua_next(L, known) != 0; lua_pop(L, 1))
+        if (lua_type(L, -2) == LUA_TSTRING)
+            nearest_try(&nearest, lua_tostring(L, -2));
+    raise_unknown(L, what, name, &nearest);
+    return NULL;
+}
+
+static bool check_each(lua_State *L, int arg, const char *what, const struct option *known,
+                       int known_at) {
     if (lua_isnoneornil(L, arg))
         return false;
     if (!lua_istable(L, arg))
@@ -40,16 +71,21 @@ bool check_options(lua_State *L, int arg, const char *what, const struct option 
             raise_error(L, "%s: the names of options are strings, not a %s", what,
                         luaL_typename(L, -2));
         const char *name = lua_tostring(L, -2);
-        const struct option *at = known;
-        while (at->name != NULL && strcmp(at->name, name) != 0)
-            at++;
-        if (at->name == NULL)
-            raise_unknown(L, what, name, known);
-        if (!type_allowed(at->types, luaL_typename(L, -1)))
-            raise_error(L, "%s: option '%s' must be a %s, not a %s", what, name, at->types,
+        const char *types =
+            known != NULL ? types_of(L, what, name, known) : types_in(L, what, known_at);
+        if (!type_allowed(types, luaL_typename(L, -1)))
+            raise_error(L, "%s: option '%s' must be a %s, not a %s", what, name, types,
                         luaL_typename(L, -1));
     }
     return true;
+}
+
+bool check_options(lua_State *L, int arg, const char *what, const struct option *known) {
+    return check_each(L, arg, what, known, 0);
+}
+
+bool check_options_table(lua_State *L, int arg, const char *what, int known) {
+    return check_each(L, arg, what, NULL, known);
 }
 
 static uint64_t to_ms(lua_State *L, int arg, lua_Number seconds, const char *name) {
@@ -103,60 +139,63 @@ const char *check_pattern(lua_State *L, int arg) {
 
 /* ---- headers ---- */
 
-/* Counts the values of the headers table and checks names and types. */
-static size_t count_headers(lua_State *L, int index) {
-    size_t count = 0;
-    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+/*
+ * Pushes the names and values of the headers table, name, value, name, value, ..., and checks
+ * the names. Nothing here can run Lua, so this is the table as it is at one moment: even
+ * lua_pushstring() may run a finalizer, which may change it. Returns the stack index behind.
+ */
+static int push_pairs(lua_State *L, int index) {
+    int first = lua_gettop(L) + 1;
+    for (lua_pushnil(L); lua_next(L, index) != 0;) { /* ..., name, value */
         size_t len = 0;
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &len) : "";
         if (!link_header_name_ok(name, len))
             raise_error(L, "invalid header name '%s'", name);
-        count += lua_istable(L, -1) ? (size_t)lua_rawlen(L, -1) : 1;
+        luaL_checkstack(L, 8, "too many headers");
+        lua_pushvalue(L, -2);
     }
-    return count;
+    int end = lua_gettop(L) + 1;
+    for (int at = first; at < end; at += 2) { /* the items of lists go behind them */
+        size_t items = lua_istable(L, at + 1) ? (size_t)lua_rawlen(L, at + 1) : 0;
+        for (size_t i = 1; i <= items; i++) {
+            luaL_checkstack(L, 8, "too many headers");
+            lua_pushvalue(L, at);
+            if (lua_rawgeti(L, at + 1, (lua_Integer)i) == LUA_TTABLE)
+                raise_error(L, "header '%s' must be a string or a number, not a table",
+                            lua_tostring(L, at));
+        }
+    }
+    return lua_gettop(L) + 1;
 }
 
-/* Checks the value on top of the stack and returns its text, kept alive by the table `keep`. */
-static const char *header_value(lua_State *L, int keep, const char *name) {
-    int type = lua_type(L, -1);
+/* The value at `index` as text, which stays there. */
+static const char *header_value(lua_State *L, int index) {
+    const char *name = lua_tostring(L, index - 1);
+    int type = lua_type(L, index);
     if (type != LUA_TSTRING && type != LUA_TNUMBER)
         raise_error(L, "header '%s' must be a string or a number, not a %s", name,
-                    luaL_typename(L, -1));
+                    lua_typename(L, type));
     size_t len;
-    lua_pushvalue(L, -1);
-    const char *value = lua_tolstring(L, -1, &len);
+    const char *value = lua_tolstring(L, index, &len);
     if (!link_header_value_ok(value, len))
         raise_error(L, "the value of header '%s' must not hold line breaks or zero bytes",
                     name);
-    lua_rawsetp(L, keep, value);
     return value;
 }
 
 const struct link_header *check_headers(lua_State *L, int index, size_t *count) {
     *count = 0;
-    if (lua_isnoneornil(L, index)) {
-        lua_pushnil(L);
+    if (lua_isnoneornil(L, index))
         return NULL;
-    }
     index = lua_absindex(L, index);
     if (!lua_istable(L, index))
         raise_error(L, "headers must be a table, not a %s", luaL_typename(L, index));
-    size_t total = count_headers(L, index);
-    struct link_header *headers =
-        lua_newuserdatauv(L, (total + 1) * sizeof(struct link_header), 1); /* box */
-    int box = lua_gettop(L);
-    lua_newtable(L); /* box, keep */
-    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
-        const char *name = lua_tostring(L, -2);
-        size_t values = lua_istable(L, -1) ? (size_t)lua_rawlen(L, -1) : 0;
-        if (!lua_istable(L, -1))
-            headers[(*count)++] = (struct link_header){name, header_value(L, box + 1, name)};
-        for (size_t i = 1; i <= values && *count < total; i++) {
-            lua_rawgeti(L, -1, (lua_Integer)i);
-            headers[(*count)++] = (struct link_header){name, header_value(L, box + 1, name)};
-            lua_pop(L, 1);
-        }
-    }
-    lua_setiuservalue(L, box, 1); /* box */
+    int first = lua_gettop(L) + 1, end = push_pairs(L, index);
+    size_t most = (size_t)(end - first) / 2;
+    struct link_header *headers = lua_newuserdatauv(L, (most + 1) * sizeof(*headers), 0);
+    for (int at = first; at < end; at += 2)
+        if (!lua_istable(L, at + 1))
+            headers[(*count)++] =
+                (struct link_header){lua_tostring(L, at), header_value(L, at + 1)};
     return headers;
 }

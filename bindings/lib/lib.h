@@ -24,6 +24,14 @@
  */
 void add_class(lua_State *L, const char *type, const luaL_Reg *methods);
 
+/* ---- walking through what scripts can free (./undisturbed.c) ---- */
+
+/*
+ * Calls fn with the arguments on the stack and returns its results, while no finalizer can run:
+ * for a walk through a list of the host that the methods of a script change. Not per message.
+ */
+int call_undisturbed(lua_State *L, lua_CFunction fn);
+
 /* ---- waiting (./wait.c) ---- */
 
 /*
@@ -83,6 +91,9 @@ struct option {
  */
 bool check_options(lua_State *L, int arg, const char *what, const struct option *known);
 
+/* The same with the known options as a Lua table at `known`: { name = types or true, ... }. */
+bool check_options_table(lua_State *L, int arg, const char *what, int known);
+
 /* A number of seconds as milliseconds, rounded up; `def` if the field is absent. The options
  * table is at `arg`; negative and NaN raise. */
 uint64_t option_ms(lua_State *L, int arg, const char *name, uint64_t def);
@@ -95,8 +106,8 @@ const char *check_subject(lua_State *L, int arg);
 const char *check_pattern(lua_State *L, int arg);
 
 /*
- * The headers table at `index` (nil is fine) as an array for struct link_out. Pushes one value
- * that keeps the array alive. Values are strings, numbers, or lists of them.
+ * The headers table at `index` (nil is fine) as an array for struct link_out. Pushes values
+ * that keep the array and its strings alive. Values are strings, numbers, or lists of them.
  */
 const struct link_header *check_headers(lua_State *L, int index, size_t *count);
 

@@ -329,10 +329,14 @@ static int hosted_reload(lua_State *L) {
 
 /* ---- looking ---- */
 
-/* service:take() -> list of the records since the last call, see record.h */
-static int hosted_take(lua_State *L) {
+static int push_taken(lua_State *L) {
     records_push(L, &check_hosted(L)->records);
     return 1;
+}
+
+/* service:take() -> list of the records since the last call, see record.h */
+static int hosted_take(lua_State *L) {
+    return call_undisturbed(L, push_taken); /* a finalizer may take them, too */
 }
 
 static int wait_done(lua_State *L, int status, lua_KContext context) {

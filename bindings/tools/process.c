@@ -106,15 +106,15 @@ static void on_script_close(struct script_resource *resource) {
 
 /* ---- starting ---- */
 
-/* A list of strings as an array that ends with NULL; lives as long as the list. */
+/* A list of strings as an array that ends with NULL. Pushes the strings and the array. */
 static char **check_words(lua_State *L, int arg) {
-    size_t count = lua_rawlen(L, arg);
-    char **words = lua_newuserdatauv(L, (count + 1) * sizeof(*words), 0);
-    for (size_t i = 0; i < count; i++) {
-        lua_rawgeti(L, arg, (lua_Integer)i + 1);
-        words[i] = (char *)(uintptr_t)luaL_checkstring(L, -1); /* libuv does not write */
-        lua_pop(L, 1);
-    }
+    int count = (int)lua_rawlen(L, arg), first = lua_gettop(L) + 1;
+    luaL_checkstack(L, count + LUA_MINSTACK, "too many words");
+    for (int i = 1; i <= count; i++)
+        lua_rawgeti(L, arg, i);
+    char **words = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof(*words), 0);
+    for (int i = 0; i < count; i++) /* libuv does not write */
+        words[i] = (char *)(uintptr_t)luaL_checkstring(L, first + i);
     words[count] = NULL;
     return words;
 }

@@ -243,20 +243,23 @@ static void close_thread(struct fiber *fiber) {
         lua_pop(L, 1); /* the token */
         lua_resume(L, NULL, 0, &nresults);
     }
-    if (fiber_at_rest(L))
+    if (fiber_at_rest(L)) {
         lua_resetthread(L);
+        lua_settop(L, 0); /* dead for whoever knows it */
+    }
     fibers->current = NULL;
 }
 
 /* The next fiber may have the coroutine of one that ended well, and that nobody has seen. */
 static void recycle(struct fiber *fiber, bool ended_well) {
     struct fibers *fibers = fiber->owner;
+    if (ended_well)
+        lua_settop(fiber->L, 0);
     if (!ended_well || fiber->exposed || lua_gethook(fiber->L) != NULL || fibers->closing ||
         fibers->pooled >= POOL_MAX) {
         free_fiber(fiber);
         return;
     }
-    lua_settop(fiber->L, 0);
     list_push_front(&fibers->pool, &fiber->node);
     fibers->pooled++;
 }

@@ -1,4 +1,5 @@
 -- Coroutines: those of fibers, which nobody else can use, and those of the script.
+local clean_loop = require "spec.support.clean_loop"
 local testing = require "lunats.testing"
 local eventually = require "spec.support.eventually"
 
@@ -167,6 +168,24 @@ describe("a fiber that waits", function()
       assert.equal("hello", result[1].raw)
       eventually("its end", function() return coroutine.status(co) == "dead" end)
       assert.same({ false, "cannot resume dead coroutine" }, { coroutine.resume(co) })
+    end)
+  end
+
+  for how, fn in pairs {
+    ["returned values"] = function() return print, 1 end,
+    ["yielded by mistake"] = function() coroutine.yield(print) end,
+    ["failed"] = function() error "text" end,
+  } do
+    it("is dead for everybody when it " .. how, function()
+      local co
+      app.spawn(function()
+        co = coroutine.running()
+        return fn()
+      end)
+      eventually("its end", function() return co and coroutine.status(co) ~= "normal" end)
+      assert.equal("dead", coroutine.status(co))
+      assert.same({ false, "cannot resume dead coroutine" }, { coroutine.resume(co) })
+      if how ~= "returned values" then clean_loop.expected_errors(1) end
     end)
   end
 

@@ -269,19 +269,21 @@ describe("a stop", function()
 
   for _, closed in ipairs { "0<&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-" } do
     it("goes in order when it was started with " .. closed, function()
-      local subject = "spec.life." .. app.instance_id
+      local echo = "spec.life." .. app.instance_id
       local script = process.write("svc.lua", ([[
         app.listen("%s", function(msg)
           app.log.info(("x"):rep(1000))
           print "printed"
           return msg.raw
         end)
-      ]]):format(subject))
+      ]]):format(echo))
       local child = process.spawn { "sh", "-c", 'exec "$0" run -s "$1" "$2" ' .. closed,
         process.lunats(), app.nats.connected_url, script }
-      eventually("a reply", function() return app.request(subject, "x", { timeout = 1 }) end, 20)
+      eventually("a reply", function()
+        return app.request(echo, "x", { timeout = 1 })
+      end, 20)
       for _ = 1, 100 do -- more than a pipe holds
-        assert.equal("hello", assert(app.request(subject, "hello")).raw)
+        assert.equal("hello", assert(app.request(echo, "hello")).raw)
       end
       assert.equal(0, child:stop())
     end)

@@ -1,0 +1,193 @@
+-- Finalizers run in the middle of our C functions; they may call everything and change any
+-- table. A mistake shows as a report of the sanitizer.
+local testing = require "lunats.testing"
+
+-- Runs `fn` often while finalizers that call `act` wait to run, in a state so small that the
+-- collector comes by in the shortest function. `fn` may fail, but not always.
+local DISTURBED = [[
+  local core = require "lunats.core"
+  app.config { name = "disturbed" }
+  local function disturbed(rounds, act, fn)
+    app.task(function()
+      collectgarbage("generational", 1, 1)
+      local calls, fine, why = 0, 0, nil
+      for _ = 1, rounds do
+        for _ = 1, 4 do
+          setmetatable({}, { __gc = function()
+            calls = calls + 1
+            pcall(act)
+          end })
+        end
+        local pad = ("x"):rep(math.random(3000)) -- the collector comes at another place
+        local ok, err = pcall(fn, pad)
+        fine = fine + (ok and 1 or 0)
+        why = not ok and tostring(err) or why
+      end
+      app.publish("disturbed", { enough = calls > rounds, fine = fine > 0, why = why })
+    end)
+  end
+]]
+
+---@return testing.service svc  that has done it
+local function disturbed(source)
+  local svc = testing.start(DISTURBED .. source)
+  finally(function() svc:stop() end)
+  local result = svc:expect("disturbed", { timeout = 30 }).data
+  assert.is_true(result.enough)
+  assert.is_true(result.fine, result.why)
+  return svc
+end
+
+describe("a finalizer", function()
+  it("cannot wait, not even in a coroutine, and the wait of its fiber goes on", function()
+    local svc = disturbed [[
+      app.listen("echo", { data_type = "string" }, function(msg) return msg.raw end)
+      local texts = {}
+      disturbed(300, function()
+        local ok, err = pcall(coroutine.wrap(function() app.sleep(0) end))
+        if not ok and tostring(err):find "cannot wait here.*finalizers" then err = "refused" end
+        texts[tostring(err)] = true
+      end, function()
+        local body = ("x"):rep(5000)
+        local reply = assert(app.request("echo", body, { timeout = 5, data_type = "string" }))
+        assert(reply.raw == body)
+        texts.right = true
+      end)
+      app.listen("texts", function() return texts end)
+    ]]
+    assert.same({ refused = true, right = true }, svc:request("texts").data)
+  end)
+
+  it("may change headers that are being sent", function()
+    disturbed [[
+      local headers = {}
+      disturbed(1500, function()
+        for i = 1, 100 do headers["h" .. i] = i % 2 == 0 and "x" or { "x", "y" } end
+        headers.a, headers.list[3], headers.list[4] = nil, "x", "y"
+      end, function()
+        headers = { a = "1", ["name-" .. math.random()] = 2.5, list = { "x", "y" } }
+        app.publish("x", "x", { headers = headers })
+      end)
+    ]]
+  end)
+
+  it("may change options and the list of their names", function()
+    disturbed [[
+      local options, known = {}, {}
+      disturbed(4000, function()
+        for i = 1, 100 do options["o" .. i], known["o" .. i] = 1, true end
+        options.timeout, known.timeout = nil, nil
+      end, function()
+        options, known = { timeout = 1 }, { timeout = "number" }
+        core.check("it", options, known)
+      end)
+    ]]
+  end)
+
+  it("may change fields that are being logged, as __tostring may", function()
+    disturbed [[
+      local fields = {}
+      disturbed(500, function()
+        for i = 1, 100 do fields["f" .. i] = {} end
+        fields.a = nil
+      end, function()
+        fields = { a = {}, ["key-" .. math.random()] = { "x" } }
+        local text = setmetatable({}, { __tostring = function()
+          for key in pairs(fields) do fields[key] = nil end
+          collectgarbage()
+          return "text"
+        end })
+        fields["text-" .. math.random()] = text
+        app.log.info("text", fields)
+      end)
+    ]]
+  end)
+
+  it("may encode and decode JSON while that is encoded and decoded", function()
+    local svc = disturbed [[
+      local value, wrong = { list = {}, text = ("x"):rep(3000) }, 0
+      for i = 1, 100 do value.list[i] = { name = "item " .. i } end
+      local text = app.json.encode(value)
+      disturbed(100, function()
+        app.json.decode(app.json.encode { other = ("y"):rep(9000), [("k"):rep(10)] = 1 })
+      end, function()
+        local same = app.json.encode(app.json.decode(text))
+        if #same ~= #text then wrong = wrong + 1 end
+      end)
+      app.listen("wrong", function() return wrong end)
+    ]]
+    assert.equal(0, svc:request("wrong").data)
+  end)
+
+  it("may stop listeners that are being listed", function()
+    disturbed [[
+      local handles = {}
+      disturbed(300, function()
+        for i, handle in pairs(handles) do
+          handles[i] = nil
+          handle:stop()
+        end
+      end, function()
+        for i = 1, 3 do handles[i] = app.listen("listed." .. i, function() end) end
+        core.listeners()
+      end)
+    ]]
+  end)
+
+  it("may change the words of a process that is being started", function()
+    disturbed [[
+      local words = {}
+      disturbed(100, function() for i = 1, #words do words[i] = nil end end, function()
+        words = { "/bin/true", "word " .. math.random(), 12345 }
+        assert(core.process(words, true)):wait()
+      end)
+    ]]
+  end)
+
+  it("may stop the readers of a stream while they read", function()
+    local svc = disturbed [[
+      app.on_start(function()
+        assert(app.js.add_stream { name = "FINALIZER", subjects = { "spec.gc.>" },
+          storage = "memory" })
+        for _ = 1, 20 do assert(app.js.publish("spec.gc.x", ("x"):rep(3000))) end
+      end)
+      local reader, psub, stopped, got
+      disturbed(100, function()
+        stopped = true
+        reader:stop()
+        psub:stop()
+      end, function()
+        stopped, got = false, 0
+        local opts = { stream = "FINALIZER", ordered = true }
+        psub = app.js.pull_subscribe("spec.gc.>", { stream = "FINALIZER" })
+        reader = app.js.subscribe("spec.gc.>", opts, function(msg)
+          got = got + #msg.raw // 3000
+        end)
+        for _, msg in ipairs(psub:fetch(5, { timeout = 1 }) or {}) do msg:ack() end
+        while got < 20 and not stopped do app.sleep(0.001) end
+        reader:stop()
+      end)
+      app.on_stop(function() app.js.delete_stream "FINALIZER" end)
+    ]]
+    assert.equal(0, svc:stop())
+  end)
+
+  it("may call everything when the script ends, publish_async too", function()
+    local svc = testing.start [[
+      app.on_start(function()
+        assert(app.js.add_stream { name = "FINALIZER2", subjects = { "spec.gc2.>" },
+          storage = "memory" })
+        app.js.publish_async("spec.gc2.x", "x")
+      end)
+      for _ = 1, 20 do
+        setmetatable({}, { __gc = function()
+          pcall(app.js.publish_async, "spec.gc2.x", "x")
+          pcall(coroutine.wrap(function() app.sleep(0) end))
+          pcall(app.publish, "spec.gc2.x", "x", { headers = { a = { "1", 2 } } })
+        end })
+      end
+    ]]
+    assert.equal(0, svc:stop())
+    assert.is_true((app.js.delete_stream "FINALIZER2"))
+  end)
+end)
