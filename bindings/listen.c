@@ -183,8 +183,10 @@ static int listener_body(lua_State *L) {
     struct msg *msg =
         push_msg(L, job_msg(job), (enum msg_data)(listener->type & LISTEN_DATA_MASK));
     msg->client = listener->client;
-    if (listener->consumer != NULL && msg->reply != NULL)
-        msg->proven = js_answer_ok(msg->reply, listener->consumer);
+    if (msg->reply != NULL && !answer_ok(msg->reply))
+        msg->proven = listener->consumer != NULL
+                          ? js_answer_ok(msg->reply, listener->consumer)
+                          : js_delivered(listener->subject, msg->subject, msg->reply);
     job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
     lua_rawgeti(L, LUA_REGISTRYINDEX, listener->handler);
     lua_pushvalue(L, AT_MSG);

@@ -187,7 +187,7 @@ static void push_reply(lua_State *L, const struct message *reply, int type, unsi
     if (msg->reply == NULL || answer_ok(msg->reply))
         return;
     const char *subject = lua_tostring(L, 1);
-    if (strstr(subject, ".CONSUMER.MSG.NEXT.") != NULL)
+    if (brings_messages_of_streams(subject))
         msg->proven = js_answer_ok(msg->reply, js_consumer_of(subject));
 }
 

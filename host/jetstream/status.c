@@ -105,6 +105,10 @@ bool js_answer_ok(const char *subject, const char *consumer) {
     return js_parse_reply(subject, &meta) && names(meta.stream.at, consumer);
 }
 
+bool js_delivered(const char *pattern, const char *subject, const char *reply) {
+    return begins(reply, ACK_PREFIX, ACK_PREFIX_LEN) && !link_pattern_covers(pattern, subject);
+}
+
 const char *js_consumer_of(const char *subject) {
     const char *at = subject + strlen(subject);
     for (int dots = 0; at > subject; at--)

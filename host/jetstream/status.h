@@ -51,6 +51,14 @@ bool js_parse_reply(const char *reply, struct js_meta *out);
  */
 bool js_answer_ok(const char *subject, const char *consumer);
 
+/*
+ * Whether a message with this reply subject was delivered by a consumer to a subscription to
+ * `pattern`: consumers keep the subject of the stream, while what others publish only comes
+ * under subjects that the pattern covers. Whoever pulls by hand, to a listener, can
+ * acknowledge.
+ */
+bool js_delivered(const char *pattern, const char *subject, const char *reply);
+
 /* The consumer in a subject of the API that ends with it, as above; borrowed from there. */
 const char *js_consumer_of(const char *subject);
 

@@ -148,6 +148,8 @@ const char *link_last_error(const struct link *link);
 bool link_subject_ok(const char *subject, size_t len);
 /* A subject to subscribe to: the same, with `*` tokens and a final `>` allowed. */
 bool link_pattern_ok(const char *subject, size_t len);
+/* Whether a subscription to `pattern` gets what is published to `subject`. */
+bool link_pattern_covers(const char *pattern, const char *subject);
 /* A queue group: no blanks or control bytes. */
 bool link_queue_ok(const char *queue);
 /* One or more of the bytes !..~ without the colon. */

@@ -40,6 +40,21 @@ bool link_pattern_ok(const char *subject, size_t len) {
     return subject != NULL && tokens_ok(subject, len, true);
 }
 
+bool link_pattern_covers(const char *pattern, const char *subject) {
+    for (;;) {
+        size_t width = strcspn(pattern, "."), len = strcspn(subject, ".");
+        if (width == 1 && *pattern == '>')
+            return true;
+        bool any = width == 1 && *pattern == '*';
+        if (!any && (width != len || memcmp(pattern, subject, len) != 0))
+            return false;
+        if (pattern[width] == '\0' || subject[len] == '\0')
+            return pattern[width] == subject[len];
+        pattern += width + 1;
+        subject += len + 1;
+    }
+}
+
 bool link_queue_ok(const char *queue) {
     size_t len = strlen(queue);
     for (size_t i = 0; i < len; i++)

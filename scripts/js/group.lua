@@ -1,5 +1,6 @@
 ---Priority groups: what a pull says of itself where the readers of a consumer do not share
 ---alike. Servers from 2.11 on.
+local core = require "lunats.core"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consumers = require "lunats.js.consumers"
@@ -78,8 +79,8 @@ function M.of(self, group)
   end
   if not has(self.groups, merged.group) then return no_group(self, merged.group) end
   if not merged.group and #self.groups > 1 then
-    return nil, api.failure("jetstream", "%s has several priority groups (%s): name one with "
-      .. "the option 'group'", consumers.describe(self), table.concat(self.groups, ", "))
+    return core.fail(api.failure("jetstream", "%s has several priority groups (%s): name one "
+      .. "with the option 'group'", consumers.describe(self), table.concat(self.groups, ", ")))
   end
   merged.group = merged.group or self.groups[1]
   return merged

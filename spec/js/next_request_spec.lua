@@ -47,6 +47,20 @@ describe("a request to CONSUMER.MSG.NEXT", function()
     assert.same({ 1, 2, 3, 4, 5, 6 }, got)
   end)
 
+  it("may name a listener, which acknowledges", function()
+    local inbox, got = unique "by.hand", {}
+    local listener = app.listen(inbox, { queue = false }, function(msg)
+      got[#got + 1] = msg.data and msg.data.i or msg:header "Status"
+      if msg.metadata then assert(msg:ack_sync()) end
+    end)
+    finally(function() listener:stop() end)
+    assert(app.flush())
+    put(2)
+    app.publish(next_subject, { batch = 2 }, { reply_to = inbox })
+    eventually("both", function() return info().ack_floor.stream_seq == 2 end)
+    assert.same({ 1, 2 }, got)
+  end)
+
   it("shows the server's status where there is none", function()
     local msg = assert(app.request(next_subject, { batch = 1, no_wait = true },
       { timeout = 2 }))

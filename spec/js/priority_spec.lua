@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local since = require "spec.support.since"
+local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("a priority group", function()
@@ -165,6 +166,34 @@ describe("a priority group", function()
       eventually("the last one", function() return got == 3 end)
       handle:stop()
       eventually("the end", function() return handle:closed() end)
+    end)
+
+    on("2.11", "keeps the pin of a consume over a reload", function()
+      assert(add("pinned_client", { priority_timeout = 60 }))
+      local requests = {}
+      local spy = app.listen(("$JS.API.CONSUMER.MSG.NEXT.%s.pinned_client"):format(stream),
+        { queue = false }, function(msg) requests[#requests + 1] = msg.data end)
+      assert(app.flush())
+      local source = ([[
+        local version = %%d
+        app.js.pull_subscribe(nil, { stream = %q, durable = "pinned_client" }):consume(
+          { max_messages = 2, expires = 1, heartbeat = 0.5 },
+          function(msg) app.publish("seen", { version, msg.data }) end)
+      ]]):format(stream)
+      local svc = testing.start(source:format(1))
+      finally(function()
+        svc:stop()
+        spy:stop()
+      end)
+      put(1)
+      assert.same({ 1, 1 }, svc:expect("seen").data)
+      svc:reload(source:format(2))
+      local before = #requests
+      eventually("a request of the new version", function() return #requests > before end)
+      local groups = assert(app.js.consumer_info(stream, "pinned_client")).priority_groups
+      assert.equal(groups[1].pinned_client_id, requests[#requests].id)
+      put(1)
+      assert.same({ 2, 1 }, svc:expect("seen").data)
     end)
 
     on("2.12", "serves the lowest priority first", function()

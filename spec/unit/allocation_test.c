@@ -170,6 +170,7 @@ static const struct {
                            "core.check_pattern 'a.>'\n"
                            "refused(core.check_subject, 'a b')\n"
                            "assert(core.js_name_ok 'a')"},
+    {"core.module", "assert(core.module('lunats.js.errors', {})().NOT_AVAILABLE)"},
     {"core.sha256", "local digest = core.sha256()\n"
                     "digest:update 'abc'\n"
                     "digest:final()"},

@@ -67,6 +67,15 @@ static void reply_garbage(void) {
     CHECK(js_parse_reply("$JS.ACK._.h.S.c.1.2.3.4.5.a.b.c.d.e.f.g.h", &m));
 }
 
+static void messages_of_consumers(void) {
+    static const char ack[] = "$JS.ACK.S.c.1.2.3.4.5";
+    CHECK(js_delivered("my.inbox", "orders.a", ack));
+    CHECK(js_delivered("my.*", "orders.a", ack));
+    CHECK(!js_delivered("my.inbox", "my.inbox", ack)); /* anybody may have published it */
+    CHECK(!js_delivered("orders.>", "orders.a", ack));
+    CHECK(!js_delivered("my.inbox", "orders.a", "$JS.API.STREAM.DELETE.S"));
+}
+
 static void answers(void) {
     static const struct {
         const char *subject;
@@ -242,6 +251,7 @@ int main(int argc, char **argv) {
     RUN(reply_version_2);
     RUN(reply_garbage);
     RUN(answers);
+    RUN(messages_of_consumers);
     RUN(statuses);
     RUN(data_that_looks_like_a_status);
     RUN(verdicts);

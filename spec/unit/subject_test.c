@@ -33,6 +33,20 @@ static void refuses_bad_subjects(void) {
     CHECK(!link_subject_ok(NULL, 0));
 }
 
+static void patterns_cover_subjects(void) {
+    CHECK(link_pattern_covers("a.b", "a.b"));
+    CHECK(link_pattern_covers("a.*", "a.b"));
+    CHECK(link_pattern_covers("*.b", "a.b"));
+    CHECK(link_pattern_covers("a.>", "a.b.c"));
+    CHECK(link_pattern_covers(">", "a"));
+    CHECK(!link_pattern_covers("a.b", "a"));
+    CHECK(!link_pattern_covers("a", "a.b"));
+    CHECK(!link_pattern_covers("a.*", "a.b.c"));
+    CHECK(!link_pattern_covers("a.>", "a"));
+    CHECK(!link_pattern_covers("a.b", "a.bc"));
+    CHECK(!link_pattern_covers("a.*b", "a.xb"));
+}
+
 static void patterns_may_have_wildcards(void) {
     CHECK(pattern("*"));
     CHECK(pattern(">"));
@@ -69,6 +83,7 @@ int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(accepts_good_subjects);
     RUN(refuses_bad_subjects);
+    RUN(patterns_cover_subjects);
     RUN(patterns_may_have_wildcards);
     RUN(header_names);
     RUN(header_values);
