@@ -5,6 +5,7 @@
 -- Prints how many messages were handled, how many of them more than once, and how long it took.
 local core = require "lunats.core"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local RELOADS = tonumber(arg[1]) or 200
 local MESSAGES = tonumber(arg[2]) or 100000
@@ -49,7 +50,7 @@ assert(app.flush())
 
 local began = core.hrtime()
 local child = process.spawn { process.lunats(), "run", "--control", "--log-level", "warn",
-  "--server", app.nats.connected_url, path }
+  "--server", testing.server_url(), path }
 while not instance do app.sleep(0.005) end
 local control = ("lunats.control.consumer.%s.reload"):format(instance)
 

@@ -6,6 +6,7 @@
 -- hopes) and how long it took from a good save to the first answer of the new version.
 local core = require "lunats.core"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local SAVES = tonumber(arg[1]) or 200
 math.randomseed(42)
@@ -72,7 +73,7 @@ end
 
 put(module, "return { base = 0 }\n")
 local child = process.spawn { process.lunats(), "run", "--watch", "--log-level", "off",
-  "--server", app.nats.connected_url, path }
+  "--server", testing.server_url(), path }
 repeat until app.request("bench.saved", "", { timeout = 1 }) or app.sleep(0.01)
 
 local asked, unanswered, running = 0, 0, true

@@ -43,10 +43,16 @@ function testing.start(script, opts) end
 ---@field jetstream boolean|nil default true
 ---@field tls boolean|"verify"|nil verify: clients need a certificate as well; see certificates()
 
----A private nats-server, gone at the end of the run at the latest.
+---A private nats-server, gone at the end of the run at the latest. Without `config`, `config_file`
+---and `tls` it asks for a random password, which is in `url`.
 ---@param opts testing.broker_opts|nil
 ---@return testing.broker
 function testing.broker(opts) end
+
+---URL of the server that the specs are connected to, with user and password: for other programs
+---that a spec starts.
+---@return string|nil url nil without a connection
+function testing.server_url() end
 
 ---Certificates for servers with `tls`, made by openssl once for a run: paths of PEM files for
 ---`tls_ca`, `tls_cert` and `tls_key`.
@@ -147,7 +153,7 @@ function service:take_unexpected() end
 ---@field headers table<string, string|string[]>
 
 ---@class testing.broker
----@field url string
+---@field url string with the random password that it asks for, if it has no `config`
 ---@field port integer
 ---@field pid integer
 ---@field dir string

@@ -30,6 +30,9 @@ function M.broker(opts)
   return assert(core.broker(opts))
 end
 
+---URL of the server that the spec is connected to, with user and password where they are in it.
+function M.server_url() return core.server_url() end
+
 ---Paths of PEM files for connections to servers with TLS: { ca =, cert =, key = }.
 function M.certificates() return require("lunats.testing.tls").certificates() end
 
@@ -285,7 +288,7 @@ local CONNECTION_OPTIONS = {
 for name, kind in pairs(CONNECTION_OPTIONS) do START_OPTIONS[name] = kind end
 
 local function connection(opts)
-  local server = opts.server or app.nats.connected_url
+  local server = opts.server or M.server_url()
   if not server then error("testing.start: no server: give { server = broker.url }", 3) end
   local servers = type(server) == "table" and { table.unpack(server) } or { server }
   local connect = { servers = servers }

@@ -15,6 +15,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/base/url.h"
 
 #define BROKER_TYPE "lunats.broker"
 
@@ -249,6 +250,29 @@ static int core_free_port(lua_State *L) {
     return 1;
 }
 
+/*
+ * core.server_url() -> URL of the server that the script is connected to, with user and
+ * password where the URL that it was given has them; nil without a connection
+ */
+static int core_server_url(lua_State *L) {
+    struct service *service = script_service(script_of(L));
+    const struct link_options *options = service_link_options(service);
+    struct link_info info = {0};
+    if (service_link(service) != NULL)
+        link_get_info(service_link(service), &info);
+    if (info.url[0] == '\0')
+        return 0;
+    for (size_t i = 0; i < options->server_count; i++) {
+        char shown[sizeof(info.url)];
+        if (strcmp(url_shown(options->servers[i], shown, sizeof(shown)), info.url) == 0) {
+            lua_pushstring(L, options->servers[i]);
+            return 1;
+        }
+    }
+    lua_pushstring(L, info.url);
+    return 1;
+}
+
 void bindings_broker(lua_State *L) {
     luaL_newmetatable(L, BROKER_TYPE);
     luaL_newlib(L, methods);
@@ -261,4 +285,6 @@ void bindings_broker(lua_State *L) {
     lua_setfield(L, -2, "broker");
     lua_pushcfunction(L, core_free_port);
     lua_setfield(L, -2, "free_port");
+    lua_pushcfunction(L, core_server_url);
+    lua_setfield(L, -2, "server_url");
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line, for the commands that are written in Lua. */
 #include "bindings/tools/options.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "bindings/lib/lib.h"
 
 static void push_list(lua_State *L, char *const *list, size_t count) {
@@ -26,6 +30,15 @@ static void set_integer(lua_State *L, const char *name, lua_Integer value) {
     lua_setfield(L, -2, name);
 }
 
+/* core.private_file(path): makes a file that only this user reads, unless something is there.
+ * Whoever opens it next learns what is wrong. */
+static int core_private_file(lua_State *L) {
+    int fd = open(luaL_checkstring(L, 1), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
 int bindings_take_options(lua_State *L) {
     const struct options *options = lua_touserdata(L, 1);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
@@ -48,5 +61,7 @@ int bindings_take_options(lua_State *L) {
     lua_pushnumber(L, options->seconds);
     lua_setfield(L, -2, "seconds");
     lua_setfield(L, -2, "options");
+    lua_pushcfunction(L, core_private_file);
+    lua_setfield(L, -2, "private_file");
     return 0;
 }

@@ -29,6 +29,8 @@ struct broker_options {
                          * $PATH, /usr/local/bin, /usr/sbin */
     const char *dir; /* kept, and made if missing; NULL: a temporary one, removed at the end */
     int port;        /* 0: any free one */
+    /* Without a configuration the server asks for a random password, which only the file that
+     * it is given and broker_url() have; with one it asks for what that says. */
     const char *config_text; /* contents of a configuration file, or NULL */
     const char *config_file; /* path of a configuration file, or NULL; not both */
     bool no_jetstream;       /* JetStream is on by default */
@@ -53,8 +55,8 @@ typedef void (*broker_exit_fn)(void *owner, int status, const char *text);
 int broker_open(struct broker **out, uv_loop_t *loop, const struct broker_options *options,
                 broker_ready_fn on_ready, broker_exit_fn on_exit, void *owner);
 
-/* nats://127.0.0.1:PORT; NULL before the first start succeeded. Borrowed until broker_stop().
- */
+/* nats://USER:PASSWORD@127.0.0.1:PORT; NULL before the first start succeeded. Borrowed until
+ * broker_stop(). */
 const char *broker_url(const struct broker *broker);
 
 /* The port; 0 before the first start succeeded. */

@@ -22,6 +22,7 @@
 #define LOG_TAIL 1200 /* bytes of the server's log shown in a message */
 #define DIR_PREFIX "lunats-broker."
 #define LOG_NAME "nats-server.log"
+#define USER "lunats"
 
 /* Writes a message and passes the status on. */
 __attribute__((format(printf, 3, 4))) static int fail(char text[BROKER_TEXT_SIZE], int status,
@@ -152,6 +153,38 @@ static int make_dir(struct broker_files *files, char text[BROKER_TEXT_SIZE]) {
     return LN_OK;
 }
 
+/* Without a configuration of the owner's the server asks for a password that nobody can guess:
+ * other users of the machine reach its port, too. */
+static int make_password(struct broker_files *files, char text[BROKER_TEXT_SIZE]) {
+    if (files->config_text != NULL || files->config_file != NULL)
+        return LN_OK;
+    int rc = unique_name(files->password);
+    if (rc < 0)
+        return fail(text, rc, "no password for nats-server: %s", uv_strerror(rc));
+    if (asprintf(&files->config_text,
+                 "authorization { user: \"" USER "\", password: \"%s\" }\n",
+                 files->password) < 0) {
+        files->config_text = NULL;
+        return fail(text, LN_ENOMEM, "out of memory");
+    }
+    return LN_OK;
+}
+
+/* Creates a file that only this user reads, whatever stood there before. */
+static bool write_private(const char *path, const char *content) {
+    if (unlink(path) < 0 && errno != ENOENT)
+        return false;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (file == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    bool ok = fputs(content, file) >= 0;
+    return fclose(file) == 0 && ok;
+}
+
 /* A configuration given as text becomes a file next to the log. */
 static int write_config(struct broker_files *files, char text[BROKER_TEXT_SIZE]) {
     if (files->config_text == NULL)
@@ -159,11 +192,7 @@ static int write_config(struct broker_files *files, char text[BROKER_TEXT_SIZE])
     char *path = NULL;
     if (asprintf(&path, "%s/nats-server.conf", files->dir) < 0)
         return fail(text, LN_ENOMEM, "out of memory");
-    FILE *file = fopen(path, "we");
-    bool ok = file != NULL && fputs(files->config_text, file) >= 0;
-    if (file != NULL)
-        ok = fclose(file) == 0 && ok;
-    if (!ok) {
+    if (!write_private(path, files->config_text)) {
         int status = uv_translate_sys_error(errno);
         fail(text, status, "cannot write %s: %s", path, uv_strerror(status));
         free(path);
@@ -188,6 +217,8 @@ int broker_files_prepare(struct broker_files *files, char text[BROKER_TEXT_SIZE]
     if (rc == LN_OK)
         rc = make_dir(files, text);
     if (rc == LN_OK)
+        rc = make_password(files, text);
+    if (rc == LN_OK)
         rc = write_config(files, text);
     make_absolute(&files->binary);
     make_absolute(&files->dir);
@@ -201,6 +232,8 @@ void broker_files_remove(const struct broker_files *files) {
 }
 
 void broker_files_free(struct broker_files *files) {
+    if (files->password[0] != '\0' && files->config_file != NULL && !files->temporary)
+        unlink(files->config_file);
     if (files->lock >= 0)
         close(files->lock);
     free(files->binary);
@@ -295,12 +328,16 @@ bool broker_files_read_ports(const struct broker_files *files, pid_t pid,
     size_t len = strcspn(first, "\"");
     const char *colon = memrchr(first, ':', len);
     long number = colon != NULL ? strtol(colon + 1, NULL, 10) : 0;
-    if (number <= 0 || number > 65535 || len >= BROKER_URL_SIZE)
+    const char *host = memmem(first, len, "://", 3);
+    if (number <= 0 || number > 65535 || host == NULL)
         return false;
+    host += 3;
+    const char *password = files->password;
+    int written = snprintf(url, BROKER_URL_SIZE, "%.*s%s%s%s%.*s", (int)(host - first), first,
+                           *password ? USER ":" : "", password, *password ? "@" : "",
+                           (int)(first + len - host), host);
     *port = (int)number;
-    memcpy(url, first, len);
-    url[len] = '\0';
-    return true;
+    return written < BROKER_URL_SIZE;
 }
 
 void broker_files_remove_ports(const struct broker_files *files, pid_t pid) {

@@ -12,8 +12,10 @@
 
 #include <sys/types.h>
 
+#include "host/base/unique.h"
+
 #define BROKER_TEXT_SIZE 2048 /* of messages to the owner */
-#define BROKER_URL_SIZE 64
+#define BROKER_URL_SIZE 128
 
 /* Strings are owned. All zero, but lock -1, is empty. */
 struct broker_files {
@@ -21,8 +23,9 @@ struct broker_files {
     char *dir;         /* as asked for; NULL: a temporary one is made */
     char *config_text; /* contents of config_file, or NULL */
     char *config_file;
-    bool temporary; /* dir was made here and goes away */
-    int lock;       /* descriptor of the locked temporary directory; -1: none */
+    char password[UNIQUE_SIZE]; /* that the server asks for; "": see broker.h */
+    bool temporary;             /* dir was made here and goes away */
+    int lock;                   /* descriptor of the locked temporary directory; -1: none */
 };
 
 /*
@@ -34,7 +37,7 @@ int broker_files_prepare(struct broker_files *files, char text[BROKER_TEXT_SIZE]
 /* Worker. Removes the temporary directory with all that is in it. */
 void broker_files_remove(const struct broker_files *files);
 
-/* Frees the strings and the lock; removes nothing. */
+/* Frees the strings and the lock. Removes nothing but the file with the password. */
 void broker_files_free(struct broker_files *files);
 
 /* Opens the log for appending; returns a descriptor or a status. *start: its size so far. */
@@ -44,7 +47,8 @@ int broker_files_open_log(const struct broker_files *files, off_t *start);
 void broker_files_append_log(const struct broker_files *files, off_t start,
                              char text[BROKER_TEXT_SIZE]);
 
-/* Reads the ports file of a server; false while it is not there or not complete. */
+/* Reads the ports file of a server; false while it is not there or not complete. `url` has user
+ * and password. */
 bool broker_files_read_ports(const struct broker_files *files, pid_t pid,
                              char url[BROKER_URL_SIZE], int *port);
 

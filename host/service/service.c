@@ -575,6 +575,10 @@ bool service_short_errors(const struct service *service) {
     return service->options.short_errors;
 }
 
+const struct link_options *service_link_options(const struct service *service) {
+    return &service->options.link;
+}
+
 const char *service_instance(const struct service *service) {
     return service->instance;
 }

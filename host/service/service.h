@@ -110,6 +110,8 @@ struct intake *service_intake(const struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
 bool service_short_errors(const struct service *service);
+/* With the URLs that it was given, passwords included; borrowed. */
+const struct link_options *service_link_options(const struct service *service);
 struct clock *service_clock(const struct service *service); /* real time, always */
 /* What opens the bindings of its script, for services that the script starts. */
 lua_CFunction service_opener(const struct service *service);

@@ -96,6 +96,7 @@ end
 
 local function open(path)
   if path == "-" then return io.stdout end
+  core.private_file(path) -- what people have sent is nobody else's business
   local file, err = io.open(path, "w")
   if file then return file end
   io.stderr:write("lunats record: cannot write ", err, "\n")

@@ -104,7 +104,7 @@ describe("a message with a reply subject of the server", function()
       config = { deliver_subject = %q }, data_type = "string" }, function(msg)
         app.publish("seen", "x")
       end)]]):format(stream .. ".>", stream, deliver))
-    local url = app.nats.connected_url
+    local url = testing.server_url()
     server_says(url, deliver, 100, "FlowControl Request", {}, "$SPY." .. stream)
     server_says(url, deliver, 100, "Idle Heartbeat",
       { ["Nats-Consumer-Stalled"] = "$SPY." .. stream })

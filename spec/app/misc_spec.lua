@@ -1,5 +1,6 @@
 -- The rest of app: identity, config, log, nats, json, state.
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 after_each(process.close_all)
 
@@ -200,7 +201,7 @@ describe("modules", function()
     local file = assert(io.open(path:gsub("main.lua", "beside.lua"), "w"))
     file:write 'app.log.info "found"'
     file:close()
-    local child = process.spawn({ process.lunats(), "run", "-s", app.nats.connected_url, path },
+    local child = process.spawn({ process.lunats(), "run", "-s", testing.server_url(), path },
       { cwd = "/" })
     child:expect "found"
   end)

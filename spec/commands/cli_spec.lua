@@ -1,5 +1,6 @@
 -- The command line: help, mistakes, check, lua, test.
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 after_each(process.close_all)
 
@@ -96,7 +97,7 @@ describe("lunats lua", function()
       app.listen("tool.echo", function(msg) return msg.data end)
       print(app.request("tool.echo", 5).data)
     ]])
-    local status, output = process.lunats_to_end { "lua", "-s", app.nats.connected_url, path }
+    local status, output = process.lunats_to_end { "lua", "-s", testing.server_url(), path }
     assert.equal(0, status)
     assert.matches("^5\n", output)
   end)
@@ -131,7 +132,7 @@ describe("specs", function()
 
   it("can be filtered and use a given server", function()
     local path = process.write("inner_spec.lua", SPEC:format "false")
-    local status, output = process.lunats_to_end { "test", "-s", app.nats.connected_url, path,
+    local status, output = process.lunats_to_end { "test", "-s", testing.server_url(), path,
       "--filter", "asks" }
     assert.equal(0, status)
     assert.matches("1 success / 0 failures", output)
@@ -156,7 +157,7 @@ describe("lunats run", function()
       file:write(text)
       file:close()
     end
-    local child = process.spawn { process.lunats(), "run", "-s", app.nats.connected_url,
+    local child = process.spawn { process.lunats(), "run", "-s", testing.server_url(),
       folder }
     child:expect "one: one runs"
     child:expect "two: two runs"
@@ -166,7 +167,7 @@ describe("lunats run", function()
   it("takes its options from the environment, too", function()
     local path = process.write("env.lua", "app.task(function() app.log.debug 'shown' end)")
     local child = process.spawn({ process.lunats(), "run", path },
-      { env = { NATS_URL = app.nats.connected_url, LUNATS_LOG_LEVEL = "debug" } })
+      { env = { NATS_URL = testing.server_url(), LUNATS_LOG_LEVEL = "debug" } })
     child:expect "shown"
     assert.equal(0, child:stop())
   end)
@@ -179,7 +180,7 @@ describe("lunats dev", function()
       app.listen("dev.x", function() end)
     ]])
     local child = process.spawn { process.lunats(), "dev", path }
-    child:expect "private nats%-server at nats://127%.0%.0%.1:%d+"
+    child:expect "private nats%-server at nats://lunats:%w+@127%.0%.0%.1:%d+\n"
     child:expect "dev: started"
     assert.equal(0, child:stop())
   end)

@@ -23,7 +23,7 @@ end
 ---Records what the function sends; returns the path of the file.
 local function record(fn, ...)
   local path = process.path "jsonl"
-  local child = process.spawn { process.lunats(), "record", "-s", app.nats.connected_url,
+  local child = process.spawn { process.lunats(), "record", "-s", testing.server_url(),
     "shop.>", "-o", path, ... }
   child:expect "recording shop"
   fn()
@@ -49,6 +49,8 @@ describe("lunats record", function()
     child:signal "INT"
     assert.equal(0, child:wait())
     child:expect "recorded 3 messages, 2 of them with a reply, in "
+    local pipe <close> = assert(io.popen("stat -c %a " .. path))
+    assert.equal("600", pipe:read "l")
     local lines = read_lines(path)
     assert.equal(3, #lines)
     assert.equal("shop.price", lines[1].subject)
@@ -97,7 +99,7 @@ describe("lunats record", function()
   end)
 
   it("writes to the standard output for -", function()
-    local child = process.spawn { process.lunats(), "record", "-s", app.nats.connected_url,
+    local child = process.spawn { process.lunats(), "record", "-s", testing.server_url(),
       "shop.>", "-o", "-", "--count", "1" }
     child:expect "recording"
     app.publish("shop.event", "x")
@@ -118,7 +120,7 @@ describe("lunats record", function()
   end
 
   it("says when it cannot write", function()
-    local status, output = process.lunats_to_end { "record", "-s", app.nats.connected_url, "x",
+    local status, output = process.lunats_to_end { "record", "-s", testing.server_url(), "x",
       "-o", "/no/such/folder/f" }
     assert.equal(1, status)
     assert.matches("cannot write /no/such/folder/f", output)

@@ -5,6 +5,7 @@ local clean_loop = require "spec.support.clean_loop"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 local read = require "spec.support.read"
+local testing = require "lunats.testing"
 
 local DOCUMENTS = { "README.md", "docs/api.md", "docs/key_value.md", "docs/object_store.md",
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "ARCHITECTURE.md",
@@ -59,7 +60,7 @@ end
 local function check_service(folder, name)
   local status, output = process.lunats_to_end({ "check", name }, { cwd = folder })
   assert.equal(0, status, output)
-  local command = { process.lunats(), "run", "-s", app.nats.connected_url, name }
+  local command = { process.lunats(), "run", "-s", testing.server_url(), name }
   local service = process.spawn(command, { cwd = folder })
   service:expect "started, connected"
   service:signal "HUP" -- by the end of a reload its first tasks have run, or failed

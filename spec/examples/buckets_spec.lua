@@ -1,9 +1,10 @@
 -- The examples of the key-value and of the object store, run as a user runs them.
 local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local function run(path)
-  return process.spawn { process.lunats(), "run", "--server", app.nats.connected_url, path }
+  return process.spawn { process.lunats(), "run", "--server", testing.server_url(), path }
 end
 
 local function ask(subject, body) return assert(app.request(subject, body)).data end

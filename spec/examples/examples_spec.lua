@@ -4,7 +4,7 @@ local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
 local function run(...)
-  return process.spawn { process.lunats(), "run", "--server", app.nats.connected_url, ... }
+  return process.spawn { process.lunats(), "run", "--server", testing.server_url(), ... }
 end
 
 ---Nothing went wrong: the log has no warnings and errors, the end was orderly.

@@ -1,12 +1,13 @@
 ---The work queue of the examples: retries, dead letters, and no order handled twice.
 local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 describe("examples/jetstream/work_queue.lua", function()
   local service
 
   local function run()
-    local command = { process.lunats(), "run", "--server", app.nats.connected_url,
+    local command = { process.lunats(), "run", "--server", testing.server_url(),
       "examples/jetstream/work_queue.lua" }
     local started = process.spawn(command)
     started:expect "work_queue: started"

@@ -90,7 +90,9 @@ const messages = {
 };
 
 async function run() {
-  const nc = await connect({ servers: url });
+  const { host, username, password } = new URL(url);
+  const login = password ? { user: username, pass: password } : {};
+  const nc = await connect({ servers: host, ...login });
   try {
     const [kind, verb] = op.split("_");
     if (kind === "msg") return await messages[verb](nc, ...args.slice(1));

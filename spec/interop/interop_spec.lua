@@ -55,7 +55,7 @@ for name, find in pairs(clients) do
     ---Runs one operation of the other client; returns its result.
     local function call(op, ...)
       local words = { table.unpack(command) }
-      for _, word in ipairs { app.nats.connected_url, op, bucket, ... } do
+      for _, word in ipairs { testing.server_url(), op, bucket, ... } do
         words[#words + 1] = word
       end
       local run = process.spawn(words)

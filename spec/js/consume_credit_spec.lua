@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local server_says = require "spec.support.server_says"
+local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("a consume", function()
@@ -10,7 +11,7 @@ describe("a consume", function()
 
   ---Says something on the inbox of the last request.
   local function say(status, description, pending)
-    server_says(app.nats.connected_url, inbox, status, description,
+    server_says(testing.server_url(), inbox, status, description,
       { ["Nats-Pending-Messages"] = pending, ["Nats-Pending-Bytes"] = pending and 0 })
   end
 

@@ -4,6 +4,7 @@ local core = require "lunats.core"
 local dead_letter = require "lunats.js.dead_letter"
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
+local raw = require "spec.support.raw"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
@@ -45,16 +46,7 @@ describe("A dead letter", function()
 
   ---Publishes bytes as only other programs do: headers as they are.
   local function send_raw(block, payload)
-    local port = app.nats.connected_url:match ":(%d+)$"
-    local hdr = "NATS/1.0\r\n" .. block .. "\r\n"
-    local path = os.tmpname()
-    local file <close> = assert(io.open(path, "wb"))
-    file:write('CONNECT {"verbose":false,"headers":true}\r\n', ("HPUB %s.a %d %d\r\n"):format(
-      stream, #hdr, #hdr + #payload), hdr, payload, "\r\nPING\r\n")
-    file:close()
-    os.execute(("bash -c 'exec 3<>/dev/tcp/127.0.0.1/%s; cat %s >&3; timeout 9 grep -m1 PONG "
-      .. "<&3 >/dev/null'"):format(port, path))
-    os.remove(path)
+    raw(testing.server_url(), stream .. ".a", nil, "NATS/1.0\r\n" .. block .. "\r\n", payload)
   end
 
   describe("of a message with headers for the server", function()

@@ -1,6 +1,7 @@
 ---Child processes for specs: output in a file, never a call that blocks the loop for long.
 local eventually = require "spec.support.eventually"
 local lfs = require "lfs"
+local testing = require "lunats.testing"
 
 local M = {}
 
@@ -72,7 +73,7 @@ end
 ---@param source string  of the script, which is called "svc.lua"
 function M.run(source, options, opts)
   local command = { M.lunats(), "run" }
-  for _, url in ipairs(opts and opts.servers or { app.nats.connected_url }) do
+  for _, url in ipairs(opts and opts.servers or { testing.server_url() }) do
     command[#command + 1] = "--server"
     command[#command + 1] = url
   end

@@ -107,7 +107,7 @@ describe("an error table", function()
 
   it("is shown by its message at the top level, too", function()
     local path = process.write("top.lua", [[error { message = "down at the top" }]])
-    local status, output = process.lunats_to_end { "run", "-s", app.nats.connected_url, path }
+    local status, output = process.lunats_to_end { "run", "-s", testing.server_url(), path }
     assert.equal(1, status)
     assert.truthy(output:find("down at the top", 1, true), output)
     assert.truthy(output:find("top.lua:1", 1, true), output)

@@ -221,7 +221,7 @@ end)
 
 describe("a client", function()
   it("that cannot even try to connect is an error", function()
-    local client, err = core.connect { servers = { app.nats.connected_url },
+    local client, err = core.connect { servers = { testing.server_url() },
       tls_ca = "/no/such/file.pem" }
     assert.is_nil(client)
     assert.truthy(err.message)
@@ -238,7 +238,7 @@ describe("a client", function()
         other.listen("closed", nil, function() end)
         other.handle:close()
       end)
-    ]]):format(app.nats.connected_url) .. version(1))
+    ]]):format(testing.server_url()) .. version(1))
     assert.equal(1, assert(svc:request("once")).data)
     local _, err = svc:request("closed")
     assert.equal("no_responders", err.code)
@@ -265,7 +265,7 @@ describe("a finalizer of a script that has ended", function()
       end })
     ]])
     local child = process.spawn { process.lunats(), "lua", "--server",
-      app.nats.connected_url, path }
+      testing.server_url(), path }
     eventually("the end", function() return child:status() end)
     assert.equal(0, child:status(), child:output())
     assert.equal(5, child:count "the script has ended")

@@ -2,6 +2,7 @@
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local function listen(...) return own.keep(app.listen(...)) end
 
@@ -278,7 +279,7 @@ describe("a stop", function()
         end)
       ]]):format(echo))
       local child = process.spawn { "sh", "-c", 'exec "$0" run -s "$1" "$2" ' .. closed,
-        process.lunats(), app.nats.connected_url, script }
+        process.lunats(), testing.server_url(), script }
       eventually("a reply", function()
         return app.request(echo, "x", { timeout = 1 })
       end, 20)
@@ -370,7 +371,7 @@ describe("two services in a process", function()
     local source = "app.listen('%s.' .. app.name, function() return app.name end)"
     local a = process.write("a.lua", source:format(s))
     local b = process.write("b.lua", source:format(s))
-    local child = process.spawn { process.lunats(), "run", "-s", app.nats.connected_url, a, b }
+    local child = process.spawn { process.lunats(), "run", "-s", testing.server_url(), a, b }
     child:expect "started.*started"
     assert.equal("a", assert(app.request(s .. ".a")).raw)
     assert.equal("b", assert(app.request(s .. ".b")).raw)
@@ -386,7 +387,7 @@ describe("two services in a process", function()
     it("end together with status 1 when one " .. name, function()
       local good = process.write("good.lua", "app.listen('good', function() end)")
       local other = process.write("other.lua", bad)
-      local child = process.spawn { process.lunats(), "run", "-s", app.nats.connected_url, good,
+      local child = process.spawn { process.lunats(), "run", "-s", testing.server_url(), good,
         other }
       assert.equal(1, child:wait())
     end)

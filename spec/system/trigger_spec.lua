@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local process = require "spec.support.process"
 local eventually = require "spec.support.eventually"
+local testing = require "lunats.testing"
 
 local function write(path, text)
   local file = assert(io.open(path, "wb"))
@@ -25,7 +26,7 @@ end
 
 local function run(options, text)
   local path = process.write("svc.lua", text)
-  local command = { process.lunats(), "run", "--server", app.nats.connected_url }
+  local command = { process.lunats(), "run", "--server", testing.server_url() }
   for _, word in ipairs(options) do command[#command + 1] = word end
   command[#command + 1] = path
   local child = process.spawn(command)
@@ -144,7 +145,7 @@ describe("a service with --watch", function()
     local first = process.write("one.lua", source(one, 1))
     local second = process.write("two.lua", source(two, 1))
     local child = process.spawn { process.lunats(), "run", "--watch", "--server",
-      app.nats.connected_url, first, second }
+      testing.server_url(), first, second }
     child:expect(one .. ": started")
     child:expect(two .. ": started")
     write(first, source(one, 2))
@@ -179,7 +180,7 @@ describe("the control subject", function()
     local path = process.write("svc.lua", source(name, 1)
       .. ("app.listen(%q, function() return app.instance_id end)"):format(name .. ".id"))
     local child = process.spawn { process.lunats(), "run", "--control", "--server",
-      app.nats.connected_url, path }
+      testing.server_url(), path }
     child:expect "started, connected"
     local id = assert(app.request(name .. ".id", "")).raw
     return child, path, ("lunats.control.%s.%s.reload"):format(name, id), events

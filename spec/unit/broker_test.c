@@ -18,7 +18,7 @@ static uv_loop_t loop;
 struct seen {
     int ready, exits, killed, stopped;
     int status;
-    char url[64], text[2048];
+    char url[128], text[2048];
 };
 
 static void on_ready(void *owner, int status, const char *url, const char *text) {
@@ -116,7 +116,8 @@ static void starts_and_stops(void) {
     CHECK_STR(seen.text, "");
     CHECK_INT(seen.status, LN_OK);
     CHECK_STR(seen.url, broker_url(broker));
-    CHECK(strncmp(seen.url, "nats://127.0.0.1:", 17) == 0);
+    CHECK(strncmp(seen.url, "nats://lunats:", 14) == 0);
+    CHECK(strstr(seen.url, "@127.0.0.1:") != NULL);
     int port = broker_port(broker);
     pid_t pid = broker_pid(broker);
     CHECK(accepts(port));

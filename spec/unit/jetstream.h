@@ -95,7 +95,11 @@ static inline void say_status(const char *to, const char *status, const char *te
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         abort();
-    dprintf(fd, "CONNECT {\"verbose\":false,\"headers\":true}\r\n");
+    char user[32] = "", password[64] = "";
+    sscanf(url, "nats://%31[^:]:%63[^@]@", user, password);
+    dprintf(fd,
+            "CONNECT {\"verbose\":false,\"headers\":true,\"user\":\"%s\",\"pass\":\"%s\"}\r\n",
+            user, password);
     dprintf(fd, "HPUB %s %d %d\r\n%s\r\nPING\r\n", to, len, len, head);
     size_t have = 0;
     for (ssize_t got = 1; got > 0 && have < sizeof(heard) - 1; have += (size_t)got) {

@@ -1,0 +1,25 @@
+---Sends a message with headers byte by byte, as only other programs do, by a connection of its
+---own. It is at the server when this returns.
+---@param url string of the server, with user and password
+---@param subject string
+---@param reply string|nil
+---@param head string the headers, "NATS/1.0..." to the empty line
+---@param payload string|nil
+return function(url, subject, reply, head, payload)
+  payload = payload or ""
+  local login, host, port = url:match "//(.-)@?([^:@]+):(%d+)$"
+  local user, password = login:match "^(.-):(.*)$"
+  local connect = ('CONNECT {"verbose":false,"headers":true,"user":"%s","pass":"%s"}\r\n'):format(
+    user or "", password or "")
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(connect, ("HPUB %s %s %d %d\r\n"):format(subject, reply or "", #head,
+    #head + #payload), head, payload, "\r\nPING\r\n")
+  file:close()
+  local script = ([[exec 3<>/dev/tcp/%s/%s; cat %s >&3
+    while read -r line <&3; do case $line in PONG*) exit 0 ;; -ERR*) exit 1 ;; esac; done]])
+    :format(host, port, path)
+  local ok = os.execute("timeout 20 bash -c '" .. script .. "'")
+  os.remove(path)
+  assert(ok, "the server did not take the message")
+end
