@@ -1,7 +1,8 @@
 ---Matching of NATS subjects against subscription patterns.
 local M = {}
 
----Tells whether a subject matches a pattern.
+---Tells whether a subject matches a pattern. The subject may be a pattern itself: then whether
+---all that match it do.
 ---@param pattern string  may hold `*` (one token) and end in `>` (one or more)
 ---@param subject string
 ---@return boolean
@@ -11,7 +12,7 @@ function M.matches(pattern, subject)
     local got = next_token()
     if got == nil then return false end
     if want == ">" then return true end
-    if want ~= "*" and want ~= got then return false end
+    if want ~= got and (want ~= "*" or got == ">") then return false end
   end
   return next_token() == nil
 end

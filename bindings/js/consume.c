@@ -211,21 +211,27 @@ static const struct consume_events events = {
     .on_end = on_end,
 };
 
-static uint32_t number_field(lua_State *L, const char *name, lua_Integer max) {
-    lua_getfield(L, 4, name);
+static uint32_t number_field(lua_State *L, int arg, const char *name, lua_Integer max) {
+    lua_getfield(L, arg, name);
     lua_Integer value = lua_tointeger(L, -1);
     lua_pop(L, 1);
     return (uint32_t)(value < 0 ? 0 : value > max ? max : value);
 }
 
+/* Those that the consumer sets. */
+static void take_limits(lua_State *L, int arg, struct consume_box *box,
+                        struct consume_options *out) {
+    out->max_batch = number_field(L, arg, "max_batch", INT32_MAX);
+    out->expires_ms = (uint32_t)option_ms(L, arg, "expires", 30000);
+    out->heartbeat_ms = (uint32_t)option_ms(L, arg, "heartbeat", 5000);
+    out->ack_wait_ms = option_ms(L, arg, "ack_wait", 0);
+    box->max_deliver = number_field(L, arg, "max_deliver", INT32_MAX);
+}
+
 static void take_options(lua_State *L, struct consume_box *box, struct consume_options *out) {
-    out->max_messages = number_field(L, "max_messages", 1000000);
-    out->concurrency = number_field(L, "concurrency", 1000000);
-    out->max_batch = number_field(L, "max_batch", INT32_MAX);
-    out->expires_ms = (uint32_t)option_ms(L, 4, "expires", 30000);
-    out->heartbeat_ms = (uint32_t)option_ms(L, 4, "heartbeat", 5000);
-    out->ack_wait_ms = option_ms(L, 4, "ack_wait", 0);
-    box->max_deliver = number_field(L, "max_deliver", INT32_MAX);
+    take_limits(L, 4, box, out);
+    out->max_messages = number_field(L, 4, "max_messages", 1000000);
+    out->concurrency = number_field(L, 4, "concurrency", 1000000);
     box->type = (unsigned char)option_data_type(L, 4);
     lua_getfield(L, 4, "group");
     out->group = check_group(L, lua_gettop(L));
@@ -303,6 +309,18 @@ static int box_stop(lua_State *L) {
     return 0;
 }
 
+/* consume:set_limits { max_batch, expires, heartbeat, ack_wait, max_deliver }: those of the
+ * consumer have been changed */
+static int box_set_limits(lua_State *L) {
+    struct consume_box *box = check_box(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct consume_options options;
+    take_limits(L, 2, box, &options);
+    if (box->consume != NULL)
+        consume_set_limits(box->consume, &options);
+    return 0;
+}
+
 /* consume:resume(): the consumer is there again */
 static int box_resume(lua_State *L) {
     struct consume_box *box = check_box(L);
@@ -354,8 +372,14 @@ static int box_gc(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"stop", box_stop},   {"resume", box_resume}, {"over", box_over}, {"stopped", box_stopped},
-    {"stats", box_stats}, {"__gc", box_gc},       {NULL, NULL},
+    {"set_limits", box_set_limits},
+    {"stop", box_stop},
+    {"resume", box_resume},
+    {"over", box_over},
+    {"stopped", box_stopped},
+    {"stats", box_stats},
+    {"__gc", box_gc},
+    {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {

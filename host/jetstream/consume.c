@@ -93,7 +93,6 @@ static void lose(struct consume *consume, int status, const char *text, bool sil
     if (consume->state != RUNNING)
         return;
     consume->state = LOST;
-    demand_stop(&consume->demand);
     consume->events.on_lost(consume->owner, status, text, silent);
 }
 
@@ -340,12 +339,26 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
     return LN_OK;
 }
 
+void consume_set_limits(struct consume *consume, const struct consume_options *options) {
+    bool sooner = options->ack_wait_ms != consume->options.ack_wait_ms;
+    consume->options.ack_wait_ms = options->ack_wait_ms;
+    demand_set_limits(&consume->demand, &(struct demand_options){
+                                            .max_batch = options->max_batch,
+                                            .expires_ms = options->expires_ms,
+                                            .heartbeat_ms = options->heartbeat_ms,
+                                        });
+    if (!sooner || !clock_armed(&consume->progress))
+        return;
+    clock_disarm(consume->clock, &consume->progress);
+    arm_progress(consume);
+}
+
 void consume_resume(struct consume *consume) {
     if (consume->state != LOST)
         return;
     consume->busy++;
     consume->state = RUNNING;
-    int rc = demand_start(&consume->demand);
+    int rc = demand_resume(&consume->demand);
     if (rc < 0)
         lose(consume, rc, NULL, false);
     leave(consume);

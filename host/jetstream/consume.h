@@ -63,8 +63,8 @@ struct consume_events {
     bool (*is_settled)(const struct consume_msg *msg);
     /*
      * Requests have stopped: LN_ECONSUMER_LOST, LN_EJETSTREAM (refused), LN_EPERMISSION, ...
-     * `silent`: nothing was heard, the consumer may still be there. The owner calls
-     * consume_resume() or consume_stop(), later.
+     * `silent`: the consumer may still be there; nothing was heard, or its limits may be others
+     * by now. The owner calls consume_resume() or consume_stop(), later.
      */
     void (*on_lost)(void *owner, int status, const char *text, bool silent);
     /* After a stop: the last message is finished. The owner may close the consume. */
@@ -101,6 +101,10 @@ enum consume_how {
     CONSUME_SETTLED, /* nothing is sent */
 };
 void consume_done(struct consume_msg *msg, enum consume_how how);
+
+/* The limits of its consumer have been changed: takes max_batch, expires_ms, heartbeat_ms and
+ * ack_wait_ms of `options`. */
+void consume_set_limits(struct consume *consume, const struct consume_options *options);
 
 /* The consumer is there (again): goes on after on_lost(). */
 void consume_resume(struct consume *consume);

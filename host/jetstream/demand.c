@@ -32,8 +32,8 @@ static int request(struct demand *demand, size_t batch) {
 /* Keeps at least half of what may be asked for. */
 void demand_pull(struct demand *demand) {
     const struct demand_options *o = &demand->options;
-    if (demand->sub == NULL || demand->draining || !link_is_connected(demand->link) ||
-        clock_armed(&demand->retry))
+    if (demand->sub == NULL || demand->draining || demand->refused ||
+        !link_is_connected(demand->link) || clock_armed(&demand->retry))
         return;
     if (demand->pending == *demand->here) /* nobody has had a reason to say anything */
         heartbeat_heard(&demand->heartbeat);
@@ -73,6 +73,15 @@ static void lose(struct demand *demand, int status, const char *text, bool silen
     demand->events->on_lost(demand, status, text, silent);
 }
 
+/* A request was refused. What others have asked for still comes, so the inbox stays. */
+static void refuse(struct demand *demand, int status, const char *text) {
+    if (demand->draining || demand->refused)
+        return;
+    demand->refused = true;
+    demand->pending = *demand->here;
+    demand->events->on_lost(demand, status, text, true);
+}
+
 /* A request is over: its rest is not pending any more. */
 static void on_request_over(struct demand *demand, struct message *msg, uint32_t wait_ms) {
     const char *value = message_header(msg, "Nats-Pending-Messages");
@@ -101,7 +110,10 @@ static void on_status(struct demand *demand, struct message *msg, enum js_status
         on_request_over(demand, msg, verdict.wait_ms);
         break;
     case VERDICT_LOST:
-        lose(demand, verdict.status, verdict.text, verdict.silent);
+        if (status == JS_REFUSED)
+            refuse(demand, verdict.status, verdict.text);
+        else
+            lose(demand, verdict.status, verdict.text, verdict.silent);
         break;
     }
 }
@@ -166,6 +178,7 @@ int demand_start(struct demand *demand) {
     demand_stop(demand);
     demand->pending = *demand->here;
     demand->absent = 0;
+    demand->refused = false;
     if (!link_is_connected(demand->link))
         return LN_OK;
     link_new_inbox(demand->link, demand->inbox);
@@ -177,6 +190,22 @@ int demand_start(struct demand *demand) {
     watch(demand);
     demand_pull(demand);
     return LN_OK;
+}
+
+int demand_resume(struct demand *demand) {
+    if (!demand->refused || demand->sub == NULL)
+        return demand_start(demand);
+    demand->refused = false;
+    demand_pull(demand);
+    return LN_OK;
+}
+
+void demand_set_limits(struct demand *demand, const struct demand_options *limits) {
+    demand->options.max_batch = limits->max_batch;
+    demand->options.expires_ms = limits->expires_ms;
+    demand->options.heartbeat_ms = limits->heartbeat_ms;
+    if (demand->sub != NULL && !demand->draining)
+        watch(demand);
 }
 
 static void on_drained(void *owner) {

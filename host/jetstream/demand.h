@@ -56,6 +56,7 @@ struct demand {
     struct link_sub *sub;
     char inbox[LINK_INBOX_SIZE];
     bool draining;
+    bool refused; /* no requests until the owner has looked at the limits of the consumer */
     struct heartbeat heartbeat;
     struct clock_timer retry;
     uint32_t wait_ms; /* of the last pause before a request */
@@ -73,6 +74,12 @@ void demand_open(struct demand *demand, struct link *link, struct clock *clock, 
 /* Begins anew: a new inbox, and requests on it. Without a connection it does nothing. Returns
  * LN_OK or what link_subscribe() does. */
 int demand_start(struct demand *demand);
+
+/* After on_lost(): goes on with the inbox if there is one, else begins anew. */
+int demand_resume(struct demand *demand);
+
+/* Requests are made with max_batch, expires_ms and heartbeat_ms of `limits` from here on. */
+void demand_set_limits(struct demand *demand, const struct demand_options *limits);
 
 /* Gives the inbox up. */
 void demand_stop(struct demand *demand);

@@ -55,6 +55,7 @@ struct verdict verdict_of(enum js_status status, const char *text, unsigned *abs
         verdict.action = VERDICT_LOST;
         verdict.status = status == JS_GONE ? LN_ECONSUMER_LOST : LN_EJETSTREAM;
         verdict.text = text;
+        verdict.silent = status == JS_REFUSED; /* its limits may have been changed */
         break;
     }
     return verdict;

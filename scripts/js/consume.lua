@@ -72,15 +72,59 @@ local function finish(self, err)
   end
 end
 
+---The shortest time after which the server delivers a message again.
+local function ack_wait(info)
+  local least = info.config.ack_wait or 30
+  for _, one in ipairs(info.config.backoff or {}) do least = math.min(least, one) end
+  return least
+end
+
+local function smaller(a, b)
+  if not a or not b then return a or b end
+  return math.min(a, b)
+end
+
+---What the configuration of the consumer limits. Expiry of the requests, and how often the
+---server shall say that it is alive, are options as well.
+local function limits_of(self, info)
+  local opts, config_of = self.opts, info.config
+  local expires, most = opts.expires or 30, config_of.max_expires or 0
+  if most > 0 then expires = math.min(expires, most) end
+  local limit = config_of.max_deliver
+  self.server_limit = limit and limit > 0 and limit or nil
+  self.max_deliver = smaller(opts.max_deliver, self.server_limit)
+  return {
+    max_batch = config_of.max_batch or 0, expires = expires,
+    heartbeat = math.min(opts.heartbeat or 5, expires / 2),
+    ack_wait = self.no_ack and 0 or ack_wait(info),
+    max_deliver = not (opts.manual_ack or self.no_ack) and self.max_deliver or 0,
+  }
+end
+
+---Somebody may have changed the consumer.
+---@return boolean changed
+local function take_limits(self, info)
+  local limits, changed = limits_of(self, info), false
+  for name, value in pairs(limits) do changed = changed or self.limits[name] ~= value end
+  if changed then self.box:set_limits(limits) end
+  self.limits = limits
+  return changed
+end
+
 ---Is it there, or can it be made again?
+---@param refused table|nil what the server said when it refused a request
 ---@return boolean|nil there nil: the error is final; false: try again
 ---@return table|nil err
-local function revive(self)
+local function revive(self, refused)
   local info, err = consumers.info(self.stream, self.consumer)
   if info and info.config.deliver_subject then
     return nil, api.failure("consumer_lost", "%s has become a push consumer", describe(self))
   end
-  if info then return true end
+  if info then
+    local changed = take_limits(self, info)
+    if refused and not changed then return nil, refused end
+    return true
+  end
   if err.err_code == errors.CONSUMER_NOT_FOUND then
     info, err = self.create_again(self.floor, err)
     if info then return true end
@@ -92,11 +136,12 @@ local function revive(self)
 end
 
 ---Runs in a fiber of its own.
-local function lost(self, why)
-  if why.code ~= "consumer_lost" then return finish(self, why) end
+local function lost(self, why, silent)
+  local refused = why.code ~= "consumer_lost" and why or nil
+  if refused and not silent then return finish(self, why) end
   local delay, told = M.retry_first, false
   while not self.box:stopped() do
-    local there, err = revive(self)
+    local there, err = revive(self, refused)
     if there then
       -- One that is there and yet ends every request must not be asked in a busy loop.
       if core.clock() - (self.revived or -1) < 1 then core.sleep(1) end
@@ -115,11 +160,14 @@ local function lost(self, why)
 end
 
 ---A nameless consumer that was deleted is made again after what was acknowledged; the server
----does not tell that any more when it is gone.
+---does not tell that any more when it is gone. Nor does it tell of a shorter ack_wait.
 local function watch(self)
   while not self.box:stopped() do
     local info = consumers.info(self.stream, self.consumer)
-    if info then self.floor = info.ack_floor.stream_seq end
+    if info then
+      self.floor = info.ack_floor.stream_seq
+      take_limits(self, info)
+    end
     core.sleep(M.check_interval or 10)
   end
 end
@@ -167,26 +215,6 @@ function M.check(opts, fn)
   return opts
 end
 
----The shortest time after which the server delivers a message again.
-local function ack_wait(info)
-  local least = info.config.ack_wait or 30
-  for _, one in ipairs(info.config.backoff or {}) do least = math.min(least, one) end
-  return least
-end
-
-local function smaller(a, b)
-  if not a or not b then return a or b end
-  return math.min(a, b)
-end
-
----Expiry of the requests and how often the server shall say that it is alive.
-local function times(opts, info)
-  local expires = opts.expires or 30
-  local most = info.config.max_expires or 0
-  if most > 0 then expires = math.min(expires, most) end
-  return expires, math.min(opts.heartbeat or 5, expires / 2)
-end
-
 ---Starts to consume; `psub` has found its consumer, which `info` describes.
 ---@return consume|nil handle, table|nil err
 function M.start(self, psub, info, fn)
@@ -208,10 +236,7 @@ function M.start(self, psub, info, fn)
     if not ok then return nil, err end
   end
   self.backoff = opts.backoff or M.backoff
-  local limit = info.config.max_deliver
-  self.server_limit = limit and limit > 0 and limit or nil
-  self.max_deliver = smaller(opts.max_deliver, self.server_limit)
-  local expires, heartbeat = times(opts, info)
+  local limits = limits_of(self, info)
   local most = info.config.max_ack_pending
   if not self.no_ack and most and most > 0 and most < self.concurrency then
     core.log(2, ("%s: its max_ack_pending allows %d handlers at once, not %d"):format(
@@ -219,13 +244,14 @@ function M.start(self, psub, info, fn)
   end
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     max_messages = math.max(opts.max_messages or 100, self.concurrency),
-    concurrency = self.concurrency, max_batch = info.config.max_batch,
-    expires = expires, heartbeat = heartbeat, ack_wait = self.no_ack and 0 or ack_wait(info),
+    concurrency = self.concurrency, max_batch = limits.max_batch, expires = limits.expires,
+    heartbeat = limits.heartbeat, ack_wait = limits.ack_wait, max_deliver = limits.max_deliver,
     data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
-    max_deliver = not (opts.manual_ack or self.no_ack) and self.max_deliver or nil,
     group = group, pull = psub.pull,
-  }, fn, function(msg, why) failed(self, msg, why) end, function(why) lost(self, why) end)
-  if not psub.durable then core.background(watch, self) end
+  }, fn, function(msg, why) failed(self, msg, why) end,
+    function(why, silent) lost(self, why, silent) end)
+  self.limits = limits
+  core.background(watch, self)
   return self
 end
 

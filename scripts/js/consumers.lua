@@ -4,6 +4,7 @@ local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local errors = require "lunats.js.errors"
+local subjects = require "lunats.subject"
 
 local M = {}
 
@@ -261,14 +262,40 @@ end
 ---Deletes without waiting for the answer.
 function M.forget(stream, name) api.tell(M.delete_op(stream, name)) end
 
----Does an existing consumer deliver what a subscription to `subject` wants?
+-- ---- what a consumer delivers --------------------------------------------------
+
+local function wrong_filter(info, delivers, subject)
+  return nil, api.failure("jetstream", "consumer '%s' of stream '%s' delivers %s, not '%s' "
+    .. "only: leave out the subject and name the stream to take all that it delivers",
+    info.name, info.stream_name, delivers, subject)
+end
+
+---A consumer without a filter delivers all that its stream keeps.
+local function check_stream(info, subject)
+  local stream, err = api.raw("STREAM.INFO." .. info.stream_name)
+  if not stream then return nil, err end
+  local kept = stream.config
+  local everything = kept.mirror == nil and kept.sources == nil
+  for _, one in ipairs(kept.subjects or {}) do
+    everything = everything and subjects.matches(subject, one)
+  end
+  if everything then return true end
+  return wrong_filter(info, "all subjects", subject)
+end
+
+---Does an existing consumer deliver what a subscription to `subject` wants, and nothing else?
 ---@return boolean|nil ok, table|nil err
 function M.check_filter(info, subject)
-  local has = info.config.filter_subject
-  if not subject or not has or has == "" or has == subject then return true end
-  return nil, api.failure("jetstream",
-    "consumer '%s' of stream '%s' delivers '%s', not '%s'", info.name, info.stream_name, has,
-    subject)
+  local one, several = info.config.filter_subject, info.config.filter_subjects
+  if not subject or subject == ">" or one == subject then return true end
+  if one and one ~= "" then return wrong_filter(info, ("'%s'"):format(one), subject) end
+  if not several then return check_stream(info, subject) end
+  for _, each in ipairs(several) do
+    if not subjects.matches(subject, each) then
+      return wrong_filter(info, ("'%s'"):format(table.concat(several, "', '")), subject)
+    end
+  end
+  return true
 end
 
 return M

@@ -56,6 +56,23 @@ local function find_or_create(self)
   return info
 end
 
+---What the consumer allows in a request; somebody may change it.
+---@return boolean changed
+local function take_limits(self, info)
+  local changed = false
+  for _, name in ipairs { "max_batch", "max_expires", "max_bytes" } do
+    local limit = info.config[name]
+    if limit and limit <= 0 then limit = nil end
+    changed, self[name] = changed or self[name] ~= limit, limit
+  end
+  return changed
+end
+
+---The smaller one of what is wanted and what is allowed.
+local function at_most(wanted, limit)
+  return wanted and limit and math.min(wanted, limit) or wanted
+end
+
 ---Finds stream and consumer when first used. Several fibers may be in here at once: they all do
 ---the same, and the pull of the first one is kept.
 ---@return userdata|nil pull, table|nil err
@@ -83,7 +100,7 @@ local function resolve(self, afresh)
     return nil, api.failure("jetstream", "%s is a push consumer: use app.js.subscribe",
       consumers.describe(self))
   end
-  self.max_batch, self.max_expires = info.config.max_batch, info.config.max_expires
+  take_limits(self, info)
   self.groups = info.config.priority_groups
   if self.stopped then return nil, core.error("closed", "the pull subscription was stopped") end
   self.pull = self.pull or core.js_pull(self.stream, self.consumer, api.prefix)
@@ -95,7 +112,8 @@ end
 local function revive(self, lost)
   local info, err = consumers.info(self.stream, self.consumer)
   if info then
-    if lost.silent then return true end
+    local changed = take_limits(self, info)
+    if lost.silent and (changed or lost.code == "consumer_lost") then return true end
     return nil, lost
   end
   if err.err_code == errors.CONSUMER_NOT_FOUND then
@@ -137,16 +155,16 @@ function psub:fetch(n, opts)
   local until_ = core.clock() + timeout
   local pull, err = resolve(self)
   if not pull then return nil, err end
-  if self.max_batch and n > self.max_batch and self.max_batch > 0 then n = self.max_batch end
   group, err = groups.of(self, group)
   if err then return nil, err end
   local left = timeout
   repeat
     local list
-    list, err = pull:fetch(n, left, opts.no_wait, opts.max_bytes, opts.heartbeat,
-      self.max_expires, opts.data_type, group)
+    list, err = pull:fetch(at_most(n, self.max_batch), left, opts.no_wait,
+      at_most(opts.max_bytes, self.max_bytes), opts.heartbeat, self.max_expires,
+      opts.data_type, group)
     if list then return list end
-    if err.code ~= "consumer_lost" then return nil, err end
+    if err.code ~= "consumer_lost" and not err.silent then return nil, err end
     local alive
     alive, err = revive(self, err)
     if not alive then return nil, err end

@@ -30,6 +30,13 @@ describe("psub:consume", function()
     return own.keep(app.js.pull_subscribe(stream .. ".a", opts or { durable = "d" }))
   end
 
+  ---A consumer that the subscription finds.
+  local function found(config)
+    local fields = { stream = stream, durable_name = "d", filter_subject = stream .. ".a" }
+    for name, value in pairs(config or {}) do fields[name] = value end
+    assert(app.js.add_consumer(fields))
+  end
+
   local function put(count)
     for i = 1, count do assert(app.js.publish(stream .. ".a", { i = i })) end
   end
@@ -277,7 +284,7 @@ describe("psub:consume", function()
   end)
 
   it("ends and tells when a consumer that it found was deleted", function()
-    assert(app.js.add_consumer { stream = stream, durable_name = "d" })
+    found()
     local err
     -- A server that deletes it before it has looked at the request says nothing at all.
     local opts = { heartbeat = 0.4, on_error = function(e) err = e end }
@@ -290,11 +297,64 @@ describe("psub:consume", function()
   end)
 
   it("reports its end where nobody listens", function()
-    assert(app.js.add_consumer { stream = stream, durable_name = "d" })
+    found()
     assert(subscribe():consume({ heartbeat = 0.4 }, function() end))
     assert(app.js.delete_consumer(stream, "d"))
     eventually("the report", function() return reports[1] end)
     assert.truthy(reports[1]:find("is gone", 1, true))
+  end)
+
+  for field, value in pairs { max_batch = 10, max_expires = 3, max_bytes = 1000 } do
+    it(("goes on when somebody lowers %s of its consumer"):format(field), function()
+      found()
+      local got, err = 0, nil
+      local handle = assert(subscribe():consume({ expires = 10, heartbeat = 0.5,
+        on_error = function(e) err = e end }, function() got = got + 1 end))
+      put(1)
+      eventually("the first one", function() return got == 1 end)
+      assert(app.js.update_consumer { stream = stream, durable_name = "d", [field] = value })
+      put(150) -- more than the requests that are open
+      eventually("all", function() return got == 151 end, 15)
+      assert.is_nil(err)
+      assert.is_false(handle:closed())
+    end)
+  end
+
+  it("keeps waiting messages when somebody shortens ack_wait of its consumer", function()
+    local interval = consume.check_interval
+    consume.check_interval = 0.05
+    finally(function() consume.check_interval = interval end)
+    found()
+    local most, done = 0, 0
+    local handle = assert(subscribe():consume(function(msg)
+      most = math.max(most, msg.metadata.num_delivered)
+      if done == 0 then app.sleep(1.2) end
+      done = done + 1
+    end))
+    assert(app.js.update_consumer { stream = stream, durable_name = "d", ack_wait = 0.4 })
+    eventually("the change", function() return handle.limits.ack_wait == 0.4 end)
+    put(3)
+    eventually("three", function() return done == 3 end)
+    assert.equal(1, most)
+    assert.equal(3, handle:stats().received)
+  end)
+
+  it("ends when its requests are refused for another reason", function()
+    found { max_expires = 3 }
+    local info_of = app.js.consumer_info
+    local consumers = require "lunats.js.consumers"
+    local info, err = consumers.info, nil
+    finally(function() consumers.info = info end)
+    -- As if the limit that the server enforces could not be seen.
+    function consumers.info(...)
+      local found = assert(info_of(...))
+      found.config.max_expires = nil
+      return found
+    end
+    assert(subscribe():consume({ on_error = function(e) err = e end }, function() end))
+    eventually("the error", function() return err end)
+    assert.equal("jetstream", err.code)
+    assert.truthy(err.message:find("MaxRequestExpires", 1, true), err.message)
   end)
 
   local kinds = { nameless = {}, declared = { durable = "d", config = {} } }

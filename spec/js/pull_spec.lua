@@ -142,6 +142,51 @@ describe("app.js.pull_subscribe", function()
     assert.truthy(err.message:find("push consumer", 1, true))
   end)
 
+  describe("refuses a durable consumer with messages that the call does not cover:", function()
+    local subject = require "lunats.subject"
+    local cases = {
+      ["it has no filter"] = {},
+      ["its filter is wider"] = { one = ".>" },
+      ["one of its filters is another one"] = { several = { ".a.x", ".b" } },
+      ["one of its filters is wider"] = { several = { ".a.x", ".*.y" } },
+    }
+    for why, case in pairs(cases) do
+      it(why, function()
+        local several = case.several
+        local made, err = app.js.add_consumer { stream = stream, durable_name = "d",
+          filter_subject = case.one and stream .. case.one,
+          filter_subjects = several and { stream .. several[1], stream .. several[2] } }
+        if not made then return pending(err.message) end -- several filters: 2.10
+        local none
+        none, err = subscribe(stream .. ".a.>", { durable = "d" }):fetch(1)
+        assert.is_nil(none)
+        assert.equal("jetstream", err.code)
+        assert.truthy(err.message:find("'" .. stream .. ".a.>' only", 1, true), err.message)
+        assert.same({}, assert(subscribe(nil, { durable = "d", stream = stream }):fetch(1,
+          { no_wait = true })))
+      end)
+    end
+
+    it("but not what it covers", function()
+      assert(app.js.add_consumer { stream = stream, durable_name = "all" })
+      assert(subscribe(stream .. ".>", { durable = "all" }):info())
+      if not app.js.add_consumer { stream = stream, durable_name = "two",
+        filter_subjects = { stream .. ".a.x", stream .. ".a.y" } } then
+        return
+      end
+      assert(subscribe(stream .. ".a.*", { durable = "two" }):info())
+    end)
+
+    it("a pattern covers narrower ones", function()
+      assert.is_true(subject.matches("a.*", "a.b"))
+      assert.is_true(subject.matches("a.>", "a.*.>"))
+      assert.is_true(subject.matches("a.*", "a.*"))
+      assert.is_false(subject.matches("a.*", "a.>"))
+      assert.is_false(subject.matches("a.b", "a.*"))
+      assert.is_false(subject.matches("a.b.>", "a.>"))
+    end)
+  end)
+
   it("creates the consumer as configured", function()
     local psub = subscribe(stream .. ".>", { durable = "d",
       config = { ack_wait = 7.5, max_ack_pending = 3 } })
@@ -160,6 +205,18 @@ describe("app.js.pull_subscribe", function()
     local began = core.clock()
     assert.same({}, assert(psub:fetch(1, { timeout = 0.7 })))
     assert.is_true(core.clock() - began > 0.5)
+  end)
+
+  it("keeps within limits that somebody has changed", function()
+    put(5)
+    assert(app.js.add_consumer { stream = stream, durable_name = "d" })
+    local psub = subscribe(nil, { stream = stream, durable = "d" })
+    assert.equal(1, #assert(psub:fetch(1)))
+    assert(app.js.update_consumer { stream = stream, durable_name = "d", max_batch = 2,
+      max_expires = 1 })
+    assert.equal(2, #assert(psub:fetch(4, { timeout = 5 })))
+    assert(app.js.update_consumer { stream = stream, durable_name = "d", max_bytes = 500 })
+    assert.equal(1, #assert(psub:fetch(1, { timeout = 2, max_bytes = 100000 })))
   end)
 
   it("says no_stream when no stream has the subject", function()

@@ -200,6 +200,15 @@ describe("app.js.subscribe", function()
     assert.truthy(err.message:find(stream .. ".a", 1, true))
   end)
 
+  it("refuses a consumer that may deliver what the call does not cover", function()
+    assert(app.js.add_consumer { stream = stream, durable_name = "d",
+      deliver_subject = unique "deliver" })
+    local sub, err = subscribe(stream .. ".a", { durable = "d" }, function() end)
+    assert.is_nil(sub)
+    assert.truthy(err.message:find("delivers all subjects", 1, true), err.message)
+    assert(subscribe(stream .. ".>", { durable = "d" }, function() end)):stop()
+  end)
+
   it("says no_stream when no stream has the subject", function()
     local sub, err = subscribe("nobody." .. stream, function() end)
     assert.is_nil(sub)

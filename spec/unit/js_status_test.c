@@ -189,7 +189,7 @@ static void verdicts(void) {
         CHECK_INT(verdict.action, cases[i].action);
         CHECK_INT(verdict.wait_ms, cases[i].wait_ms);
         CHECK_INT(verdict.status, cases[i].result);
-        CHECK(!verdict.silent);
+        CHECK_INT(verdict.silent, cases[i].status == JS_REFUSED);
         CHECK_INT(absent, 0);
         if (verdict.action == VERDICT_LOST)
             CHECK_STR(verdict.text, "why");
