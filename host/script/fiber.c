@@ -516,8 +516,7 @@ bool fiber_resumed(struct fiber *fiber, lua_State *L) {
 }
 
 bool fiber_can_wait(const struct fiber *fiber, lua_State *L) {
-    bool finishing = fiber->in_wait && fiber->waiter == NULL;
-    return fiber->blocked == 0 && !finishing && lua_isyieldable(L);
+    return fiber->blocked == 0 && lua_isyieldable(L);
 }
 
 void fiber_block(struct fiber *fiber) {

@@ -172,13 +172,14 @@ void fiber_suspend(struct fiber *fiber, lua_State *L);
  */
 bool fiber_resumed(struct fiber *fiber, lua_State *L);
 
-/*
- * Whether the running fiber can wait in `L`: a yield there gets through to the fiber, and no
- * other wait of it is being finished (by code that a finalizer has interrupted).
- */
+/* Whether the running fiber can wait in `L`: a yield there gets through to the fiber. */
 bool fiber_can_wait(const struct fiber *fiber, lua_State *L);
 
-/* Between these two the fiber runs coroutines whose yields do not get through. Nests. */
+/*
+ * Between these two the fiber runs a coroutine whose yields do not get through: below
+ * table.sort, say, or in a finalizer, which may have interrupted the end of another wait.
+ * Nests.
+ */
 void fiber_block(struct fiber *fiber);
 void fiber_unblock(struct fiber *fiber);
 

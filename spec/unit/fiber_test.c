@@ -20,6 +20,7 @@ static struct {
     int allocations; /* that still succeed; -1: all */
     int ended, status;
     char text[256];
+    bool resumed, caught, can_wait;
 } at;
 
 static void *alloc(void *owner, void *block, size_t old, size_t size) {
@@ -99,9 +100,48 @@ static void a_fiber_that_fails_without_memory_ends(void) {
     }
 }
 
+static int fails(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    at.resumed = fiber_resumed(fibers_current(at.fibers), L);
+    return luaL_error(L, "no memory for the result");
+}
+
+static int waits(lua_State *L) {
+    struct fiber *fiber = fibers_current(at.fibers);
+    fiber_begin_wait(fiber, NULL);
+    fiber_deadline(fiber, 1);
+    fiber_suspend(fiber, L);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&fiber_wait_token);
+    return lua_yieldk(L, 1, 0, fails);
+}
+
+static int has_failed(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    at.caught = status == LUA_ERRRUN;
+    at.can_wait = fiber_can_wait(fibers_current(at.fibers), L);
+    return 0;
+}
+
+static int catches(lua_State *L) {
+    lua_pushcfunction(L, waits);
+    return has_failed(L, lua_pcallk(L, 0, 0, 0, 0, has_failed), 0);
+}
+
+static void a_fiber_can_wait_again_after_a_wait_that_failed_at_its_end(void) {
+    CHECK(open_all());
+    CHECK_INT(fiber_spawn(at.fibers, FIBER_HANDLER, catches, NULL, on_end), LN_OK);
+    CHECK_INT(fibers_count(at.fibers, FIBER_HANDLER), 1);
+    uv_run(&at.loop, UV_RUN_ONCE);
+    CHECK_INT(at.ended, 1);
+    CHECK_INT(at.status, LN_OK);
+    CHECK(at.resumed && at.caught && at.can_wait);
+    close_all();
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(a_stray_yield_is_an_error);
     RUN(a_fiber_that_fails_without_memory_ends);
+    RUN(a_fiber_can_wait_again_after_a_wait_that_failed_at_its_end);
     return test_end();
 }
