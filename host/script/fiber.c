@@ -135,6 +135,8 @@ static void resume(struct fiber *fiber) {
     fibers->current = fiber;
     int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
     fibers->current = NULL;
+    if (rc == LUA_OK && nresults > 0)
+        lua_settop(fiber->L, 0);
     if (rc != LUA_YIELD || fiber->doomed || !fiber->in_wait || nresults != 1 ||
         lua_touserdata(fiber->L, -1) != &fiber_wait_token) {
         finish(fiber, rc);
@@ -253,8 +255,6 @@ static void close_thread(struct fiber *fiber) {
 /* The next fiber may have the coroutine of one that ended well, and that nobody has seen. */
 static void recycle(struct fiber *fiber, bool ended_well) {
     struct fibers *fibers = fiber->owner;
-    if (ended_well)
-        lua_settop(fiber->L, 0);
     if (!ended_well || fiber->exposed || lua_gethook(fiber->L) != NULL || fibers->closing ||
         fibers->pooled >= POOL_MAX) {
         free_fiber(fiber);
