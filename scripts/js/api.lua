@@ -36,6 +36,9 @@ local RETRY = {
   [errors.NOT_AVAILABLE] = true, [errors.NOT_LEADER] = true,
   [errors.INSUFFICIENT_RESOURCES] = true, [errors.DUPLICATE_IN_PROCESS] = true,
   [errors.EXPECTATION_NOT_READY] = true, [errors.TOO_MANY_REQUESTS] = true,
+  -- Servers of 2.15 remove the folder of all streams when the last one is deleted; one that is
+  -- created meanwhile has no place.
+  [errors.STREAM_NOT_CREATED] = true,
 }
 local RETRY_DELAY, RETRIES = 0.25, 3
 

@@ -8,6 +8,7 @@ return {
   INVALID_JSON = 10025,
   NO_MESSAGE_FOUND = 10037,
   SEQUENCE_NOT_FOUND = 10043,
+  STREAM_NOT_CREATED = 10049,          -- error creating store for stream
   MESSAGE_TOO_LARGE = 10054,           -- message size exceeds maximum allowed
   STREAM_NAME_IN_USE = 10058,          -- ... with a different configuration
   STREAM_NOT_FOUND = 10059,

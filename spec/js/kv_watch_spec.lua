@@ -146,7 +146,7 @@ describe("app.js key-value: watch", function()
         app.spawn(function()
           while not stop do
             for _ = 1, 8 do app.publish(("$KV.%s.k%d"):format(kv.bucket, i), "x") end
-            app.sleep(0)
+            app.sleep(0.001)
           end
         end)
       end

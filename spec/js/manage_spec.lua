@@ -136,6 +136,24 @@ describe("app.js", function()
     assert.same({}, assert(app.js.streams { subject = unique "nobody" }))
   end)
 
+  it("tries again what the server cannot do just now", function()
+    local api = require "lunats.js.api"
+    local prefix, tries = api.prefix, nil
+    api.prefix = unique "api"
+    finally(function() api.prefix = prefix end)
+    for _, code in ipairs { 10008, 10049 } do
+      tries = 0
+      local listener = app.listen(api.prefix .. ".STREAM.DELETE." .. code, function()
+        tries = tries + 1
+        if tries == 2 then return { success = true } end
+        return { error = { code = 500, err_code = code, description = "not just now" } }
+      end)
+      assert.is_true(assert(app.js.delete_stream(tostring(code))))
+      assert.equal(2, tries)
+      listener:stop()
+    end
+  end)
+
   it("reads lists of many pages", function()
     local api = require "lunats.js.api"
     local raw = api.raw
