@@ -26,9 +26,9 @@ describe("app.js.batch", function()
     assert.matches("2%.12", err.message)
     add_stream()
     for _, method in ipairs { "add", "commit" } do
-      local batch, ok = app.js.batch()
-      ok, err = batch[method](batch, stream .. ".a", 1)
-      assert.is_nil(ok)
+      local batch = app.js.batch()
+      info, err = batch[method](batch, stream .. ".a", 1)
+      assert.is_nil(info)
       assert.equal("unsupported", err.code)
       assert.matches("2%.12", err.message)
     end

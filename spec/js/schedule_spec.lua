@@ -56,8 +56,8 @@ describe("app.js.schedule", function()
 
     on("2.12", "brings a message to its target at its time", function()
       add_stream(true)
-      local ack = assert(schedule({ at = app.now() + 1, ttl = 60, headers = { Colour = "red" } },
-        "do it"))
+      local ack = assert(schedule({ at = app.now() + 1, ttl = 60,
+        headers = { Colour = "red" } }, "do it"))
       assert.equal(stream, ack.stream)
       assert.is_nil(due())
       local msg = eventually("the message", due)
