@@ -417,6 +417,11 @@ void link_new_inbox(struct link *link, char out[LINK_INBOX_SIZE]) {
 
 /* ---- facts ---- */
 
+void link_send(struct link *link) {
+    if (link->stream != NULL)
+        stream_send(link->stream);
+}
+
 size_t link_unsent(const struct link *link) {
     return link->unsent;
 }

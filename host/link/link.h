@@ -136,6 +136,8 @@ struct link_stats {
 };
 void link_get_info(const struct link *link, struct link_info *out);
 void link_get_stats(const struct link *link, struct link_stats *out);
+/* Writes at once what was published; what is buffered after it, the socket does not take. */
+void link_send(struct link *link);
 /* Bytes that were published and not written when the connection was lost; 0 while connected. */
 size_t link_unsent(const struct link *link);
 
