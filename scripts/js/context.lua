@@ -1,6 +1,6 @@
 ---JetStream of another domain, or of another account: the modules of app.js once more, with an
----API of their own. What they know of streams and servers, and what they have under way, belongs
----to one API, so nothing is shared.
+---API of their own. What they know of streams and servers, and what they have under way, is
+---that of one API, so nothing is shared.
 local core = require "lunats.core"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
