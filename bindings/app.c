@@ -90,14 +90,6 @@ static int core_add_file(lua_State *L) {
     return 0;
 }
 
-/* core.takes_over(subject) -> whether the version that this one replaces is subscribed to it */
-static int core_takes_over(lua_State *L) {
-    struct script *script = script_of(L);
-    const struct intake *intake = service_intake(script_service(script));
-    lua_pushboolean(L, intake_takes_over(intake, script, luaL_checkstring(L, 1)));
-    return 1;
-}
-
 /* core.identity() -> name, version, instance_id */
 static int core_identity(lua_State *L) {
     struct service *service = script_service(script_of(L));
@@ -165,14 +157,11 @@ static int core_check(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn},           {"background", core_background},
-    {"can_wait", core_can_wait},     {"cancelled", core_cancelled},
-    {"loading", core_loading},       {"exit", core_exit},
-    {"set_phase", core_set_phase},   {"add_file", core_add_file},
-    {"takes_over", core_takes_over}, {"identity", core_identity},
-    {"configure", core_configure},   {"error", core_error},
-    {"report", core_report},         {"traceback", core_traceback},
-    {"check", core_check},           {NULL, NULL},
+    {"spawn", core_spawn},         {"background", core_background}, {"can_wait", core_can_wait},
+    {"cancelled", core_cancelled}, {"loading", core_loading},       {"exit", core_exit},
+    {"set_phase", core_set_phase}, {"add_file", core_add_file},     {"identity", core_identity},
+    {"configure", core_configure}, {"error", core_error},           {"report", core_report},
+    {"traceback", core_traceback}, {"check", core_check},           {NULL, NULL},
 };
 
 void bindings_app(lua_State *L) {

@@ -10,7 +10,6 @@
 #include "bindings/bindings.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
-#include "bindings/listen.h"
 #include "bindings/msg.h"
 #include "host/base/log.h"
 #include "host/jetstream/status.h"
@@ -18,9 +17,6 @@
 #include "host/script/trace.h"
 
 #define HANDLE_TYPE "lunats.listener"
-
-/* A failed JetStream handler gets its message again after this time (nanoseconds). */
-#define NAK_DELAY "-NAK {\"delay\":1000000000}"
 
 /* Stack of the body: the job, the error handler, the message; then the outcome. */
 enum { AT_JOB = 1, AT_ERROR_HANDLER = 2, AT_MSG = 3, AT_RESULT = 4 };
@@ -143,74 +139,30 @@ static int reply(lua_State *L, const struct job *job) {
     return 0;
 }
 
-/* A JetStream message after its handler, unless the handler has settled it itself. */
-static void settle(lua_State *L, const struct job *job, bool success) {
-    const struct msg *msg = check_msg(L, AT_MSG);
-    bool automatic = listener_options(job->listener)->type & LISTEN_AUTO_ACK;
-    if (msg->settled || !automatic || !job_wants_reply(job))
-        return;
-    if (!msg_answerable(msg)) {
-        job_refused(job, msg->reply);
-        return;
-    }
-    const char *word = success ? "+ACK" : NAK_DELAY;
-    struct link_out out = {
-        .subject = msg->reply, .data = word, .len = strlen(word), .checked = true};
-    link_publish(job_link(job), &out);
-}
-
 static int handler_done(lua_State *L, int status, lua_KContext context) {
     const struct job *job = (const struct job *)context;
     bool success = status == LUA_OK || status == LUA_YIELD;
     if (!success && fiber_cancelled(fibers_current(script_fibers(script_of(L)))))
         return lua_error(L); /* the fiber ends as cancelled */
-    if (!success)
-        raised(L, job);
-    if (listener_options(job->listener)->type & LISTEN_JETSTREAM) {
-        bool refused = success && lua_isnil(L, AT_RESULT) && !lua_isnil(L, AT_RESULT + 1);
-        settle(L, job, success && !refused);
-        if (refused)
-            job_count_failure(job);
-        return 0;
-    }
-    return success ? reply(L, job) : 0;
+    if (success)
+        return reply(L, job);
+    raised(L, job);
+    return 0;
 }
 
 static int listener_body(lua_State *L) {
     struct job *job = lua_touserdata(L, AT_JOB);
     const struct listener_options *listener = listener_options(job->listener);
     lua_pushcfunction(L, on_error);
-    struct msg *msg =
-        push_msg(L, job_msg(job), (enum msg_data)(listener->type & LISTEN_DATA_MASK));
+    struct msg *msg = push_msg(L, job_msg(job), (enum msg_data)listener->type);
     msg->client = listener->client;
     if (msg->reply != NULL && !answer_ok(msg->reply))
-        msg->proven = listener->consumer != NULL
-                          ? js_answer_ok(msg->reply, listener->consumer)
-                          : js_delivered(listener->subject, msg->subject, msg->reply);
+        msg->proven = js_delivered(listener->subject, msg->subject, msg->reply);
     job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
     lua_rawgeti(L, LUA_REGISTRYINDEX, listener->handler);
     lua_pushvalue(L, AT_MSG);
     int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, (lua_KContext)job, handler_done);
     return handler_done(L, status, (lua_KContext)job);
-}
-
-/*
- * Push consumers also send control messages: an idle heartbeat needs nothing, a flow control
- * request is answered with an empty message (PROTOCOL of JetStream: status 100 with a reply).
- */
-static int jetstream_body(lua_State *L) {
-    const struct job *job = lua_touserdata(L, AT_JOB);
-    struct message *msg = job_msg(job);
-    if (js_classify(msg) == JS_DATA)
-        return listener_body(L);
-    const char *to = msg->reply;
-    if (to == NULL)
-        to = message_header(msg, "Nats-Consumer-Stalled");
-    if (to != NULL && js_answer_ok(to, listener_options(job->listener)->consumer))
-        link_publish(job_link(job), &(struct link_out){.subject = to});
-    else if (to != NULL)
-        job_refused(job, to);
-    return 0;
 }
 
 /* ---- declaring ---- */
@@ -233,16 +185,6 @@ static const char *text_option(lua_State *L, const char *name) {
     return lua_tostring(L, -1); /* stays on the stack while it is used */
 }
 
-static int listen_type(lua_State *L) {
-    int type = (int)option_data_type(L, 2);
-    const char *settles = text_option(L, "settle");
-    if (settles != NULL)
-        type |= LISTEN_JETSTREAM;
-    if (settles != NULL && strcmp(settles, "auto") == 0)
-        type |= LISTEN_AUTO_ACK;
-    return type;
-}
-
 /* Pushes a handle without listener. */
 static struct listener **push_handle(lua_State *L) {
     struct listener **box = lua_newuserdatauv(L, sizeof(*box), 0);
@@ -253,8 +195,7 @@ static struct listener **push_handle(lua_State *L) {
 
 /*
  * core.listen(subject, opts | nil, fn) -> handle
- * opts are checked by the Lua side: queue, name, data_type, concurrency, pending, and for what
- * a consumer pushes: settle ("auto", "manual") and consumer ("<stream>.<consumer>").
+ * opts are checked by the Lua side: queue, name, data_type, concurrency, pending.
  */
 static int core_listen(lua_State *L) {
     struct script *script = script_of(L);
@@ -263,11 +204,10 @@ static int core_listen(lua_State *L) {
     struct listener_options options = {.subject = check_pattern(L, 1), .client = who.id};
     luaL_checktype(L, 3, LUA_TFUNCTION);
     lua_settop(L, 3);
-    options.type = listen_type(L);
-    options.body = options.type & LISTEN_JETSTREAM ? jetstream_body : listener_body;
+    options.type = (int)option_data_type(L, 2);
+    options.body = listener_body;
     options.queue = text_option(L, "queue");
     options.name = text_option(L, "name");
-    options.consumer = text_option(L, "consumer");
     read_numbers(L, &options);
 
     lua_Debug info;

@@ -13,6 +13,7 @@
 #include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
+#include "host/base/log.h"
 #include "host/jetstream/consume.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
@@ -29,6 +30,7 @@ struct consume_box {
     lua_Integer max_deliver;         /* 0: no limit */
     unsigned char type;              /* enum msg_data */
     bool auto_ack;
+    bool pushed;
     uint64_t failures;
     /* Why it was lost, for the fiber that finds out. */
     int lost_status;
@@ -162,6 +164,14 @@ static void on_lost(void *owner, int status, const char *text, bool silent) {
         consume_stop(box->consume, false);
 }
 
+static void on_full(void *owner) {
+    const struct consume_box *box = owner;
+    log_warn(
+        service_name(script_service(box->script)),
+        "app.js.subscribe: a handler is too slow: the queue in front of it is full, messages "
+        "are dropped");
+}
+
 /* ---- life ---- */
 
 static void box_close(struct consume_box *box) {
@@ -201,13 +211,15 @@ static void on_script_begin(struct script_resource *resource) {
 }
 
 static void on_script_drain(struct script_resource *resource) {
-    consume_stop(((struct consume_box *)resource)->consume, false);
+    struct consume_box *box = (struct consume_box *)resource;
+    consume_stop(box->consume, box->pushed);
 }
 
 static const struct consume_events events = {
     .on_msg = on_msg,
     .is_settled = is_settled,
     .on_lost = on_lost,
+    .on_full = on_full,
     .on_end = on_end,
 };
 
@@ -228,7 +240,19 @@ static void take_limits(lua_State *L, int arg, struct consume_box *box,
     box->max_deliver = number_field(L, arg, "max_deliver", INT32_MAX);
 }
 
+/* Borrowed from the table. */
+static const char *text_field(lua_State *L, const char *name) {
+    lua_getfield(L, 4, name);
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 1);
+    return text;
+}
+
 static void take_options(lua_State *L, struct consume_box *box, struct consume_options *out) {
+    out->deliver = text_field(L, "deliver");
+    out->queue = text_field(L, "queue");
+    out->queue_max = number_field(L, 4, "pending", INT32_MAX);
+    box->pushed = out->deliver != NULL;
     take_limits(L, 4, box, out);
     out->max_messages = number_field(L, 4, "max_messages", 1000000);
     out->concurrency = number_field(L, 4, "concurrency", 1000000);
@@ -250,7 +274,7 @@ static int ref_argument(lua_State *L, int arg) {
  * core.js_consume(stream, consumer, api_prefix, opts, handler, failed, lost) -> consume
  * opts are checked by the Lua side: max_messages, concurrency, max_batch, expires, heartbeat,
  * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack, group (check_group()),
- * pull (whose pin it shares).
+ * pull (whose pin it shares); of a consumer that pushes: deliver (its subject), queue, pending.
  * failed(msg, why): why is the traceback, what the handler refused with, or nil when the
  * message was delivered more than max_deliver times. lost(err, silent): the consumer is gone.
  */
@@ -382,8 +406,17 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+/* core.js_taken_over("<stream>.<consumer>") -> whether the version that this one replaces
+ * consumes from it */
+static int js_taken_over(lua_State *L) {
+    const char *consumer = luaL_checkstring(L, 1);
+    lua_pushboolean(L, consume_of_other_version(check_link(L), consumer, script_of(L)));
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"js_consume", js_consume},
+    {"js_taken_over", js_taken_over},
     {NULL, NULL},
 };
 

@@ -5,6 +5,10 @@
 
 #define SPARE_MAX 1024u /* records kept */
 
+static size_t weight(const struct consume_msg *msg) {
+    return msg->msg->len + 128;
+}
+
 static struct consume_msg *new_record(struct backlog *backlog) {
     struct list_node *node = list_pop_front(&backlog->spare);
     if (node == NULL)
@@ -23,6 +27,7 @@ struct consume_msg *backlog_add(struct backlog *backlog, struct message *msg,
     list_push_back(&backlog->queue, &record->queue);
     backlog->count++;
     backlog->queued++;
+    backlog->bytes += weight(record);
     return record;
 }
 
@@ -30,8 +35,10 @@ struct consume_msg *backlog_dequeue(struct backlog *backlog) {
     struct list_node *node = list_pop_front(&backlog->queue);
     if (node == NULL)
         return NULL;
+    struct consume_msg *msg = list_item(node, struct consume_msg, queue);
     backlog->queued--;
-    return list_item(node, struct consume_msg, queue);
+    backlog->bytes -= weight(msg);
+    return msg;
 }
 
 struct consume_msg *backlog_oldest(const struct backlog *backlog) {
@@ -68,6 +75,8 @@ void backlog_hand_over(struct backlog *from, struct backlog *to, struct consume 
     to->count = to->queued = from->queued;
     from->count -= from->queued;
     from->queued = 0;
+    to->bytes = from->bytes;
+    from->bytes = 0;
 }
 
 void backlog_close(struct backlog *backlog) {

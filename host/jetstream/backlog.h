@@ -19,6 +19,7 @@ struct backlog {
     struct list all, queue;
     struct list spare; /* records kept for the next messages */
     size_t count, queued, spare_count;
+    size_t bytes; /* of those in the queue */
     bool closed;
 };
 

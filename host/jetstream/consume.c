@@ -9,6 +9,8 @@
 #include "host/jetstream/demand.h"
 #include "host/jetstream/request.h"
 
+#define QUEUE_BYTES ((size_t)64 << 20) /* of messages that nobody has asked for */
+
 enum consume_state {
     HELD, /* has not begun */
     RUNNING,
@@ -28,6 +30,7 @@ struct consume {
     struct consume *previous, *next; /* before and after a handover */
     bool closed;
     bool pumping;
+    bool full;           /* and that was told */
     unsigned busy;       /* frames on the stack that use it */
     struct clock *clock; /* real: it is the server's time that runs */
     struct clock_timer progress, end;
@@ -133,6 +136,8 @@ static void pump(struct consume *consume) {
         consume->events.on_msg(consume->owner, msg);
     }
     consume->pumping = false;
+    if (consume->backlog.queued == 0)
+        consume->full = false;
     demand_pull(&consume->demand);
 }
 
@@ -189,8 +194,28 @@ static void on_progress(struct clock_timer *timer) {
 
 /* ---- receiving ---- */
 
+static bool is_full(const struct consume *consume) {
+    const struct backlog *backlog = &consume->backlog;
+    return consume->options.queue_max > 0 &&
+           (backlog->queued >= consume->options.queue_max || backlog->bytes >= QUEUE_BYTES);
+}
+
+/* The server delivers it again after its ack_wait, if it does. */
+static void drop(struct consume *consume, struct message *msg) {
+    message_free(msg);
+    consume->stats.dropped++;
+    if (consume->full)
+        return;
+    consume->full = true;
+    consume->events.on_full(consume->owner);
+}
+
 static void on_msg(struct demand *demand, struct message *msg) {
     struct consume *consume = container_of(demand, struct consume, demand);
+    if (is_full(consume)) {
+        drop(consume, msg);
+        return;
+    }
     consume->busy++;
     struct consume_msg *record = NULL;
     if (consume->state != STOPPING && consume->state != ENDED)
@@ -247,18 +272,23 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
 
 /* ---- handover ---- */
 
-/* The consume of another version, whose place this one takes. */
-static struct consume *find_previous(const struct consume *consume) {
-    list_each (struct link_observer, at, link_observers(consume->link), node) {
+/* The consume of another version; `group` NULL: any. */
+static struct consume *find_other(struct link *link, const char *consumer, const char *group,
+                                  const void *version) {
+    list_each (struct link_observer, at, link_observers(link), node) {
         if (at->on_state != on_link_state)
             continue;
         struct consume *other = container_of(at, struct consume, observer);
-        if (other->state == RUNNING && other->options.version != consume->options.version &&
-            strcmp(other->demand.subject, consume->demand.subject) == 0 &&
-            strcmp(other->options.group.name, consume->options.group.name) == 0)
+        if (other->state == RUNNING && other->options.version != version &&
+            strcmp(other->demand.consumer, consumer) == 0 &&
+            (group == NULL || strcmp(other->options.group.name, group) == 0))
             return other;
     }
     return NULL;
+}
+
+bool consume_of_other_version(struct link *link, const char *consumer, const void *version) {
+    return find_other(link, consumer, NULL, version) != NULL;
 }
 
 static void take_over(struct consume *consume, struct consume *previous) {
@@ -290,7 +320,9 @@ int consume_begin(struct consume *consume) {
     consume->busy++;
     consume->state = RUNNING;
     int rc = LN_OK;
-    struct consume *previous = find_previous(consume);
+    struct consume *previous =
+        find_other(consume->link, consume->demand.consumer, consume->options.group.name,
+                   consume->options.version);
     if (previous != NULL) {
         take_over(consume, previous);
         pump(consume);
@@ -323,12 +355,20 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
         .heartbeat_ms = options->heartbeat_ms,
         .group = options->group,
         .pin = options->pin,
+        .deliver = options->deliver,
+        .queue = options->queue,
     };
-    demand_open(&consume->demand, link, clock, subject, &demand, &demand_events,
-                &consume->backlog.count);
+    rc = demand_open(&consume->demand, link, clock, subject, &demand, &demand_events,
+                     &consume->backlog.count, &consume->backlog.queued);
+    if (rc < 0) {
+        free(subject);
+        free(consume);
+        return rc;
+    }
     consume->link = link;
     consume->clock = clock;
     consume->options = *options;
+    consume->options.deliver = consume->options.queue = NULL; /* the demand's */
     consume->events = *events;
     consume->owner = owner;
     consume->progress.fire = on_progress;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Consuming continuously from a pull consumer.
+ * Consuming continuously from a consumer, pulled or pushing.
  *
  * A consume keeps overlapping requests open so that messages never run out, and counts credit:
  * the messages that it has asked for and that are not finished yet are never more than asked
@@ -52,6 +52,9 @@ struct consume_options {
     uint64_t ack_wait_ms;  /* of the consumer; 0: messages are not acknowledged */
     struct js_group group; /* without a name: none */
     struct js_pin *pin;    /* of that group, which is held; NULL without one */
+    const char *deliver;   /* where the consumer pushes to; NULL: it is pulled, see demand.h */
+    const char *queue;     /* of a consumer that pushes; may be NULL */
+    uint32_t queue_max;    /* messages in the queue, above which they are dropped; 0: any */
     const void *version;   /* of the program that consumes; compared, nothing else */
 };
 
@@ -67,12 +70,15 @@ struct consume_events {
      * by now. The owner calls consume_resume() or consume_stop(), later.
      */
     void (*on_lost)(void *owner, int status, const char *text, bool silent);
+    /* The queue is full, so messages are dropped; once until it is empty. */
+    void (*on_full)(void *owner);
     /* After a stop: the last message is finished. The owner may close the consume. */
     void (*on_end)(void *owner);
 };
 
 struct consume_stats {
-    uint64_t received, acked, returned, dropped; /* dropped: too old when their turn came */
+    uint64_t received, acked, returned;
+    uint64_t dropped; /* too old when their turn came, or too many */
     size_t running, queued;
 };
 
@@ -93,6 +99,9 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
  * after consume_stop(), and until its handlers are done they count for `concurrency` here.
  */
 int consume_begin(struct consume *consume);
+
+/* Whether another `version` consumes from "<stream>.<consumer>" on this connection. */
+bool consume_of_other_version(struct link *link, const char *consumer, const void *version);
 
 /* How a message ends. */
 enum consume_how {

@@ -11,6 +11,37 @@
 
 #define DRAIN_MS 2000u /* for the server to confirm that nothing more comes */
 
+/* ---- consumers that push ---- */
+
+static bool pushes(const struct demand *demand) {
+    return demand->deliver != NULL;
+}
+
+static void answer_flow(struct demand *demand) {
+    if (demand->flow == NULL || *demand->queued > 0)
+        return;
+    link_publish(demand->link, &(struct link_out){.subject = demand->flow});
+    free(demand->flow);
+    demand->flow = NULL;
+}
+
+/* A heartbeat, or the question whether what was sent has been taken. `msg` stays the caller's.
+ */
+static void on_push_status(struct demand *demand, struct message *msg) {
+    const char *to = msg->reply;
+    if (to == NULL)
+        to = message_header(msg, "Nats-Consumer-Stalled");
+    if (to == NULL)
+        return;
+    if (!js_answer_ok(to, demand->consumer)) {
+        answer_refused(&demand->refusals, NULL, "consumer", demand->consumer, to);
+        return;
+    }
+    free(demand->flow);
+    demand->flow = strdup(to); /* without memory: the next heartbeat asks again */
+    answer_flow(demand);
+}
+
 /* ---- asking ---- */
 
 static void pull_later(struct demand *demand, uint32_t ms) {
@@ -32,6 +63,10 @@ static int request(struct demand *demand, size_t batch) {
 /* Keeps at least half of what may be asked for. */
 void demand_pull(struct demand *demand) {
     const struct demand_options *o = &demand->options;
+    if (pushes(demand)) {
+        answer_flow(demand);
+        return;
+    }
     if (demand->sub == NULL || demand->draining || demand->refused ||
         !link_is_connected(demand->link) || clock_armed(&demand->retry))
         return;
@@ -135,7 +170,9 @@ static void on_msg(void *owner, struct message *msg) {
         demand->events->on_msg(demand, msg);
         return;
     }
-    if (status != JS_DATA) /* else somebody else wrote to our inbox */
+    if (status != JS_DATA && pushes(demand))
+        on_push_status(demand, msg);
+    else if (status != JS_DATA) /* else somebody else wrote to our inbox */
         on_status(demand, msg, status);
     message_free(msg);
 }
@@ -153,7 +190,11 @@ static void watch(struct demand *demand) {
 
 static void on_heartbeat_missed(struct heartbeat *heartbeat) {
     struct demand *demand = container_of(heartbeat, struct demand, heartbeat);
-    if (demand->pending <= *demand->here)
+    if (pushes(demand)) {
+        watch(demand); /* it may be made again, and sends to the same subject then */
+        demand->events->on_lost(demand, LN_ECONSUMER_LOST, "no heartbeat from the consumer",
+                                true);
+    } else if (demand->pending <= *demand->here)
         watch(demand); /* nothing is asked for, so nothing is said */
     else
         lose(demand, LN_ECONSUMER_LOST, "no heartbeat from the consumer", true);
@@ -174,17 +215,34 @@ void demand_stop(struct demand *demand) {
     stop_timers(demand);
 }
 
+static int subscribe(struct demand *demand) {
+    struct link_sub_options options = {
+        .queue = demand->queue, .pending_msgs = INT32_MAX, .pending_bytes = INT32_MAX};
+    if (!pushes(demand))
+        link_new_inbox(demand->link, demand->inbox);
+    return link_subscribe(demand->link, pushes(demand) ? demand->deliver : demand->inbox,
+                          &options, on_msg, on_sub_error, demand, &demand->sub);
+}
+
+/* The subscription of a consumer that pushes lasts over connections. */
+static int start_again(struct demand *demand) {
+    if (link_is_connected(demand->link))
+        watch(demand);
+    else
+        heartbeat_stop(&demand->heartbeat);
+    return LN_OK;
+}
+
 int demand_start(struct demand *demand) {
+    if (pushes(demand) && demand->sub != NULL)
+        return start_again(demand);
     demand_stop(demand);
     demand->pending = *demand->here;
     demand->absent = 0;
     demand->refused = false;
     if (!link_is_connected(demand->link))
         return LN_OK;
-    link_new_inbox(demand->link, demand->inbox);
-    struct link_sub_options options = {.pending_msgs = INT32_MAX, .pending_bytes = INT32_MAX};
-    int rc = link_subscribe(demand->link, demand->inbox, &options, on_msg, on_sub_error, demand,
-                            &demand->sub);
+    int rc = subscribe(demand);
     if (rc < 0)
         return rc;
     watch(demand);
@@ -193,7 +251,7 @@ int demand_start(struct demand *demand) {
 }
 
 int demand_resume(struct demand *demand) {
-    if (!demand->refused || demand->sub == NULL)
+    if (demand->sub == NULL || !(demand->refused || pushes(demand)))
         return demand_start(demand);
     demand->refused = false;
     demand_pull(demand);
@@ -231,6 +289,8 @@ void demand_take_over(struct demand *demand, struct demand *from) {
     memcpy(demand->inbox, from->inbox, sizeof(demand->inbox));
     demand->sub = from->sub;
     from->sub = NULL;
+    demand->flow = from->flow;
+    from->flow = NULL;
     if (clock_armed(&from->retry))
         pull_later(demand, from->wait_ms);
     if (demand->sub != NULL) {
@@ -242,9 +302,18 @@ void demand_take_over(struct demand *demand, struct demand *from) {
 
 /* ---- life ---- */
 
-void demand_open(struct demand *demand, struct link *link, struct clock *clock, char *subject,
-                 const struct demand_options *options, const struct demand_events *events,
-                 const size_t *here) {
+static void free_all(struct demand *demand) {
+    js_pin_release(demand->options.pin);
+    demand->options.pin = NULL;
+    free(demand->deliver);
+    free(demand->queue);
+    free(demand->flow);
+    demand->deliver = demand->queue = demand->flow = NULL;
+}
+
+int demand_open(struct demand *demand, struct link *link, struct clock *clock, char *subject,
+                const struct demand_options *options, const struct demand_events *events,
+                const size_t *here, const size_t *queued) {
     *demand = (struct demand){
         .link = link,
         .clock = clock,
@@ -253,10 +322,21 @@ void demand_open(struct demand *demand, struct link *link, struct clock *clock, 
         .options = *options,
         .events = events,
         .here = here,
+        .queued = queued,
         .retry.fire = on_retry,
     };
     if (options->pin != NULL)
         js_pin_hold(options->pin);
+    demand->options.deliver = demand->options.queue = NULL;
+    if (options->deliver != NULL)
+        demand->deliver = strdup(options->deliver);
+    if (options->queue != NULL)
+        demand->queue = strdup(options->queue);
+    if ((options->deliver == NULL) == (demand->deliver == NULL) &&
+        (options->queue == NULL) == (demand->queue == NULL))
+        return LN_OK;
+    free_all(demand);
+    return LN_ENOMEM;
 }
 
 void demand_close(struct demand *demand) {
@@ -264,8 +344,7 @@ void demand_close(struct demand *demand) {
         js_drain_inbox(demand->link, demand->sub);
     demand->sub = NULL;
     demand_stop(demand);
-    js_pin_release(demand->options.pin);
-    demand->options.pin = NULL;
+    free_all(demand);
     free(demand->subject);
     demand->subject = NULL;
     demand->consumer = NULL;

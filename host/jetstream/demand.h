@@ -7,6 +7,10 @@
  * says how many). Where the server does not say, `pending` falls back to what is here; other
  * requests may still be open then, so more may come than was asked for.
  *
+ * A consumer that pushes sends without being asked, to a subject that is always the same. There
+ * are no requests then; instead, the server is told when what it has sent has left the queue
+ * (flow control).
+ *
  * Every connection has an inbox of its own: a request that the server still has from before
  * must not find its inbox again, it would double the flow.
  */
@@ -32,6 +36,8 @@ struct demand_options {
     uint32_t heartbeat_ms; /* of the server; at most half of the above */
     struct js_group group; /* without a name: none */
     struct js_pin *pin;    /* of that group, which is held; may be NULL without one */
+    const char *deliver;   /* where a consumer pushes to, copied; NULL: it is pulled */
+    const char *queue;     /* of a consumer that pushes, copied; may be NULL */
 };
 
 /* Called from the loop, or from within a call of the owner; the callee may do anything. */
@@ -50,9 +56,12 @@ struct demand {
     struct clock *clock; /* real time */
     const struct demand_events *events;
     struct demand_options options;
-    const size_t *here;   /* messages that have come and are not finished */
-    char *subject;        /* of the requests */
-    const char *consumer; /* "<stream>.<consumer>", in subject */
+    const size_t *here;    /* messages that have come and are not finished */
+    const size_t *queued;  /* those of them that nobody works on */
+    char *deliver, *queue; /* owned; NULL as in the options */
+    char *flow;            /* owned; where the server waits for an answer; NULL: it does not */
+    char *subject;         /* of the requests */
+    const char *consumer;  /* "<stream>.<consumer>", in subject */
     struct link_sub *sub;
     char inbox[LINK_INBOX_SIZE];
     bool draining;
@@ -65,11 +74,11 @@ struct demand {
     size_t pending;
 };
 
-/* Makes one that asks for nothing yet. Takes `subject`, from malloc(); copies the options; all
- * else is borrowed until demand_close(). */
-void demand_open(struct demand *demand, struct link *link, struct clock *clock, char *subject,
-                 const struct demand_options *options, const struct demand_events *events,
-                 const size_t *here);
+/* Makes one that asks for nothing yet. Takes `subject`, from malloc(), unless it fails; copies
+ * the options; all else is borrowed until demand_close(). Returns LN_OK or LN_ENOMEM. */
+int demand_open(struct demand *demand, struct link *link, struct clock *clock, char *subject,
+                const struct demand_options *options, const struct demand_events *events,
+                const size_t *here, const size_t *queued);
 
 /* Begins anew: a new inbox, and requests on it. Without a connection it does nothing. Returns
  * LN_OK or what link_subscribe() does. */
@@ -95,7 +104,7 @@ void demand_take_over(struct demand *demand, struct demand *from);
 void demand_came(struct demand *demand);
 void demand_finished(struct demand *demand);
 
-/* Asks for messages, if there is need and nothing speaks against it. */
+/* Asks for messages, if there is need and nothing speaks against it; answers flow control. */
 void demand_pull(struct demand *demand);
 
 /* Gives up; what is on its way goes back to the server. */

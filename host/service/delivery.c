@@ -148,20 +148,11 @@ void job_refused(const struct job *job, const char *subject) {
                    "listener", listener->options.name, subject);
 }
 
-void job_count_failure(const struct job *job) {
-    job->listener->failed++;
-}
-
-/* An answer would be an acknowledgement. */
-static bool from_stream(const struct job *job) {
-    return job->listener->options.consumer != NULL;
-}
-
 void job_raised(const struct job *job, const char *trace, const char *text) {
     struct script *script = job->listener->script;
     const char *name = job->listener->options.name;
     char id[UNIQUE_SIZE] = "", told[40];
-    bool hide = service_short_errors(script_service(script)) && !from_stream(job);
+    bool hide = service_short_errors(script_service(script));
     if (hide && unique_name(id) == LN_OK)
         id[ERROR_ID_LEN] = '\0';
     snprintf(told, sizeof(told), "internal error %s", id);
@@ -176,8 +167,8 @@ void job_raised(const struct job *job, const char *trace, const char *text) {
 
 void job_failed(const struct job *job, int code, const char *text) {
     struct delivery *delivery = job->delivery;
-    job_count_failure(job);
-    if (delivery->error_code != 0 || from_stream(job))
+    job->listener->failed++;
+    if (delivery->error_code != 0)
         return;
     delivery->error_code = code;
     delivery->error_text = strdup(text);

@@ -52,8 +52,6 @@ void job_failed(const struct job *job, int code, const char *text);
  * instead of the text, and the report has the ID, too.
  */
 void job_raised(const struct job *job, const char *trace, const char *text);
-/* The same as job_failed() without an answer: the message comes from a stream. */
-void job_count_failure(const struct job *job);
 
 /* Sends an error reply (Nats-Service-Error, Nats-Service-Error-Code) to `reply`; does nothing
  * when it is NULL. Returns what link_publish() does, or LN_EANSWER. */

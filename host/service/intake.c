@@ -431,11 +431,3 @@ bool intake_serves(const struct intake *intake, const struct script *script) {
             return true;
     return false;
 }
-
-bool intake_takes_over(const struct intake *intake, const struct script *script,
-                       const char *subject) {
-    list_each (struct subscription, at, &intake->subscriptions, node)
-        if (!at->draining && !at->waiting && same(at->subject, subject))
-            return script_served(at) != NULL && script_served(at) != script;
-    return false;
-}

@@ -72,7 +72,6 @@ struct listener_options {
     int handler;          /* registry reference of the Lua function; released with it */
     int type;             /* the bindings' */
     unsigned client;      /* the bindings' */
-    const char *consumer; /* "<stream>.<consumer>" that delivers here; NULL: anybody sends */
 };
 
 struct listener_stats {
@@ -135,9 +134,5 @@ void intake_switch(struct intake *intake, uint32_t timeout_ms);
 
 /* Whether messages still come in for this script. */
 bool intake_serves(const struct intake *intake, const struct script *script);
-
-/* Whether this subject is subscribed for another version, which `script` is to replace. */
-bool intake_takes_over(const struct intake *intake, const struct script *script,
-                       const char *subject);
 
 #endif

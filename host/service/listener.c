@@ -21,7 +21,6 @@ void listener_free(struct listener *listener) {
     free((char *)(uintptr_t)listener->options.queue);
     free((char *)(uintptr_t)listener->options.name);
     free((char *)(uintptr_t)listener->options.where);
-    free((char *)(uintptr_t)listener->options.consumer);
     free(listener);
 }
 
@@ -43,11 +42,9 @@ static bool copy_strings(struct listener_options *options) {
     options->queue = copy(from.queue);
     options->name = copy(from.name != NULL ? from.name : from.subject);
     options->where = copy(from.where);
-    options->consumer = copy(from.consumer);
     return options->subject != NULL && options->name != NULL &&
            (options->queue != NULL || from.queue == NULL) &&
-           (options->where != NULL || from.where == NULL) &&
-           (options->consumer != NULL || from.consumer == NULL);
+           (options->where != NULL || from.where == NULL);
 }
 
 int listener_open(struct listener **out, struct intake *intake, struct script *script,

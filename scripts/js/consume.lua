@@ -43,15 +43,24 @@ local function give_up(self, msg, meta, reason, text)
   return msg:term()
 end
 
----@param why any the traceback; what the handler returned; nil: delivered too often before
+---@param self table stream, consumer, name
+---@param why any the traceback; what the handler returned
+---@return string text
+function M.report_failure(self, msg, why)
+  local meta, text = msg.metadata, text_of(why)
+  core.report(("%s%s, message %d on %s, delivery %d: %s"):format(
+    self.name and self.name .. ": " or "", describe(self), meta.stream_sequence, msg.subject,
+    meta.num_delivered, text))
+  return text
+end
+
+---@param why any as above; nil: delivered too often before
 local function failed(self, msg, why)
   local meta = msg.metadata
   if why == nil then
     return give_up(self, msg, meta, "delivered too often without a result")
   end
-  local text = text_of(why)
-  core.report(("%s, message %d on %s, delivery %d: %s"):format(describe(self),
-    meta.stream_sequence, msg.subject, meta.num_delivered, text))
+  local text = M.report_failure(self, msg, why)
   if self.manual_ack or self.no_ack then return end
   -- The handler may have acknowledged it before it failed: then that counts.
   if self.max_deliver and meta.num_delivered >= self.max_deliver then
@@ -73,7 +82,10 @@ local function finish(self, err)
 end
 
 ---The shortest time after which the server delivers a message again.
-local function ack_wait(info)
+---@param info table of a consumer
+---@return number seconds; 0: it does not
+function M.ack_wait(info)
+  if info.config.ack_policy == "none" then return 0 end
   local least = info.config.ack_wait or 30
   for _, one in ipairs(info.config.backoff or {}) do least = math.min(least, one) end
   return least
@@ -96,7 +108,7 @@ local function limits_of(self, info)
   return {
     max_batch = config_of.max_batch or 0, expires = expires,
     heartbeat = math.min(opts.heartbeat or 5, expires / 2),
-    ack_wait = self.no_ack and 0 or ack_wait(info),
+    ack_wait = M.ack_wait(info),
     max_deliver = not (opts.manual_ack or self.no_ack) and self.max_deliver or 0,
   }
 end

@@ -2,10 +2,11 @@
 local core = require "lunats.core"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
+local consume = require "lunats.js.consume"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
 local generation = require "lunats.js.generation"
-local ordered = require "lunats.js.ordered"
+local ordered = require "lunats.js.push_ordered"
 
 local M = {
   ---Seconds between two looks at the consumer: a server sends nothing to tell that it is gone.
@@ -19,11 +20,16 @@ local BOUND_RETRIES = { 0.1, 0.2, 0.4, 0.8 }
 ---is looked at. A queue group has none: a random member would get them.
 local HEARTBEAT = 5
 
+---Handlers at once, messages that wait for one, seconds until a failed message comes again.
+local CONCURRENCY, PENDING, NAK_DELAY = 256, 65536, 1
+
 ---@class jsub
 ---@field stream string|nil known when it is bound
 ---@field consumer string|nil the same, unless it is durable
 local jsub = {}
 jsub.__index = jsub
+
+-- ---- the consumer that is there -----------------------------------------------
 
 ---Is the existing consumer the one that this subscription means?
 local function check_bound(self, info)
@@ -46,7 +52,7 @@ local function wait_unbound(self, info)
   for _, delay in ipairs(BOUND_RETRIES) do
     if self.queue or not info.push_bound then return info end
     -- A version of this service that is being replaced: its subscription is handed over.
-    if core.takes_over(info.config.deliver_subject) then return info end
+    if core.js_taken_over(self.stream .. "." .. self.consumer) then return info end
     core.sleep(delay)
     local err
     info, err = consumers.info(self.stream, self.consumer)
@@ -57,37 +63,27 @@ local function wait_unbound(self, info)
     .. "or a queue to share the messages", consumers.describe(self))
 end
 
----Queue groups of this script. Listeners with the same subject and queue share a subscription
----and are all called, which is not what members of a queue group expect.
+---Members of queue groups in this script. There is one: its concurrency can be raised.
 local groups = {}
-
-local function listen(self, deliver_subject, ack_policy)
-  local manual = self.manual_ack or ack_policy == "none"
-  self.listening = deliver_subject
-  self.listener = core.listen(deliver_subject, {
-    queue = self.queue, concurrency = self.concurrency, pending = self.pending,
-    name = self.name, data_type = self.data_type, settle = manual and "manual" or "auto",
-    consumer = self.stream .. "." .. self.consumer,
-  }, self.fn)
-end
-
-local function stop_listener(self)
-  if self.listener then self.listener:stop() end
-  self.listener = nil
-  if self.group and groups[self.group] == self then groups[self.group] = nil end
-end
 
 ---Takes the place of this script in the queue group.
 local function join(self)
   if not self.queue then return true end
-  self.group = self.stream .. "." .. self.consumer
-  if groups[self.group] then
+  local group = self.stream .. "." .. self.consumer
+  if groups[group] then
     return nil, api.failure("jetstream", "this service has a subscriber in the queue group "
       .. "'%s' already: raise its concurrency instead", self.queue)
   end
-  groups[self.group] = self
+  groups[group], self.group = self, group
   return true
 end
+
+local function leave(self)
+  if self.group then groups[self.group] = nil end
+  self.group = nil
+end
+
+-- ---- making it, and making it again ---------------------------------------------
 
 local function declared(self, deliver_subject)
   local fields = consumers.declared(self)
@@ -101,31 +97,11 @@ local function declared(self, deliver_subject)
   return fields
 end
 
----The subscription comes first: the server delivers as soon as the consumer is there.
 local function create(self, deliver_subject)
-  local fields = declared(self, deliver_subject)
-  self.deliver_subject = deliver_subject
-  listen(self, deliver_subject, fields.ack_policy)
-  local info, err = consumers.create(self.stream, fields)
-  if info then return info end
-  stop_listener(self)
-  return nil, err
-end
-
----Messages and heartbeats that have come so far.
-local function received(self)
-  for _, one in ipairs(core.listeners()) do
-    if one.subject == self.listening and one.queue == self.queue then return one.received end
-  end
-end
-
----Whether heartbeats are missing. Those that wait behind busy handlers do not count, so this is
----a reason to look at the consumer and no more.
-local function is_silent(self)
-  local count = received(self)
-  local silent = count == self.heard
-  self.heard = count
-  return silent
+  local info, err = consumers.create(self.stream, declared(self, deliver_subject))
+  if not info then return nil, err end
+  self.created = true
+  return info
 end
 
 ---Creates a consumer that is gone, deleted, or lost with the memory of a server. What was
@@ -133,10 +109,10 @@ end
 ---that the script has only found is made in a stream that was made again, as a start would.
 local function create_again(self)
   return generation.create_again(self, function(anew)
-    if not (self.deliver_subject or anew) then
+    if not (self.created or anew) then
       return nil, api.failure("consumer_lost", "nobody has made it again")
     end
-    local fields = declared(self, self.deliver_subject or self.listening)
+    local fields = declared(self, self.deliver)
     if anew and not (self.durable and self.config) then generation.begin_anew(fields) end
     if self.floor > 0 and not (self.durable and self.config) then
       consumers.start_after(fields, self.floor)
@@ -145,64 +121,15 @@ local function create_again(self)
   end)
 end
 
----Looks at the consumer, and makes it again.
----@return true|nil ok, table|nil err
-local function look(self)
-  local info, err = consumers.info(self.stream, self.consumer)
-  if info and info.created ~= self.made then -- again, by somebody else
-    self.generation:replaced(0)
-  end
-  if not info and err.err_code == errors.CONSUMER_NOT_FOUND then
-    info, err = create_again(self)
-  end
-  if not info then return nil, err end
-  self.made, self.floor = info.created, info.ack_floor.stream_seq
-  return true
-end
-
----What does not pass with the connection.
-local GONE = { not_found = true, jetstream = true, consumer_lost = true, unsupported = true }
-
----Runs in the background for as long as the subscription lasts.
-local function watch(self)
-  local failures, elapsed = 0, 0
-  local beat = self.beat and 2 * self.beat
-  while true do
-    local pause = math.min(beat or M.check_interval, M.check_interval)
-    repeat
-      core.sleep(pause)
-      if self.stopped then return end
-      elapsed = elapsed + pause
-    until elapsed >= M.check_interval or beat and is_silent(self)
-    elapsed = 0
-    local ok, err = look(self)
-    if self.stopped then return end
-    if ok then
-      failures = 0
-    elseif GONE[err.code] then
-      failures = failures + 1
-      -- At the first time another instance may just have been faster.
-      if failures == 2 then
-        core.report(("app.js.subscribe: %s is gone: %s"):format(consumers.describe(self),
-          err.message))
-      end
-    end
-  end
-end
-
 local function bind(self, info)
   local ok, err = check_bound(self, info)
   if not ok then return nil, err end
   info, err = wait_unbound(self, info)
-  if not info then return nil, err end
-  if self.config then
-    self.old = true -- heartbeats and flow control cannot be changed any more
-    info, err = create(self, info.config.deliver_subject)
-    self.old = nil
-    return info, err
-  end
-  listen(self, info.config.deliver_subject, info.config.ack_policy)
-  return info
+  if not info or not self.config then return info, err end
+  self.old = true -- heartbeats and flow control cannot be changed any more
+  info, err = create(self, info.config.deliver_subject)
+  self.old = nil
+  return info, err
 end
 
 ---Where a new consumer delivers. Instances of a queue group that start at the same moment must
@@ -214,38 +141,147 @@ local function deliver_subject_of(self)
   return ("%s.js.%s.%s"):format(inbox:match "^(.*)%.", self.stream, self.consumer)
 end
 
+-- ---- messages -------------------------------------------------------------------
+
+local function failed(self, msg, why)
+  consume.report_failure(self, msg, why)
+  if not (self.manual_ack or self.no_ack) then msg:nak(NAK_DELAY) end
+end
+
+local function limits_of(info)
+  return { heartbeat = info.config.idle_heartbeat or 0, ack_wait = consume.ack_wait(info) }
+end
+
+local lost
+
+---Subscribes to what the consumer delivers.
+local function open(self, info)
+  self.deliver, self.limits = info.config.deliver_subject, limits_of(info)
+  self.no_ack = info.config.ack_policy == "none"
+  self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
+    deliver = self.deliver, queue = self.queue, max_messages = 1,
+    concurrency = self.concurrency or CONCURRENCY, pending = self.pending or PENDING,
+    heartbeat = self.limits.heartbeat, ack_wait = self.limits.ack_wait,
+    data_type = self.data_type, auto_ack = not (self.manual_ack or self.no_ack),
+  }, self.fn, function(msg, why) failed(self, msg, why) end,
+    function(why, silent) lost(self, why, silent) end)
+end
+
+-- ---- looking after it -------------------------------------------------------------
+
+---Somebody may have changed the consumer, or made it again.
+local function adopt(self, info)
+  local limits = limits_of(info)
+  if info.created ~= self.made then
+    if self.made then self.generation:replaced(0) end -- the log tells
+    self.made = info.created
+  end
+  self.floor = info.ack_floor.stream_seq
+  if info.config.deliver_subject ~= self.deliver and (self.queue or not info.push_bound) then
+    self.box:stop(true)
+    open(self, info)
+  elseif limits.ack_wait ~= self.limits.ack_wait
+    or limits.heartbeat ~= self.limits.heartbeat then
+    self.limits = limits
+    self.box:set_limits(limits)
+  end
+end
+
+---Looks at the consumer, and makes it again.
+---@return true|nil ok, table|nil err
+local function look(self)
+  local info, err = consumers.info(self.stream, self.consumer)
+  if not info and err.err_code == errors.CONSUMER_NOT_FOUND then
+    info, err = create_again(self)
+    if info then self.made = info.created end
+  end
+  if not info then return nil, err end
+  if not self.stopped then adopt(self, info) end
+  return true
+end
+
+---What does not pass with the connection.
+local GONE = { not_found = true, jetstream = true, consumer_lost = true, unsupported = true }
+
+local function look_after(self)
+  if self.looking then return end
+  self.looking = true
+  local ok, err = look(self)
+  self.looking = nil
+  if ok then
+    self.failures = 0
+  elseif GONE[err.code] and not self.stopped then
+    self.failures = self.failures + 1
+    -- At the first time another instance may just have been faster.
+    if self.failures == 2 then
+      core.report(("app.js.subscribe: %s is gone: %s"):format(consumers.describe(self),
+        err.message))
+    end
+  end
+end
+
+---Heartbeats are missing, or the server does not let us subscribe.
+function lost(self, why, silent)
+  local box = self.box
+  if silent then
+    look_after(self)
+    return box:resume()
+  end
+  box:stop(true)
+  core.report(("app.js.subscribe: %s is not read any more: %s"):format(
+    consumers.describe(self), why.message))
+end
+
+---Runs in the background for as long as the subscription lasts.
+local function watch(self)
+  while true do
+    core.sleep(M.check_interval)
+    if self.stopped then return end
+    look_after(self)
+  end
+end
+
+-- ---- life ---------------------------------------------------------------------------
+
+---@return table|nil info, table|nil err
+local function find_or_create(self)
+  local ok, err = join(self)
+  if not ok then return nil, err end
+  self.generation, err = generation.of(self.stream)
+  if not self.generation then return nil, err end
+  local info
+  if self.durable then info, err = consumers.info(self.stream, self.consumer) end
+  if info then return bind(self, info) end
+  if err and err.err_code ~= errors.CONSUMER_NOT_FOUND then return nil, err end
+  return create(self, deliver_subject_of(self))
+end
+
 local function start(self)
   self.consumer = self.consumer or consumers.new_name()
-  local err
+  local info, err
   if not self.stream then
     self.stream, err = api.find_stream(self.subject)
     if not self.stream then return nil, err end
   end
-  local ok
-  ok, err = join(self)
-  if not ok then return nil, err end
-  self.generation, err = generation.of(self.stream)
-  if not self.generation then
-    stop_listener(self)
+  info, err = find_or_create(self)
+  if not info then
+    leave(self)
     return nil, err
   end
-  local info
-  if self.durable then info, err = consumers.info(self.stream, self.consumer) end
-  if info then
-    info, err = bind(self, info)
-  elseif not err or err.err_code == errors.CONSUMER_NOT_FOUND then
-    info, err = create(self, deliver_subject_of(self))
+  self.made, self.floor, self.failures = info.created, 0, 0
+  open(self, info)
+  if self.stopped then
+    self.stopped = nil
+    self:stop()
+  else
+    core.background(watch, self)
   end
-  if not info or self.stopped then stop_listener(self) end
-  if not info then return nil, err end
-  self.made, self.floor, self.beat = info.created, 0, info.config.idle_heartbeat
-  core.background(watch, self)
   return self
 end
 
 ---@return table|nil info, table|nil err
 function jsub:info()
-  if not self.listener then
+  if not self.box or self.stopped then
     return core.fail(core.error("closed", "the subscription is not active"))
   end
   return consumers.info(self.stream, self.consumer)
@@ -256,9 +292,10 @@ end
 function jsub:stop()
   if self.stopped then return end
   self.stopped = true
-  local active = self.listener ~= nil
-  stop_listener(self)
-  if active and not self.durable then consumers.forget(self.stream, self.consumer) end
+  leave(self)
+  if not self.box then return end
+  self.box:stop(true)
+  if not self.durable then consumers.forget(self.stream, self.consumer) end
 end
 
 local OPTIONS = { durable = "string", stream = "string", queue = "string",
@@ -266,49 +303,7 @@ local OPTIONS = { durable = "string", stream = "string", queue = "string",
   name = "string", config = "table", ordered = "boolean", heartbeat = "number",
   on_error = "function" }
 
--- ---- ordered ----------------------------------------------------------------
-
----Each option with what speaks against it for an ordered subscription.
-local NOT_ORDERED = {
-  durable = "it has a consumer of its own", queue = "every subscriber gets all messages",
-  manual_ack = "messages are not acknowledged", concurrency = "there is one after the other",
-  pending = "the server waits for the handler",
-}
-
----@class jsub_ordered
-local jsub_ordered = {}
-jsub_ordered.__index = jsub_ordered
-
-local function start_ordered(self)
-  local err
-  if not self.stream then
-    self.stream, err = api.find_stream(self.subject)
-    if not self.stream then return nil, err end
-  end
-  self.handle, err = ordered.open {
-    stream = self.stream, filter = self.subject, config = self.config,
-    data_type = self.data_type, heartbeat = self.heartbeat, on_message = self.fn,
-    on_error = self.on_error,
-  }
-  if not self.handle then return nil, err end
-  if self.stopped then self.handle:stop() end
-  return self
-end
-
----@return table|nil info, table|nil err
-function jsub_ordered:info()
-  if not self.handle or self.stopped then
-    return core.fail(core.error("closed", "the subscription is not active"))
-  end
-  return consumers.info(self.stream, self.handle.consumer)
-end
-
-function jsub_ordered:stop()
-  self.stopped = true
-  if self.handle then self.handle:stop() end
-end
-
--- ---- what both share --------------------------------------------------------
+-- ---- the call -----------------------------------------------------------------------
 
 local function check_options(subject, opts)
   local what = "app.js.subscribe"
@@ -332,17 +327,10 @@ local function check_options(subject, opts)
   if opts.heartbeat and not (opts.heartbeat >= 0.1) then -- luacheck: ignore 581
     error(what .. ": heartbeat must be 0.1 seconds or more", 3)
   end
-  for name, why in pairs(opts.ordered and NOT_ORDERED or {}) do
+  for name, why in pairs(opts.ordered and ordered.EXCLUDED or {}) do
     if opts[name] then error(("%s: no '%s' with 'ordered': %s"):format(what, name, why), 3) end
   end
   return opts
-end
-
-local function new_ordered(subject, opts, fn)
-  return setmetatable({
-    subject = subject ~= "" and subject or nil, stream = opts.stream, config = opts.config,
-    data_type = opts.data_type, heartbeat = opts.heartbeat, on_error = opts.on_error, fn = fn,
-  }, jsub_ordered)
 end
 
 local function new_push(subject, opts, fn)
@@ -355,7 +343,7 @@ local function new_push(subject, opts, fn)
     durable = durable ~= nil, consumer = durable or config.name,
     config = opts.config, manual_ack = opts.manual_ack, data_type = opts.data_type,
     concurrency = opts.concurrency, pending = opts.pending,
-    name = opts.name or subject or durable, fn = fn, heartbeat = opts.heartbeat,
+    name = opts.name, fn = fn, heartbeat = opts.heartbeat,
   }, jsub)
 end
 
@@ -369,8 +357,8 @@ function M.subscribe(subject, opts, fn)
   if fn == nil then opts, fn = nil, opts end
   check.fn("app.js.subscribe", fn)
   opts = check_options(subject, opts)
-  local start_it = opts.ordered and start_ordered or start
-  local self = (opts.ordered and new_ordered or new_push)(subject, opts, fn)
+  local start_it = opts.ordered and ordered.start or start
+  local self = (opts.ordered and ordered.new or new_push)(subject, opts, fn)
   if not core.loading() then return start_it(self) end
   core.defer_start(function()
     if self.stopped then return end

@@ -343,13 +343,13 @@ describe("psub:consume", function()
     found { max_expires = 3 }
     local info_of = app.js.consumer_info
     local consumers = require "lunats.js.consumers"
-    local info, err = consumers.info, nil
-    finally(function() consumers.info = info end)
+    local original, err = consumers.info, nil
+    finally(function() consumers.info = original end)
     -- As if the limit that the server enforces could not be seen.
     function consumers.info(...)
-      local found = assert(info_of(...))
-      found.config.max_expires = nil
-      return found
+      local reply = assert(info_of(...))
+      reply.config.max_expires = nil
+      return reply
     end
     assert(subscribe():consume({ on_error = function(e) err = e end }, function() end))
     eventually("the error", function() return err end)

@@ -43,8 +43,10 @@ describe("app.js.subscribe", function()
       assert.same({ "200", "100" }, seen)
     end)
 
-  it("naks with a delay what its handler failed on", function()
-    local calls = 0
+  it("naks with a delay what its handler failed on, and tells why", function()
+    local calls, reports, report = 0, {}, core.report
+    core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
+    finally(function() core.report = report end)
     local sub = assert(subscribe(stream .. ".>", { durable = "d" }, function(msg)
       calls = math.max(calls, msg.metadata.num_delivered)
       if calls == 1 then return nil, "not yet" end
@@ -52,6 +54,71 @@ describe("app.js.subscribe", function()
     put(1)
     eventually("the second delivery", function() return calls == 2 end)
     eventually("acknowledged", function() return sub:info().num_ack_pending == 0 end)
+    assert.equal(1, #reports)
+    assert.truthy(reports[1]:find("not yet", 1, true))
+  end)
+
+  it("keeps messages that wait, or are worked on, longer than ack_wait", function()
+    local most, done = 0, 0
+    local sub = assert(subscribe(stream .. ".>", { durable = "d", concurrency = 1,
+      config = { ack_wait = 0.4 } }, function(msg)
+      most = math.max(most, msg.metadata.num_delivered)
+      app.sleep(done == 0 and 1 or 0.1)
+      done = done + 1
+    end))
+    put(8)
+    eventually("eight", function() return done == 8 end)
+    eventually("acknowledged", function() return sub:info().ack_floor.stream_seq == 8 end)
+    assert.equal(1, most)
+    assert.equal(0, sub:info().num_redelivered)
+  end)
+
+  it("lets the members of a queue group keep what waits for them", function()
+    local seen, done = {}, 0
+    local sub = assert(subscribe(stream .. ".>", { queue = "q", concurrency = 1,
+      config = { ack_wait = 0.4 } }, function(msg)
+      seen[msg.data.i] = (seen[msg.data.i] or 0) + 1
+      app.sleep(0.15)
+      done = done + 1
+    end))
+    put(6)
+    eventually("six", function() return done == 6 end)
+    eventually("acknowledged", function() return sub:info().num_ack_pending == 0 end)
+    assert.same({ 1, 1, 1, 1, 1, 1 }, seen)
+  end)
+
+  it("drops what is more than 'pending' in front of a handler; it comes again", function()
+    local seen, free = {}, false
+    local sub = assert(subscribe(stream .. ".>", { durable = "d", concurrency = 1, pending = 2,
+      config = { ack_wait = 0.4 } }, function(msg)
+      seen[#seen + 1] = msg.data.i
+      while not free do app.sleep(0.01) end
+    end))
+    put(5) -- one is worked on, two wait
+    eventually("two dropped", function() return sub.box:stats().dropped == 2 end)
+    free = true
+    eventually("those again", function() return sub:info().ack_floor.stream_seq == 5 end)
+    assert.equal(5, #seen)
+  end)
+
+  it("follows a durable consumer that somebody makes again for another subject", function()
+    local push = require "lunats.js.push"
+    local interval = push.check_interval
+    push.check_interval = 0.05
+    finally(function() push.check_interval = interval end)
+    local last
+    assert(subscribe(stream .. ".>", { durable = "d" }, function(msg)
+      last = msg.metadata.stream_sequence
+    end))
+    put(1)
+    eventually("the first message", function() return last == 1 end)
+    assert(app.js.delete_consumer(stream, "d"))
+    app.js.add_consumer { stream = stream, durable_name = "d", deliver_policy = "new",
+      deliver_subject = unique "deliver" }
+    eventually("the second message", function()
+      put(1)
+      return last > 1
+    end)
   end)
 
   it("leaves acknowledging to the handler with manual_ack", function()
@@ -67,17 +134,16 @@ describe("app.js.subscribe", function()
   end)
 
   it("does not hand out heartbeats", function()
-    local seen = {}
+    local seen, pushed = {}, 0
     local sub = assert(subscribe(stream .. ".>", { data_type = "string",
       config = { idle_heartbeat = 0.1, flow_control = true } }, function(msg)
       seen[#seen + 1] = msg.data
     end))
+    own.keep(app.listen(sub.deliver, { queue = false, data_type = "string" }, function()
+      pushed = pushed + 1
+    end))
     put(1)
-    eventually("heartbeats", function()
-      for _, one in ipairs(core.listeners()) do
-        if one.subject == sub.listening then return one.received >= 3 end
-      end
-    end)
+    eventually("heartbeats", function() return pushed >= 3 end)
     assert.same({ '{"i":1}' }, seen)
   end)
 
@@ -256,6 +322,24 @@ describe("app.js.subscribe", function()
       assert.is_true(counts[1] > 0 and counts[2] > 0)
       assert.equal(0, one:stop())
       assert.equal(0, two:stop())
+    end)
+
+    it("handles what has arrived when the service stops", function()
+      local source = ([[
+        app.js.subscribe("STREAM.>", { durable = "d", concurrency = 1 }, function()
+          app.publish("STREAM_begun")
+          app.sleep(0.1)
+        end)
+      ]]):gsub("STREAM", stream)
+      local svc = testing.start(source)
+      put(4)
+      svc:expect(stream .. "_begun")
+      eventually("all delivered", function()
+        return app.js.consumer_info(stream, "d").delivered.stream_seq == 4
+      end)
+      assert(app.flush())
+      assert.equal(0, svc:stop())
+      assert.equal(4, app.js.consumer_info(stream, "d").ack_floor.stream_seq)
     end)
 
     it("fails the start when there is no such stream", function()
