@@ -138,11 +138,11 @@ describe("app.js", function()
 
   it("tries again what the server cannot do just now", function()
     local api = require "lunats.js.api"
-    local prefix, tries = api.prefix, nil
+    local prefix = api.prefix
     api.prefix = unique "api"
     finally(function() api.prefix = prefix end)
     for _, code in ipairs { 10008, 10049 } do
-      tries = 0
+      local tries = 0
       local listener = app.listen(api.prefix .. ".STREAM.DELETE." .. code, function()
         tries = tries + 1
         if tries == 2 then return { success = true } end
