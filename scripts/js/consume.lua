@@ -116,9 +116,13 @@ end
 ---Somebody may have changed the consumer.
 ---@return boolean changed
 local function take_limits(self, info)
+  local before = self.server_limit
   local limits, changed = limits_of(self, info), false
   for name, value in pairs(limits) do changed = changed or self.limits[name] ~= value end
   if changed then self.box:set_limits(limits) end
+  if self.dead_letter and self.server_limit and self.server_limit ~= before then
+    core.report(dead_letter.limited(self, self.server_limit).message)
+  end
   self.limits = limits
   return changed
 end

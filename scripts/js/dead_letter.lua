@@ -222,17 +222,21 @@ local function delivers(config, subject)
   end
 end
 
+---@param limit integer the max_deliver of a consumer
+---@return table err why there can be no dead letters with it
+function M.limited(self, limit)
+  return api.failure("jetstream", "%s has max_deliver = %d: the server would give up "
+    .. "messages that have no dead letter yet. Give max_deliver to psub:consume, and none "
+    .. "(-1) to the consumer", describe(self), limit)
+end
+
 ---Whether this consumer can have dead letters on that subject, as far as that is known.
 ---@param self table stream, consumer, dead_letter
 ---@param info table of the consumer
 ---@return boolean|nil ok, table|nil err
 function M.check(self, info)
   local limit = info.config.max_deliver
-  if limit and limit > 0 then
-    return nil, api.failure("jetstream", "%s has max_deliver = %d: the server would give up "
-      .. "messages that have no dead letter yet. Give max_deliver to psub:consume, and none "
-      .. "(-1) to the consumer", describe(self), limit)
-  end
+  if limit and limit > 0 then return nil, M.limited(self, limit) end
   if not self.opts.max_deliver then
     core.log(2, ("%s: 'dead_letter' without 'max_deliver': no message is given up"):format(
       describe(self)))

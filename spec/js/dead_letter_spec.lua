@@ -1,5 +1,6 @@
 -- Dead letters of psub:consume(): they hold what a peer can send, none gets lost or goes round.
 local api = require "lunats.js.api"
+local consumes = require "lunats.js.consume"
 local core = require "lunats.core"
 local dead_letter = require "lunats.js.dead_letter"
 local eventually = require "spec.support.eventually"
@@ -174,6 +175,16 @@ describe("A dead letter", function()
     end)
     assert.truthy(reports[#reports]:find("is terminated without a dead letter", 1, true))
     assert.equal(1 + dead_letter.tries + 1, #reports)
+  end)
+
+  it("is said to get lost when somebody limits the consumer later", function()
+    local interval = consumes.check_interval
+    consumes.check_interval = 0.02
+    finally(function() consumes.check_interval = interval end)
+    consume()
+    assert(app.js.update_consumer { stream = stream, durable_name = "d", max_deliver = 3 })
+    local text = eventually("the report", function() return reports[1] end)
+    assert.truthy(text:find("has max_deliver = 3", 1, true), text)
   end)
 
   describe("is refused at the start", function()
