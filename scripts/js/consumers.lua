@@ -273,7 +273,11 @@ end
 ---A consumer without a filter delivers all that its stream keeps.
 local function check_stream(info, subject)
   local stream, err = api.raw("STREAM.INFO." .. info.stream_name)
-  if not stream then return nil, err end
+  if not stream then
+    local concealed = err.code == "permission" or err.code == "no_responders"
+    if concealed then return wrong_filter(info, "all subjects", subject) end
+    return nil, err
+  end
   local kept = stream.config
   local everything = kept.mirror == nil and kept.sources == nil
   for _, one in ipairs(kept.subjects or {}) do

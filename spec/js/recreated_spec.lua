@@ -3,10 +3,12 @@ local consume = require "lunats.js.consume"
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local failed = require "spec.support.failed"
+local logged = require "spec.support.logged"
 local generation = require "lunats.js.generation"
 local ordered = require "lunats.js.ordered"
 local own = require "spec.support.own"
 local push = require "lunats.js.push"
+local testing = require "lunats.testing"
 
 ---Each opens a reader of the stream that calls `seen` for each message.
 local READERS = {
@@ -128,6 +130,26 @@ describe("a stream that is deleted and made again", function()
     put(2, 1)
     local list = assert(psub:fetch(1, { heartbeat = 0.2 }))
     assert.equal("2/1", list[1].raw)
+  end)
+
+  it("is read by those as well who may not look at it", function()
+    core.report, core.log = report, log -- luacheck: ignore
+    local broker = own.keep(testing.broker { config = [[
+      authorization { users = [ { user: all, password: b }, { user: a, password: b,
+        permissions: { publish: { deny: ["$JS.API.STREAM.INFO.>"] } } } ] }
+    ]] })
+    own.keep(testing.start([[
+      app.on_start(function() assert(app.js.add_stream { name = "S", subjects = { "s.>" } }) end)
+    ]], { server = broker.url, user = "all", password = "b" }))
+    local svc = own.keep(testing.start([[
+      local function seen(msg) app.log.info("seen " .. msg.data) end
+      app.js.subscribe("s.>", { stream = "S", durable = "p" }, seen)
+      app.js.subscribe("s.>", { stream = "S", ordered = true }, seen)
+      app.js.pull_subscribe("s.>", { stream = "S", durable = "c" }):consume(seen)
+      app.task(function() assert(app.js.publish("s.a", 1)) end)
+    ]], { server = broker.url, user = "a", password = "b" }))
+    logged(svc, "^seen 1", 3)
+    svc:errors() -- that it may not
   end)
 
   it("is another one when it has fewer messages than were read", function()
