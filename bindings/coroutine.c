@@ -33,18 +33,6 @@ static int go_on(lua_State *L, int status, lua_KContext caller) {
     return step(L, co, 0, caller);
 }
 
-/* Moves the results of co to L. */
-static int succeed(lua_State *L, lua_State *co, int count, lua_KContext caller) {
-    if (!lua_checkstack(L, count + 1)) {
-        lua_pop(co, count);
-        return luaL_error(L, "too many results to resume");
-    }
-    if (caller == RESUME)
-        lua_pushboolean(L, 1);
-    lua_xmove(co, L, count);
-    return caller == RESUME ? count + 1 : count;
-}
-
 /* The error of a coroutine that has died is on top of co, of one that cannot be resumed, too.
  */
 static int fail(lua_State *L, lua_State *co, lua_KContext caller) {
@@ -64,6 +52,19 @@ static int fail(lua_State *L, lua_State *co, lua_KContext caller) {
         lua_concat(L, 2);
     }
     return lua_error(L);
+}
+
+/* Moves the results of co to L. */
+static int succeed(lua_State *L, lua_State *co, int count, lua_KContext caller) {
+    if (!lua_checkstack(L, count + 1)) {
+        lua_pop(co, count);
+        lua_pushliteral(co, "too many results to resume");
+        return fail(L, co, caller);
+    }
+    if (caller == RESUME)
+        lua_pushboolean(L, 1);
+    lua_xmove(co, L, count);
+    return caller == RESUME ? count + 1 : count;
 }
 
 static int step(lua_State *L, lua_State *co, int nargs, lua_KContext caller) {

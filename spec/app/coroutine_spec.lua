@@ -216,6 +216,15 @@ describe("coroutine.close", function()
   end)
 end)
 
+describe("coroutine.resume", function()
+  it("returns an error when there are more results than the stack holds", function()
+    local function results() return table.unpack({}, 1, 999950) end
+    local ok, err = coroutine.resume(coroutine.create(results))
+    assert.is_false(ok)
+    assert.matches("too many results", err)
+  end)
+end)
+
 describe("coroutine.wrap", function()
   it("adds where it was called to an error, as Lua does", function()
     local wrapped = coroutine.wrap(function() error("inside", 0) end)
