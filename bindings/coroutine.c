@@ -143,20 +143,20 @@ static int yielded(lua_State *L, int status, lua_KContext context) {
 }
 
 /* coroutine.yield(...) -> ... */
-static int co_yield (lua_State *L) {
+static int co_pause(lua_State *L) {
     const struct fiber *fiber = current(L);
     if (fiber != NULL && fiber_thread(fiber) == L && lua_isyieldable(L))
         return wait_for_end(L); /* a mistake, which ends the fiber */
     return lua_yieldk(L, lua_gettop(L), 0, yielded);
 }
 
-/* Whether it was co_yield() that has suspended the coroutine. */
+/* Whether it was co_pause() that has suspended the coroutine. */
 static bool has_yielded(lua_State *co) {
     lua_Debug at;
     if (lua_status(co) != LUA_YIELD || !lua_getstack(co, 0, &at))
         return false;
     lua_getinfo(co, "f", &at);
-    bool same = lua_tocfunction(co, -1) == co_yield;
+    bool same = lua_tocfunction(co, -1) == co_pause;
     lua_pop(co, 1);
     return same;
 }
@@ -204,7 +204,7 @@ static int co_running(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"resume", co_resume},   {"wrap", co_wrap}, {"yield", co_yield },
+    {"resume", co_resume},   {"wrap", co_wrap}, {"yield", co_pause},
     {"running", co_running}, {NULL, NULL},
 };
 
