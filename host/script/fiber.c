@@ -154,6 +154,7 @@ static void resume(struct fiber *fiber) {
 static int new_thread(lua_State *L) {
     struct fiber *fiber = lua_touserdata(L, 1);
     lua_State *thread = lua_newthread(L);
+    lua_sethook(thread, NULL, 0, 0); /* one that a finalizer or __tostring has set in aux */
     lua_rawsetp(L, LUA_REGISTRYINDEX, fiber);
     fiber->L = thread;
     return 0;

@@ -58,6 +58,31 @@ describe("a handler", function()
     assert.same({ hook = false }, svc:request("hook").data)
   end)
 
+  it("has no debug hook of what showed the error of the one before", function()
+    local svc = start [[
+      local failing = setmetatable({}, { __tostring = function()
+        debug.sethook(function() end, "", 1000)
+        return "text"
+      end })
+      app.listen("fails", function() app.spawn(error, failing) return "ok" end)
+      app.listen("hooked", function()
+        local hooked, done = 0, 0
+        for _ = 1, 20 do -- more than have been before: there are new coroutines
+          app.spawn(function()
+            hooked = hooked + select("#", debug.gethook()) - 1
+            app.sleep(0)
+            done = done + 1
+          end)
+        end
+        while done < 20 do app.sleep(0.001) end
+        return hooked
+      end)
+    ]]
+    svc:request "fails"
+    eventually("the error", function() return #svc:errors() == 1 end)
+    assert.equal(0, svc:request("hooked").data)
+  end)
+
   for name, depth in pairs { shallow = 1, deep = 2000 } do
     it("fails with its own message after a stray yield in a " .. name .. " xpcall", function()
       local svc = start(DOWN .. [[

@@ -139,7 +139,9 @@ describe("a stream that is deleted and made again", function()
         permissions: { publish: { deny: ["$JS.API.STREAM.INFO.>"] } } } ] }
     ]] })
     own.keep(testing.start([[
-      app.on_start(function() assert(app.js.add_stream { name = "S", subjects = { "s.>" } }) end)
+      app.on_start(function()
+        assert(app.js.add_stream { name = "S", subjects = { "s.>" } })
+      end)
     ]], { server = broker.url, user = "all", password = "b" }))
     local svc = own.keep(testing.start([[
       local function seen(msg) app.log.info("seen " .. msg.data) end

@@ -9,8 +9,8 @@ return function(url, subject, reply, head, payload)
   payload = payload or ""
   local login, host, port = url:match "//(.-)@?([^:@]+):(%d+)$"
   local user, password = login:match "^(.-):(.*)$"
-  local connect = ('CONNECT {"verbose":false,"headers":true,"user":"%s","pass":"%s"}\r\n'):format(
-    user or "", password or "")
+  local connect = ('CONNECT {"verbose":false,"headers":true,"user":"%s","pass":"%s"}\r\n')
+    :format(user or "", password or "")
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))
   file:write(connect, ("HPUB %s %s %d %d\r\n"):format(subject, reply or "", #head,

@@ -142,7 +142,7 @@ describe("a reload", function()
     assert.truthy(state.raw:find('"empty":[]', 1, true))
   end)
 
-  it("loses nothing that was put into app.state by a local name, over several reloads", function()
+  it("loses nothing that a local name has put into app.state, over several reloads", function()
     local source = [[
       app.state.users = app.state.users or {}
       local users = app.state.users
