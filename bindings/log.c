@@ -2,12 +2,17 @@
 /* app.log: one function per level, with fields. */
 #include "host/base/log.h"
 
+#include <poll.h>
+#include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bindings/bindings.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
+#include "host/base/output.h"
 
 #define FIELDS_MAX 32
 
@@ -121,7 +126,36 @@ static int core_log(lua_State *L) {
     return 0;
 }
 
+/*
+ * print() of services: the line goes out at once, and a reader that stops does not stop them.
+ * What io.write has left in its buffer goes first, unless that would wait.
+ */
+static int print(lua_State *L) {
+    int count = lua_gettop(L);
+    luaL_Buffer line;
+    luaL_buffinit(L, &line);
+    for (int i = 1; i <= count; i++) {
+        if (i > 1)
+            luaL_addchar(&line, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&line);
+    }
+    luaL_addchar(&line, '\n');
+    luaL_pushresult(&line);
+    struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (__fpending(stdout) > 0 && poll(&ready, 1, 0) > 0)
+        fflush(stdout);
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    output_write(OUTPUT_STDOUT, text, len);
+    return 0;
+}
+
 void bindings_log(lua_State *L) {
+    if (!output_waits()) {
+        lua_pushcfunction(L, print);
+        lua_setglobal(L, "print");
+    }
     lua_pushcfunction(L, core_log);
     lua_setfield(L, -2, "log");
 }

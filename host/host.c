@@ -2,9 +2,11 @@
 #include "host/host.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,6 +14,7 @@
 
 #include "host/base/clock.h"
 #include "host/base/log.h"
+#include "host/base/output.h"
 #include "host/broker/broker.h"
 #include "host/dial/dial.h"
 #include "host/service/service.h"
@@ -20,6 +23,7 @@
 struct host {
     uv_loop_t loop;
     uv_async_t interrupt; /* SIGINT or SIGTERM came */
+    uv_timer_t printer;   /* while what was logged or printed waits for its reader */
     const struct options *options;
     const struct host_hooks *hooks;
     struct scheduler *scheduler;
@@ -45,6 +49,9 @@ static bool is_private(const struct host *host) {
 /* Signals that come so close together are one stop: `timeout` of coreutils sends its signal to
  * the child and to the group, to which the child belongs. */
 #define SAME_STOP_MS 500
+
+#define PRINT_MS 10    /* between two looks at a reader that was too slow */
+#define READER_MS 1000 /* without a sign of a reader, at the end: nobody reads any more */
 
 /*
  * Signals of the process. The handler itself ends the process at the second one, since a script
@@ -81,14 +88,46 @@ static void set_handlers(void (*handler)(int)) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-static void close_signals(struct host *host) {
+static void on_printer(uv_timer_t *timer) {
+    if (log_drain())
+        uv_timer_stop(timer);
+}
+
+static void on_kept(void *owner) {
+    struct host *host = owner;
+    uv_timer_start(&host->printer, on_printer, PRINT_MS, PRINT_MS);
+}
+
+/* What services log and print never waits for its reader. */
+static void open_output(struct host *host) {
+    uv_timer_init(&host->loop, &host->printer); /* cannot fail */
+    uv_unref((uv_handle_t *)&host->printer);
+    if (!options_command_serves(host->options->command))
+        return;
+    output_never_wait();
+    output_on_kept(on_kept, host);
+}
+
+/* The end waits for readers that read. What io.write has left in its buffer would wait for ever
+ * for one that does not. */
+static void end_output(const struct host *host) {
+    if (output_flush(READER_MS))
+        log_drain();
+    struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (!output_waits() && __fpending(stdout) > 0 && poll(&ready, 1, READER_MS) == 0)
+        _exit(host->status);
+}
+
+static void close_handles(struct host *host) {
+    output_on_kept(NULL, NULL);
+    uv_close((uv_handle_t *)&host->printer, NULL);
     set_handlers(SIG_DFL);
     uv_close((uv_handle_t *)&host->interrupt, NULL);
     uv_close((uv_handle_t *)&host->hangup, NULL);
 }
 
 static void on_broker_stopped(void *owner) {
-    close_signals(owner);
+    close_handles(owner);
 }
 
 /* All services are gone: the loop runs out of handles and host_run() goes on. */
@@ -99,7 +138,7 @@ static void finish(struct host *host) {
     if (host->broker != NULL)
         broker_stop(host->broker, on_broker_stopped, host);
     else
-        close_signals(host);
+        close_handles(host);
     host->broker = NULL;
 }
 
@@ -344,6 +383,7 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
         return EXIT_SCRIPT;
     }
     watch_signals(&host);
+    open_output(&host);
     host.status = open_all(&host);
     if (host.status != EXIT_OK) {
         discard_all(&host);
@@ -361,6 +401,7 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     free(host.services);
     free(host.triggers);
     free(host.broker_url);
+    end_output(&host);
     if (!dial_close_library()) {
         fflush(NULL);
         _exit(host.status); /* exit handlers would run beside a thread of nats.c */

@@ -3,9 +3,10 @@
  * Structured log lines on stderr.
  *
  * One sink per process: a line is composed first and then written with a single write(2), so
- * that lines of several processes on one terminal or pipe do not mix. A sink that is full,
- * closed or gone (EAGAIN, EPIPE) loses the line and nothing else happens. Taps see the records
- * too; specs capture them that way.
+ * that lines of several processes on one terminal or pipe do not mix. A reader that stops never
+ * stops us: lines are kept up to a bound, then lost, counted and told when it reads again
+ * (output.h). Lines have a bounded length and show controls as escapes (log_line.h). Taps see
+ * the records too; specs capture them that way.
  *
  * Everything here belongs to the loop thread. Nothing fails and nothing is kept of the
  * arguments.
@@ -65,6 +66,12 @@ struct log_record {
     const struct log_field *fields;
     size_t field_count;
 };
+
+/*
+ * Writes what a slow reader has not taken yet, and what there is to say of lines that were
+ * lost; true when nothing waits any more. For the loop, see output_on_kept().
+ */
+bool log_drain(void);
 
 /* Sets the threshold and the format. Before the first call: info, text. */
 void log_configure(enum log_level level, enum log_format format);

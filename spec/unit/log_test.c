@@ -5,8 +5,10 @@
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "host/base/output.h"
 #include "spec/unit/test.h"
 
 /* stderr goes into a pipe between capture_begin() and capture_end(). */
@@ -20,6 +22,7 @@ static void capture_begin(void) {
     real_stderr = dup(STDERR_FILENO);
     dup2(ends[1], STDERR_FILENO);
     close(ends[1]);
+    output_reset(OUTPUT_STDERR);
     reader = ends[0];
     fcntl(reader, F_SETFL, O_NONBLOCK);
 }
@@ -30,6 +33,7 @@ static const char *capture_end(void) {
     dup2(real_stderr, STDERR_FILENO);
     close(real_stderr);
     close(reader);
+    output_reset(OUTPUT_STDERR);
     return captured;
 }
 
@@ -110,13 +114,68 @@ static void json_escapes(void) {
     CHECK(strstr(out, ",\"level\":\"info\",\"message\":\"x\"}\n") != NULL);
 }
 
-static void long_lines_stay_whole(void) {
-    static char big[20001];
-    memset(big, 'x', sizeof(big) - 1);
+/* Cursor, colour, title, and the direction of writing: ESC, C1 as a byte and as a character,
+ * bidi controls, a line separator. */
+#define HOSTILE                                                                                \
+    "\x1b[2J|\x9b|\xc2\x9b|\xe2\x80\xae|\xe2\x81\xa6|\xd8\x9c|\xe2\x80\xa8|\x7f|"              \
+    "\xe2\x81\xa9\xe2\x80\xac|\xc3\xa4"
+
+static void controls_are_shown_as_escapes(void) {
+    struct log_field fields[] = {
+        {"v", LOG_TYPE_STRING, {.string = {HOSTILE, sizeof(HOSTILE) - 1}}},
+        {"k\xe2\x80\x8f", LOG_TYPE_BOOL, {.boolean = true}},
+        {"raw", LOG_TYPE_JSON, {.string = {"[\"\xe2\x80\x8f\xc2\x9b\"]", 9}}},
+    };
+    const char *text =
+        "\\x1b[2J|\\x9b|\\u009b|\\u202e|\\u2066|\\u061c|\\u2028|\\x7f|\\u2069\\u202c|\xc3\xa4";
+    char want[512];
+    snprintf(want, sizeof(want),
+             "INFO  s\\x9b: %s v=\"%s\" k\\u200f=true raw=[\"\\u200f\\u009b\"]\n", text, text);
     capture_begin();
-    log_info("s", "%s.", big);
+    log_write(LOG_LEVEL_INFO, "s\x9b", HOSTILE, fields, 3);
+    CHECK_STR(after_time(capture_end()), want);
+    log_configure(LOG_LEVEL_DEBUG, LOG_FORMAT_JSON);
+    capture_begin();
+    log_write(LOG_LEVEL_INFO, "s", HOSTILE, fields, 3);
     const char *out = capture_end();
-    CHECK_INT(strlen(out), 25 + 9 + 20000 + 2);
+    log_configure(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
+    const char *json = "\\u001b[2J|\\\\x9b|\\u009b|\\u202e|\\u2066|\\u061c|\\u2028|\\u007f|"
+                       "\\u2069\\u202c|\xc3\xa4";
+    snprintf(want, sizeof(want),
+             "\"message\":\"%s\",\"v\":\"%s\",\"k\\u200f\":true,"
+             "\"raw\":[\"\\u200f\\u009b\"]}\n",
+             json, json);
+    CHECK(strstr(out, want) != NULL);
+}
+
+static void long_lines_are_cut_and_say_so(void) {
+    static char big[200001];
+    memset(big, 'x', sizeof(big) - 1);
+    struct log_field fields[] = {
+        {"a", LOG_TYPE_STRING, {.string = {big, 200000}}},
+        {"b", LOG_TYPE_STRING, {.string = {big, 8192}}},
+        {"c", LOG_TYPE_JSON, {.string = {big, 9000}}},
+        {"d", LOG_TYPE_STRING, {.string = {big, 8192}}},
+        {"e", LOG_TYPE_INT, {.integer = 1}},
+    };
+    for (int json = 0; json < 2; json++) {
+        log_configure(LOG_LEVEL_DEBUG, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+        capture_begin();
+        log_write(LOG_LEVEL_INFO, "s", big, fields, 5);
+        const char *out = capture_end();
+        CHECK(strlen(out) < 34000 && out[strlen(out) - 1] == '\n');
+        CHECK(strstr(out, "x [cut: 16384 of 200000 bytes]") != NULL);
+        CHECK(strstr(out, json ? "x [cut: 8192 of 200000 bytes]\",\"b\":\"x"
+                               : "x [cut: 8192 of 200000 bytes]\" b=") != NULL);
+        CHECK(strstr(out, json ? ",\"fields_cut\":3}\n" : " fields_cut=3\n") != NULL);
+    }
+    log_configure(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
+    memcpy(big + 16383, "\xc3\xa4", 2); /* would be cut in two */
+    big[16382] = '\n';
+    capture_begin();
+    log_info("s", "%s", big);
+    const char *out = capture_end();
+    CHECK(strstr(out, "x\n     [cut: 16383 of 200000 bytes]\n") != NULL);
 }
 
 static void levels_are_filtered(void) {
@@ -189,17 +248,72 @@ static void taps_of_a_service_see_only_that_one(void) {
     CHECK_INT(tapped, 0);
 }
 
-static void a_full_pipe_loses_lines_and_says_so(void) {
-    capture_begin();
-    fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK);
-    for (int i = 0; i < 3000; i++)
-        log_info("s", "a line of some length, to fill the buffer of the pipe: %d", i);
-    while (read(reader, captured, sizeof(captured)) > 0) {
+static char all[4 << 20];
+
+/* Reads into `all` until nothing is written any more; returns how many lines have the text. */
+static int read_all(const char *text) {
+    int count = 0;
+    size_t len = 0;
+    for (;;) {
+        bool written = log_drain();
+        ssize_t n = read(reader, all + len, sizeof(all) - 1 - len);
+        len += n > 0 ? (size_t)n : 0;
+        if (written && n <= 0)
+            break;
     }
-    log_info("s", "after");
-    const char *out = capture_end();
-    CHECK(strstr(after_time(out), "WARN  log lines were lost lines=") == after_time(out));
-    CHECK(strstr(out, "INFO  s: after\n") != NULL);
+    all[len] = '\0';
+    const char *end = all + len;
+    for (const char *at = all, *stop; at < end; at = stop + 1) {
+        stop = memchr(at, '\n', (size_t)(end - at));
+        count += memmem(at, (size_t)(stop - at), text, strlen(text)) != NULL;
+    }
+    return count;
+}
+
+#define FILLER "a line of some length, to fill the buffer of the pipe"
+
+static void a_reader_that_stops_for_a_while_misses_nothing(void) {
+    capture_begin();
+    CHECK(!(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK));
+    for (int i = 0; i < 5000; i++) /* a pipe holds 64 KiB */
+        log_info("s", FILLER ": %d", i);
+    CHECK(!(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK)); /* others have it, too */
+    CHECK_INT(read_all(FILLER), 5000);
+    capture_end();
+}
+
+static int kept;
+static void on_kept(void *owner) {
+    (void)owner;
+    kept++;
+}
+
+static void what_is_more_than_the_bound_is_lost_and_told(void) {
+    output_on_kept(on_kept, NULL);
+    capture_begin();
+    for (int i = 0; i < 20000; i++)
+        log_info("s", FILLER ": %d", i);
+    CHECK_INT(kept, 1);
+    int count = read_all(FILLER), lost = 0;
+    const char *told = strstr(all, "WARN  log lines were lost lines=");
+    CHECK(told != NULL);
+    sscanf(told, "WARN  log lines were lost lines=%d", &lost);
+    CHECK(count > 10000);
+    CHECK_INT(count + lost, 20000);
+    capture_end();
+    output_on_kept(NULL, NULL);
+}
+
+static void the_end_waits_for_a_reader_that_reads(void) {
+    capture_begin();
+    for (int i = 0; i < 5000; i++)
+        log_info("s", FILLER ": %d", i);
+    uint64_t before = (uint64_t)time(NULL);
+    output_flush(50); /* nobody reads */
+    CHECK((uint64_t)time(NULL) - before < 5);
+    CHECK(!log_drain());
+    CHECK_INT(read_all(FILLER), 5000);
+    capture_end();
 }
 
 static void a_closed_pipe_is_survived(void) {
@@ -215,17 +329,21 @@ static void a_closed_pipe_is_survived(void) {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
+    output_never_wait();
     test_begin(argc, argv);
     RUN(text_has_time_level_service_and_message);
     RUN(text_quotes_values_only_where_needed);
     RUN(text_indents_further_lines);
     RUN(json_escapes);
-    RUN(long_lines_stay_whole);
+    RUN(controls_are_shown_as_escapes);
+    RUN(long_lines_are_cut_and_say_so);
     RUN(levels_are_filtered);
     RUN(names_are_parsed);
     RUN(taps_see_what_stderr_does_not);
     RUN(taps_of_a_service_see_only_that_one);
-    RUN(a_full_pipe_loses_lines_and_says_so);
+    RUN(a_reader_that_stops_for_a_while_misses_nothing);
+    RUN(what_is_more_than_the_bound_is_lost_and_told);
+    RUN(the_end_waits_for_a_reader_that_reads);
     RUN(a_closed_pipe_is_survived);
     return test_end();
 }
