@@ -61,7 +61,7 @@ describe("a reply", function()
   end
 
   it("is not sent for nil", function()
-    local reply, err, seen = ask([[app.publish "seen"]], "x", { timeout = 0.05 })
+    local reply, err, seen = ask([[app.publish "seen"]], "x", { timeout = 0.3 })
     assert.is_nil(reply)
     assert.equal("timeout", err.code)
     assert.is_table(seen)

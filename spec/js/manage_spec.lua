@@ -239,7 +239,7 @@ describe("app.js", function()
     put(1, stream)
     assert(app.js.get_msg(stream, { seq = 1 }))
     assert(app.js.update_stream { name = stream, allow_direct = false })
-    api.timeout = 0.2
+    api.timeout = 1
     local msg = app.js.get_msg(stream, { seq = 1 })
     api.timeout = timeout
     assert.equal(1, assert(msg).sequence)

@@ -150,7 +150,7 @@ describe("app.js.publish_async", function()
   it("can be awaited for a while", function()
     local subject = unique "silent"
     local listener = app.listen(subject, function() end)
-    local future = app.js.publish_async(subject, "x", { timeout = 0.2 })
+    local future = app.js.publish_async(subject, "x", { timeout = 1 })
     local ack, err = future:await(0.02)
     assert.is_nil(ack)
     assert.equal("timeout", err.code)

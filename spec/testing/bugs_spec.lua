@@ -31,12 +31,12 @@ app.listen("sum", function(msg) return { sum = msg.data.a - msg.data.b } end)
   { "never answers", [[
 local x = 1
 app.listen("a", function(msg) x = 2 end)
-]], 'assert(svc:request("a", "", { timeout = 0.1 }))', "service.lua:2) has not answered" },
+]], 'assert(svc:request("a", "", { timeout = 0.5 }))', "service.lua:2) has not answered" },
   { "waits for ever", [[
 app.listen("a", function(msg)
   app.sleep(1e6)
 end)
-]], 'assert(svc:request("a", "", { timeout = 0.1 }))', "service.lua:2: in function" },
+]], 'assert(svc:request("a", "", { timeout = 0.5 }))', "service.lua:2: in function" },
   { "leaks a fiber", [[
 app.listen("a", function(msg)
   app.spawn(function()
