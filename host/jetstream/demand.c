@@ -25,6 +25,12 @@ static void answer_flow(struct demand *demand) {
     demand->flow = NULL;
 }
 
+/* Whether a message wants its answer where the consumer does. Anybody may publish to the
+ * subject to which one pushes, so that nothing goes to plain subjects from there. */
+static bool is_proven(const struct demand *demand, const char *reply) {
+    return !(pushes(demand) && answer_ok(reply)) && js_answer_ok(reply, demand->consumer);
+}
+
 /* A heartbeat, or the question whether what was sent has been taken. `msg` stays the caller's.
  */
 static void on_push_status(struct demand *demand, struct message *msg) {
@@ -33,7 +39,7 @@ static void on_push_status(struct demand *demand, struct message *msg) {
         to = message_header(msg, "Nats-Consumer-Stalled");
     if (to == NULL)
         return;
-    if (!js_answer_ok(to, demand->consumer)) {
+    if (!is_proven(demand, to)) {
         answer_refused(&demand->refusals, NULL, "consumer", demand->consumer, to);
         return;
     }
@@ -157,8 +163,7 @@ static void on_msg(void *owner, struct message *msg) {
     struct demand *demand = owner;
     heartbeat_heard(&demand->heartbeat);
     enum js_status status = js_classify(msg);
-    if (status == JS_DATA && msg->reply != NULL &&
-        !js_answer_ok(msg->reply, demand->consumer)) {
+    if (status == JS_DATA && msg->reply != NULL && !is_proven(demand, msg->reply)) {
         answer_refused(&demand->refusals, NULL, "consumer", demand->consumer, msg->reply);
         message_free(msg);
         return;

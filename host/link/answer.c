@@ -7,7 +7,7 @@
 
 /* The last one is every other subject. */
 static const char *const kinds[] = {"$JS.API.", "$JS.ACK.", "$JS.FC.", "$JS.",
-                                    "$KV.",     "$O.",      "$SYS.",   "$"};
+                                    "$KV.",     "$O.",      "$SYS.",   ""};
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 _Static_assert(KINDS <= 8, "one bit each in answer_log.told");
 
@@ -19,9 +19,9 @@ void answer_refused(struct answer_log *log, const char *service, const char *wha
     if (log->told & 1u << kind)
         return;
     log->told = (unsigned char)(log->told | 1u << kind);
-    log_warn(service,
-             "%s %.200s: nothing is sent to the reply subject of a message, %.200s: a sender "
-             "must not "
-             "choose a subject of the server (more of %s are not told)",
-             what, name, subject, kinds[kind]);
+    log_warn(
+        service,
+        "%s %.200s: nothing is sent to the reply subject of a message, %.200s: a sender may "
+        "not choose it (said once for subjects of this kind)",
+        what, name, subject);
 }

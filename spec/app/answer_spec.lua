@@ -100,6 +100,7 @@ describe("a message with a reply subject of the server", function()
   it("cannot pass for flow control of a consumer", function()
     local deliver, spied = unique "deliver", 0
     local spy = app.listen("$SPY." .. stream, function() spied = spied + 1 end)
+    local plain = app.listen("spy." .. stream, function() spied = spied + 1 end)
     svc = testing.start(([[app.js.subscribe(%q, { stream = %q, durable = "c",
       config = { deliver_subject = %q }, data_type = "string" }, function(msg)
         app.publish("seen", "x")
@@ -108,11 +109,14 @@ describe("a message with a reply subject of the server", function()
     server_says(url, deliver, 100, "FlowControl Request", {}, "$SPY." .. stream)
     server_says(url, deliver, 100, "Idle Heartbeat",
       { ["Nats-Consumer-Stalled"] = "$SPY." .. stream })
+    server_says(url, deliver, 100, "FlowControl Request", {}, "spy." .. stream)
+    app.publish(deliver, "forged", { reply_to = "spy." .. stream })
     assert(app.js.publish(stream .. ".a", "x"))
     svc:expect "seen"
     assert(app.flush())
     assert.equal(0, spied)
     spy:stop()
+    plain:stop()
     eventually("the true one is acknowledged", function()
       return assert(app.js.consumer_info(stream, "c")).num_ack_pending == 0
     end)
