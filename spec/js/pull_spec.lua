@@ -390,6 +390,31 @@ describe("app.js.pull_subscribe", function()
       assert.equal(0, svc:stop())
     end)
 
+    it("acknowledges on the connection by which the message came", function()
+      local broker = testing.broker()
+      local confirmed, failed
+      local svc = testing.start([[
+        app.on_start(function()
+          assert(app.js.add_stream { name = "S" })
+          assert(app.js.add_consumer { stream = "S", durable_name = "d",
+            deliver_subject = "delivered" })
+          assert(app.js.publish("S", "x"))
+        end)
+        app.listen("unacknowledged", function()
+          return app.js.consumer_info("S", "d").num_ack_pending
+        end)
+      ]], { server = broker.url, stubs = {
+        delivered = function(msg) confirmed, failed = msg:ack_sync() end,
+      } })
+      finally(function()
+        svc:stop()
+        broker:stop()
+      end)
+      eventually("the message", function() return confirmed or failed end)
+      assert.is_nil(failed)
+      assert.equal(0, assert(svc:request "unacknowledged").data)
+    end)
+
     it("goes on fetching when the server was gone for a while", function()
       local svc, broker = own.service [[
         local psub
