@@ -1,6 +1,7 @@
 ---`app.js`: streams, consumers, publishing and subscribing. Times are seconds.
 local consumers = require "lunats.js.consumers"
 local publish = require "lunats.js.publish"
+local publish_async = require "lunats.js.publish_async"
 local pull = require "lunats.js.pull"
 local push = require "lunats.js.push"
 local streams = require "lunats.js.streams"
@@ -26,11 +27,11 @@ M.unpin_consumer = consumers.unpin
 M.reset_consumer = consumers.reset
 
 M.publish = publish.publish
-M.publish_async = publish.publish_async
-M.flush = publish.flush
+M.publish_async = publish_async.publish_async
+M.flush = publish_async.flush
 ---Messages of publish_async that may be under way at the same time.
 M.publish_window = 256
-publish.js = M
+publish_async.js = M
 
 M.pull_subscribe = pull.subscribe
 M.subscribe = push.subscribe

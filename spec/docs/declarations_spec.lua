@@ -99,7 +99,7 @@ describe("the declarations", function()
     ["consume"] = function()
       return getmetatable(require "lunats.js.consume".new {}).__index
     end,
-    ["future"] = function() return require "lunats.js.publish".future end,
+    ["future"] = function() return require "lunats.js.publish_async".future end,
     ["batch"] = function() return getmetatable(app.js.batch()).__index end,
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,
     ["stored_msg"] = function() return require "lunats.js.streams".stored end,
