@@ -71,9 +71,14 @@ end
 
 -- ---- a lost consumer --------------------------------------------------------
 
+local function stop(self, drain)
+  self.box:stop(drain)
+  self.alarm:ring()
+end
+
 local function finish(self, err)
   self.error = err
-  self.box:stop(false)
+  stop(self, false)
   if self.on_error then
     self.on_error(err)
   else
@@ -184,7 +189,7 @@ local function watch(self)
       self.floor = info.ack_floor.stream_seq
       take_limits(self, info)
     end
-    core.sleep(M.check_interval or 10)
+    if not self.box:stopped() then self.alarm:sleep(M.check_interval or 10) end
   end
 end
 
@@ -258,6 +263,7 @@ function M.start(self, psub, info, fn)
     core.log(2, ("%s: its max_ack_pending allows %d handlers at once, not %d"):format(
       describe(self), most, self.concurrency))
   end
+  self.alarm = core.alarm()
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     max_messages = math.max(opts.max_messages or 100, self.concurrency),
     concurrency = self.concurrency, max_batch = limits.max_batch, expires = limits.expires,
@@ -278,13 +284,13 @@ function M.new(opts) return setmetatable({ opts = opts }, consume) end
 ---handlers finish.
 function consume:stop()
   self.stop_wanted = true
-  if self.box then self.box:stop(false) end
+  if self.box then stop(self, false) end
 end
 
 ---No more messages: those that have arrived are handled.
 function consume:drain()
   self.stop_wanted = true
-  if self.box then self.box:stop(true) end
+  if self.box then stop(self, true) end
 end
 
 ---Whether it has ended: stopped, and the last handler is done.

@@ -234,10 +234,9 @@ end
 
 ---Runs in the background for as long as the subscription lasts.
 local function watch(self)
-  while true do
-    core.sleep(M.check_interval)
-    if self.stopped then return end
-    look_after(self)
+  while not self.stopped do
+    self.alarm:sleep(M.check_interval)
+    if not self.stopped then look_after(self) end
   end
 end
 
@@ -274,6 +273,7 @@ local function start(self)
     self.stopped = nil
     self:stop()
   else
+    self.alarm = core.alarm()
     core.background(watch, self)
   end
   return self
@@ -295,6 +295,7 @@ function jsub:stop()
   leave(self)
   if not self.box then return end
   self.box:stop(true)
+  if self.alarm then self.alarm:ring() end
   if not self.durable then consumers.forget(self.stream, self.consumer) end
 end
 

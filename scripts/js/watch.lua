@@ -73,9 +73,11 @@ end
 
 ---Looks for what is missing whenever there was silence for a while.
 local function look_again(self, state)
+  local alarm = core.alarm()
+  self.alarms[#self.alarms + 1] = alarm
   while not self.initial and not self.ordered.stopped do
     local came = state.came
-    core.sleep(SILENCE)
+    alarm:sleep(SILENCE)
     local silent = came == state.came and not state.busy and not self.initial
     if silent and state.initial:look_again() and not state.busy then signal(self) end
   end

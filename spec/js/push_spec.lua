@@ -342,6 +342,27 @@ describe("app.js.subscribe", function()
       assert.equal(4, app.js.consumer_info(stream, "d").ack_floor.stream_seq)
     end)
 
+    it("keeps no fiber for what was stopped", function()
+      local source = ([[
+        app.on_start(function()
+          local kv = assert(app.js.create_key_value { bucket = "STREAM", storage = "memory" })
+          assert(kv:put("a", 1))
+          local psub = app.js.pull_subscribe("STREAM.>")
+          for _ = 1, 5 do
+            local handles = { app.js.subscribe("STREAM.>", print), psub:consume(print),
+              kv:watch(function() end) }
+            assert(#handles == 3)
+            assert(handles[3]:ready())
+            for _, handle in ipairs(handles) do handle:stop() end
+          end
+          assert(app.js.delete_key_value "STREAM")
+        end)
+      ]]):gsub("STREAM", stream)
+      local svc = own.keep(testing.start(source))
+      -- Less than the pauses between two looks at a consumer.
+      eventually("no fiber", function() return #svc:fibers "background" == 0 end)
+    end)
+
     it("fails the start when there is no such stream", function()
       local ok, err = pcall(testing.start, ([[
         app.js.subscribe("nobody.%s", function() end)
