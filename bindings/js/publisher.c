@@ -3,8 +3,8 @@
  * Publishes into streams whose acknowledgements nobody waits for one by one.
  *
  * A message under way is a slot with a call of the link: no fiber, no userdata. Slots that have
- * finished are queued, and one fiber of scripts/js/publish_async.lua settles all that a read of the
- * socket brought. That is a fourth of the instructions of a fiber per message.
+ * finished are queued, and one fiber of scripts/js/publish_async.lua settles all that a read of
+ * the socket brought. That is a fourth of the instructions of a fiber per message.
  */
 #include <stdlib.h>
 #include <string.h>

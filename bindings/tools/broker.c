@@ -256,7 +256,7 @@ static int core_free_port(lua_State *L) {
  */
 static int core_server_url(lua_State *L) {
     struct service *service = script_service(script_of(L));
-    const struct link_options *options = service_link_options(service);
+    const struct link_options *options = &service_options(service)->link;
     struct link_info info = {0};
     if (service_link(service) != NULL)
         link_get_info(service_link(service), &info);

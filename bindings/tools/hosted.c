@@ -171,7 +171,7 @@ static int start_done(lua_State *L, int status, lua_KContext context) {
 
 static int start(lua_State *L, struct hosted *hosted, struct service_options *options) {
     struct script *script = script_of(L);
-    options->open = service_opener(script_service(script));
+    options->open = service_options(script_service(script))->open;
     options->clock = service_clock(script_service(script));
     options->link = hosted->connect.link;
     options->js_prefix = hosted->connect.js_prefix;

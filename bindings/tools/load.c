@@ -54,7 +54,7 @@ static int core_load_service(lua_State *L) {
     struct service_options options = {
         .path = luaL_checkstring(L, 1),
         .offline = true,
-        .open = service_opener(script_service(script)),
+        .open = service_options(script_service(script))->open,
         .clock = service_clock(script_service(script)),
         /* Timers and subscriptions leave nothing behind that could be listed: their
          * declarations are noted from the beginning. */

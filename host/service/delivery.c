@@ -152,7 +152,7 @@ void job_raised(const struct job *job, const char *trace, const char *text) {
     struct script *script = job->listener->script;
     const char *name = job->listener->options.name;
     char id[UNIQUE_SIZE] = "", told[40];
-    bool hide = service_short_errors(script_service(script));
+    bool hide = service_options(script_service(script))->short_errors;
     if (hide && unique_name(id) == LN_OK)
         id[ERROR_ID_LEN] = '\0';
     snprintf(told, sizeof(told), "internal error %s", id);

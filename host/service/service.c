@@ -571,20 +571,12 @@ const char *service_name(const struct service *service) {
     return service->name;
 }
 
-bool service_short_errors(const struct service *service) {
-    return service->options.short_errors;
-}
-
-const struct link_options *service_link_options(const struct service *service) {
-    return &service->options.link;
-}
-
 const char *service_instance(const struct service *service) {
     return service->instance;
 }
 
-lua_CFunction service_opener(const struct service *service) {
-    return service->options.open;
+const struct service_options *service_options(const struct service *service) {
+    return &service->options;
 }
 
 const char *service_js_prefix(const struct service *service) {

@@ -109,12 +109,9 @@ struct link *service_link(const struct service *service); /* NULL when offline *
 struct intake *service_intake(const struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
-bool service_short_errors(const struct service *service);
-/* With the URLs that it was given, passwords included; borrowed. */
-const struct link_options *service_link_options(const struct service *service);
 struct clock *service_clock(const struct service *service); /* real time, always */
-/* What opens the bindings of its script, for services that the script starts. */
-lua_CFunction service_opener(const struct service *service);
+/* As it was given them, with the passwords in the URLs of its servers; borrowed. */
+const struct service_options *service_options(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
 struct script *service_script(const struct service *service);
