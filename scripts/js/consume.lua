@@ -147,7 +147,7 @@ local function revive(self, refused)
     return true
   end
   if err.err_code == errors.CONSUMER_NOT_FOUND then
-    info, err = self.create_again(self.floor, err)
+    info, err = self.create_again(err)
     if info then return true end
   end
   -- A stream that is gone comes back, when a server or whoever declares it is back.
@@ -182,11 +182,11 @@ end
 
 ---A nameless consumer that was deleted is made again after what was acknowledged; the server
 ---does not tell that any more when it is gone. Nor does it tell of a shorter ack_wait.
-local function watch(self)
+local function watch(self, psub)
   while not self.box:stopped() do
     local info = consumers.info(self.stream, self.consumer)
     if info then
-      self.floor = info.ack_floor.stream_seq
+      psub.floor = info.ack_floor.stream_seq
       take_limits(self, info)
     end
     if not self.box:stopped() then self.alarm:sleep(M.check_interval or 10) end
@@ -273,7 +273,7 @@ function M.start(self, psub, info, fn)
   }, fn, function(msg, why) failed(self, msg, why) end,
     function(why, silent) lost(self, why, silent) end)
   self.limits = limits
-  core.background(watch, self)
+  core.background(watch, self, psub)
   return self
 end
 

@@ -13,6 +13,7 @@ local M = {}
 ---@class psub
 ---@field stream string|nil known after the first use
 ---@field consumer string|nil the same, unless it is durable
+---@field floor integer|nil up to that sequence of the stream all is acknowledged
 local psub = {}
 psub.__index = psub
 
@@ -177,10 +178,7 @@ local function start_consume(self, handle, fn)
   local pull, err, info = resolve(self, true)
   if not pull then return nil, err end
   if handle.stop_wanted then return handle end
-  function handle.create_again(floor, lost)
-    self.floor = floor
-    return create_again(self, lost)
-  end
+  function handle.create_again(lost) return create_again(self, lost) end
   return consume.start(handle, self, info, fn)
 end
 

@@ -154,6 +154,28 @@ describe("a stream that is deleted and made again", function()
     svc:errors() -- that it may not
   end)
 
+  it("is read whole by a consume whose new consumer is lost soon", function()
+    local seen, handled = {}, core.gate()
+    local psub = app.js.pull_subscribe(stream .. ".>")
+    own.keep(psub:consume({ heartbeat = 0.2, max_messages = 1 }, function(msg)
+      if seen[msg.raw] then return end
+      seen[msg.raw] = true
+      if msg.raw == "2/2" then handled:wait() end
+    end))
+    put(1, 5)
+    eventually("acknowledgements", function() return psub.floor == 5 end)
+    consume.check_interval = 60 -- so that it learns nothing between the two losses
+    app.sleep(0.1)
+    assert(app.js.delete_stream(stream))
+    make()
+    put(2, 10)
+    eventually("the second stream", function() return seen["2/2"] end, 20)
+    assert(app.js.delete_consumer(stream, psub.consumer))
+    handled:open()
+    eventually("its end", function() return seen["2/10"] end, 20)
+    for i = 1, 10 do assert.is_true(seen["2/" .. i], i) end
+  end)
+
   it("is another one when it has fewer messages than were read", function()
     put(1, 3)
     local same = assert(generation.of(stream))
