@@ -58,7 +58,9 @@ function M.error(reply)
 end
 
 ---Whether the server cannot do it just now: asked later it may.
-function M.passes(err) return RETRY[err.err_code] or err.status == 503 end
+function M.passes(err)
+  return RETRY[err.err_code] or err.status == 503 or err.err_code == errors.ACCOUNT_FULL
+end
 
 ---@param code string
 ---@param text string a format

@@ -148,7 +148,7 @@ end
 
 ---Another attempt would end the same way.
 local function is_final(err)
-  return is_size(err) or err.code == "invalid" or err.status == 400
+  return is_size(err) or err.code == "invalid" or err.status == 400 and not api.passes(err)
 end
 
 ---Publishes until it is stored: the message must not be lost between two streams. Meanwhile it

@@ -1,6 +1,7 @@
 ---Numbers of the JetStream API's errors (err_code) that are told apart here. The comments are
 ---the server's words.
 return {
+  ACCOUNT_FULL = 10002,                -- resource limits exceeded for account
   NOT_AVAILABLE = 10008,               -- JetStream system temporarily unavailable
   NOT_LEADER = 10009,                  -- JetStream cluster can not handle request
   CONSUMER_NOT_FOUND = 10014,

@@ -177,6 +177,35 @@ describe("A dead letter", function()
     assert.equal(1 + dead_letter.tries + 1, #reports)
   end)
 
+  it("waits for room in an account that is full, however long", function()
+    local broker = own.keep(testing.broker { config = [[
+      accounts { A { users: [ { user: a, password: b } ], jetstream: { max_file: 8KB } } }
+    ]] })
+    local svc = own.start([[
+      local js = app.js
+      require "lunats.js.dead_letter".retry_first = 0.01
+      require "lunats.js.dead_letter".retry_last = 0.01
+      app.on_start(function()
+        for _, name in ipairs { "W", "D", "FULL" } do
+          assert(js.add_stream { name = name, subjects = { name } })
+        end
+        assert(js.publish("W", ("x"):rep(1000)))
+        repeat until not js.publish("FULL", ("x"):rep(900))
+      end)
+      js.pull_subscribe("W", { durable = "d" }):consume({ max_deliver = 1, dead_letter = "D",
+        data_type = "string" }, function() return nil, "it fails" end)
+      app.listen("purge", function() return assert(js.purge_stream "FULL") end)
+      app.listen("letters", function() return js.stream_info "D".state.messages end)
+    ]], { server = broker.url, user = "a", password = "b" })
+    eventually("more attempts than of one that is refused for good", function()
+      local text = table.concat(svc:errors(), "\n")
+      return select(2, text:gsub("cannot be published", "")) >= 2 * dead_letter.tries
+    end)
+    assert(svc:request "purge")
+    eventually("the dead letter", function() return svc:request "letters".data == 1 end)
+    svc:errors()
+  end)
+
   it("is said to get lost when somebody limits the consumer later", function()
     local interval = consumes.check_interval
     consumes.check_interval = 0.02
