@@ -89,6 +89,7 @@ end
 ---Reads chunk after chunk, never more than one at a time for the sink.
 ---@return boolean|nil ok, table|nil err
 local function copy_chunks(store, object, digest, sink)
+  if not object.nuid then return damaged(store, object, "nobody knows its chunks") end
   local reader <close>, err = js_chunks.open { stream = store.stream, count = object.chunks,
     subject = store.chunk_prefix .. object.nuid, chunk_size = object.chunk_size }
   if not reader then return nil, err end

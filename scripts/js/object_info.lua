@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local api = require "lunats.js.api"
+local bucket = require "lunats.js.bucket"
 local publishing = require "lunats.js.publish"
 local stored = require "lunats.js.stored"
 
@@ -47,7 +48,25 @@ local function not_found(store, name, text)
   return api.not_found("store '%s': the object '%s' %s", store.bucket, name, text)
 end
 
-local function known(value) if value ~= json.null then return value end end
+-- ---- what others have written ----------------------------------------------------
+
+local function of_type(expected, value) if type(value) == expected then return value end end
+
+local function whole(value, least)
+  if math.type(value) == "integer" and value >= least then return value end
+end
+
+---It becomes a token of a subject that is read and purged: a pattern would concern the chunks of
+---other objects.
+local function chunks_name(nuid)
+  if type(nuid) == "string" and core.js_name_ok(nuid) then return nuid end
+end
+
+local function link_of(link)
+  if type(link) ~= "table" or not pcall(bucket.check_name, link.bucket, "") then return nil end
+  if link.name == nil or link.name == json.null then return { bucket = link.bucket } end
+  return type(link.name) == "string" and { bucket = link.bucket, name = link.name } or nil
+end
 
 ---@param store object_store
 ---@param text string JSON
@@ -61,12 +80,12 @@ function M.decode(store, text, created, revision)
   end
   local options = type(wire.options) == "table" and wire.options or {}
   return {
-    name = wire.name, bucket = store.bucket, size = known(wire.size) or 0,
-    chunks = known(wire.chunks) or 0, digest = known(wire.digest), nuid = known(wire.nuid),
-    deleted = wire.deleted == true, modified = created, revision = revision,
-    description = known(wire.description), headers = known(wire.headers),
-    metadata = known(wire.metadata), chunk_size = known(options.max_chunk_size),
-    link = known(options.link),
+    name = wire.name, bucket = store.bucket, size = whole(wire.size, 0) or 0,
+    chunks = whole(wire.chunks, 0) or 0, digest = of_type("string", wire.digest),
+    nuid = chunks_name(wire.nuid), deleted = wire.deleted == true, modified = created,
+    revision = revision, description = of_type("string", wire.description),
+    headers = of_type("table", wire.headers), metadata = of_type("table", wire.metadata),
+    chunk_size = whole(options.max_chunk_size, 1), link = link_of(options.link),
   }
 end
 

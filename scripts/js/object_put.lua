@@ -224,7 +224,7 @@ function M.put(self, name, data, opts)
   end
   local object, err = put_chunks(self, nuid, chunks_of(reader_of(data, size), size), finish)
   if not object then return nil, err end
-  if old and old.nuid and old.nuid ~= "" and not old.deleted and not old.link then
+  if old and old.nuid and not old.deleted and not old.link then
     local ok, failed = bucket.purge(self.stream, self.chunk_prefix .. old.nuid)
     if not ok then
       core.log(2, ("store '%s': chunks of the old '%s' remain: %s"):format(self.bucket, name,

@@ -228,6 +228,32 @@ describe("app.js object store", function()
       assert.is_true(read < 300)
     end)
 
+    it("that others describe wrongly concerns only itself", function()
+      local json = require "lunats.json"
+      local store = create()
+      assert(store:put("good", "1"))
+      local function describe_bad(fields)
+        fields.name = "bad"
+        assert(app.js.publish(store.meta_prefix .. core.base64url "bad", json.encode(fields)))
+      end
+      for _, nuid in ipairs { ">", "*", "", "a b", "a.>", 7, {} } do
+        describe_bad { nuid = nuid, size = 1, chunks = 1 }
+        failed("damaged", store:get "bad")
+        assert(store:put("bad", "2"))
+        describe_bad { nuid = nuid, size = 1, chunks = 1 }
+        assert(store:delete "bad")
+        assert.equal("1", store:get "good")
+      end
+      for _, link in ipairs { 7, { bucket = "a.b", name = "x" }, { name = "x" },
+        { bucket = store.bucket, name = 7 } } do
+        describe_bad { size = "1", chunks = {}, digest = {}, options = { link = link } }
+        assert.is_nil((store:info "bad").link)
+        assert(store:get "bad")
+      end
+      describe_bad { size = -1, chunks = 1.5, options = 1 }
+      assert.equal(2, #assert(store:list()))
+    end)
+
     it("has a name and data that are checked", function()
       local store = create()
       for _, name in ipairs { "", 7, false } do
