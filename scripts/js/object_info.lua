@@ -56,8 +56,8 @@ local function whole(value, least)
   if math.type(value) == "integer" and value >= least then return value end
 end
 
----It becomes a token of a subject that is read and purged: a pattern would concern the chunks of
----other objects.
+---It becomes a token of a subject that is read and purged: a pattern would concern the chunks
+---of other objects.
 local function chunks_name(nuid)
   if type(nuid) == "string" and core.js_name_ok(nuid) then return nuid end
 end

@@ -6,8 +6,10 @@
  */
 #include <setjmp.h>
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the name is glibc's */
 _Noreturn void __longjmp_chk(jmp_buf at, int value);
 
 _Noreturn void __longjmp_chk(jmp_buf at, int value) {
     longjmp(at, value);
 }
+/* NOLINTEND(bugprone-reserved-identifier) */
