@@ -333,6 +333,7 @@ void fibers_close(struct fibers *fibers) {
     struct scheduler *scheduler = fibers->scheduler;
     scheduler_hold(scheduler); /* what a fiber does on its way out starts none of the others */
     fibers->closing = true;
+    memset(fibers->idle, 0, sizeof(fibers->idle));
     struct list_node *node;
     while ((node = list_first(&fibers->live)) != NULL) {
         struct fiber *fiber = list_item(node, struct fiber, node);

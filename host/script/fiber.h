@@ -55,8 +55,9 @@ int fibers_open(struct fibers **out, lua_State *L, struct scheduler *scheduler,
                 void *owner);
 
 /*
- * Ends all fibers (to-be-closed variables run, waits are abandoned) and frees the set. Call it
- * before lua_close() and from outside any fiber of the set.
+ * Ends all fibers (to-be-closed variables run, waits are abandoned) and frees the set. Whoever
+ * wanted to hear of the last one is not told. Call it before lua_close() and from outside any
+ * fiber of the set.
  */
 void fibers_close(struct fibers *fibers);
 

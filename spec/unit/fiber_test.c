@@ -100,6 +100,29 @@ static void a_fiber_that_fails_without_memory_ends(void) {
     }
 }
 
+static void count_idle(void *owner) {
+    ++*(int *)owner;
+}
+
+static int waits_for_ever(lua_State *L) {
+    struct fiber *fiber = fibers_current(at.fibers);
+    fiber_begin_wait(fiber, NULL);
+    fiber_suspend(fiber, L);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&fiber_wait_token);
+    return lua_yield(L, 1);
+}
+
+/* By then the one who has asked may be gone. */
+static void who_closes_fibers_is_not_told_that_the_last_one_has_ended(void) {
+    int idle = 0;
+    CHECK(open_all());
+    CHECK_INT(fiber_spawn(at.fibers, FIBER_HANDLER, waits_for_ever, NULL, on_end), LN_OK);
+    fibers_on_idle(at.fibers, FIBER_HANDLER, count_idle, &idle);
+    close_all();
+    CHECK_INT(at.ended, 1);
+    CHECK_INT(idle, 0);
+}
+
 static int fails(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     at.resumed = fiber_resumed(fibers_current(at.fibers), L);
@@ -143,5 +166,6 @@ int main(int argc, char **argv) {
     RUN(a_stray_yield_is_an_error);
     RUN(a_fiber_that_fails_without_memory_ends);
     RUN(a_fiber_can_wait_again_after_a_wait_that_failed_at_its_end);
+    RUN(who_closes_fibers_is_not_told_that_the_last_one_has_ended);
     return test_end();
 }
