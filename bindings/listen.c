@@ -127,7 +127,7 @@ static int reply(lua_State *L, const struct job *job) {
     if (!job_wants_reply(job))
         return 0;
     struct link_out out = {.subject = job_msg(job)->reply, .checked = true};
-    if (!answer_ok(out.subject)) {
+    if (!link_may_answer(job_link(job), out.subject)) {
         job_refused(job, out.subject);
         return 0;
     }

@@ -233,7 +233,7 @@ static int msg_respond(lua_State *L) {
         push_error(L, "no_reply", "the sender of this message wants no reply");
         return 2;
     }
-    if (!msg_answerable(msg))
+    if (!msg->proven && !link_may_answer(link, msg->reply))
         return push_refused(L, msg);
     out.data = check_message(L, 2, &out.len);
     int rc = link_publish(link, &out);

@@ -89,5 +89,5 @@ void check_connect_options(lua_State *L, int arg, struct connect_options *out) {
         .ping_interval_ms = ms_field(L, arg, "ping_interval"),
         .max_control_line = bytes_field(L, arg, "max_control_line"),
     };
-    out->js_prefix = text_field(L, arg, "js_prefix");
+    out->js_prefix = out->link.api_prefix = text_field(L, arg, "js_prefix");
 }

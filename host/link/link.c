@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "host/dial/dialler.h"
+#include "host/link/answer.h"
 #include "host/link/calls.h"
 #include "host/link/options.h"
 #include "host/link/outbox.h"
@@ -26,6 +27,7 @@ struct link {
     struct turn turn;
     struct link_options options;         /* with defaults; strings only while it is opened */
     char prefix[OPTIONS_PREFIX_MAX + 1]; /* of inboxes */
+    char *api_prefix;                    /* owned; see link_may_answer(); NULL: none */
     struct link_events events;
     void *owner;
     enum link_state state;
@@ -465,6 +467,7 @@ static void free_memory(struct link *link) {
     subs_free(link->subs);
     calls_free(link->calls);
     outbox_free(link->outbox);
+    free(link->api_prefix);
     dialler_close(link->dialler);
     free(link);
 }
@@ -473,6 +476,11 @@ static int open_parts(struct link *link, const struct link_options *options) {
     static const struct subs_events subs_events = {.ping = ping, .want_turn = want_turn};
     link->options = options_with_defaults(options);
     copy_text(link->prefix, sizeof(link->prefix), link->options.inbox_prefix);
+    if (options->api_prefix != NULL && answer_ok(options->api_prefix) &&
+        asprintf(&link->api_prefix, "%s.", options->api_prefix) < 0) {
+        link->api_prefix = NULL;
+        return LN_ENOMEM;
+    }
     link->calls = calls_new(link->prefix);
     link->outbox = outbox_new(link->options.max_control_line);
     link->subs = subs_new(link->clock, &subs_events, link);
@@ -486,6 +494,12 @@ static int open_parts(struct link *link, const struct link_options *options) {
 
 static void on_close_timer(struct clock_timer *timer) {
     close_end(container_of(timer, struct link, close_timer));
+}
+
+bool link_may_answer(const struct link *link, const char *subject) {
+    return answer_ok(subject) &&
+           (link->api_prefix == NULL ||
+            strncmp(subject, link->api_prefix, strlen(link->api_prefix)) != 0);
 }
 
 int link_open(struct link **out, uv_loop_t *loop, struct clock *clock,

@@ -46,7 +46,9 @@ struct link_options {
                                * host of its URL */
     bool tls_first;           /* the TLS handshake comes before the server's INFO */
     const char *inbox_prefix; /* default "_INBOX" */
-    bool retry;               /* keep trying when the first connection fails */
+    const char *api_prefix; /* subjects below it are the server's own, as those with a "$" are:
+                             * the JetStream API under another name; NULL: none */
+    bool retry;             /* keep trying when the first connection fails */
     uint32_t connect_timeout_ms; /* default 2000 */
     uint32_t ping_interval_ms;   /* silence after which the peer is probed; default 5000 */
     uint32_t
@@ -102,6 +104,10 @@ void link_partition(struct link *link, uint32_t ms);
 
 enum link_state link_state(const struct link *link);
 bool link_is_connected(const struct link *link);
+
+/* Whether anybody's message may have its answer at this subject: answer_ok(), and the API that
+ * the link was told of. */
+bool link_may_answer(const struct link *link, const char *subject);
 
 /*
  * Tells others than the owner about changes of the state: those that keep something open on the

@@ -178,10 +178,10 @@ int reply_error(struct link *link, const char *reply, int code, const char *text
     char line[ERROR_TEXT_MAX], number[16];
     if (reply == NULL)
         return LN_OK;
-    if (!answer_ok(reply))
-        return LN_EANSWER;
     if (link == NULL)
         return LN_ECLOSED;
+    if (!link_may_answer(link, reply))
+        return LN_EANSWER;
     /* A header value is one line: the first of the text. */
     snprintf(line, sizeof(line), "%.*s", (int)strcspn(text, "\r\n"), text);
     snprintf(number, sizeof(number), "%d", code);

@@ -230,6 +230,7 @@ static int open_link(struct service *service) {
     struct link_options options = service->options.link;
     if (options.name == NULL)
         options.name = service->name;
+    options.api_prefix = service->options.js_prefix;
     struct link_events events = {
         .on_state = on_state,
         .on_retry = on_retry,

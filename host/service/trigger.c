@@ -75,7 +75,7 @@ static void answer(struct trigger *trigger, const char *reply, int status, const
     struct link *link = service_link(service);
     if (link == NULL || *reply == '\0')
         return;
-    if (!answer_ok(reply)) {
+    if (!link_may_answer(link, reply)) {
         answer_refused(&trigger->refusals, service_name(service), "control", "reload", reply);
         return;
     }

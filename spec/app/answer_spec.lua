@@ -67,6 +67,22 @@ describe("a message with a reply subject of the server", function()
     assert.equal(2, (refusals()))
   end)
 
+  it("may not name the JetStream API of another account either", function()
+    local subject, api, seen = unique "greet", unique "api", {}
+    local spy = app.listen(api .. "x.y", function(msg) seen[#seen + 1] = msg.subject end)
+    local spies = app.listen(api .. ".>", function(msg) seen[#seen + 1] = msg.subject end)
+    svc = testing.start(("app.listen(%q, { queue = false }, function(msg) return msg.data end)")
+      :format(subject), { js_prefix = api })
+    send(subject, "no JSON", api .. ".STREAM.DELETE.X")
+    send(subject, "1", api .. ".STREAM.DELETE.X")
+    send(subject, "1", api .. "x.y")
+    eventually("the harmless one", function() return #seen > 0 end)
+    assert.same({ api .. "x.y" }, seen)
+    assert.equal(1, (refusals()))
+    spy:stop()
+    spies:stop()
+  end)
+
   it("gets the answers of other subjects, also of those that begin with _", function()
     local subject, inbox = unique "greet", "_X." .. unique "reply"
     local seen
