@@ -74,7 +74,7 @@ static int yield_rest(lua_State *L) {
     return lua_yield(L, 1);
 }
 
-/* Reached without memory for the call only: the coroutine goes on to its next wait. */
+/* What is at rest is closed, never resumed. */
 static int no_rest(lua_State *L, int status, lua_KContext context) {
     (void)L, (void)status, (void)context;
     return 0;
@@ -83,7 +83,8 @@ static int no_rest(lua_State *L, int status, lua_KContext context) {
 int wait_rest(lua_State *L) {
     lua_settop(L, 0);
     lua_pushcfunction(L, yield_rest);
-    return lua_pcallk(L, 0, 0, 0, 0, no_rest);
+    lua_pcallk(L, 0, 0, 0, 0, no_rest);
+    return lua_error(L); /* no memory for the call: it goes on to its next wait */
 }
 
 static int ended(lua_State *L, int status, lua_KContext context) {
