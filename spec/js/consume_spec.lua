@@ -364,13 +364,13 @@ describe("psub:consume", function()
       consume.check_interval = 0.05
       local got = {}
       local psub = subscribe(opts)
-      local handle = assert(psub:consume(function(msg)
+      assert(psub:consume(function(msg)
         got[#got + 1] = msg.metadata.stream_sequence
       end))
       put(3)
       eventually("three", function() return #got == 3 end)
       -- A nameless one goes on behind what is known to be acknowledged.
-      eventually("the floor", function() return opts.config or handle.floor == 3 end)
+      eventually("the floor", function() return opts.config or psub.floor == 3 end)
       assert(app.js.delete_consumer(stream, psub.consumer))
       put(1)
       eventually("the fourth", function() return got[#got] == 4 end)
