@@ -22,7 +22,7 @@
 
 struct host {
     uv_loop_t loop;
-    uv_async_t interrupt; /* SIGINT or SIGTERM came */
+    uv_async_t interrupt; /* SIGINT or SIGTERM came; SIGHUP where there is nothing to reload */
     uv_timer_t printer;   /* while what was logged or printed waits for its reader */
     const struct options *options;
     const struct host_hooks *hooks;
@@ -81,11 +81,26 @@ static void on_raw_signal(int signum) {
     errno = saved;
 }
 
-static void set_handlers(void (*handler)(int)) {
+static void set_handler(int signum, void (*handler)(int)) {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    sigaction(signum, &action, NULL);
+}
+
+static void set_handlers(void (*handler)(int)) {
+    set_handler(SIGINT, handler);
+    set_handler(SIGTERM, handler);
+}
+
+/* Hang-ups end what has nothing to reload, unless somebody wants it to survive them (nohup). */
+static void set_hangup_handler(void (*handler)(int)) {
+    struct sigaction action;
+    if (sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+        set_handler(SIGHUP, handler);
+}
+
+static bool serves(const struct host *host) {
+    return options_command_serves(host->options->command);
 }
 
 static void on_printer(uv_timer_t *timer) {
@@ -102,7 +117,7 @@ static void on_kept(void *owner) {
 static void open_output(struct host *host) {
     uv_timer_init(&host->loop, &host->printer); /* cannot fail */
     uv_unref((uv_handle_t *)&host->printer);
-    if (!options_command_serves(host->options->command))
+    if (!serves(host))
         return;
     output_never_wait();
     output_on_kept(on_kept, host);
@@ -122,6 +137,8 @@ static void close_handles(struct host *host) {
     output_on_kept(NULL, NULL);
     uv_close((uv_handle_t *)&host->printer, NULL);
     set_handlers(SIG_DFL);
+    if (!serves(host))
+        set_hangup_handler(SIG_DFL);
     uv_close((uv_handle_t *)&host->interrupt, NULL);
     uv_close((uv_handle_t *)&host->hangup, NULL);
 }
@@ -177,14 +194,22 @@ static void on_stopped(void *owner, struct service *service, int status) {
         finish(host);
 }
 
+static const char *signal_text(int signum) {
+    return signum == SIGINT ? "interrupted" : signum == SIGHUP ? "hang-up" : "terminated";
+}
+
 static void on_interrupt(uv_async_t *handle) {
     struct host *host = handle->data;
-    log_info(NULL, "%s: stopping (once more to end at once)",
-             signals.last == SIGINT ? "interrupted" : "terminated");
+    int signum = signals.last;
+    /* A service has done its work; tests that did not run have not passed. */
+    int status = serves(host) ? EXIT_OK : 128 + signum;
+    log_info(NULL, "%s: stopping (once more to end at once)", signal_text(signum));
     if (host->alive > 0) {
-        stop_all(host, EXIT_OK);
+        stop_all(host, status);
         return;
     }
+    if (host->status == EXIT_OK && !host->finishing)
+        host->status = status;
     discard_all(host); /* still waiting for the private server, or about to end anyway */
     finish(host);
 }
@@ -197,7 +222,7 @@ static void on_started(void *owner, struct service *service) {
         .watch = host->options->watch,
         .control = host->options->control,
     };
-    if (!options_command_serves(host->options->command))
+    if (!serves(host))
         return;
     int rc =
         trigger_open(&host->triggers[index_of(host, service)], &host->loop, service, &options);
@@ -365,9 +390,12 @@ static void watch_signals(struct host *host) {
     signals.async = &host->interrupt;
     uv_signal_init(&host->loop, &host->hangup);
     host->hangup.data = host;
-    uv_signal_start(&host->hangup, on_hangup, SIGHUP);
     uv_unref((uv_handle_t *)&host->hangup);
     set_handlers(on_raw_signal);
+    if (serves(host))
+        uv_signal_start(&host->hangup, on_hangup, SIGHUP);
+    else
+        set_hangup_handler(on_raw_signal);
 }
 
 int host_run(const struct options *options, const struct host_hooks *hooks) {

@@ -92,6 +92,16 @@ describe("lunats lua", function()
     end)
   end
 
+  for signal, expected in pairs { INT = 130, TERM = 143, HUP = 129 } do
+    it("that is interrupted by SIG" .. signal .. " ends with " .. expected, function()
+      local path = process.write("tool.lua", "print 'asleep' io.stdout:flush() app.sleep(1000)")
+      local child = process.spawn { process.lunats(), "lua", path }
+      child:expect "asleep"
+      child:signal(signal)
+      assert.equal(expected, child:wait())
+    end)
+  end
+
   it("connects when a server is given", function()
     local path = process.write("tool.lua", [[
       app.listen("tool.echo", function(msg) return msg.data end)

@@ -47,7 +47,7 @@ describe("lunats record", function()
     end)
     eventually("three lines", function() return #read_lines(path) == 3 end)
     child:signal "INT"
-    assert.equal(0, child:wait())
+    assert.equal(130, child:wait())
     child:expect "recorded 3 messages, 2 of them with a reply, in "
     local pipe <close> = assert(io.popen("stat -c %a " .. path))
     assert.equal("600", pipe:read "l")

@@ -60,6 +60,17 @@ describe("lunats test", function()
     end)
   end
 
+  for signal, expected in pairs { INT = 130, TERM = 143, HUP = 129 } do
+    it("that is interrupted by SIG" .. signal .. " ends with " .. expected, function()
+      local text, asleep = sleeper()
+      local child = process.spawn({ process.lunats(), "test" },
+        { cwd = project { one = text } })
+      asleep()
+      child:signal(signal)
+      assert.equal(expected, child:wait())
+    end)
+  end
+
   it("says what --coverage needs", function()
     if pcall(require, "luacov.runner") then return pending "luacov is installed" end
     local status, output = test(project { one = GOOD }, "--coverage")
@@ -122,7 +133,8 @@ describe("lunats test -j", function()
   end)
 
   it("tells when a file ends too early", function()
-    local status, output = test(project { one = "os.exit(3)" }, "-j2")
+    local text = 'require("lunats.core").exit(3)' -- not even os.exit() does
+    local status, output = test(project { one = text }, "-j2")
     assert.equal(1, status, output)
     assert.matches("FAILED spec/one_spec.lua: exit status 3", output)
   end)
@@ -132,7 +144,7 @@ describe("lunats test -j", function()
     local folder = project { one = text }
     local child = process.spawn({ process.lunats(), "test", "-j", "2" }, { cwd = folder })
     asleep()
-    child:stop()
+    assert.equal(143, child:stop())
   end)
 end)
 
@@ -147,7 +159,7 @@ describe("lunats test --watch", function()
     child:expect "unit.lua has changed.*1 success.*passed; waiting"
     put(folder .. "/spec/two_spec.lua", 'it("y", function() end)')
     child:expect "spec/two_spec.lua has changed.*2 successes.*passed; waiting"
-    assert.equal(0, child:stop())
+    assert.equal(143, child:stop())
   end)
 
   it("does not wait for a run that is out of date", function()
@@ -157,6 +169,6 @@ describe("lunats test --watch", function()
     asleep()
     put(folder .. "/spec/one_spec.lua", 'it("x", function() end)')
     child:expect "has changed.*1 success.*passed; waiting"
-    assert.equal(0, child:stop())
+    assert.equal(143, child:stop())
   end)
 end)
