@@ -29,7 +29,8 @@ local testing = {}
 ---@field js_prefix string|nil subject of the JetStream API ("$JS.API"); not with js_domain
 
 ---Starts a service in this process, with its own Lua state and connection. Raises with the reason
----when it does not start. A Lua error that it does not handle fails the running test.
+---when it does not start. A Lua error that it does not handle fails the running test, and so does
+---a service that is still there at its end; one of setup() lives until teardown().
 ---@param script string path of a file, or source text
 ---@param opts testing.start_opts|nil
 ---@return testing.service
@@ -53,6 +54,11 @@ function testing.broker(opts) end
 ---that a spec starts.
 ---@return string|nil url nil without a connection
 function testing.server_url() end
+
+---Errors of the spec's own fibers (app.spawn, listeners, timers, tasks) that nobody handled, with
+---tracebacks. Asking for them makes them expected; else they fail the running test.
+---@return string[]
+function testing.errors() end
 
 ---Certificates for servers with `tls`, made by openssl once for a run: paths of PEM files for
 ---`tls_ca`, `tls_cert` and `tls_key`.
@@ -140,7 +146,7 @@ function service:partition(seconds) end
 ---@return integer status that a process would have had
 function service:stop() end
 
----Errors nobody has asked for, which become known. The busted hooks call it.
+---Errors nobody has asked for, which become known. Called at the end of each test.
 ---@return string[]
 function service:take_unexpected() end
 

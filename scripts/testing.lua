@@ -4,10 +4,14 @@ local core = require "lunats.core"
 local json = require "lunats.json"
 local subject = require "lunats.subject"
 local fake = require "lunats.testing.fake"
+---Nil outside of busted.
+local guard = require("lunats.testing.guard").current()
 
 local M = { fake_js_msg = fake.js_msg, replay = require("lunats.testing.replay").replay }
 
 local DEFAULT_TIMEOUT = 2
+---Milliseconds.
+local PATIENCE = 50
 
 -- ---- servers ---------------------------------------------------------------
 
@@ -75,9 +79,6 @@ end
 ---@class testing.service
 local service = {}
 service.__index = service
-
----Services of this run; the errors of each belong to the test that is running.
-local live = setmetatable({}, { __mode = "k" })
 
 local sinks = {
   error = function(self, record) self.unexpected[#self.unexpected + 1] = record.text end,
@@ -206,12 +207,13 @@ end
 -- ---- time ------------------------------------------------------------------
 
 ---Lets everything happen that is under way: until two round trips to the server change nothing.
----A request that nobody answers is given up on after a moment.
-local function settle(self)
-  local quiet, patience = 0, 50
+---@param timeout number  of each of them
+---@param patience integer  how many ms a request is waited for that nobody answers
+local function settle(self, timeout, patience)
+  local quiet = 0
   while quiet < 2 do
     local received, out, calls, handlers = self.handle:activity()
-    assert(self.client.flush(DEFAULT_TIMEOUT))
+    assert(self.client.flush(timeout))
     local received2, out2, calls2, handlers2 = self.handle:activity()
     if received ~= received2 or out ~= out2 or handlers ~= handlers2 then
       quiet = 0
@@ -225,12 +227,18 @@ local function settle(self)
   end
 end
 
+---At the end of a test, where the server may be gone, the service, too, or another fiber may
+---wait for it: then there is nothing to wait for.
+local function settle_if_possible(self, timeout)
+  if self.handle:running() then pcall(settle, self, timeout, 0) end
+end
+
 ---Moves the manual clock: timers, deadlines and back-offs fire in order.
 function service:advance(seconds)
   local deadline = self.handle:deadline(seconds)
-  settle(self)
-  while not self.handle:advance(deadline) do settle(self) end
-  settle(self)
+  settle(self, DEFAULT_TIMEOUT, PATIENCE)
+  while not self.handle:advance(deadline) do settle(self, DEFAULT_TIMEOUT, PATIENCE) end
+  settle(self, DEFAULT_TIMEOUT, PATIENCE)
   look(self)
 end
 
@@ -342,36 +350,16 @@ function M.start(script, opts)
     error("the service did not start:\n" .. table.concat(self.unexpected, "\n"), 2)
   end
   self.name, self.instance_id = handle:name()
-  live[self] = true
+  if guard then
+    local caller = debug.getinfo(2, "Sl")
+    guard:add(self, ("%s:%d"):format(caller.short_src, caller.currentline),
+      function(timeout) settle_if_possible(self, timeout) end)
+  end
   return self
 end
 
--- ---- busted ----------------------------------------------------------------
+---Errors of the spec's own fibers that were not handled. Asking for them makes them expected.
+function M.errors() return guard and guard:take_own() or {} end
 
----The errors of all services since the last call.
-local function unexpected_errors()
-  local texts = {}
-  for self in pairs(live) do
-    for _, text in ipairs(self:take_unexpected()) do texts[#texts + 1] = text end
-  end
-  return texts
-end
-
----A Lua error in a service fails the test in which it happened, with the service's traceback.
-local function watch(busted)
-  busted.subscribe({ "test", "start" }, function(element)
-    unexpected_errors() -- what happened before belongs to nobody's test
-    local run = element.run
-    element.run = function(...)
-      run(...)
-      local texts = unexpected_errors()
-      if #texts > 0 then error("a service failed: " .. table.concat(texts, "\n"), 0) end
-    end
-    return nil, true
-  end, { priority = 1 })
-end
-
-local ok, busted = pcall(require, "busted")
-if ok and type(busted) == "table" and busted.subscribe then watch(busted) end
 
 return M

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* core.loop_handles(), core.error_watch(): what a spec leaves behind on the loop and in the
- * log. */
+/* core.loop_handles(), core.error_watch(), core.failures(): what a spec leaves behind on the
+ * loop and in the log, and which of its fibers have failed. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,9 +8,11 @@
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "bindings/tools/record.h"
 #include "host/base/log.h"
 
 #define ERROR_WATCH_TYPE "lunats.error_watch"
+#define FAILURES_TYPE "lunats.failures"
 
 /* Written down until the spec looks. Lives in its userdata. */
 struct error_watch {
@@ -98,19 +100,81 @@ static int error_watch_gc(lua_State *L) {
     return 0;
 }
 
-static const luaL_Reg methods[] = {
+/* ---- errors that this script did not handle ---- */
+
+/* Lives in its userdata. */
+struct failures {
+    struct script_resource resource; /* first: on_failures_close() casts */
+    struct script *script;           /* NULL: closed */
+    struct records records;
+};
+
+static void on_failure(void *owner, const char *text) {
+    struct failures *failures = owner;
+    records_add_text(&failures->records, RECORD_ERROR, text);
+}
+
+static void on_failures_close(struct script_resource *resource) {
+    struct failures *failures = (struct failures *)resource;
+    script_watch_errors(failures->script, NULL, NULL);
+    failures->script = NULL;
+}
+
+/* core.failures() -> failures: keeps them from here on. One at a time. */
+static int core_failures(lua_State *L) {
+    check_open(L);
+    struct failures *failures = lua_newuserdatauv(L, sizeof(*failures), 0);
+    memset(failures, 0, sizeof(*failures));
+    luaL_setmetatable(L, FAILURES_TYPE);
+    failures->resource.close = on_failures_close;
+    failures->script = script_of(L);
+    script_add_resource(failures->script, &failures->resource);
+    script_watch_errors(failures->script, on_failure, failures);
+    return 1;
+}
+
+static int push_failures(lua_State *L) {
+    struct failures *failures = luaL_checkudata(L, 1, FAILURES_TYPE);
+    records_push(L, &failures->records);
+    return 1;
+}
+
+/* failures:take() -> list of { kind = "error", text = } since the last call */
+static int failures_take(lua_State *L) {
+    return call_undisturbed(L, push_failures);
+}
+
+static int failures_gc(lua_State *L) {
+    struct failures *failures = luaL_checkudata(L, 1, FAILURES_TYPE);
+    if (failures->script != NULL) {
+        script_remove_resource(&failures->resource);
+        on_failures_close(&failures->resource);
+    }
+    records_free(&failures->records);
+    return 0;
+}
+
+static const luaL_Reg error_watch_methods[] = {
     {"take", error_watch_take},
     {"__gc", error_watch_gc},
+    {NULL, NULL},
+};
+
+static const luaL_Reg failures_methods[] = {
+    {"take", failures_take},
+    {"__gc", failures_gc},
     {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {
     {"loop_handles", core_loop_handles},
     {"error_watch", core_error_watch},
+    {"failures", core_failures},
     {NULL, NULL},
 };
 
 void bindings_loop(lua_State *L) {
-    add_class(L, ERROR_WATCH_TYPE, methods);
+    add_class(L, ERROR_WATCH_TYPE, error_watch_methods);
+    add_class(L, FAILURES_TYPE, failures_methods);
     luaL_setfuncs(L, functions, 0);
 }

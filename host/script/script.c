@@ -28,7 +28,9 @@ struct script {
     char **files; /* owned */
     size_t file_count;
     struct list resources;
-    bool exiting; /* os.exit() was called */
+    bool exiting;                                      /* os.exit() was called */
+    void (*on_failure)(void *owner, const char *text); /* see script_watch_errors() */
+    void *failure_owner;
 };
 
 /* ---- loading ---- */
@@ -397,7 +399,15 @@ void script_close(struct script *script) {
 
 /* ---- what it tells ---- */
 
+void script_watch_errors(struct script *script, void (*fn)(void *owner, const char *text),
+                         void *owner) {
+    script->on_failure = fn;
+    script->failure_owner = owner;
+}
+
 void script_report(struct script *script, const char *text) {
+    if (script->on_failure != NULL)
+        script->on_failure(script->failure_owner, text);
     if (script->options.on_error != NULL)
         script->options.on_error(script->options.owner, text);
 }

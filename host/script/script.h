@@ -157,6 +157,11 @@ void script_drain_resources(struct script *script);
 /* Reports an error that the script did not handle (log, counter). */
 void script_report(struct script *script, const char *text);
 
+/* Tells `fn` of each of them, too, before it is reported; NULL: nobody any more. One at a time,
+ * which has to be taken away before its owner goes. */
+void script_watch_errors(struct script *script, void (*fn)(void *owner, const char *text),
+                         void *owner);
+
 /* The script asked for the end of the process (os.exit). */
 void script_exit(struct script *script, int status);
 

@@ -13,6 +13,17 @@ local function find(module, advice)
   fail(advice, ": ", (tostring(result):match "[^\n]*"))
 end
 
+---Each run of busted is watched from its beginning, whatever its specs require.
+local function guard_runs()
+  local new = require "busted.core"
+  local guard = require "lunats.testing.guard"
+  package.loaded["busted.core"] = function(...)
+    local busted = new(...)
+    guard.of(busted)
+    return busted
+  end
+end
+
 return function()
   local options = core.options
   local runner = find("busted.runner",
@@ -28,6 +39,7 @@ return function()
     os.exit(require("lunats.commands.test_jobs")(jobs) and 0 or 1)
   else
     if options.coverage then table.insert(arg, 1, "--coverage") end
+    guard_runs()
     runner { standalone = false }
   end
 end

@@ -210,7 +210,10 @@ describe("a fiber that waits", function()
       eventually("its end", function() return co and coroutine.status(co) ~= "normal" end)
       assert.equal("dead", coroutine.status(co))
       assert.same({ false, "cannot resume dead coroutine" }, { coroutine.resume(co) })
-      if how ~= "returned values" then clean_loop.expected_errors(1) end
+      if how ~= "returned values" then
+        clean_loop.expected_errors(1)
+        assert.equal(1, #testing.errors())
+      end
     end)
   end
 

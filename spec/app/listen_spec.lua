@@ -153,6 +153,7 @@ describe("an error reply", function()
     end)
     assert.is_nil(app.request(s))
     assert.equal(2, assert(app.request(s)).data)
+    assert.equal(1, #testing.errors())
   end)
 end)
 
@@ -223,6 +224,7 @@ describe("msg", function()
       local replies = assert(app.request_many(s, nil, { stall = 0.05 }))
       assert.equal(1, #replies)
       assert.equal("first", replies[1].raw)
+      assert.equal(name == "raises" and 1 or 0, #testing.errors())
     end)
   end
 
@@ -346,6 +348,7 @@ describe("app.listen", function()
     listen(s, function() error "first fails" end)
     listen(s, function() app.sleep(0.01) return "late" end)
     assert.equal("late", assert(app.request(s)).raw)
+    assert.equal(1, #testing.errors())
   end)
 
   it("sends the first error when no listener of the subject answers", function()

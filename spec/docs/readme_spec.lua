@@ -78,8 +78,10 @@ for _, path in ipairs(DOCUMENTS) do
       if not name then
         it("runs the code at line " .. block.line, function()
           -- What an example shows that logs its errors fails once.
-          clean_loop.expected_errors(block.text:find "on_error = app.log.error" and 1 or 0)
+          local fails = block.text:find "on_error = app.log.error"
+          clean_loop.expected_errors(fails and 1 or 0)
           assert(load(block.text, ("=%s:%d"):format(path, block.line), "t"))()
+          if fails then testing.errors() end
         end)
       elseif name:find "_spec%.lua$" then
         it("passes " .. name, function() check_spec(write_files(path), name) end)

@@ -194,7 +194,7 @@ describe("a reload", function()
   it("hands a durable push consumer over", function()
     local stream = "RELOAD_PUSH"
     assert(app.js.add_stream { name = stream, subjects = { "reload.push.*" } })
-    finally(function() app.js.delete_stream(stream) end)
+    finally(function() own.close() app.js.delete_stream(stream) end)
     local source = [[
       app.js.subscribe("reload.push.*", { durable = "worker", stream = "RELOAD_PUSH" },
         function(msg) app.publish("handled", { n = msg.data.n, by = %d }) end)
@@ -210,7 +210,7 @@ describe("a reload", function()
   it("hands a pull consumer over", function()
     local stream = "RELOAD_PULL"
     assert(app.js.add_stream { name = stream, subjects = { "reload.pull.*" } })
-    finally(function() app.js.delete_stream(stream) end)
+    finally(function() own.close() app.js.delete_stream(stream) end)
     local source = [[
       app.task(function()
         local psub = assert(app.js.pull_subscribe("reload.pull.*",
@@ -241,7 +241,7 @@ describe("a reload", function()
   it("hands a consume over with its queue: no message is delivered twice", function()
     local stream = "RELOAD_CONSUME"
     assert(app.js.add_stream { name = stream, subjects = { "reload.consume" } })
-    finally(function() app.js.delete_stream(stream) end)
+    finally(function() own.close() app.js.delete_stream(stream) end)
     local source = [[
       local psub = app.js.pull_subscribe("reload.consume", { durable = "worker",
         stream = "RELOAD_CONSUME" })
