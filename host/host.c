@@ -2,6 +2,7 @@
 #include "host/host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -38,6 +39,7 @@ struct host {
     size_t count, alive; /* opened; not yet stopped */
     int status;
     bool finishing;
+    bool terminal; /* `dev` was started from one, with which it ends */
 };
 
 static bool is_private(const struct host *host) {
@@ -198,12 +200,7 @@ static const char *signal_text(int signum) {
     return signum == SIGINT ? "interrupted" : signum == SIGHUP ? "hang-up" : "terminated";
 }
 
-static void on_interrupt(uv_async_t *handle) {
-    struct host *host = handle->data;
-    int signum = signals.last;
-    /* A service has done its work; tests that did not run have not passed. */
-    int status = serves(host) ? EXIT_OK : 128 + signum;
-    log_info(NULL, "%s: stopping (once more to end at once)", signal_text(signum));
+static void stop(struct host *host, int status) {
     if (host->alive > 0) {
         stop_all(host, status);
         return;
@@ -212,6 +209,14 @@ static void on_interrupt(uv_async_t *handle) {
         host->status = status;
     discard_all(host); /* still waiting for the private server, or about to end anyway */
     finish(host);
+}
+
+static void on_interrupt(uv_async_t *handle) {
+    struct host *host = handle->data;
+    int signum = signals.last;
+    log_info(NULL, "%s: stopping (once more to end at once)", signal_text(signum));
+    /* A service has done its work; tests that did not run have not passed. */
+    stop(host, serves(host) ? EXIT_OK : 128 + signum);
 }
 
 /* ---- reload ---- */
@@ -237,9 +242,21 @@ static void on_file(void *owner, struct service *service, const char *path) {
         trigger_add_file(host->triggers[i], path);
 }
 
+static bool has_terminal(void) {
+    int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 static void on_hangup(uv_signal_t *handle, int signum) {
     (void)signum;
     struct host *host = handle->data;
+    if (host->terminal && !has_terminal()) { /* closed: nobody will ever press Ctrl-C */
+        log_info(NULL, "the terminal is gone: stopping");
+        stop(host, EXIT_OK);
+        return;
+    }
     log_info(NULL, "hang-up: reloading");
     for (size_t i = 0; i < host->count; i++)
         if (host->triggers[i] != NULL)
@@ -392,6 +409,7 @@ static void watch_signals(struct host *host) {
     host->hangup.data = host;
     uv_unref((uv_handle_t *)&host->hangup);
     set_handlers(on_raw_signal);
+    host->terminal = host->options->command == OPTIONS_DEV && has_terminal();
     if (serves(host))
         uv_signal_start(&host->hangup, on_hangup, SIGHUP);
     else
