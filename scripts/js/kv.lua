@@ -278,8 +278,9 @@ end
 ---compare or remove.
 local function remove_literal(self, what, key, opts, headers)
   if opts.revision or headers["Nats-Rollup"] then
-    return nil, api.failure("unsupported", "bucket '%s': the key '%s' looks like a pattern, "
-      .. "%s would concern other keys as well: use kv:delete(key)", self.bucket, key, what)
+    return core.fail(api.failure("unsupported", "bucket '%s': the key '%s' looks like a "
+      .. "pattern, %s would concern other keys as well: use kv:delete(key)", self.bucket, key,
+      what))
   end
   return publishing.publish_literal(self.put_prefix .. key, headers)
 end

@@ -71,8 +71,8 @@ local function join(self)
   if not self.queue then return true end
   local group = self.stream .. "." .. self.consumer
   if groups[group] then
-    return nil, api.failure("jetstream", "this service has a subscriber in the queue group "
-      .. "'%s' already: raise its concurrency instead", self.queue)
+    return core.fail(api.failure("jetstream", "this service has a subscriber in the queue "
+      .. "group '%s' already: raise its concurrency instead", self.queue))
   end
   groups[group], self.group = self, group
   return true

@@ -151,5 +151,17 @@ describe("A loop that tries again at once", function()
       return function() return kv:create("k", "v", { ttl = 1 }) end,
         function() app.js.delete_key_value(name) end
     end)
+    never("a second place in a queue group", function()
+      local function join()
+        return app.js.subscribe(name .. ".>", { stream = name, queue = "q" }, function() end)
+      end
+      local first = assert(join())
+      return join, function() first:stop() end
+    end)
+    never("the purge of a key that looks like a pattern", function()
+      local kv = assert(app.js.create_key_value { bucket = name, storage = "memory" })
+      return function() return kv:purge "a.*" end,
+        function() app.js.delete_key_value(name) end
+    end)
   end)
 end)
