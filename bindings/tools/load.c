@@ -68,7 +68,11 @@ static int core_load_service(lua_State *L) {
     struct service *service = NULL;
     int rc = service_open(&service, script_loop(script), script_scheduler(script), &options);
     if (rc == LN_OK) {
-        ask(service, loaded);
+        if (service_stopping(service))
+            on_error(loaded, "os.exit() was called at the top level: what comes behind it was "
+                             "not looked at");
+        else
+            ask(service, loaded);
         service_discard(service);
     }
     if (loaded->result != NULL) {

@@ -77,8 +77,6 @@ void service_publish_event(struct service *service, const char *event);
 /* The last error of the script, or NULL. */
 const char *service_last_error(const struct service *service);
 
-bool service_stopping(const struct service *service);
-
 /* The last retiring version is gone. */
 void service_retired(struct service *service);
 

@@ -89,6 +89,9 @@ int service_start(struct service *service);
  */
 void service_stop(struct service *service, int status);
 
+/* service_stop() was called, perhaps by os.exit() of the script. */
+bool service_stopping(const struct service *service);
+
 /* ---- reload (./reload.c) ---- */
 
 /* How a reload ended: LN_OK, or a failure with the reason; text is borrowed for the call. */

@@ -15,6 +15,7 @@ local subjects = require "lunats.commands.check_subjects"
 ---@field message string
 ---@field source string|nil  the line, for a caret under it
 ---@field column integer|nil
+---@field global string|nil  which one there is not
 
 -- ---- the text of the script --------------------------------------------------
 
@@ -60,9 +61,33 @@ end
 ---By luacheck, or else from the byte code. Nothing when neither can tell.
 local function unknown_names(path, fn)
   local undeclared, fields = luacheck.unknown_names(path, app)
-  if undeclared then return undeclared, fields end
   local func = bytecode.read(fn)
-  if func then return globals.undeclared(func, _G), members.unknown(func, app) end
+  if not undeclared then
+    if func then return globals.undeclared(func, _G), members.unknown(func, app) end
+  elseif func then -- luacheck takes fields of a local _ENV for globals
+    undeclared = globals.confirm(undeclared, globals.undeclared(func, _G))
+  end
+  return undeclared, fields
+end
+
+---Globals of other versions of Lua, for which portable libraries look.
+local FOREIGN = {}
+for name in ("bit bit32 getfenv jit loadstring module newproxy setfenv unpack"):gmatch "%S+" do
+  FOREIGN[name] = true
+end
+
+---Takes away what exists once the script is loaded.
+---@param list check.problem[]
+---@param exist string[]|true
+local function drop_existing(list, exist)
+  local set = {}
+  if exist ~= true then
+    for _, name in ipairs(exist) do set[name] = true end
+  end
+  for i = #list, 1, -1 do
+    local name = list[i].global
+    if name and (exist == true or set[name]) then table.remove(list, i) end
+  end
 end
 
 ---Names that exist nowhere.
@@ -75,9 +100,12 @@ local function name_problems(path, fn, list)
   end
   local exist, tables = sorted(_G), names.tables(app)
   for _, one in ipairs(undeclared) do
-    list[#list + 1] = { level = "error", where = ("%s:%d"):format(path, one.line),
-      message = ("undeclared global '%s'%s"):format(one.name,
-        suggestion(core.nearest(one.name, exist))) }
+    local foreign = FOREIGN[one.name]
+    list[#list + 1] = { level = foreign and "warning" or "error", global = one.name,
+      where = ("%s:%d"):format(path, one.line),
+      message = foreign and ("global '%s' is of another version of Lua"):format(one.name)
+        or ("undeclared global '%s'%s"):format(one.name,
+          suggestion(core.nearest(one.name, exist))) }
   end
   for _, one in ipairs(fields) do
     list[#list + 1] = { level = "error", where = ("%s:%d"):format(path, one.line),
@@ -131,6 +159,8 @@ local function check(path)
   declared, err = core.load_service(path)
   if declared then
     result.declared = json.decode(declared)
+    drop_existing(list, result.declared.globals)
+    result.declared.globals = nil
     table.move(subjects.problems(result.declared), 1, 1000, #list + 1, list)
   else
     local problem = load_problem(path, err)

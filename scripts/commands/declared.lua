@@ -67,6 +67,18 @@ function M.watch()
   wrap(app.js, "pull_subscribe", note_subscription "pull")
 end
 
+---The names of all globals, those of modules and of dofile() included; true when others come
+---into being as they are asked for.
+local function list_globals()
+  local meta = debug.getmetatable(_G)
+  if meta and meta.__index then return true end
+  local list = json.array {}
+  for name in next, _G do
+    if type(name) == "string" then list[#list + 1] = name end
+  end
+  return list
+end
+
 ---@return string  JSON
 function M.list()
   local name, version = core.identity()
@@ -78,6 +90,7 @@ function M.list()
   return json.encode {
     name = name, version = version, listeners = json.array(listeners),
     timers = json.array(timers), subscriptions = json.array(subscriptions),
+    globals = list_globals(),
   }
 end
 

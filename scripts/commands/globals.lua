@@ -43,4 +43,16 @@ function M.undeclared(func, environment)
   return missing
 end
 
+---Those of a list that another one has, too.
+---@param list { name: string, line: integer }[]
+---@param others { name: string }[]
+function M.confirm(list, others)
+  local known, confirmed = {}, {}
+  for _, one in ipairs(others) do known[one.name] = true end
+  for _, one in ipairs(list) do
+    if known[one.name] then confirmed[#confirmed + 1] = one end
+  end
+  return confirmed
+end
+
 return M

@@ -13,6 +13,32 @@ local GOOD = [[
 ]]
 
 describe("lunats check", function()
+  for what, text in pairs {
+    ["a name of another version of Lua"] = "local unpack = table.unpack or unpack",
+    ["a question for a global of LuaJIT"] = "local is_jit = type(jit) == 'table'",
+    ["globals of a file that is run"] = "dofile '%s' app.listen('b', function() helper() end)",
+    ["globals that appear when they are asked for"] =
+      "setmetatable(_G, { __index = function() return 1 end }) "
+      .. "app.listen('b', function() return HOME end)",
+    ["a local _ENV"] =
+      "local function box() local _ENV = { print = print } return whatever end box()",
+  } do
+    it("has nothing against " .. what, function()
+      local file = process.write("globals.lua", "function helper() return 1 end")
+      local path = process.write("good.lua", (text:gsub("%%s", file)))
+      local status, output = process.lunats_to_end { "check", path }
+      assert.equal(0, status, output)
+      assert.is_nil(output:find "undeclared")
+    end)
+  end
+
+  it("says that it could not look behind os.exit", function()
+    local path = process.write("ends.lua", "os.exit(0) app.listen('a', print)")
+    local status, output = process.lunats_to_end { "check", path }
+    assert.equal(1, status, output)
+    assert.matches("ends.lua: os.exit%(%) was called at the top level", output)
+  end)
+
   it("lists what a good script declares", function()
     local status, output = process.lunats_to_end { "check", process.write("any.lua", GOOD) }
     assert.equal(0, status)
