@@ -101,6 +101,12 @@ static void set_hangup_handler(void (*handler)(int)) {
         set_handler(SIGHUP, handler);
 }
 
+/* Writing to what nobody reads is an error. Unlike SIG_IGN, a handler ends with exec(): what a
+ * script starts is ended by the signal as usual. */
+static void on_pipe(int signum) {
+    (void)signum;
+}
+
 static bool serves(const struct host *host) {
     return options_command_serves(host->options->command);
 }
@@ -418,7 +424,7 @@ static void watch_signals(struct host *host) {
 
 int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct host host = {.options = options, .hooks = hooks};
-    signal(SIGPIPE, SIG_IGN);
+    set_handler(SIGPIPE, on_pipe);
     int rc = uv_loop_init(&host.loop);
     if (rc == LN_OK)
         rc = scheduler_open(&host.scheduler);

@@ -27,6 +27,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -57,7 +58,10 @@ void interpose_end(void) {
 
 void interpose_open_nats(void) {
     opening = true;
+    struct sigaction pipe; /* nats.c ignores SIGPIPE, which children would inherit */
+    sigaction(SIGPIPE, NULL, &pipe);
     nats_Open(-1); /* if it fails, so does connecting */
+    sigaction(SIGPIPE, &pipe, NULL);
     opening = false;
 }
 

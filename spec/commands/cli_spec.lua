@@ -102,6 +102,18 @@ describe("lunats lua", function()
     end)
   end
 
+  it("starts programs that SIGPIPE ends, as a shell does", function()
+    local path = process.write("tool.lua", [[
+      local file = io.popen "grep SigIgn /proc/self/status"
+      local ignored = tonumber(file:read "a":match "(%x+)%s*$", 16)
+      file:close()
+      print(ignored & 1 << 12)
+    ]])
+    local status, output = process.lunats_to_end { "lua", "-s", testing.server_url(), path }
+    assert.equal(0, status, output)
+    assert.matches("^0\n", output)
+  end)
+
   it("connects when a server is given", function()
     local path = process.write("tool.lua", [[
       app.listen("tool.echo", function(msg) return msg.data end)
