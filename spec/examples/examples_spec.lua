@@ -93,11 +93,9 @@ end)
 
 describe("examples/orders.lua", function()
   local svc
-  setup(function() svc = testing.start("examples/orders.lua") end)
-  teardown(function()
-    svc:stop()
-    assert(app.js.delete_stream "ORDERS")
-  end)
+  before_each(function() svc = testing.start("examples/orders.lua") end)
+  after_each(function() svc:stop() end)
+  teardown(function() assert(app.js.delete_stream "ORDERS") end)
 
   local function count() return assert(app.request("orders.count")).data.orders end
 
