@@ -11,8 +11,9 @@ local DISTURBED = [[
     if os.getenv "LN_GC_STRESS" then rounds = rounds // 20 end -- each takes that much longer
     app.task(function()
       collectgarbage("generational", 1, 1)
-      local calls, fine, why = 0, 0, nil
-      for _ = 1, rounds do
+      local calls, fine, why, round = 0, 0, nil, 0
+      repeat
+        round = round + 1
         for _ = 1, 4 do
           setmetatable({}, { __gc = function()
             calls = calls + 1
@@ -23,8 +24,8 @@ local DISTURBED = [[
         local ok, err = pcall(fn, pad)
         fine = fine + (ok and 1 or 0)
         why = not ok and tostring(err) or why
-      end
-      app.publish("disturbed", { enough = calls > rounds, fine = fine > 0, why = why })
+      until round >= rounds and calls > rounds
+      app.publish("disturbed", { fine = fine > 0, why = why })
     end)
   end
 ]]
@@ -34,7 +35,6 @@ local function disturbed(source)
   local svc = testing.start(DISTURBED .. source)
   finally(function() svc:stop() end)
   local result = svc:expect("disturbed", { timeout = 30 }).data
-  assert.is_true(result.enough)
   assert.is_true(result.fine, result.why)
   return svc
 end
@@ -138,7 +138,9 @@ describe("a finalizer", function()
   it("may change the words of a process that is being started", function()
     disturbed [[
       local words = {}
-      disturbed(100, function() for i = 1, #words do words[i] = nil end end, function()
+      disturbed(200, function() -- not always: some have to be started
+        if math.random(8) == 1 then for i = 1, #words do words[i] = nil end end
+      end, function()
         words = { "/bin/true", "word " .. math.random(), 12345 }
         assert(core.process(words, true)):wait()
       end)
