@@ -169,6 +169,11 @@ function M.level()
   return type(reply.api) == "table" and reply.api.level or 0
 end
 
+---Whether an err says that we may not look: the account has no permission for it, or no
+---JetStream there.
+---@return boolean
+function M.concealed(err) return err.code == "permission" or err.code == "no_responders" end
+
 ---An err unless the server is new enough. A new one will not be replaced by an old one.
 local known_level = 0
 function M.need_level(level, what)

@@ -21,6 +21,13 @@ local function closed(self)
   return core.fail(self.err or core.error("closed", "the batch is over"))
 end
 
+---The number of a message is taken when it is sent, so one fiber at a time sends. One that is
+---cancelled meanwhile leaves a batch that nobody can go on with.
+local function take(self, what)
+  if self.busy then error(what .. ": another fiber is sending a message of this batch", 3) end
+  self.busy = true
+end
+
 ---Nothing of it is stored.
 local function fail(self, err)
   self.err, self.closed = err, true
@@ -56,7 +63,19 @@ local function ask(subject, message, request)
     .. "itself", ack.stream)
 end
 
----Adds a message. It is sent, and stored with the others by commit().
+---Sends the next message.
+---@return boolean|nil ok, table|nil err
+local function send(self, subject, message, request)
+  if self.count == 0 then
+    local ok, err = api.need_level(api.LEVEL_2_12, "atomic batches")
+    if not ok then return nil, err end
+  end
+  if self.count % ASK_EVERY == 0 then return ask(subject, message, request) end
+  return core.publish(subject, message, { headers = request.headers })
+end
+
+---Adds a message. It is sent, and stored with the others by commit(). Raises while another
+---fiber does so.
 ---@param subject string
 ---@param message any
 ---@param opts table|nil those of app.js.publish; expected_last_seq for the first one only
@@ -65,16 +84,9 @@ function batch:add(subject, message, opts)
   core.check_subject(subject)
   local request = request_of(self, "batch:add", opts)
   if self.closed then return closed(self) end
-  local ok, err
-  if self.count == 0 then
-    ok, err = api.need_level(api.LEVEL_2_12, "atomic batches")
-    if not ok then return fail(self, err) end
-  end
-  if self.count % ASK_EVERY == 0 then
-    ok, err = ask(subject, message, request)
-  else
-    ok, err = core.publish(subject, message, { headers = request.headers })
-  end
+  take(self, "batch:add")
+  local ok, err = send(self, subject, message, request)
+  self.busy = nil
   if not ok then return fail(self, err) end
   self.count, self.last = self.count + 1, subject
   return true
@@ -97,9 +109,11 @@ function batch:commit(subject, message, opts)
   end
   local request = request_of(self, what, opts, commit)
   if self.closed then return closed(self) end
+  take(self, what)
   local level = commit == "eob" and api.LEVEL_2_14 or api.LEVEL_2_12
   local ok, err = api.need_level(level, commit == "eob"
     and "a commit without a message" or "atomic batches")
+  self.busy = nil
   if not ok then return nil, err end
   self.closed = true
   local msg

@@ -274,8 +274,7 @@ end
 local function check_stream(info, subject)
   local stream, err = api.raw("STREAM.INFO." .. info.stream_name)
   if not stream then
-    local concealed = err.code == "permission" or err.code == "no_responders"
-    if concealed then return wrong_filter(info, "all subjects", subject) end
+    if api.concealed(err) then return wrong_filter(info, "all subjects", subject) end
     return nil, err
   end
   local kept = stream.config

@@ -11,9 +11,6 @@ local M = {}
 ---When the streams were made of which the log has told: each has many readers.
 local told = {}
 
----Codes of a server that does not let us look at streams. Then nobody can tell.
-local CONCEALED = { permission = true, no_responders = true }
-
 ---@class generation
 ---@field stream string
 ---@field created string|nil when the stream was made; nil: we may not know
@@ -27,7 +24,7 @@ function M.of(stream, created)
   local self = setmetatable({ stream = stream, created = created }, generation)
   if created then return self end
   local info, err = api.raw("STREAM.INFO." .. stream)
-  if not info and not CONCEALED[err.code] then return nil, err end
+  if not info and not api.concealed(err) then return nil, err end
   self.created = info and info.created
   return self
 end
@@ -39,7 +36,7 @@ end
 function generation:replaced(sequence)
   local info, err = api.raw("STREAM.INFO." .. self.stream)
   if not info then
-    if CONCEALED[err.code] then return false end
+    if api.concealed(err) then return false end -- nobody can tell
     return nil, err
   end
   local before = self.created

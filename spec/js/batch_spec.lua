@@ -47,6 +47,22 @@ describe("app.js.batch", function()
     assert.equal(0, batch.count)
   end)
 
+  it("is of one fiber at a time", function()
+    add_stream()
+    local batch, raised = app.js.batch(), nil
+    local subject, done = stream .. ".a", 0
+    for _ = 1, 2 do
+      app.spawn(function()
+        local ok, err = pcall(batch.add, batch, subject, 1)
+        raised = not ok and err or raised
+        done = done + 1
+      end)
+    end
+    eventually("both", function() return done == 2 end)
+    assert.matches("batch:add: another fiber is sending", raised)
+    assert.is_nil(batch.busy)
+  end)
+
   describe("on a server that has them", function()
     local function on(version, name, fn)
       it(name, function()
