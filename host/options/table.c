@@ -28,9 +28,15 @@ enum {
 
 /* clang-format off */
 const struct options_option options_table[OPTIONS_COUNT] = {
-    VALUE("server", 's', OPTIONS_KIND_SERVERS, CONNECTED, servers, "URL",
+    VALUE("server", 's', OPTIONS_KIND_SERVERS, RUN | RECORD, servers, "URL",
           "NATS server; repeat it or separate several with commas (environment: NATS_URL; "
           "default " OPTIONS_DEFAULT_SERVER ")"),
+    VALUE("server", 's', OPTIONS_KIND_SERVERS, TEST, servers, "URL",
+          "NATS server to use instead of a private one; repeat it or separate several with "
+          "commas"),
+    VALUE("server", 's', OPTIONS_KIND_SERVERS, LUA, servers, "URL",
+          "NATS server; repeat it or separate several with commas; without it there is no "
+          "connection"),
     TEXT("user", CONNECTED, user, "NAME", "user name"),
     TEXT("password", CONNECTED, password, "TEXT",
          "password; better given as LUNATS_PASSWORD, which `ps` does not show"),

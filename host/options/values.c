@@ -191,7 +191,9 @@ int options_read_environment(struct parser *p) {
             continue;
         variable_name(option, name);
         int rc = read_variable(p, option, name);
-        if (rc == 0 && option->kind == OPTIONS_KIND_SERVERS && !p->out->server_given)
+        /* NATS_URL says where services run, not where specs and tools may change things. */
+        if (rc == 0 && option->kind == OPTIONS_KIND_SERVERS && !p->out->server_given &&
+            options_commands[p->out->command].connection == OPTIONS_SERVERS)
             rc = read_variable(p, option, "NATS_URL");
         if (rc != 0)
             return rc;

@@ -136,9 +136,22 @@ static void dev_is_embedded(void) {
     CHECK_INT(parse("run --embedded a.lua"), 0);
     CHECK(!options.server_given);
     CHECK_STR(options.servers[0], "nats://127.0.0.1:4222");
-    unsetenv("NATS_URL");
     CHECK_INT(parse("dev -s nats://x a.lua"), 2);
     CHECK_STR(error, "unknown option -s\nSee `lunats dev --help`.");
+    unsetenv("NATS_URL");
+}
+
+static void specs_and_tools_stay_away_from_the_servers_of_services(void) {
+    setenv("NATS_URL", "nats://elsewhere", 1);
+    CHECK_INT(parse("test spec"), 0);
+    CHECK(!options.server_given && options.connection == OPTIONS_PRIVATE);
+    CHECK_INT(parse("lua a.lua"), 0);
+    CHECK(!options.server_given && options.connection == OPTIONS_OFFLINE);
+    CHECK_INT(parse("record -o - a"), 0);
+    CHECK_STR(options.servers[0], "nats://elsewhere");
+    unsetenv("NATS_URL");
+    CHECK_INT(parse("lua -s nats://x a.lua"), 0);
+    CHECK(options.server_given && options.connection == OPTIONS_SERVERS);
 }
 
 static void directories_mean_their_scripts(void) {
@@ -430,6 +443,7 @@ int main(int argc, char **argv) {
     RUN(a_domain_is_a_prefix);
     RUN(the_last_of_two_values_wins);
     RUN(dev_is_embedded);
+    RUN(specs_and_tools_stay_away_from_the_servers_of_services);
     RUN(directories_mean_their_scripts);
     RUN(test_leaves_the_rest_to_busted);
     RUN(options_are_inherited_as_they_were_given);
