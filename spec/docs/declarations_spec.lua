@@ -1,49 +1,17 @@
 ---The declarations for editors (*.d.lua) name exactly what exists.
-local lfs = require "lfs"
-local read = require "spec.support.read"
+local declarations = require "spec.support.declarations"
 
-local DECLARATIONS = {}
-local function collect(folder)
-  for name in lfs.dir(folder) do
-    local path = folder .. "/" .. name
-    if name:find "%.d%.lua$" then
-      DECLARATIONS[#DECLARATIONS + 1] = path
-    elseif name:sub(1, 1) ~= "." and lfs.attributes(path, "mode") == "directory" then
-      collect(path)
-    end
-  end
-end
-collect "scripts"
-collect "bindings"
-
----All functions declared as `function <table>.<name>` or `function <table>:<name>`, by table.
+---All declared functions, by table.
 local function declared_functions()
   local found = {}
-  for _, path in ipairs(DECLARATIONS) do
-    for owner, name in read(path):gmatch "\nfunction ([%w_.]+)[.:]([%w_]+)%(" do
-      found[owner] = found[owner] or {}
-      assert(not found[owner][name], ("%s.%s is declared twice"):format(owner, name))
-      found[owner][name] = true
-    end
+  for _, fn in ipairs(declarations.functions()) do
+    found[fn.owner] = found[fn.owner] or {}
+    found[fn.owner][fn.name] = true
   end
   return found
 end
 
----The names behind `---@field` in the blocks of `---@class <class>`, whatever file they are in.
-local function declared_fields(class)
-  local found = {}
-  for _, path in ipairs(DECLARATIONS) do
-    local inside = false
-    for line in read(path):gmatch "[^\n]+" do
-      local name = line:match "^%-%-%-@class ([%w_.]+)"
-      if name then inside = name == class end
-      if not line:find "^%-%-%-" then inside = false end
-      local field = inside and line:match "^%-%-%-@field ([%w_]+)"
-      if field then found[field] = true end
-    end
-  end
-  return found
-end
+local declared_fields = declarations.fields
 
 ---Functions in modules that are loaded when somebody asks for them: this asks.
 local function load_all(t)

@@ -1,0 +1,299 @@
+---The pages name every function, option, field and error that there is, and no other. What
+---there is stands in the declarations; spec/docs/declarations_spec.lua and options_spec.lua
+---compare those with the code.
+local declarations = require "spec.support.declarations"
+local pages = require "spec.support.pages"
+local read = require "spec.support.read"
+
+local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" }
+local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
+  "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
+  "docs/performance.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
+
+---How the pages write the owner of a function; a `?` may be left out.
+local OWNERS = {
+  app = "app.", ["app.log"] = "app.log.", ["app.nats"] = "app.nats.", json = "app.json.",
+  js = "app.js.?", testing = "testing.", service = "svc:", broker = "broker:",
+  cluster = "cluster:", msg = "msg:", psub = "psub:", consume = "handle:", future = "future:",
+  batch = "batch:", counter = "counter:", kv = "kv:", store = "store:", watch = "watch:",
+  stored_msg = "message:", periodic = "timer:", listener = "listener:",
+  subscription = "subscription:",
+}
+---Those of the pages of JetStream.
+local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,
+  counter = true, kv = true, store = true, watch = true, stored_msg = true,
+  subscription = true }
+---For the run itself.
+local PRIVATE = { ["service.take_unexpected"] = true }
+
+local FUNCTIONS = declarations.functions()
+
+---Whether a piece of code names the function.
+local function names(span, fn)
+  local prefix = OWNERS[fn.owner]
+  local full = prefix:gsub("%?", "") .. fn.name
+  if (" " .. span .. " "):find("[^%w_.:]" .. full:gsub("%.", "%%.") .. "[^%w_]") then
+    return true
+  end
+  return prefix:find("?", 1, true) and span:find("^" .. fn.name .. "%f[^%w_]") ~= nil
+end
+
+local function any(list, test)
+  for _, item in ipairs(list) do
+    if test(item) then return true end
+  end
+  return false
+end
+
+local function has_word(text, word) return text:find("%f[%w_]" .. word .. "%f[^%w_]") ~= nil end
+
+local function sorted(set)
+  local list = {}
+  for name in pairs(set) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+---The pages that have to tell everything about a function: lists, of which each has to.
+local function pages_of(fn)
+  return OF_STREAMS[fn.owner] and { { "docs/api.md" }, STREAM_PAGES } or { { "docs/api.md" } }
+end
+
+local cache = {}
+local function units(list)
+  local found = {}
+  for _, path in ipairs(list) do
+    cache[path] = cache[path] or pages.units(path)
+    table.move(cache[path], 1, #cache[path], #found + 1, found)
+  end
+  return found
+end
+
+---What the pages say about a function.
+local function told(fn, list)
+  local found = {}
+  for _, unit in ipairs(units(list)) do
+    if any(unit.calls, function(span) return names(span, fn) end) then
+      found[#found + 1] = unit
+    end
+  end
+  return found
+end
+
+---The options that the pages name for a function, or refer to: "those of `app.js.publish`".
+local function told_options(fn, list)
+  local found = {}
+  for _, unit in ipairs(told(fn, list)) do
+    found[#found + 1] = table.concat(pages.spans(unit.text), "\n")
+    for reference in unit.text:gmatch "[Oo]ptions: those of `([^`]+)`" do
+      for _, other in ipairs(FUNCTIONS) do
+        if names(reference, other) then found[#found + 1] = told_options(other, list) end
+      end
+    end
+  end
+  return table.concat(found, "\n")
+end
+
+local function full_name(fn) return OWNERS[fn.owner]:gsub("%?", "") .. fn.name end
+
+describe("the pages", function()
+  it("name every function", function()
+    local missing = {}
+    for _, fn in ipairs(FUNCTIONS) do
+      for _, list in ipairs(pages_of(fn)) do
+        local named = PRIVATE[fn.owner .. "." .. fn.name] or any(list, function(path)
+          return any(pages.spans(pages.split(path)), function(span) return names(span, fn) end)
+        end)
+        if not named then
+          missing[#missing + 1] = ("%s: %s"):format(list[1], full_name(fn))
+        end
+      end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("name every option where they tell of its function", function()
+    local missing = {}
+    for _, fn in ipairs(FUNCTIONS) do
+      for _, list in ipairs(pages_of(fn)) do
+        local text = told_options(fn, list)
+        local options = declarations.options_of(fn)
+        -- Of a whole configuration of the server, these stand for the others.
+        if options["[string]"] then options = {} end
+        for _, name in ipairs(sorted(options)) do
+          if not has_word(text, name) then
+            missing[#missing + 1] = ("%s: %s of %s"):format(list[1], name, full_name(fn))
+          end
+        end
+      end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("name every field of what functions return", function()
+    local missing, text = {}, table.concat(pages.spans(pages.split "docs/api.md"), "\n")
+    for _, class in ipairs { "app", "nats", "nats.info", "nats.stats", "msg", "js.metadata",
+      "periodic", "err", "js.err", "js", "js.pub_ack", "js.stored_msg", "future", "consume",
+      "psub", "js.subscription", "js.batch", "js.counter", "kv", "kv.entry", "kv.status",
+      "watch", "object_store", "object_info", "object_store.status", "json.error",
+      "testing.service", "testing.broker", "testing.cluster", "testing.sent",
+      "testing.fake_js_msg" } do
+      for _, name in ipairs(sorted(declarations.fields(class))) do
+        if name:find "^%a" and not has_word(text, name) then
+          missing[#missing + 1] = class .. "." .. name
+        end
+      end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("name every code of an error", function()
+    local missing, text = {}, pages.split "docs/api.md"
+    local codes = {}
+    for code in read("host/base/status.c"):gmatch '{LN_%u+, "([%l_]+)"' do
+      codes[code] = true
+    end
+    local list = assert(io.popen "ls scripts/*.lua scripts/js/*.lua")
+    for path in list:lines() do
+      for code in read(path):gmatch '%f[%w_]failure%("([%l_]+)"' do codes[code] = true end
+      for code in read(path):gmatch '%f[%w_]core%.error%("([%l_]+)"' do codes[code] = true end
+    end
+    list:close()
+    codes.ok, codes.script, codes.on_stop = nil, nil, nil -- of the host only
+    for _, code in ipairs(sorted(codes)) do
+      if not text:find("\n| [^|]*`" .. code .. "`[^|]*|") then missing[#missing + 1] = code end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("name every command, and every option of the command line", function()
+    local missing, text = {}, read "README.md"
+    text = text:match "\n## Command line\n(.-)\n## "
+    local source = read "host/options/table.c"
+    for name in source:gmatch '%f[%u]%u+%("([%l-]+)",' do
+      if not text:find("%-%-" .. name:gsub("%-", "%%-") .. "%f[^%w-]") then
+        missing[#missing + 1] = "--" .. name
+      end
+    end
+    for name in source:gmatch '%[OPTIONS_%u+%] = {%s+"(%l+)"' do
+      if not text:find("lunats " .. name, 1, true) then missing[#missing + 1] = name end
+    end
+    assert.same({}, missing)
+  end)
+end)
+
+describe("the pages", function()
+  ---What may stand behind an owner: functions, and fields of the class.
+  local function members(owner)
+    local found = {}
+    for _, fn in ipairs(FUNCTIONS) do
+      if fn.owner == owner then found[fn.name] = true end
+    end
+    return found
+  end
+
+  local CLASSES = { ["app."] = "app", ["app.nats."] = "nats", ["app.js."] = "js",
+    ["app.json."] = "json", ["app.log."] = "log", ["msg."] = "msg", ["entry."] = "kv.entry" }
+
+  it("name no function that does not exist", function()
+    local wrong = {}
+    local known = {}
+    for owner, prefix in pairs(OWNERS) do known[prefix:gsub("%?", "")] = members(owner) end
+    for prefix, class in pairs(CLASSES) do
+      known[prefix] = known[prefix] or {}
+      for field in pairs(declarations.fields(class)) do known[prefix][field] = true end
+    end
+    known["app.json."].null = true
+    for field in pairs(declarations.fields "testing.fake_js_msg") do
+      known["msg."][field] = true
+    end
+    local FILES = { c = true, d = true, h = true, lua = true }
+    for _, path in ipairs(ALL_PAGES) do
+      local text, code = pages.split(path)
+      text = "\n" .. table.concat(pages.spans(text), "\n") .. "\n" .. code
+      for prefix, names_of in pairs(known) do
+        local pattern = "[^%w_.:]" .. prefix:gsub("%.", "%%.") .. "([%a][%w_]*)%f[^%w_]"
+        for name in text:gmatch(pattern) do
+          if not names_of[name] and not FILES[name] then
+            wrong[#wrong + 1] = path .. ": " .. prefix .. name
+          end
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("name no function of app.js that does not exist, its owner left out", function()
+    local wrong, known = {}, members "js"
+    for _, path in ipairs { "docs/api.md", table.unpack(STREAM_PAGES) } do
+      local stream = path ~= "docs/api.md"
+      for _, unit in ipairs(pages.units(path)) do
+        stream = stream or unit.text:find("`context { domain", 1, true) ~= nil
+        for _, span in ipairs(unit.text:find "^|" and stream and unit.calls or {}) do
+          local name = span:match "^([%l_]+) ?[({]"
+          if name and not known[name] and #unit.options == 0 then
+            wrong[#wrong + 1] = path .. ": " .. span
+          end
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("name no option that does not exist", function()
+    local wrong = {}
+    for _, path in ipairs { "docs/api.md", table.unpack(STREAM_PAGES) } do
+      for _, unit in ipairs(units { path }) do
+        local known, named = {}, false
+        for _, fn in ipairs(FUNCTIONS) do
+          if any(unit.calls, function(span) return names(span, fn) end) then
+            named = true
+            for name in pairs(declarations.options_of(fn)) do known[name] = true end
+          end
+        end
+        local function look(name)
+          if not known[name] and not known["[string]"] then
+            wrong[#wrong + 1] = ("%s: %s in %s"):format(path, name, unit.text:sub(1, 70))
+          end
+        end
+        for _, span in ipairs(named and unit.options or {}) do
+          local name = span:match "^[%l_]+"
+          if name then look(name) end
+        end
+        -- "`opts`: `one`, `two` (5), ..." up to the end of the sentence.
+        local text = unit.text:gsub("%b()", "")
+        local list = named
+          and (text:match "`opts`:(.*)" or text:match "Options of `[^`]+`:(.*)")
+        for _, span in ipairs(list and pages.spans(list:match "^(.-)%.%s" or list) or {}) do
+          local name = span:match "^([%l_]+)$" or span:match "^([%l_]+) ="
+          if name then look(name) end
+        end
+        for _, span in ipairs(unit.calls) do
+          if named and any(FUNCTIONS, function(fn) return names(span, fn) end) then
+            for name in (span:match "%b{}" or ""):gmatch "([%l_]+) =" do look(name) end
+          end
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("name no option of the command line that does not exist", function()
+    -- Of busted, cmake and ./dev.
+    local FOREIGN = { filter = true, lua = true, preset = true, build = true, install = true,
+      prefix = true, quick = true }
+    local known, wrong = { help = true, version = true }, {}
+    for name in read("host/options/table.c"):gmatch '%f[%u]%u+%("([%l-]+)",' do
+      known[name], known["no-" .. name] = true, true
+    end
+    for _, path in ipairs { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
+      "SECURITY.md", table.unpack(STREAM_PAGES) } do
+      for name in read(path):gmatch "%f[%-]%-%-(%l[%l-]+)" do
+        if not known[name] and not FOREIGN[name] then
+          wrong[#wrong + 1] = path .. ": --" .. name
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+end)
