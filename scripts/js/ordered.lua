@@ -60,8 +60,8 @@ local function declared(self, inbox)
   end
   if self.anew then generation.begin_anew(fields) end
   local after = self.box:sequence()
-  if after == 0 then after = self.after or 0 end
-  if after > 0 then consumers.start_after(fields, after) end
+  if after == 0 then after = self.after end
+  if after then consumers.start_after(fields, after) end
   return fields
 end
 
@@ -83,9 +83,9 @@ local function create(self)
   if ignored then
     return nil, api.unsupported(ignored)
   end
-  -- A consumer for new messages that has not delivered any: a later one must not miss what
-  -- comes until then.
-  if fields.deliver_policy == "new" and info.delivered.consumer_seq == 0 then
+  -- Only messages that come from here on lie before it: another one after it must not miss any,
+  -- whatever was declared ("new", "last", "last_per_subject").
+  if info.delivered.consumer_seq == 0 and info.num_pending == 0 then
     self.after = info.delivered.stream_seq
   end
   self.consumer = info.name

@@ -216,6 +216,14 @@ describe("app.js key-value: watch", function()
       before_each(function() ordered.heartbeat = 0.2 end)
       after_each(function() ordered.heartbeat = heartbeat end)
 
+      it("misses no change before the first report, when it finds nothing at its start", function()
+        local kv = create { history = 5 }
+        local list, handle = record(kv)
+        assert(app.js.delete_consumer("KV_" .. kv.bucket, handle.ordered.consumer))
+        for i = 1, 3 do kv:put("a", tostring(i)) end
+        expect({ "initial", "1 PUT a 1", "2 PUT a 2", "3 PUT a 3" }, list)
+      end)
+
       it("is deleted, goes on", function()
         local kv = create { history = 5 }
         kv:put("a", "1")

@@ -339,7 +339,9 @@ describe("app.js.subscribe", function()
       end)
       assert(app.flush())
       assert.equal(0, svc:stop())
-      assert.equal(4, app.js.consumer_info(stream, "d").ack_floor.stream_seq)
+      eventually("all acknowledged", function()
+        return app.js.consumer_info(stream, "d").ack_floor.stream_seq == 4
+      end)
     end)
 
     it("keeps no fiber for what was stopped", function()
