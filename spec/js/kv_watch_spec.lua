@@ -216,7 +216,7 @@ describe("app.js key-value: watch", function()
       before_each(function() ordered.heartbeat = 0.2 end)
       after_each(function() ordered.heartbeat = heartbeat end)
 
-      it("misses no change before the first report, when it finds nothing at its start", function()
+      it("misses no change before its first report", function()
         local kv = create { history = 5 }
         local list, handle = record(kv)
         assert(app.js.delete_consumer("KV_" .. kv.bucket, handle.ordered.consumer))

@@ -3,6 +3,7 @@ local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
+local tsan = require "spec.support.tsan"
 
 local function listen(...) return own.keep(app.listen(...)) end
 
@@ -254,7 +255,7 @@ describe("a stop", function()
   end)
 
   it("by two signals ends at once, even a script in an endless loop", function()
-    if tsan then return pending "ThreadSanitizer holds signals back while a program calls nothing" end
+    if tsan then return pending "ThreadSanitizer holds signals back in an endless loop" end
     local child = process.run [[
       app.task(function()
         app.log.info "busy"
