@@ -3,7 +3,7 @@
 ---in production returns `nil, err`; wrong arguments raise.
 
 ---@class js.err: err
----@field code string `not_found`, `exists`, `damaged`, `no_stream`, `wrong_last_sequence`, `consumer_lost`, `unsupported`, `jetstream`, or one of the connection
+---@field code string `not_found`, `exists`, `damaged`, `no_stream`, `wrong_last_sequence`, `consumer_lost`, `unsupported`, `jetstream`, `io` (the file of an object), `error` (what a publish raised), or one of the connection
 ---@field err_code integer|nil error number of the JetStream server
 ---@field status integer|nil status in the manner of HTTP
 ---@field description string|nil the server's words

@@ -15,7 +15,8 @@ function js.batch(opts) end
 ---@field closed boolean committed, discarded or failed
 local batch = {}
 
----Adds a message: it is sent now and stored with the others by commit().
+---Adds a message: it is sent now and stored with the others by commit(). Raises while another
+---fiber adds one.
 ---@param subject string
 ---@param message any
 ---@param opts js.publish_opts|nil expected_last_seq for the first one only
