@@ -61,6 +61,7 @@ local function run_timer(self)
     if self.stopped then return end
     self.due = self.due + self.interval -- before the call: a reload meanwhile takes it over
     call(self, self.fn)
+    if self.stopped then return end -- at once: what fn holds may be large, the interval long
     local late = core.clock() - self.due + ROUNDING
     local missed = math.max(0, math.floor(late / self.interval))
     self.skipped = self.skipped + missed
@@ -74,7 +75,7 @@ local function run_task(self)
   local delay = 0.1
   while not self.stopped do
     local began = core.clock()
-    if call(self, self.fn) or self.restart ~= "on_error" then return end
+    if call(self, self.fn) or self.restart ~= "on_error" or self.stopped then return end
     if core.clock() - began > 60 then delay = 0.1 end
     self.alarm:sleep(delay)
     delay = math.min(delay * 2, 30)

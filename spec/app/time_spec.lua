@@ -204,6 +204,30 @@ describe("app.timer", function()
     assert.equal(0, number(svc, "fifty"))
   end)
 
+  it("gives back what its function holds when it stops itself, not at the next tick", function()
+    local svc = start [[
+      local periodic = require "lunats.periodic"
+      local held = setmetatable({}, { __mode = "k" })
+      for i = 1, 10 do
+        local large, handle = {}, nil
+        held[large] = true
+        local function once()
+          large.used = true
+          handle:stop()
+          if i % 2 == 0 then error "last" end
+        end
+        handle = i <= 5 and app.timer(3600, once) or app.task({ restart = "on_error" }, once)
+      end
+      app.listen("held", function()
+        collectgarbage()
+        collectgarbage()
+        return #periodic.list() + (next(held) and 1 or 0)
+      end)
+    ]]
+    assert.equal(0, number(svc, "held"))
+    assert.equal(5, #svc:errors())
+  end)
+
   for _, case in ipairs {
     { "an interval of 0", { 0, print }, "greater than 0" },
     { "a negative interval", { -1, print }, "greater than 0" },
