@@ -1,59 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fibers, identity and life of the script: the C side of `app`. */
+/* Identity and life of the script: the C side of `app`. */
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "host/script/trace.h"
 #include "host/service/identity.h"
 
-/* ---- fibers ---- */
-
-static int spawn(lua_State *L, enum fiber_kind kind) {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    struct script *script = script_of(L);
-    int rc = fiber_start(script_fibers(script), kind, L, lua_gettop(L) - 1, NULL, NULL, NULL);
-    if (rc < 0)
-        return raise_error(L, "cannot start a fiber: %s", status_text(rc));
-    return 0;
-}
-
-/* core.spawn(fn, ...): runs fn in a fiber of its own, which a stop treats like its parent. */
-static int core_spawn(lua_State *L) {
-    struct fiber *parent = fibers_current(script_fibers(script_of(L)));
-    if (parent == NULL)
-        return raise_error(L, "app.spawn: nothing runs before the service has started; call it "
-                              "in app.on_start, a task, a timer or a handler");
-    enum fiber_kind kind = fiber_kind(parent);
-    return spawn(L, kind == FIBER_PHASE ? FIBER_BACKGROUND : kind);
-}
-
-/* core.background(fn, ...): the same for a fiber that a stop cancels at once; in a version that
- * was replaced it does not even start. */
-static int core_background(lua_State *L) {
-    if (script_state(script_of(L)) == SCRIPT_RETIRING)
-        return 0;
-    return spawn(L, FIBER_BACKGROUND);
-}
-
-/* core.can_wait() -> boolean: whether a function that waits may be called here */
-static int core_can_wait(lua_State *L) {
-    lua_pushboolean(L, can_wait(L));
-    return 1;
-}
-
-/* core.cancelled() -> boolean: the running fiber has been cancelled */
-static int core_cancelled(lua_State *L) {
-    const struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
-    lua_pushboolean(L, fiber != NULL && fiber_cancelled(fiber));
-    return 1;
-}
+/* ---- the script and its service ---- */
 
 /* core.loading() -> boolean: the top level has run, so hooks may wait from here on */
 static int core_loading(lua_State *L) {
     lua_pushboolean(L, script_state(script_of(L)) == SCRIPT_LOADING);
     return 1;
 }
-
-/* ---- the script and its service ---- */
 
 /* core.exit([status]): ends the process in order; the caller does not go on. */
 static int core_exit(lua_State *L) {
@@ -157,11 +115,17 @@ static int core_check(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn},         {"background", core_background}, {"can_wait", core_can_wait},
-    {"cancelled", core_cancelled}, {"loading", core_loading},       {"exit", core_exit},
-    {"set_phase", core_set_phase}, {"add_file", core_add_file},     {"identity", core_identity},
-    {"configure", core_configure}, {"error", core_error},           {"report", core_report},
-    {"traceback", core_traceback}, {"check", core_check},           {NULL, NULL},
+    {"loading", core_loading},
+    {"exit", core_exit},
+    {"set_phase", core_set_phase},
+    {"add_file", core_add_file},
+    {"identity", core_identity},
+    {"configure", core_configure},
+    {"error", core_error},
+    {"report", core_report},
+    {"traceback", core_traceback},
+    {"check", core_check},
+    {NULL, NULL},
 };
 
 void bindings_app(lua_State *L) {

@@ -7,7 +7,7 @@
 ---An error of the host. `tostring(err)` and `err .. ""` give the message, so
 ---`assert(app.request(...))` and `"failed: " .. err` read well.
 ---@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`; JetStream has more
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `error`; JetStream has more
 ---@field message string for people
 ---@field status integer|nil in the manner of HTTP: the code of an error reply, 400 of a body that is not JSON
 
@@ -167,11 +167,60 @@ function app.sleep(seconds) end
 ---@return number seconds Unix time with fractions
 function app.now() end
 
+---A fiber that app.spawn has started.
+---@class fiber
+local fiber = {}
+
+---Waits for the end of the fiber, and returns what its function has returned.
+---@param timeout number|nil seconds, default: as long as it takes; the fiber goes on after it
+---@return any ... the results of the function; nil when it failed
+---@return err|nil err `timeout`, `cancelled`, what the function has raised when that is a table, otherwise `error` with its text
+function fiber:await(timeout) end
+
+---Cancels the fiber: where it waits, or waits next, an error is raised that it should not catch
+---for good. One that has not begun yet does not begin. Never waits itself.
+---@return boolean cancelled false: it had ended already
+function fiber:cancel() end
+
 ---Runs fn in a fiber of its own. A stop treats it like the fiber that started it: what a handler
----has spawned may finish, what a task or timer has spawned is cancelled.
+---has spawned may finish, what a task or timer has spawned is cancelled. An error is logged,
+---unless somebody awaits the fiber, or its parent is awaiting another one at that moment.
 ---@param fn function
 ---@param ... any arguments
+---@return fiber
 function app.spawn(fn, ...) end
+
+---Calls fn in a fiber of its own, for so many seconds at most. Then that is cancelled; its
+---to-be-closed variables have run when app.timeout returns. Errors of fn are raised.
+---@param seconds number
+---@param fn function
+---@param ... any arguments
+---@return any ... the results of fn; nil when it has not ended in time
+---@return err|nil err `timeout`
+function app.timeout(seconds, fn, ...) end
+
+---A lock that one fiber holds at a time; the others get it in the order of their arrival.
+---@class mutex
+local mutex = {}
+
+---Waits until nobody holds it. As `local _ <close> = m:lock()` it is unlocked at the end of the
+---block, whatever ends it; otherwise by unlock(). Raises when this fiber holds it already.
+---@param timeout number|nil seconds, default: as long as it takes
+---@return mutex|nil locked
+---@return err|nil err `timeout`
+function mutex:lock(timeout) end
+
+---Lets the next one have it. Raises when this fiber does not hold it.
+function mutex:unlock() end
+
+---Calls fn while this fiber holds the mutex, and unlocks it also when fn raises or is cancelled.
+---@param fn function
+---@param ... any arguments
+---@return any ... the results of fn
+function mutex:with(fn, ...) end
+
+---@return mutex
+function app.mutex() end
 
 -- ---- log --------------------------------------------------------------------
 

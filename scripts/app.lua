@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local check = require "lunats.check"
+local fiber = require "lunats.fiber"
 require "lunats.files"
 
 -- The first error of a state makes the metatable of all errors. If it were one of the JSON
@@ -16,7 +17,9 @@ local app = {
   flush = core.flush,
   sleep = core.sleep,
   now = core.now,
-  spawn = core.spawn,
+  spawn = fiber.spawn,
+  timeout = fiber.timeout,
+  mutex = require "lunats.mutex",
   json = json,
   ---Plain data that survives a hot reload.
   state = {},

@@ -26,6 +26,13 @@ function M.whole(what, name, value, least, most, level)
   blame(level, "%s: %s must be a whole number%s %s", what, name, most and "" or ",", range)
 end
 
+---A time, 0 or more; nil passes.
+function M.seconds(what, name, value, level)
+  if value == nil then return end
+  if type(value) == "number" and value >= 0 and value < math.huge then return end
+  blame(level, "%s: %s must be a number of seconds, 0 or more", what, name)
+end
+
 ---For functions without options: what they would ignore is a mistake.
 ---@param hint string|nil what the caller may have meant
 function M.no_options(what, opts, hint)

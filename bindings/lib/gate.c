@@ -35,6 +35,10 @@ static int core_gate(lua_State *L) {
     return 1;
 }
 
+struct gate *check_gate(lua_State *L, int arg) {
+    return luaL_checkudata(L, arg, GATE_TYPE);
+}
+
 static int wait_done(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     struct fiber *fiber = wait_resumed(L);
@@ -46,7 +50,7 @@ static int wait_done(lua_State *L, int status, lua_KContext context) {
 
 /* gate:wait(timeout | nil) -> true | false: opened, or the time is up */
 static int gate_wait(lua_State *L) {
-    struct gate *gate = luaL_checkudata(L, 1, GATE_TYPE);
+    struct gate *gate = check_gate(L, 1);
     bool bounded = !lua_isnoneornil(L, 2);
     uint64_t ms = bounded ? check_ms(L, 2) : 0;
     struct fiber *fiber = check_fiber(L, "this call");
@@ -58,19 +62,25 @@ static int gate_wait(lua_State *L) {
     return wait_yield(L, wait_done);
 }
 
-/* gate:open([n]): wakes all that wait, or the first n. They run when this fiber waits. */
-static int gate_open(lua_State *L) {
-    struct gate *gate = luaL_checkudata(L, 1, GATE_TYPE);
-    lua_Integer left = luaL_optinteger(L, 2, LUA_MAXINTEGER);
-    for (struct list_node *node; left > 0 && (node = list_pop_front(&gate->waits)) != NULL;
-         left--)
+lua_Integer gate_open(struct gate *gate, lua_Integer most) {
+    lua_Integer count = 0;
+    for (struct list_node *node; count < most && (node = list_pop_front(&gate->waits)) != NULL;
+         count++)
         fiber_wake(list_item(node, struct gate_wait, node)->fiber, LN_OK);
-    return 0;
+    return count;
+}
+
+/* gate:open([n]) -> how many: wakes all that wait, or the first n. They run when this fiber
+ * waits. */
+static int open_gate(lua_State *L) {
+    struct gate *gate = check_gate(L, 1);
+    lua_pushinteger(L, gate_open(gate, luaL_optinteger(L, 2, LUA_MAXINTEGER)));
+    return 1;
 }
 
 static const luaL_Reg methods[] = {
     {"wait", gate_wait},
-    {"open", gate_open},
+    {"open", open_gate},
     {NULL, NULL},
 };
 

@@ -77,6 +77,15 @@ void wait_meet_doom(lua_State *L);
 /* Suspends a coroutine where it can be closed, see fiber_rest_token. Never returns. */
 int wait_rest(lua_State *L);
 
+/* ---- gates (./gate.c) ---- */
+
+/* The gate at `arg`, owned by Lua. */
+struct gate;
+struct gate *check_gate(lua_State *L, int arg);
+
+/* Wakes at most so many of those that wait at it; returns how many. Raises nothing. */
+lua_Integer gate_open(struct gate *gate, lua_Integer most);
+
 /* ---- arguments (./check.c) ---- */
 
 struct option {

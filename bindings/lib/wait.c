@@ -5,7 +5,9 @@
 #include "host/base/container_of.h"
 
 static int raise_cancelled(lua_State *L) {
-    push_error(L, status_word(LN_ECANCELLED), "cancelled: the script is stopping or reloading");
+    push_error(
+        L, status_word(LN_ECANCELLED),
+        "cancelled: by f:cancel() or app.timeout, or the script is stopping or reloading");
     return lua_error(L);
 }
 

@@ -9,12 +9,14 @@ local function covered(fn)
   end
 end
 
----Wraps the function that is the last argument of t[name]; of spawn it is the first one.
+local AT = { spawn = 1, timeout = 2 }
+
+---Wraps the function that is the last argument of t[name], or the one AT tells.
 local function wrap(t, name)
   local original = t[name]
   t[name] = function(...)
     local args = table.pack(...)
-    local last = name == "spawn" and 1 or args.n
+    local last = AT[name] or args.n
     if type(args[last]) == "function" then args[last] = covered(args[last]) end
     return original(table.unpack(args, 1, args.n))
   end
@@ -22,8 +24,8 @@ end
 
 return function()
   runner.init()
-  for _, name in ipairs { "listen", "timer", "task", "spawn", "on_start", "on_stop",
-    "on_reload" } do
+  for _, name in ipairs { "listen", "timer", "task", "spawn", "timeout", "on_start",
+    "on_stop", "on_reload" } do
     wrap(app, name)
   end
   wrap(app.js, "subscribe")

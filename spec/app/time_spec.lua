@@ -437,8 +437,7 @@ describe("a coroutine that waits", function()
     end)
     local seen = {}
     for _ = 1, 4 do
-      app.spawn(function() seen[#seen + 1] = select(2, coroutine.resume(co)) end)
-      app.sleep(0.002)
+      app.spawn(function() seen[#seen + 1] = select(2, coroutine.resume(co)) end):await()
     end
     assert.same({ 1, 2, 3, 4 }, seen)
   end)

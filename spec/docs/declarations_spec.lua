@@ -68,6 +68,8 @@ describe("the declarations", function()
       return getmetatable(require "lunats.js.consume".new {}).__index
     end,
     ["future"] = function() return require "lunats.js.publish_async".future end,
+    ["fiber"] = function() return getmetatable(app.spawn(tostring, 1)).__index end,
+    ["mutex"] = function() return getmetatable(app.mutex()).__index end,
     ["batch"] = function() return getmetatable(app.js.batch()).__index end,
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,
     ["stored_msg"] = function() return require "lunats.js.streams".stored end,

@@ -17,7 +17,7 @@ local OWNERS = {
   cluster = "cluster:", msg = "msg:", psub = "psub:", consume = "handle:", future = "future:",
   batch = "batch:", counter = "counter:", kv = "kv:", store = "store:", watch = "watch:",
   stored_msg = "message:", periodic = "timer:", listener = "listener:",
-  subscription = "subscription:",
+  subscription = "subscription:", fiber = "f:", mutex = "m:",
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,

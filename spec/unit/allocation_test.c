@@ -141,6 +141,23 @@ static const struct {
     {"app.spawn", "local done\n"
                   "app.spawn(function() app.sleep(0) done = true end)\n"
                   "for _ = 1, 3 do app.sleep(0) end"},
+    {"f:await", "local f = app.spawn(function(...) app.sleep(0) return ... end, 1, 2)\n"
+                "local a, b = f:await()\n"
+                "if not a then error('not enough memory', 0) end\n"
+                "assert(b == 2 and f:await(1) == 1)"},
+    {"f:cancel", "local f = app.spawn(app.sleep, 1000)\n"
+                 "assert(f:cancel())\n"
+                 "local ok, err = f:await()\n"
+                 "if err.code == 'error' then error('not enough memory', 0) end\n"
+                 "assert(not ok and err.code == 'cancelled' and not f:cancel())"},
+    {"app.timeout",
+     "local ok, x = pcall(app.timeout, 1000, function(x) app.sleep(0) return x end, 1)\n"
+     "if not ok then error('not enough memory', 0) end\n"
+     "assert(x == 1)"},
+    {"app.mutex", "local m = app.mutex()\n"
+                  "assert(m:with(function(x) return x end, 1) == 1)\n"
+                  "assert(m:lock() == m)\n"
+                  "m:unlock()"},
     {"coroutine",
      "local co = coroutine.create(function() app.sleep(0) coroutine.yield(1) end)\n"
      "local _, one = assert(coroutine.resume(co))\n"

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting fibers, ending them, and asking for the one that runs. */
+#include "bindings/bindings.h"
+#include "bindings/lib/lib.h"
+
+#define FIBER_TYPE "lunats.fiber"
+
+/* What Lua holds of a fiber. The registry keeps it, by its address, while the fiber lives. */
+struct handle {
+    struct fiber *fiber; /* NULL: it has ended */
+    struct gate *gate;   /* opened at its end; kept by the user value */
+    bool failed;         /* with an error of its own, not cancelled */
+};
+
+static struct fiber *current(lua_State *L) {
+    return fibers_current(script_fibers(script_of(L)));
+}
+
+/* ---- starting ---- */
+
+/* How a fiber is treated that the running one starts. `what` names the caller. */
+static enum fiber_kind check_kind(lua_State *L, const char *what) {
+    const struct fiber *parent = current(L);
+    if (parent == NULL)
+        raise_error(L,
+                    "%s: nothing runs before the service has started; call it in app.on_start, "
+                    "a task, a timer or a handler",
+                    what);
+    enum fiber_kind kind = fiber_kind(parent);
+    return kind == FIBER_PHASE ? FIBER_BACKGROUND : kind;
+}
+
+static int raise_start(lua_State *L, int status) {
+    return raise_error(L, "cannot start a fiber: %s", status_text(status));
+}
+
+static int start(lua_State *L, enum fiber_kind kind) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    struct fibers *fibers = script_fibers(script_of(L));
+    int rc = fiber_start(fibers, kind, L, lua_gettop(L) - 1, NULL, NULL, NULL);
+    return rc < 0 ? raise_start(L, rc) : 0;
+}
+
+/* core.spawn(fn, ...): runs fn in a fiber of its own, which a stop treats like its parent. */
+static int core_spawn(lua_State *L) {
+    return start(L, check_kind(L, "app.spawn"));
+}
+
+/* core.background(fn, ...): the same for a fiber that a stop cancels at once; in a version that
+ * was replaced it does not even start. */
+static int core_background(lua_State *L) {
+    if (script_state(script_of(L)) == SCRIPT_RETIRING)
+        return 0;
+    return start(L, FIBER_BACKGROUND);
+}
+
+/* ---- a fiber that is held ---- */
+
+static void forget(lua_State *L, const struct handle *handle) {
+    lua_pushnil(L); /* clearing a field allocates nothing */
+    lua_rawsetp(L, LUA_REGISTRYINDEX, handle);
+}
+
+static void on_end(struct fiber *fiber, void *arg, int status, const char *text) {
+    lua_State *L = fiber_thread(fiber);
+    struct handle *handle = arg;
+    handle->failed = status == LN_ESCRIPT;
+    if (handle->failed)
+        script_report(script_of(L), text);
+    handle->fiber = NULL;
+    gate_open(handle->gate, LUA_MAXINTEGER);
+    forget(L, handle);
+}
+
+/* core.fiber(gate, fn, ...) -> handle: core.spawn() for a fiber that can be cancelled; the gate
+ * is opened when it has ended, whatever it has ended with. */
+static int core_fiber(lua_State *L) {
+    struct gate *gate = check_gate(L, 1);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    int nargs = lua_gettop(L) - 2;
+    enum fiber_kind kind = check_kind(L, "app.spawn");
+    struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 1);
+    *handle = (struct handle){.gate = gate};
+    luaL_setmetatable(L, FIBER_TYPE);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, handle);
+    lua_replace(L, 1);
+    int rc = fiber_start(script_fibers(script_of(L)), kind, L, nargs, on_end, handle,
+                         &handle->fiber);
+    if (rc < 0) {
+        forget(L, handle);
+        return raise_start(L, rc);
+    }
+    return 1;
+}
+
+/* handle:ended() -> whether the fiber has, whether with an error that the log has */
+static int fiber_ended(lua_State *L) {
+    const struct handle *handle = luaL_checkudata(L, 1, FIBER_TYPE);
+    lua_pushboolean(L, handle->fiber == NULL);
+    lua_pushboolean(L, handle->failed);
+    return 2;
+}
+
+/* handle:cancel() -> boolean: whether there was something left to cancel */
+static int fiber_cancel_it(lua_State *L) {
+    struct handle *handle = luaL_checkudata(L, 1, FIBER_TYPE);
+    lua_pushboolean(L, handle->fiber != NULL);
+    if (handle->fiber != NULL)
+        fiber_cancel(handle->fiber);
+    return 1;
+}
+
+/* ---- the one that runs ---- */
+
+/* core.current() -> what identifies the running fiber while it lives, nil outside of all */
+static int core_current(lua_State *L) {
+    struct fiber *fiber = current(L);
+    if (fiber != NULL)
+        lua_pushlightuserdata(L, fiber);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* core.can_wait() -> boolean: whether a function that waits may be called here */
+static int core_can_wait(lua_State *L) {
+    lua_pushboolean(L, can_wait(L));
+    return 1;
+}
+
+/* core.cancelled() -> boolean: the running fiber has been cancelled */
+static int core_cancelled(lua_State *L) {
+    const struct fiber *fiber = current(L);
+    lua_pushboolean(L, fiber != NULL && fiber_cancelled(fiber));
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"cancel", fiber_cancel_it},
+    {"ended", fiber_ended},
+    {NULL, NULL},
+};
+
+static const luaL_Reg functions[] = {
+    {"spawn", core_spawn},
+    {"background", core_background},
+    {"fiber", core_fiber},
+    {"current", core_current},
+    {"can_wait", core_can_wait},
+    {"cancelled", core_cancelled},
+    {NULL, NULL},
+};
+
+void bindings_fiber(lua_State *L) {
+    add_class(L, FIBER_TYPE, methods);
+    luaL_setfuncs(L, functions, 0);
+}
