@@ -17,7 +17,7 @@ void bindings_msg(lua_State *L);       /* ./msg.c: the metatable of messages */
 void bindings_time(lua_State *L);      /* ./time.c: sleep, now, alarm, ... */
 void bindings_log(lua_State *L);       /* ./log.c: log */
 void bindings_nats(lua_State *L);      /* ./nats.c: nats_* */
-void bindings_digest(lua_State *L);    /* ./digest.c: sha256, base64 */
+void bindings_digest(lua_State *L);    /* ./digest.c: sha256, base64, random */
 void bindings_gate(lua_State *L);      /* ./lib/gate.c: gate */
 void bindings_wait(lua_State *L);      /* ./lib/wait.c: fail */
 void bindings_nearest(lua_State *L);   /* ./lib/nearest.c: nearest */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What scripts/js/object.lua needs from C: SHA-256 and base64, both of libcrypto.
+ * What scripts/crypto.lua and the object store need of libcrypto: SHA-256, HMAC, base64, random
+ * bytes.
  *
  * A digest owns its EVP_MD_CTX until final() or __gc.
  */
 #include <limits.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
@@ -64,6 +68,44 @@ static int digest_final(lua_State *L) {
         return luaL_error(L, "sha256: libcrypto failed");
     digest_gc(L);
     lua_pushlstring(L, (const char *)bytes, len);
+    return 1;
+}
+
+/* ---- keys and chance ---- */
+
+/* core.hmac_sha256(key, bytes) -> 32 bytes */
+static int core_hmac_sha256(lua_State *L) {
+    size_t key_len, len;
+    const char *key = luaL_checklstring(L, 1, &key_len);
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    luaL_argcheck(L, key_len <= INT_MAX, 1, "too long");
+    unsigned char out[EVP_MAX_MD_SIZE];
+    unsigned int size = 0;
+    if (HMAC(EVP_sha256(), key, (int)key_len, (const unsigned char *)bytes, len, out, &size) ==
+        NULL)
+        return luaL_error(L, "hmac_sha256: libcrypto failed");
+    lua_pushlstring(L, (const char *)out, size);
+    return 1;
+}
+
+/* core.random(n) -> n bytes that nobody can guess */
+static int core_random(lua_State *L) {
+    lua_Integer count = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, count >= 0 && count <= INT_MAX, 1, "out of range");
+    luaL_Buffer buffer;
+    char *out = luaL_buffinitsize(L, &buffer, (size_t)count);
+    if (RAND_bytes((unsigned char *)out, (int)count) != 1)
+        return luaL_error(L, "random: libcrypto has no random bytes");
+    luaL_pushresultsize(&buffer, (size_t)count);
+    return 1;
+}
+
+/* core.equal_bytes(a, b) -> boolean, in a time that does not tell where they differ */
+static int core_equal_bytes(lua_State *L) {
+    size_t a_len, b_len;
+    const char *a = luaL_checklstring(L, 1, &a_len);
+    const char *b = luaL_checklstring(L, 2, &b_len);
+    lua_pushboolean(L, a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0);
     return 1;
 }
 
@@ -170,6 +212,9 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = {
     {"sha256", core_sha256},
+    {"hmac_sha256", core_hmac_sha256},
+    {"random", core_random},
+    {"equal_bytes", core_equal_bytes},
     {"base64", core_base64},
     {"base64url", core_base64url},
     {"base64_decode", core_base64_decode},

@@ -23,6 +23,7 @@
 ---@field version string from app.config, default "0.0.0"
 ---@field instance_id string 22 letters and digits, new with every start
 ---@field js js JetStream; loaded when first used
+---@field crypto crypto digests, random bytes and base64; loaded when first used
 ---@field json json
 ---@field log log
 ---@field nats nats
@@ -221,6 +222,50 @@ function mutex:with(fn, ...) end
 
 ---@return mutex
 function app.mutex() end
+
+-- ---- crypto -----------------------------------------------------------------
+
+---@class crypto
+app.crypto = {}
+
+---@alias crypto.form "hex"|"raw"|"base64"
+
+---The SHA-256 digest.
+---@param bytes string
+---@param form crypto.form|nil default "hex", in small letters
+---@return string
+function app.crypto.sha256(bytes, form) end
+
+---The HMAC with SHA-256: who does not know the key can neither make nor check it.
+---@param key string
+---@param bytes string
+---@param form crypto.form|nil default "hex", in small letters
+---@return string
+function app.crypto.hmac_sha256(key, bytes, form) end
+
+---Compares two strings in a time that does not tell where they differ.
+---@param a string
+---@param b string
+---@return boolean
+function app.crypto.equal(a, b) end
+
+---Random bytes, fit for keys and tokens.
+---@param count integer
+---@return string bytes
+function app.crypto.random(count) end
+
+---A random UUID (version 4).
+---@return string uuid in small letters
+function app.crypto.uuid() end
+
+---@param bytes string
+---@return string text with padding
+function app.crypto.base64_encode(bytes) end
+
+---@param text string with padding
+---@return string|nil bytes
+---@return err|nil err `invalid`
+function app.crypto.base64_decode(text) end
 
 -- ---- log --------------------------------------------------------------------
 

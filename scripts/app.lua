@@ -226,5 +226,10 @@ return setmetatable(app, {
       rawset(app, "js", js)
       return js
     end
+    if key == "crypto" then
+      local crypto = require "lunats.crypto"
+      rawset(app, "crypto", crypto)
+      return crypto
+    end
   end,
 })

@@ -2,7 +2,8 @@
 local M = {}
 
 ---Made when first used, or by the metatable.
-local LATE = { app = { "js" }, ["app.nats"] = { "connected_url", "client_id", "max_payload" } }
+local LATE = { app = { "js", "crypto" },
+  ["app.nats"] = { "connected_url", "client_id", "max_payload" } }
 
 ---The names of a table of ours, those included that are loaded when first used.
 local function names_of(path, t)
@@ -29,7 +30,8 @@ end
 function M.tables(app)
   local tables = { app = names_of("app", app) }
   for name in pairs(tables.app) do
-    local value = name == "js" and app.js or rawget(app, name)
+    local late = name == "js" or name == "crypto"
+    local value = late and app[name] or rawget(app, name)
     local path = "app." .. name
     if type(value) == "table" and name ~= "state" then tables[path] = names_of(path, value) end
   end

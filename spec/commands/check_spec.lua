@@ -20,6 +20,8 @@ describe("lunats check", function()
     ["globals that appear when they are asked for"] =
       "setmetatable(_G, { __index = function() return 1 end }) "
       .. "app.listen('b', function() return HOME end)",
+    ["a table that is loaded when it is used"] =
+      "app.listen('b', function() return app.crypto.uuid() end)",
     ["a local _ENV"] =
       "local function box() local _ENV = { print = print } return whatever end box()",
   } do
@@ -130,6 +132,8 @@ describe("lunats check", function()
       "app.js has no 'add_steam' %(did you mean 'add_stream'%?%)" },
     { "a local of the module", "local js = app.js\napp.task(function() js.puplish('a') end)",
       "bad.lua:2: app.js has no 'puplish' %(did you mean 'publish'%?%)" },
+    { "digests", "app.task(function() app.crypto.sha265 'x' end)",
+      "app.crypto has no 'sha265' %(did you mean 'sha256'%?%)" },
     { "the log", "app.task(function() app.log.wran 'x' end)", "app.log has no 'wran'" },
     { "a fact about the connection", "app.task(function() print(app.nats.conected_url) end)",
       "app.nats has no 'conected_url' %(did you mean 'connected_url'%?%)" },

@@ -59,6 +59,7 @@ describe("the declarations", function()
     ["app"] = function() return app end,
     ["app.log"] = function() return app.log end,
     ["app.nats"] = function() return app.nats end,
+    ["app.crypto"] = function() return app.crypto end,
     ["json"] = function() return app.json end,
     ["js"] = function() return app.js end,
     ["psub"] = function()

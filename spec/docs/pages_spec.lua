@@ -12,7 +12,8 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.
 
 ---How the pages write the owner of a function; a `?` may be left out.
 local OWNERS = {
-  app = "app.", ["app.log"] = "app.log.", ["app.nats"] = "app.nats.", json = "app.json.",
+  app = "app.", ["app.log"] = "app.log.", ["app.crypto"] = "app.crypto.",
+  ["app.nats"] = "app.nats.", json = "app.json.",
   js = "app.js.?", testing = "testing.", service = "svc:", broker = "broker:",
   cluster = "cluster:", msg = "msg:", psub = "psub:", consume = "handle:", future = "future:",
   batch = "batch:", counter = "counter:", kv = "kv:", store = "store:", watch = "watch:",

@@ -158,6 +158,10 @@ static const struct {
                   "assert(m:with(function(x) return x end, 1) == 1)\n"
                   "assert(m:lock() == m)\n"
                   "m:unlock()"},
+    {"app.crypto", "local c = app.crypto\n"
+                   "assert(#c.sha256 'a' == 64 and #c.hmac_sha256('k', 'a', 'base64') == 44)\n"
+                   "assert(#c.random(2000) == 2000 and #c.uuid() == 36 and c.equal('', ''))\n"
+                   "assert(c.base64_decode(c.base64_encode 'x') == 'x')"},
     {"coroutine",
      "local co = coroutine.create(function() app.sleep(0) coroutine.yield(1) end)\n"
      "local _, one = assert(coroutine.resume(co))\n"
