@@ -16,6 +16,7 @@
 #include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/base/output.h"
+#include "host/base/resolve.h"
 #include "host/broker/broker.h"
 #include "host/dial/dial.h"
 #include "host/service/service.h"
@@ -34,6 +35,7 @@ struct host {
     const char *servers[1];
     char source[80]; /* Lua chunk of a command that is written in Lua; "": the user's scripts */
     struct service **services;
+    char (*paths)[PATH_MAX];   /* of their scripts, where options->scripts do not do */
     struct trigger **triggers; /* of the services; NULL before they run */
     uv_signal_t hangup;
     size_t count, alive; /* opened; not yet stopped */
@@ -361,11 +363,14 @@ static int open_all(struct host *host) {
         snprintf(host->source, sizeof(host->source), "require('%s')()", module);
     host->services = calloc(count, sizeof(struct service *));
     host->triggers = calloc(count, sizeof(struct trigger *));
-    if (host->services == NULL || host->triggers == NULL)
+    host->paths = calloc(count, sizeof(*host->paths));
+    if (host->services == NULL || host->triggers == NULL || host->paths == NULL)
         return EXIT_SCRIPT;
     for (size_t i = 0; i < count; i++) {
         const char *path =
             module != NULL ? options_command_name(options->command) : options->scripts[i];
+        if (serves(host)) /* and so reloads */
+            path = resolve_logical(path, host->paths[i]);
         int rc = open_service(host, path, &host->services[i]);
         if (rc < 0 && rc != LN_ESCRIPT)
             log_error(NULL, "cannot load %s: %s", path, status_text(rc));
@@ -451,6 +456,7 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     uv_loop_close(&host.loop);
     scheduler_close(host.scheduler);
     free(host.services);
+    free(host.paths);
     free(host.triggers);
     free(host.broker_url);
     end_output(&host);

@@ -3,9 +3,11 @@
  * Tells that files have changed: for `lunats test --watch` and the hot reload.
  *
  * It watches the folders of the files, not the files, so that editors that save by renaming a
- * new file over the old one are seen, and symbolic links that are turned elsewhere (ConfigMaps
- * of Kubernetes) too. A burst of events is one change; a file that is gone has not changed
- * until it is there again.
+ * new file over the old one are seen, and the folders of all symbolic links on the way, so that
+ * a link that is turned elsewhere (ConfigMaps of Kubernetes, a link to the current release) is
+ * seen as well as an edit of what it leads to. A burst of events is one change; a file that is
+ * gone has not changed until it is there again. Where no events come from, a folder that may
+ * not be read for example, it looks five times a second.
  */
 #ifndef LUNATS_BASE_WATCH_H
 #define LUNATS_BASE_WATCH_H
@@ -15,9 +17,9 @@
 struct watch;
 
 /*
- * One call for each file that has changed in a burst. `path` is what watch_add() got, or for
- * watch_add_folder() the folder with the name of the file; borrowed for the call. All functions
- * of this module may be called from it.
+ * One call for each burst, with one of the files that have changed in it: what watch_add() got,
+ * or for watch_add_folder() the folder with the name of the file; borrowed for the call. All
+ * functions of this module may be called from it.
  */
 typedef void (*watch_change_fn)(void *owner, const char *path);
 
@@ -25,14 +27,14 @@ typedef void (*watch_change_fn)(void *owner, const char *path);
 int watch_open(struct watch **out, uv_loop_t *loop, watch_change_fn on_change, void *owner);
 
 /*
- * Watches a file; copies `path`. The file need not be there yet, its folder must (UV_ENOENT
- * otherwise). Adding a file twice changes nothing.
+ * Watches a file; copies `path`. Neither the file nor its folder need be there yet. Adding a
+ * file twice changes nothing.
  */
 int watch_add(struct watch *watch, const char *path);
 
 /*
  * Watches the files directly in a folder, new ones included, whose names end with `suffix`;
- * hidden ones are left out. Copies.
+ * hidden ones are left out. A folder that is replaced by another one is told itself. Copies.
  */
 int watch_add_folder(struct watch *watch, const char *path, const char *suffix);
 

@@ -1,5 +1,6 @@
 -- What makes a service reload by itself: files, SIGHUP, the control subject.
 local core = require "lunats.core"
+local lfs = require "lfs"
 local process = require "spec.support.process"
 local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
@@ -152,6 +153,95 @@ describe("a service with --watch", function()
     becomes(one, 2)
     assert.equal(1, answer(two))
     assert.equal(0, child:count(two .. ": reloaded"))
+  end)
+end)
+
+describe("a service with --watch behind links", function()
+  after_each(process.close_all)
+
+  local root, name
+  before_each(function()
+    root, name = process.path "links", names()
+    assert(lfs.mkdir(root))
+  end)
+
+  ---Turns a link elsewhere in one step, as ln and mv -T do.
+  local function turn(path, target)
+    assert(lfs.link(target, root .. "/turned", true))
+    assert(os.rename(root .. "/turned", root .. "/" .. path))
+  end
+
+  ---A folder with a script and a module of it that has the value.
+  local function release(folder, value)
+    assert(lfs.mkdir(root .. "/" .. folder))
+    write(("%s/%s/rates.lua"):format(root, folder), ("return %d\n"):format(value))
+    write(("%s/%s/svc.lua"):format(root, folder), ([[
+      local rate = require "rates"
+      app.config { name = %q }
+      app.listen(%q, function() return rate end)
+    ]]):format(name, name))
+  end
+
+  local function start(path, opts)
+    local child = process.spawn({ process.lunats(), "run", "--watch", "--server",
+      testing.server_url(), path }, opts)
+    child:expect "started, connected"
+    assert.equal(1, answer(name))
+    return child
+  end
+
+  ---The answer, and that each change was one reload.
+  local function reloaded(child, times, value)
+    becomes(name, value)
+    eventually("its log", function() return child:count "reloaded" == times end)
+  end
+
+  it("reloads when what the script or a module leads to is edited", function()
+    release("shared", 1)
+    assert(lfs.mkdir(root .. "/svc"))
+    turn("svc/svc.lua", "../shared/svc.lua")
+    turn("svc/rates.lua", "../shared/rates.lua")
+    local child = start(root .. "/svc/svc.lua")
+    write(root .. "/shared/rates.lua", "return 2\n")
+    reloaded(child, 1, 2)
+    write(root .. "/shared/svc.lua", source(name, 3))
+    reloaded(child, 2, 3)
+  end)
+
+  it("reloads at each update of a ConfigMap, once", function()
+    assert(lfs.mkdir(root .. "/map"))
+    release("map/..1", 1)
+    turn("map/..data", "..1")
+    turn("map/svc.lua", "..data/svc.lua")
+    turn("map/rates.lua", "..data/rates.lua")
+    local child = start(root .. "/map/svc.lua")
+    for value = 2, 5 do
+      local old = ("%s/map/..%d/"):format(root, value - 1)
+      release(("map/..%d"):format(value), value)
+      turn("map/..data", ("..%d"):format(value))
+      for _, file in ipairs { "svc.lua", "rates.lua", "" } do assert(os.remove(old .. file)) end
+      reloaded(child, value - 1, value)
+    end
+    write(root .. "/map/..data/rates.lua", "return 6\n")
+    reloaded(child, 5, 6)
+  end)
+
+  it("reloads when its folder is turned to another release", function()
+    release("1", 1)
+    release("2", 2)
+    turn("current", "1")
+    local child = start(root .. "/current/svc.lua")
+    turn("current", "2")
+    reloaded(child, 1, 2)
+  end)
+
+  it("reloads when the folder that it was started in is turned", function()
+    release("1", 1)
+    release("2", 2)
+    turn("current", "1")
+    local child = start("svc.lua", { cwd = root .. "/current" })
+    turn("current", "2")
+    reloaded(child, 1, 2)
   end)
 end)
 

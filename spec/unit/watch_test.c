@@ -178,7 +178,81 @@ static void replaced_body(void) {
 }
 
 static void missing_body(void) {
-    CHECK_INT(watch_add(watch, in("no/a.lua")), UV_ENOENT);
+    CHECK_INT(watch_add_folder(watch, in("no"), ".lua"), UV_ENOENT);
+    CHECK_INT(watch_add(watch, in("no/way/a.lua")), LN_OK);
+    CHECK_INT(mkdir(in("no"), 0700), 0);
+    CHECK_INT(mkdir(in("no/way"), 0700), 0);
+    put("no/way/a.lua", "1");
+    CHECK_SEEN(1, in("no/way/a.lua"));
+}
+
+/* Turns a link to another target, in one step. */
+static void turn(const char *name, const char *target) {
+    CHECK_SOFT(symlink(target, in("turned")) == 0);
+    CHECK_SOFT(rename(in("turned"), in(name)) == 0);
+}
+
+static void target_body(void) {
+    CHECK_INT(mkdir(in("shared"), 0700), 0);
+    CHECK_INT(mkdir(in("svc"), 0700), 0);
+    put("shared/real.lua", "1");
+    turn("svc/b.lua", "../shared/real.lua");
+    turn("svc/a.lua", "b.lua");
+    CHECK_INT(watch_add(watch, in("svc/a.lua")), LN_OK);
+    put("shared/real.lua", "2");
+    CHECK_SEEN(1, in("svc/a.lua"));
+    put("svc/unrelated", "1");
+    put("shared/unrelated", "1");
+    run_quiet();
+    CHECK_INT(seen.calls, 1);
+    put("shared/other.lua", "2");
+    turn("svc/b.lua", "../shared/other.lua");
+    CHECK_SEEN(2, in("svc/a.lua"));
+    put("shared/real.lua", "left behind");
+    run_quiet();
+    CHECK_INT(seen.calls, 2);
+    put("shared/other.lua", "3");
+    CHECK_SEEN(3, in("svc/a.lua"));
+}
+
+/* current -> v1/live, live -> src; the folder that was left may go. */
+static void release_body(void) {
+    CHECK_INT(mkdir(in("v1"), 0700), 0);
+    CHECK_INT(mkdir(in("v1/src"), 0700), 0);
+    CHECK_INT(mkdir(in("v2"), 0700), 0);
+    put("v1/src/a.lua", "1");
+    turn("v1/live", "src");
+    put("v2/a.lua", "2");
+    turn("current", in("v1/live"));
+    CHECK_INT(watch_add(watch, in("current/a.lua")), LN_OK);
+    CHECK_INT(watch_add_folder(watch, in("current"), ".lua"), LN_OK);
+    watch_keep(watch, NULL, 0); /* folders stay */
+    CHECK_INT(watch_add(watch, in("current/a.lua")), LN_OK);
+    turn("v1/live", "../v2");
+    run(1, 5000);
+    run_quiet();
+    CHECK_INT(seen.calls, 1); /* for the file and the folder */
+    CHECK_INT(unlink(in("v1/src/a.lua")), 0);
+    CHECK_INT(rmdir(in("v1/src")), 0);
+    run_quiet();
+    CHECK_INT(seen.calls, 1);
+    put("v2/a.lua", "three");
+    CHECK_SEEN(2, in("current/a.lua"));
+    put("v2/new.lua", "1");
+    CHECK_SEEN(3, in("current/new.lua"));
+    CHECK_INT(unlink(in("current")), 0); /* not in one step: gone for a while */
+    run_quiet();
+    CHECK_INT(seen.calls, 3);
+    watch_clear(watch);
+    CHECK_INT(watch_add(watch, in("current/a.lua")), LN_OK);
+    turn("current", "v2");
+    CHECK_SEEN(4, in("current/a.lua"));
+}
+
+static void circle_body(void) {
+    turn("a.lua", "b.lua");
+    turn("b.lua", "a.lua");
+    CHECK_INT(watch_add(watch, in("a.lua")), UV_ELOOP);
 }
 
 static void clear_body(void) {
@@ -191,7 +265,7 @@ static void clear_body(void) {
     put("b.lua", "2");
     run(1, 5000);
     run_quiet();
-    CHECK_INT(seen.calls, 1); /* the other change was forgotten */
+    CHECK_INT(seen.calls, 1);
     seen.clear = false;
     CHECK_INT(watch_add(watch, in("b.lua")), LN_OK);
     put("b.lua", "3");
@@ -237,6 +311,12 @@ static void relative_body(void) {
     put("a.lua", "22");
     run(1, 5000);
     CHECK_SOFT(strcmp(seen.last, "a.lua") == 0);
+    CHECK_SOFT(mkdir("svc", 0700) == 0 && symlink("../a.lua", "svc/link.lua") == 0);
+    CHECK_SOFT(watch_add(watch, "svc/../svc/link.lua") == LN_OK);
+    watch_keep(watch, (const char *const[]){"svc/../svc/link.lua"}, 1);
+    put("a.lua", "333");
+    run(2, 5000);
+    CHECK_SOFT(strcmp(seen.last, "svc/../svc/link.lua") == 0);
     CHECK_INT(chdir(before), 0);
 }
 
@@ -252,7 +332,10 @@ TEST(waits_until_a_deleted_file_is_back, delete_body)
 TEST(sees_links_turned_elsewhere, link_body)
 TEST(sees_new_files_of_a_folder, folder_body)
 TEST(follows_a_folder_that_is_replaced, replaced_body)
-TEST(refuses_a_missing_folder, missing_body)
+TEST(waits_for_a_missing_folder, missing_body)
+TEST(sees_what_links_lead_to, target_body)
+TEST(sees_every_link_of_a_folder, release_body)
+TEST(refuses_links_in_a_circle, circle_body)
 TEST(forgets_what_was_cleared, clear_body)
 TEST(keeps_what_is_still_wanted, keep_body)
 TEST(may_be_closed_by_the_callback, close_body)
@@ -266,7 +349,10 @@ int main(int argc, char **argv) {
     RUN(sees_links_turned_elsewhere);
     RUN(sees_new_files_of_a_folder);
     RUN(follows_a_folder_that_is_replaced);
-    RUN(refuses_a_missing_folder);
+    RUN(waits_for_a_missing_folder);
+    RUN(sees_what_links_lead_to);
+    RUN(sees_every_link_of_a_folder);
+    RUN(refuses_links_in_a_circle);
     RUN(forgets_what_was_cleared);
     RUN(keeps_what_is_still_wanted);
     RUN(may_be_closed_by_the_callback);
