@@ -35,7 +35,7 @@ describe("clean_loop", function()
     ["a service"] = { 'require("lunats.testing").start "app.timer(60, function() end)\\n"',
       'after "is dirty": handles left open: ' },
     ["a watch"] = { 'watch = require("lunats.core").watch() watch:add("spec", ".lua")',
-      'after "is dirty": handles left open: 1 fs_event' },
+      'after "is dirty": handles left open: 1 timer, 2 fs_event' },
     ["an error in the log"] = { 'app.log.error "boom"',
       'after "is dirty": 1 errors were logged, 0 expected; the first: boom' },
   } do
