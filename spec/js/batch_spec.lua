@@ -64,14 +64,7 @@ describe("app.js.batch", function()
   end)
 
   describe("on a server that has them", function()
-    local function on(version, name, fn)
-      it(name, function()
-        if not since(version) then return pending("needs nats-server " .. version) end
-        fn()
-      end)
-    end
-
-    on("2.12", "stores all at the commit and nothing before", function()
+    since.it("2.12", "stores all at the commit and nothing before", function()
       add_stream(true)
       local batch = app.js.batch()
       for i = 1, 250 do assert(batch:add(("%s.%d"):format(stream, i % 3), { i = i })) end
@@ -85,13 +78,13 @@ describe("app.js.batch", function()
       end
     end)
 
-    on("2.12", "stores a single message", function()
+    since.it("2.12", "stores a single message", function()
       add_stream(true)
       assert.equal(1, assert(app.js.batch():commit(stream .. ".a", 1)).count)
       assert.equal(1, count())
     end)
 
-    on("2.14", "is stored without a last message", function()
+    since.it("2.14", "is stored without a last message", function()
       add_stream(true)
       local batch = app.js.batch()
       assert(batch:add(stream .. ".a", 1))
@@ -100,7 +93,7 @@ describe("app.js.batch", function()
       assert.equal(2, count())
     end)
 
-    on("2.12", "stores nothing when an expectation is not met", function()
+    since.it("2.12", "stores nothing when an expectation is not met", function()
       add_stream(true)
       assert(app.js.publish(stream .. ".a", "before"))
       local batch = app.js.batch()
@@ -111,7 +104,7 @@ describe("app.js.batch", function()
       assert.equal(1, count())
     end)
 
-    on("2.12", "is over after commit and discard", function()
+    since.it("2.12", "is over after commit and discard", function()
       add_stream(true)
       local committed, discarded = app.js.batch(), app.js.batch()
       assert(committed:commit(stream .. ".a", 1))
@@ -128,7 +121,7 @@ describe("app.js.batch", function()
       assert.equal(1, count())
     end)
 
-    on("2.12", "is refused by a stream that was not made for it", function()
+    since.it("2.12", "is refused by a stream that was not made for it", function()
       add_stream()
       local batch = app.js.batch()
       local ok, err = batch:add(stream .. ".a", 1)
@@ -145,7 +138,7 @@ describe("app.js.batch", function()
       assert.equal(0, count())
     end)
 
-    on("2.12", "is told from others at the same time", function()
+    since.it("2.12", "is told from others at the same time", function()
       add_stream(true)
       local done = 0
       for n = 1, 5 do

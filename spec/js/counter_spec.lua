@@ -37,14 +37,7 @@ describe("app.js.counter", function()
   end)
 
   describe("on a server that has them", function()
-    local function on_2_12(name, fn)
-      it(name, function()
-        if not since "2.12" then return pending "needs nats-server 2.12" end
-        fn()
-      end)
-    end
-
-    on_2_12("adds up for each subject", function()
+    since.it("2.12", "adds up for each subject", function()
       add_stream(true)
       local a, b = app.js.counter(stream .. ".a"), app.js.counter(stream .. ".b")
       failed("not_found", a:get())
@@ -55,7 +48,7 @@ describe("app.js.counter", function()
       assert.equal(9, assert(app.js.counter(stream .. ".a", { stream = stream }):get()))
     end)
 
-    on_2_12("has no limits", function()
+    since.it("2.12", "has no limits", function()
       add_stream(true)
       local counter = app.js.counter(stream .. ".a")
       assert.equal(math.maxinteger, assert(counter:add(math.maxinteger)))
@@ -65,14 +58,14 @@ describe("app.js.counter", function()
       assert.equal(math.mininteger, assert(counter:add(math.mininteger)))
     end)
 
-    on_2_12("is added to once for one msg_id", function()
+    since.it("2.12", "is added to once for one msg_id", function()
       add_stream(true)
       local counter = app.js.counter(stream .. ".a")
       for _ = 1, 2 do assert.equal(3, assert(counter:add(3, { msg_id = "once" }))) end
       assert.equal(3, assert(counter:get()))
     end)
 
-    on_2_12("is refused by a stream that was not made for it", function()
+    since.it("2.12", "is refused by a stream that was not made for it", function()
       add_stream()
       local counter = app.js.counter(stream .. ".a")
       local _, err = counter:add(1)

@@ -1,11 +1,11 @@
 -- Dead letters of psub:consume(): they hold what a peer can send, none gets lost or goes round.
-local api = require "lunats.js.api"
 local consumes = require "lunats.js.consume"
 local core = require "lunats.core"
 local dead_letter = require "lunats.js.dead_letter"
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
 local raw = require "spec.support.raw"
+local since = require "spec.support.since"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
@@ -68,8 +68,7 @@ describe("A dead letter", function()
       end
     end)
 
-    it("is stored for batches and counters, too", function()
-      if assert(api.level()) < 2 then return pending "needs nats-server 2.12" end
+    since.it("2.12", "is stored for batches and counters, too", function()
       local counted = own.stream("count", { allow_msg_counter = true })
       assert(app.js.publish(counted .. ".a", nil, { headers = { ["Nats-Incr"] = "+5" } }))
       consume(nil, nil, subscribe(counted .. ".>", { stream = counted, durable = "d" }))

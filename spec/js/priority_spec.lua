@@ -76,14 +76,7 @@ describe("a priority group", function()
   end)
 
   describe("on a server that has them", function()
-    local function on(version, name, fn)
-      it(name, function()
-        if not since(version) then return pending("needs nats-server " .. version) end
-        fn()
-      end)
-    end
-
-    on("2.11", "need not be named where the consumer has one only", function()
+    since.it("2.11", "need not be named where the consumer has one only", function()
       assert(add "overflow")
       put(3)
       assert.equal(2, ack_all(assert(subscribe("overflow"):fetch(2))))
@@ -91,7 +84,7 @@ describe("a priority group", function()
       assert.equal(1, ack_all(assert(psub:fetch(1, { timeout = 1 }))))
     end)
 
-    on("2.11", "must be one of the consumer", function()
+    since.it("2.11", "must be one of the consumer", function()
       assert(add "overflow")
       assert(app.js.add_consumer { stream = stream, durable_name = "plain" })
       for _, name in ipairs { "overflow", "plain" } do
@@ -102,7 +95,7 @@ describe("a priority group", function()
       end
     end)
 
-    on("2.11", "overflows to a reader when enough messages wait", function()
+    since.it("2.11", "overflows to a reader when enough messages wait", function()
       assert(add "overflow")
       local psub = subscribe "overflow"
       put(2)
@@ -112,7 +105,7 @@ describe("a priority group", function()
       assert.equal(1, ack_all(assert(psub:fetch(1, few))))
     end)
 
-    on("2.11", "overflows to a reader when others have not acknowledged enough", function()
+    since.it("2.11", "overflows to a reader when others acknowledge too little", function()
       assert(add "overflow")
       local psub = subscribe "overflow"
       put(3)
@@ -123,7 +116,7 @@ describe("a priority group", function()
       ack_all(held)
     end)
 
-    on("2.11", "pins one reader, who is served alone", function()
+    since.it("2.11", "pins one reader, who is served alone", function()
       assert(add("pinned_client", { priority_timeout = 30 }))
       local one, other = subscribe "pinned_client", subscribe "pinned_client"
       put(4)
@@ -138,7 +131,7 @@ describe("a priority group", function()
       eventually("the end", function() return handle:closed() end)
     end)
 
-    on("2.11", "serves another reader after unpin_consumer", function()
+    since.it("2.11", "serves another reader after unpin_consumer", function()
       assert(add("pinned_client", { priority_timeout = 30 }))
       local one, other = subscribe "pinned_client", subscribe "pinned_client"
       put(3)
@@ -150,7 +143,7 @@ describe("a priority group", function()
       assert.equal(1, ack_all(assert(other:fetch(1))))
     end)
 
-    on("2.11", "hands over to a consume that waits when the pinned reader is gone", function()
+    since.it("2.11", "hands over to a waiting consume when the pinned one is gone", function()
       assert(add("pinned_client", { priority_timeout = 1 }))
       local one, other = subscribe "pinned_client", subscribe "pinned_client"
       put(1)
@@ -168,7 +161,7 @@ describe("a priority group", function()
       eventually("the end", function() return handle:closed() end)
     end)
 
-    on("2.11", "keeps the pin of a consume over a reload", function()
+    since.it("2.11", "keeps the pin of a consume over a reload", function()
       assert(add("pinned_client", { priority_timeout = 60 }))
       local requests = {}
       local spy = app.listen(("$JS.API.CONSUMER.MSG.NEXT.%s.pinned_client"):format(stream),
@@ -196,7 +189,7 @@ describe("a priority group", function()
       assert.same({ 2, 1 }, svc:expect("seen").data)
     end)
 
-    on("2.12", "serves the lowest priority first", function()
+    since.it("2.12", "serves the lowest priority first", function()
       assert(add "prioritized")
       local first, second = subscribe("prioritized", { priority = 1 }), subscribe "prioritized"
       local got = {}
@@ -239,8 +232,7 @@ describe("app.js.reset_consumer", function()
     assert.matches("2%.14", err.message)
   end)
 
-  it("delivers again what was not acknowledged, or from a sequence on", function()
-    if not since "2.14" then return pending "needs nats-server 2.14" end
+  since.it("2.14", "delivers again what was not acknowledged, or from a sequence on", function()
     local psub = app.js.pull_subscribe(nil, { stream = stream, durable = "c" })
     finally(function() psub:stop() end)
     local list = assert(psub:fetch(3))
@@ -252,8 +244,7 @@ describe("app.js.reset_consumer", function()
     assert.equal(1, assert(psub:fetch(1))[1].data)
   end)
 
-  it("fails for a consumer that is not there", function()
-    if not since "2.14" then return pending "needs nats-server 2.14" end
+  since.it("2.14", "fails for a consumer that is not there", function()
     local started = core.hrtime()
     local info, err = app.js.reset_consumer(stream, "nobody")
     assert.is_nil(info)

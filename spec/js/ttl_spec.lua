@@ -1,12 +1,10 @@
 -- A ttl either has the effect that was asked for, or is an error.
-local api = require "lunats.js.api"
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
+local since = require "spec.support.since"
 
 describe("A ttl", function()
   after_each(own.close)
-
-  local function knows_ttl() return assert(api.level()) >= 1 end
 
   local function fails(code, ok, err)
     assert.is_nil(ok)
@@ -15,7 +13,7 @@ describe("A ttl", function()
   end
 
   it("of a message is refused by a server that does not know it, as a header, too", function()
-    if knows_ttl() then return pending "this server does" end
+    if since "2.11" then return pending "this server does" end
     local stream = own.stream "ttl"
     local header = { headers = { ["Nats-TTL"] = 5 } }
     for _, opts in ipairs { { ttl = 5 }, { ttl = "never" }, header } do
@@ -26,16 +24,14 @@ describe("A ttl", function()
     assert.equal(0, app.js.stream_info(stream).state.messages)
   end)
 
-  it("of a message is refused by a stream without allow_msg_ttl", function()
-    if not knows_ttl() then return pending "needs nats-server 2.11" end
+  since.it("2.11", "of a message is refused by a stream without allow_msg_ttl", function()
     local stream = own.stream "ttl"
     local err = fails("jetstream", app.js.publish(stream .. ".a", "x", { ttl = 5 }))
     assert.equal(10166, err.err_code)
     fails("jetstream", app.js.publish_async(stream .. ".a", "x", { ttl = 5 }):await())
   end)
 
-  it("of a message is never shorter than asked for", function()
-    if not knows_ttl() then return pending "needs nats-server 2.11" end
+  since.it("2.11", "of a message is never shorter than asked for", function()
     local stream = own.stream("ttl", { allow_msg_ttl = true })
     for ttl, text in pairs { [1] = "1", [1.5] = "2", [2.0] = "2", ["1h"] = "1h" } do
       local ack = assert(app.js.publish(stream .. ".a", "x", { ttl = ttl }))
@@ -50,8 +46,7 @@ describe("A ttl", function()
     fails("unsupported", kv:purge("a", { ttl = 5 }))
   end)
 
-  it("of a key is refused where the server would keep the key longer", function()
-    if not knows_ttl() then return pending "needs nats-server 2.11" end
+  since.it("2.11", "of a key is refused where the server would keep the key longer", function()
     local kv = own.bucket { history = 5, limit_marker_ttl = 3 }
     local err = fails("unsupported", kv:create("a", "x", { ttl = 1 }))
     assert.truthy(err.message:find("limit_marker_ttl, 3 s", 1, true))
@@ -59,8 +54,7 @@ describe("A ttl", function()
     assert(kv:create("a", "x", { ttl = 3 }))
   end)
 
-  it("of a key ends the key", function()
-    if not knows_ttl() then return pending "needs nats-server 2.11" end
+  since.it("2.11", "of a key ends the key", function()
     local kv = own.bucket { limit_marker_ttl = 60 }
     assert(kv:create("a", "x", { ttl = 1 }))
     fails("wrong_last_sequence", kv:create("a", "y", { ttl = 1 }))
