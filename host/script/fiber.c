@@ -392,10 +392,6 @@ void fibers_cancel(struct fibers *fibers, enum fiber_kind kind) {
     scheduler_release(fibers->scheduler);
 }
 
-struct clock *fibers_clock(const struct fibers *fibers) {
-    return fibers->clock;
-}
-
 struct fiber *fibers_current(const struct fibers *fibers) {
     return fibers == NULL ? NULL : fibers->current;
 }

@@ -77,8 +77,6 @@ void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void
 /* Cancels all fibers of a kind. */
 void fibers_cancel(struct fibers *fibers, enum fiber_kind kind);
 
-struct clock *fibers_clock(const struct fibers *fibers);
-
 /* ---- one fiber ---- */
 
 /*

@@ -338,10 +338,6 @@ uv_loop_t *script_loop(const struct script *script) {
     return script->loop;
 }
 
-const char *script_path(const struct script *script) {
-    return script->path;
-}
-
 /* ---- resources ---- */
 
 void script_add_resource(struct script *script, struct script_resource *resource) {

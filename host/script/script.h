@@ -103,7 +103,6 @@ struct clock *script_clock(const struct script *script);
 struct service *script_service(const struct script *script);
 uv_loop_t *script_loop(const struct script *script);
 struct scheduler *script_scheduler(const struct script *script);
-const char *script_path(const struct script *script);
 
 /*
  * One value for the bindings to keep, found with an array access where a name in the registry

@@ -102,7 +102,6 @@ void listener_stop(struct listener *listener, uint32_t timeout_ms);
 struct listener *listener_next(const struct intake *intake, const struct script *script,
                                const struct listener *after);
 
-struct script *listener_script(const struct listener *listener);
 /* Borrowed, as are its strings. */
 const struct listener_options *listener_options(const struct listener *listener);
 void listener_get_stats(const struct listener *listener, struct listener_stats *out);

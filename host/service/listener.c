@@ -91,10 +91,6 @@ void listener_stop(struct listener *listener, uint32_t timeout_ms) {
 
 /* ---- looking ---- */
 
-struct script *listener_script(const struct listener *listener) {
-    return listener->script;
-}
-
 const struct listener_options *listener_options(const struct listener *listener) {
     return &listener->options;
 }
