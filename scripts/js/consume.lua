@@ -186,7 +186,7 @@ local function watch(self, psub)
   while not self.box:stopped() do
     local info = consumers.info(self.stream, self.consumer)
     if info then
-      psub.floor = info.ack_floor.stream_seq
+      psub.floor = consumers.floor(info)
       take_limits(self, info)
     end
     if not self.box:stopped() then self.alarm:sleep(M.check_interval or 10) end

@@ -57,6 +57,24 @@ function M.start_after(fields, sequence)
   fields.opt_start_seq = sequence + 1
 end
 
+local SKIPS = { new = true, last = true, last_per_subject = true }
+
+---The stream sequence behind which a consumer begins that has not delivered anything, when only
+---what comes from here on lies before it. One that is made in its place must begin there: as
+---declared it would skip what has come between.
+---@return integer|nil sequence
+function M.beginning(info)
+  local untouched = info.delivered.consumer_seq == 0 and info.num_pending == 0
+  if untouched and SKIPS[info.config.deliver_policy] then return info.delivered.stream_seq end
+end
+
+---The stream sequence up to which a consumer has nothing to deliver any more.
+---@return integer|nil sequence  nil: nobody knows, it begins as it was declared
+function M.floor(info)
+  local acknowledged = info.ack_floor.stream_seq
+  return M.beginning(info) or acknowledged > 0 and acknowledged or nil
+end
+
 ---Subject and body of the request that creates or updates.
 ---@param wire table configuration as on the wire
 ---@return string op, table body

@@ -70,7 +70,7 @@ end
 function M.create_again(self, make)
   local replaced, err = self.generation:replaced(self.floor or 0)
   while replaced ~= nil do
-    if replaced then self.floor, self.anew = 0, true end
+    if replaced then self.floor, self.anew = nil, true end
     local info
     info, err = make(self.anew == true)
     if not info then return nil, err end

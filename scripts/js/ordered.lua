@@ -83,11 +83,7 @@ local function create(self)
   if ignored then
     return nil, api.unsupported(ignored)
   end
-  -- Only messages that come from here on lie before it: another one after it must not miss any,
-  -- whatever was declared ("new", "last", "last_per_subject").
-  if info.delivered.consumer_seq == 0 and info.num_pending == 0 then
-    self.after = info.delivered.stream_seq
-  end
+  self.after = consumers.beginning(info) or self.after
   self.consumer = info.name
   return info
 end

@@ -21,6 +21,7 @@ local function create(self, fields)
   local info, err = consumers.create(self.stream, fields or consumers.declared(self))
   if not info then return nil, err end
   self.created = true
+  self.floor = self.floor or consumers.floor(info)
   return info
 end
 
@@ -36,9 +37,7 @@ local function create_again(self, err)
     end
     local fields = consumers.declared(self)
     if anew and not (self.durable and self.config) then generation.begin_anew(fields) end
-    if not self.durable and self.floor and self.floor > 0 then
-      consumers.start_after(fields, self.floor)
-    end
+    if not self.durable and self.floor then consumers.start_after(fields, self.floor) end
     return create(self, fields)
   end)
 end

@@ -114,7 +114,7 @@ local function create_again(self)
     end
     local fields = declared(self, self.deliver)
     if anew and not (self.durable and self.config) then generation.begin_anew(fields) end
-    if self.floor > 0 and not (self.durable and self.config) then
+    if self.floor and not (self.durable and self.config) then
       consumers.start_after(fields, self.floor)
     end
     return consumers.create(self.stream, fields)
@@ -176,7 +176,7 @@ local function adopt(self, info)
     if self.made then self.generation:replaced(0) end -- the log tells
     self.made = info.created
   end
-  self.floor = info.ack_floor.stream_seq
+  self.floor = consumers.floor(info)
   if info.config.deliver_subject ~= self.deliver and (self.queue or not info.push_bound) then
     self.box:stop(true)
     open(self, info)
@@ -267,7 +267,7 @@ local function start(self)
     leave(self)
     return nil, err
   end
-  self.made, self.floor, self.failures = info.created, 0, 0
+  self.made, self.floor, self.failures = info.created, consumers.floor(info), 0
   open(self, info)
   if self.stopped then
     self.stopped = nil
