@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Identity and life of the script: the C side of `app`. */
+#include <string.h>
+
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "host/script/trace.h"
@@ -13,6 +15,17 @@ static int core_loading(lua_State *L) {
     return 1;
 }
 
+/* "file:line: " of the script's code that is running, without bindings and our own Lua. */
+static const char *push_place(lua_State *L) {
+    lua_Debug at;
+    for (int level = 0; lua_getstack(L, level, &at); level++) {
+        lua_getinfo(L, "Sl", &at);
+        if (at.currentline > 0 && strncmp(at.short_src, "lunats/", 7) != 0)
+            return lua_pushfstring(L, "%s:%d: ", at.short_src, at.currentline);
+    }
+    return lua_pushliteral(L, "");
+}
+
 /* core.exit([status]): ends the process in order; the caller does not go on. */
 static int core_exit(lua_State *L) {
     int status = 0;
@@ -20,7 +33,7 @@ static int core_exit(lua_State *L) {
         status = lua_toboolean(L, 1) ? 0 : 1;
     else
         status = (int)luaL_optinteger(L, 1, 0);
-    script_exit(script_of(L), status);
+    script_exit(script_of(L), status, push_place(L));
     struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
     if (can_wait(L)) {
         fiber_doom(fiber);

@@ -408,8 +408,8 @@ void script_report(struct script *script, const char *text) {
         script->options.on_error(script->options.owner, text);
 }
 
-void script_exit(struct script *script, int status) {
+void script_exit(struct script *script, int status, const char *where) {
     script->exiting = true;
     if (script->options.on_exit != NULL)
-        script->options.on_exit(script->options.owner, status);
+        script->options.on_exit(script->options.owner, script, status, where);
 }

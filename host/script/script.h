@@ -72,8 +72,8 @@ struct script_options {
     void (*on_error)(void *owner, const char *text);
     /* The script loads a further file. May be NULL. */
     void (*on_file)(void *owner, const char *path);
-    /* os.exit() was called. */
-    void (*on_exit)(void *owner, int status);
+    /* os.exit() was called, at `where`: "file:line: ", or "" if nobody knows; borrowed. */
+    void (*on_exit)(void *owner, struct script *script, int status, const char *where);
     void *owner;
 };
 
@@ -161,7 +161,7 @@ void script_report(struct script *script, const char *text);
 void script_watch_errors(struct script *script, void (*fn)(void *owner, const char *text),
                          void *owner);
 
-/* The script asked for the end of the process (os.exit). */
-void script_exit(struct script *script, int status);
+/* The script asked for the end of the process (os.exit); `where` as above. */
+void script_exit(struct script *script, int status, const char *where);
 
 #endif

@@ -136,6 +136,25 @@ void reload_refuse(struct reload *reload, const char *reason) {
         go_fail(reload, reason);
 }
 
+static bool is_retiring(const struct reload *reload, const struct script *script) {
+    list_each (struct retiring, at, &reload->retiring, node)
+        if (at->script == script)
+            return true;
+    return false;
+}
+
+bool reload_take_exit(struct reload *reload, const struct script *script, int status,
+                      const char *where) {
+    /* While a version is loaded or closed, reload->next does not name it. */
+    if (reload->stage == STAGE_NONE || script == service_script(reload->service) ||
+        is_retiring(reload, script))
+        return false;
+    char reason[sizeof(reload->reason)];
+    snprintf(reason, sizeof(reason), "%sthe new version called os.exit(%d)", where, status);
+    go_fail(reload, reason);
+    return true;
+}
+
 void reload_abort(struct reload *reload) {
     if (reload->wanted == STAGE_NONE)
         return;
@@ -377,6 +396,8 @@ static void load(struct reload *reload) {
         fail(reload);
         return;
     }
+    if (reload->wanted == STAGE_FAILED) /* it called os.exit() */
+        return;
     clock_follow(script_clock(reload->next), script_clock(service_script(service)));
     reload->limit.fire = on_limit;
     clock_arm(service_clock(service), &reload->limit, START_MS);

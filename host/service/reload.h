@@ -37,6 +37,11 @@ void reload_abort(struct reload *reload);
 /* The server refuses what the next version wants. */
 void reload_refuse(struct reload *reload, const char *reason);
 
+/* os.exit() was called at `where`, see script.h. True: by a version that has not taken over,
+ * which ends the reload and nothing else. */
+bool reload_take_exit(struct reload *reload, const struct script *script, int status,
+                      const char *where);
+
 /* A subscription has been drained, maybe the last one of a version that retires. */
 void reload_drained(struct reload *reload);
 

@@ -62,9 +62,10 @@ static void on_script_error(void *owner, const char *text) {
         log_write(LOG_LEVEL_ERROR, service->name, text, NULL, 0);
 }
 
-static void on_script_exit(void *owner, int status) {
+static void on_script_exit(void *owner, struct script *script, int status, const char *where) {
     struct service *service = owner;
-    service_stop(service, status);
+    if (!reload_take_exit(service->reload, script, status, where))
+        service_stop(service, status);
 }
 
 static void on_script_file(void *owner, const char *path) {

@@ -49,6 +49,37 @@ describe("a reload", function()
     end)
   end
 
+  for where, source in pairs {
+    ["at its top level"] = "os.exit(3)\n",
+    ["with success"] = "os.exit(true)\n",
+    ["in pcall"] = "pcall(os.exit, 3)\n",
+    ["in a coroutine"] = "coroutine.wrap(function() os.exit(3) end)()\n",
+    ["in on_start"] = "app.on_start(function() os.exit(3) end)\n",
+    ["in on_start after waiting"] = "app.on_start(function() app.sleep(0.01) os.exit(3) end)\n",
+    ["in a fiber beside on_start"] =
+      "app.on_start(function() app.spawn(function() os.exit(3) end) app.sleep(1e3) end)\n",
+    ["as it is closed again"] = [[local guard = setmetatable({}, { __gc = function() os.exit(3) end })
+      error("os.exit(3) follows: " .. tostring(guard) .. "service.lua:1") ]],
+  } do
+    it("to a version that calls os.exit " .. where .. " is refused", function()
+      local svc = start(version(1))
+      local ok, err = svc:reload(source .. version(2))
+      assert.is_nil(ok)
+      assert.matches("service.lua:1", err.message, 1, true)
+      assert.matches("os%.exit%([03]%)", err.message)
+      assert.equal(1, assert(svc:request("version")).data)
+      assert(svc:reload(version(3)))
+      assert.equal(3, assert(svc:request("version")).data)
+    end)
+  end
+
+  it("ends the service when the version that has taken over calls os.exit", function()
+    local svc = start(version(1))
+    assert(svc:reload(version(2) .. "app.on_reload(function() os.exit(4) end)"))
+    eventually("its end", function() return not svc.handle:running() end)
+    assert.equal(4, svc:stop())
+  end)
+
   it("runs on_start of the new version while the old one serves", function()
     local answers = {}
     local svc = start(version(1), { stubs = { slow = function()
@@ -343,13 +374,8 @@ describe("a reload", function()
   end)
 
   it("is given up when the service stops meanwhile", function()
-    local svc = testing.start(version(1), { stubs = { gate = function() end } })
-    local ok, err = svc:reload([[
-      app.on_start(function()
-        app.spawn(function() os.exit(0) end)
-        app.request("gate")
-      end)
-    ]] .. version(2))
+    local svc = testing.start('app.listen("end", function() os.exit(0) end)' .. version(1))
+    local ok, err = svc:reload('app.on_start(function() app.request("end") end)' .. version(2))
     assert.is_nil(ok)
     assert.equal("the reload was given up", err.message)
     assert.equal(0, svc:stop())
