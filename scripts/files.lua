@@ -19,7 +19,7 @@ local function check_filled(name, path)
   local file = io.open(path, "rb")
   local text = file and file:read "a"
   if file then file:close() end
-  if text and not text:find "%S" then
+  if text and not text:gsub("^\u{FEFF}", ""):find "%S" then
     error(("module '%s' is empty: is %s being written?"):format(name, path), 0)
   end
 end

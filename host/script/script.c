@@ -71,11 +71,27 @@ static void set_arguments(lua_State *L, const struct script_options *options) {
     lua_setglobal(L, "arg");
 }
 
+/* What Lua leaves out of a file, it does not leave out of a text: the byte order mark, and a
+ * first line that is for the shell. Its end stays, for the numbers of lines. */
+static const char *skip_prologue(const char *text, size_t *len) {
+    const char *end = text + *len;
+    if (*len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+        text += 3;
+    if (text < end && *text == '#') {
+        text = memchr(text, '\n', (size_t)(end - text));
+        text = text != NULL ? text : end;
+    }
+    *len = (size_t)(end - text);
+    return text;
+}
+
 static void load_chunk(lua_State *L, const struct script_options *options) {
     int rc;
     if (options->source != NULL) {
+        size_t len = options->source_len;
+        const char *text = skip_prologue(options->source, &len);
         const char *name = lua_pushfstring(L, "@%s", options->path);
-        rc = luaL_loadbufferx(L, options->source, options->source_len, name, "t");
+        rc = luaL_loadbufferx(L, text, len, name, "t");
         lua_remove(L, -2);
     } else {
         rc = luaL_loadfilex(L, options->path, "t");

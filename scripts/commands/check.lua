@@ -21,7 +21,7 @@ local subjects = require "lunats.commands.check_subjects"
 
 local function line_of(text, number)
   local i = 0
-  for line in (text .. "\n"):gmatch "([^\n]*)\n" do
+  for line in (text .. "\n"):gmatch "([^\n]-)\r?\n" do
     i = i + 1
     if i == number then return line end
   end
@@ -149,7 +149,9 @@ local function check(path)
       message = "cannot be read: " .. reason:gsub("^.*: ", "") }
     return result
   end
-  local fn, err = load(text:gsub("^#[^\n]*", ""), "@" .. path, "t")
+  -- As Lua reads files: without a byte order mark and a first line that is for the shell.
+  text = text:gsub("^\u{FEFF}", ""):gsub("^#[^\n]*", "")
+  local fn, err = load(text, "@" .. path, "t")
   if not fn then
     list[1] = syntax_problem(path, text, err)
     return result

@@ -92,6 +92,7 @@ local function read(path)
   local file, err = io.open(path, "rb")
   if not file then error("testing.replay: " .. err, 3) end
   for line in file:lines() do
+    if #entries == 0 then line = line:gsub("^\u{FEFF}", "") end -- of an editor
     local entry, problem = json.decode(line)
     if problem or type(entry) ~= "table" or type(entry.subject) ~= "string" then
       file:close()

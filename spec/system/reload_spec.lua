@@ -58,8 +58,9 @@ describe("a reload", function()
     ["in on_start after waiting"] = "app.on_start(function() app.sleep(0.01) os.exit(3) end)\n",
     ["in a fiber beside on_start"] =
       "app.on_start(function() app.spawn(function() os.exit(3) end) app.sleep(1e3) end)\n",
-    ["as it is closed again"] = [[local guard = setmetatable({}, { __gc = function() os.exit(3) end })
-      error("os.exit(3) follows: " .. tostring(guard) .. "service.lua:1") ]],
+    ["as it is closed again"] =
+      "local guard = setmetatable({}, { __gc = function() os.exit(3) end }) "
+      .. "error('os.exit(3) follows' .. tostring(guard))\n",
   } do
     it("to a version that calls os.exit " .. where .. " is refused", function()
       local svc = start(version(1))
