@@ -17,6 +17,7 @@
 #include "host/base/log.h"
 #include "host/base/output.h"
 #include "host/base/resolve.h"
+#include "host/base/url.h"
 #include "host/broker/broker.h"
 #include "host/dial/dial.h"
 #include "host/service/service.h"
@@ -200,8 +201,16 @@ static void on_stopped(void *owner, struct service *service, int status) {
     if (host->status == EXIT_OK)
         host->status = status;
     stop_all(host, EXIT_OK); /* services of a process live and end together */
-    if (--host->alive == 0)
-        finish(host);
+    if (--host->alive > 0)
+        return;
+    const struct options *options = host->options;
+    if (host->status == EXIT_NO_CONNECTION && options->server_config != NULL &&
+        is_private(host) && !options->identity_given)
+        log_error(NULL,
+                  "if %s has users of its own, --user and --password (or --creds, --token, "
+                  "--nkey) say which one to be",
+                  options->server_config);
+    finish(host);
 }
 
 static const char *signal_text(int signum) {
@@ -309,7 +318,6 @@ static void fill_link_options(const struct host *host, struct link_options *link
     if (is_private(host)) {
         link->servers = host->servers;
         link->server_count = 1;
-        link->tls_first = false; /* the environment means another server */
     }
 }
 
@@ -348,7 +356,7 @@ static int open_service(struct host *host, const char *path, struct service **ou
         service.source_len = strlen(host->source);
         service.name = options_command_name(options->command);
     }
-    service.js_prefix = is_private(host) ? NULL : options->js_prefix;
+    service.js_prefix = options->js_prefix;
     fill_link_options(host, &service.link);
     int rc = service_open(out, &host->loop, host->scheduler, &service);
     return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;
@@ -383,7 +391,10 @@ static int open_all(struct host *host) {
 
 static void on_broker_ready(void *owner, int status, const char *url, const char *text) {
     struct host *host = owner;
+    char shown[PATH_MAX];
     if (status == LN_OK && !was_signalled()) {
+        if (host->options->identity_given) /* of the server's configuration, not ours */
+            url = url_shown(url, shown, sizeof(shown));
         host->broker_url = strdup(url);
         host->servers[0] = host->broker_url;
         log_info(NULL, "private nats-server at %s", url);
@@ -391,7 +402,10 @@ static void on_broker_ready(void *owner, int status, const char *url, const char
         return;
     }
     if (status != LN_OK && !was_signalled()) {
-        log_error(NULL, "%s", text);
+        const char *advice = status == UV_EADDRINUSE ? "; choose another one with --port"
+                             : status == UV_EBUSY    ? "; choose another one with --store"
+                                                     : "";
+        log_error(NULL, "%s%s", text, advice);
         host->status = EXIT_NO_CONNECTION;
     }
     discard_all(host);
@@ -404,7 +418,11 @@ static void on_broker_exit(void *owner, int status, const char *text) {
 }
 
 static void start_broker(struct host *host) {
-    struct broker_options options = {0};
+    struct broker_options options = {
+        .port = (int)host->options->port,
+        .dir = host->options->store,
+        .config_include = host->options->server_config,
+    };
     int rc = broker_open(&host->broker, &host->loop, &options, on_broker_ready, on_broker_exit,
                          host);
     if (rc < 0)

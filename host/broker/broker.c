@@ -17,6 +17,7 @@
 
 #include "host/base/cloexec.h"
 #include "host/broker/files.h"
+#include "host/broker/port.h"
 
 #define POLL_MS 2      /* between two looks for the ports file */
 #define START_MS 15000 /* until a server without any sign is given up */
@@ -82,6 +83,15 @@ __attribute__((format(printf, 3, 4))) static void fail(struct broker *broker, in
 static void work_prepare(uv_work_t *work) {
     struct broker *broker = work->data;
     broker->failure = broker_files_prepare(&broker->files, broker->text);
+    if (broker->failure != LN_OK || broker->port == 0)
+        return;
+    int rc = broker_port_check(broker->port);
+    if (rc == UV_EADDRINUSE)
+        fail(broker, rc, "the port %d of 127.0.0.1 is in use: another server listens on it",
+             broker->port);
+    else if (rc < 0)
+        fail(broker, rc, "cannot listen on port %d of 127.0.0.1: %s", broker->port,
+             status_text(rc));
 }
 
 static void work_remove(uv_work_t *work) {
@@ -95,6 +105,9 @@ static void describe_exit(struct broker *broker) {
     if (broker->term_signal != 0)
         fail(broker, LN_ENOSERVER, "nats-server was killed by signal %d (%s)",
              broker->term_signal, strsignal(broker->term_signal));
+    else if (broker->files.config_include != NULL && !broker->started)
+        fail(broker, LN_ENOSERVER, "nats-server exited with status %d, configured by %s",
+             (int)broker->exit_status, broker->files.config_include);
     else
         fail(broker, LN_ENOSERVER, "nats-server exited with status %d",
              (int)broker->exit_status);
@@ -395,13 +408,16 @@ static bool copy_options(struct broker *broker, const struct broker_options *opt
     return copy_string(&broker->files.binary, binary) &&
            copy_string(&broker->files.dir, options->dir) &&
            copy_string(&broker->files.config_text, options->config_text) &&
+           copy_string(&broker->files.config_include, options->config_include) &&
            copy_string(&broker->files.config_file, options->config_file);
 }
 
 int broker_open(struct broker **out, uv_loop_t *loop, const struct broker_options *options,
                 broker_ready_fn on_ready, broker_exit_fn on_exit, void *owner) {
     if (options->port < 0 || options->port > 65535 ||
-        (options->config_text != NULL && options->config_file != NULL))
+        (options->config_text != NULL) + (options->config_file != NULL) +
+                (options->config_include != NULL) >
+            1)
         return LN_EINVAL;
     struct broker *broker = calloc(1, sizeof(*broker));
     if (broker == NULL)

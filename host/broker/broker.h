@@ -27,18 +27,23 @@ struct broker;
 struct broker_options {
     const char *binary; /* name or path; default $NATS_SERVER, else nats-server, looked up in
                          * $PATH, /usr/local/bin, /usr/sbin */
-    const char *dir; /* kept, and made if missing; NULL: a temporary one, removed at the end */
-    int port;        /* 0: any free one */
+    const char *dir;    /* kept, and made if missing; NULL: a temporary one, removed at the end.
+                         * One broker at a time has it */
+    int port;           /* 0: any free one */
     /* Without a configuration the server asks for a random password, which only the file that
      * it is given and broker_url() have; with one it asks for what that says. */
     const char *config_text; /* contents of a configuration file, or NULL */
     const char *config_file; /* path of a configuration file, or NULL; not both */
-    bool no_jetstream;       /* JetStream is on by default */
+    /* Path of a configuration file that comes on top of ours, or NULL; without those above. The
+     * password is ours, unless the file has users of its own. */
+    const char *config_include;
+    bool no_jetstream; /* JetStream is on by default */
 };
 
 /*
  * The server is up (LN_OK, with its URL) or could not be started (text says why, with the last
- * lines of its log; url is NULL). UV_ENOENT: no nats-server on this machine. LN_ETIMEOUT: no
+ * lines of its log; url is NULL). UV_ENOENT: no nats-server on this machine. UV_EADDRINUSE:
+ * something listens on the port. UV_EBUSY: another broker has the directory. LN_ETIMEOUT: no
  * sign of it for 15 s. LN_ENOSERVER: it gave up. Strings are borrowed for the call.
  */
 typedef void (*broker_ready_fn)(void *owner, int status, const char *url, const char *text);

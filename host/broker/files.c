@@ -143,14 +143,60 @@ static int make_temporary(struct broker_files *files, char text[BROKER_TEXT_SIZE
     return LN_OK;
 }
 
-static int make_dir(struct broker_files *files, char text[BROKER_TEXT_SIZE]) {
-    if (files->dir == NULL)
-        return make_temporary(files, text);
-    if (mkdir(files->dir, 0700) < 0 && errno != EEXIST) {
-        int status = uv_translate_sys_error(errno);
-        return fail(text, status, "cannot make %s: %s", files->dir, uv_strerror(status));
+/* As `mkdir -p`, but what it makes is private. Changes the string on the way only. */
+static int make_folders(char *path) {
+    if (*path == '\0')
+        return UV_ENOENT;
+    for (char *slash = path; slash != NULL;) {
+        slash = strchr(slash + 1, '/');
+        if (slash != NULL)
+            *slash = '\0';
+        int rc = mkdir(path, 0700) < 0 && errno != EEXIST ? errno : 0;
+        if (slash != NULL)
+            *slash = '/';
+        if (rc != 0)
+            return uv_translate_sys_error(rc);
     }
     return LN_OK;
+}
+
+/* A directory of the owner's. Two servers that store in it would destroy what is there. */
+static int take_dir(struct broker_files *files, char text[BROKER_TEXT_SIZE]) {
+    int status = make_folders(files->dir);
+    if (status != LN_OK)
+        return fail(text, status, "cannot make the folder %s: %s", files->dir,
+                    uv_strerror(status));
+    files->lock = open(files->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (files->lock >= 0 && flock(files->lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        return fail(text, UV_EBUSY, "the folder %s is in use: another nats-server stores in it",
+                    files->dir);
+    if (files->lock < 0 || access(files->dir, W_OK | X_OK) < 0) {
+        status = uv_translate_sys_error(errno);
+        return fail(text, status, "cannot store in %s: %s", files->dir, uv_strerror(status));
+    }
+    return LN_OK;
+}
+
+static int make_dir(struct broker_files *files, char text[BROKER_TEXT_SIZE]) {
+    return files->dir == NULL ? make_temporary(files, text) : take_dir(files, text);
+}
+
+/*
+ * The line that includes a file of the owner's, to be freed: nats-server takes its path for one
+ * below the folder of our configuration, absolute or not. "" without such a file; NULL: out of
+ * memory, or the path has a quote in it.
+ */
+static char *include_line(const struct broker_files *files) {
+    if (files->config_include == NULL)
+        return strdup("");
+    char up[PATH_MAX] = "", *line = NULL;
+    for (const char *at = files->dir; *at != '\0' && strlen(up) + 4 < sizeof(up); at++)
+        if (*at == '/' && at[1] != '\0')
+            strcat(up, "../");
+    if (strpbrk(files->config_include, "\"\n\\") != NULL ||
+        asprintf(&line, "include \"%s%s\"\n", up, files->config_include + 1) < 0)
+        return NULL;
+    return line;
 }
 
 /* Without a configuration of the owner's the server asks for a password that nobody can guess:
@@ -161,13 +207,20 @@ static int make_password(struct broker_files *files, char text[BROKER_TEXT_SIZE]
     int rc = unique_name(files->password);
     if (rc < 0)
         return fail(text, rc, "no password for nats-server: %s", uv_strerror(rc));
-    if (asprintf(&files->config_text,
-                 "authorization { user: \"" USER "\", password: \"%s\" }\n",
-                 files->password) < 0) {
-        files->config_text = NULL;
-        return fail(text, LN_ENOMEM, "out of memory");
-    }
-    return LN_OK;
+    if (files->config_include != NULL && files->config_include[0] != '/') /* no real path */
+        return fail(text, UV_ENOENT, "there is no file %s", files->config_include);
+    char *include = include_line(files);
+    if (include == NULL)
+        return fail(text, LN_EINVAL, "cannot include %s: is there a quote in its name?",
+                    files->config_include);
+    rc = asprintf(&files->config_text,
+                  "authorization { user: \"" USER "\", password: \"%s\" }\n%s", files->password,
+                  include);
+    free(include);
+    if (rc >= 0)
+        return LN_OK;
+    files->config_text = NULL;
+    return fail(text, LN_ENOMEM, "out of memory");
 }
 
 /* Creates a file that only this user reads, whatever stood there before. */
@@ -216,13 +269,14 @@ int broker_files_prepare(struct broker_files *files, char text[BROKER_TEXT_SIZE]
     int rc = find_binary(files, text);
     if (rc == LN_OK)
         rc = make_dir(files, text);
+    make_absolute(&files->binary);
+    make_absolute(&files->dir);
+    make_absolute(&files->config_file);
+    make_absolute(&files->config_include);
     if (rc == LN_OK)
         rc = make_password(files, text);
     if (rc == LN_OK)
         rc = write_config(files, text);
-    make_absolute(&files->binary);
-    make_absolute(&files->dir);
-    make_absolute(&files->config_file);
     return rc;
 }
 
@@ -240,6 +294,7 @@ void broker_files_free(struct broker_files *files) {
     free(files->dir);
     free(files->config_text);
     free(files->config_file);
+    free(files->config_include);
 }
 
 /* ---- log ---- */

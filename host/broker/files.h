@@ -23,9 +23,10 @@ struct broker_files {
     char *dir;         /* as asked for; NULL: a temporary one is made */
     char *config_text; /* contents of config_file, or NULL */
     char *config_file;
+    char *config_include;       /* see broker.h */
     char password[UNIQUE_SIZE]; /* that the server asks for; "": see broker.h */
     bool temporary;             /* dir was made here and goes away */
-    int lock;                   /* descriptor of the locked temporary directory; -1: none */
+    int lock;                   /* descriptor of the locked directory; -1: none */
 };
 
 /*

@@ -77,9 +77,13 @@ struct options {
     char *js_prefix;                   /* of the JetStream API, a subject; NULL: "$JS.API" */
 
     /* Behaviour. */
-    bool embedded; /* a private nats-server is asked for; always true for dev */
-    bool watch;    /* reload when a file changes (always true for dev); test: run again */
-    bool control;  /* reload on request, see trigger.h */
+    bool embedded;       /* a private nats-server is asked for; always true for dev */
+    long port;           /* of that server; 0: any free one */
+    char *store;         /* folder that it keeps, or NULL: gone at the end */
+    char *server_config; /* path of a file with more configuration for it, or NULL */
+    bool identity_given; /* on the command line: user, token, creds or nkey */
+    bool watch;          /* reload when a file changes (always true for dev); test: run again */
+    bool control;        /* reload on request, see trigger.h */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 
     bool coverage;  /* test */

@@ -50,7 +50,7 @@ static int take_option(struct parser *p, const struct options_option *option, co
                        const char *attached, bool negated) {
     struct options *o = p->out;
     int first = p->at++;
-    p->set[option - options_table] = true;
+    p->source[option - options_table] = OPTIONS_ARGUMENT;
     if (option->kind == OPTIONS_KIND_FLAG && attached != NULL)
         return options_fail(p, "%s takes no value", label);
     if (option->kind == OPTIONS_KIND_FLAG)
@@ -189,30 +189,38 @@ static int take_rest(struct parser *p) {
 
 /* ---- the whole ---- */
 
-static bool set_by_flag(const struct parser *p, size_t field) {
+enum options_source options_source_of(const struct parser *p, size_t field) {
     for (size_t i = 0; i < OPTIONS_COUNT; i++)
-        if (options_table[i].field == field)
-            return p->set[i];
-    return false;
+        if (options_table[i].field == field &&
+            (options_table[i].commands & (1U << p->out->command)))
+            return p->source[i];
+    return OPTIONS_UNSET;
 }
 
-/*
- * Of texts that exclude each other: one on the command line overrules the others in the
- * environment. Returns how many are left.
- */
+static bool is_argument(const struct parser *p, size_t field) {
+    return options_source_of(p, field) == OPTIONS_ARGUMENT;
+}
+
+static void drop_text(struct parser *p, size_t field) {
+    void *at = (char *)p->out + field;
+    char **text = at;
+    free(*text);
+    *text = NULL;
+}
+
+/* Of texts that exclude each other those from the best source overrule the others. Returns how
+ * many are left. */
 static int drop_overruled(struct parser *p, const size_t *fields, size_t count) {
-    bool by_flag = false;
+    enum options_source best = OPTIONS_UNSET;
     int left = 0;
     for (size_t i = 0; i < count; i++)
-        by_flag |= set_by_flag(p, fields[i]);
+        if (options_source_of(p, fields[i]) > best)
+            best = options_source_of(p, fields[i]);
     for (size_t i = 0; i < count; i++) {
-        void *field = (char *)p->out + fields[i];
-        char **text = field;
-        if (by_flag && !set_by_flag(p, fields[i])) {
-            free(*text);
-            *text = NULL;
-        }
-        left += *text != NULL;
+        if (options_source_of(p, fields[i]) == best && best != OPTIONS_UNSET)
+            left++;
+        else
+            drop_text(p, fields[i]);
     }
     return left;
 }
@@ -223,14 +231,13 @@ static int check_identity(struct parser *p) {
                                   OPTIONS_FIELD(creds), OPTIONS_FIELD(nkey)};
     struct options *o = p->out;
     int left = drop_overruled(p, ways, COUNT(ways));
-    if (left > 0 && o->user == NULL && !set_by_flag(p, OPTIONS_FIELD(password))) {
-        free(o->password); /* of the environment, for a user that is overruled */
-        o->password = NULL;
-    }
+    if (left > 0 && o->user == NULL && !is_argument(p, OPTIONS_FIELD(password)))
+        drop_text(p, OPTIONS_FIELD(password)); /* of a user that is overruled */
     if (o->password != NULL && o->user == NULL)
         return options_fail(p, "--password needs --user");
     if (left > 1)
         return options_fail(p, "only one of --user, --token, --creds and --nkey can be used");
+    o->identity_given = left > 0;
     return 0;
 }
 
@@ -248,12 +255,14 @@ static int check_jetstream(struct parser *p) {
 
 /* What belongs together, and what excludes each other. */
 static int check_together(struct parser *p) {
+    static const size_t of_private[] = {OPTIONS_FIELD(port), OPTIONS_FIELD(store),
+                                        OPTIONS_FIELD(server_config)};
+    static const char *const names[] = {"port", "store", "server-config"};
     struct options *o = p->out;
-    bool server_given = set_by_flag(p, OPTIONS_FIELD(servers));
-    if (server_given && o->embedded && set_by_flag(p, OPTIONS_FIELD(embedded)))
-        return options_fail(p, "--embedded and --server exclude each other");
-    if (server_given)
-        o->embedded = false; /* the environment asked for it, the command line did not */
+    for (size_t i = 0; i < COUNT(names) && !o->embedded; i++)
+        if (is_argument(p, of_private[i]))
+            return options_fail(p, "--%s is about a private nats-server: it needs --embedded",
+                                names[i]);
     if ((o->tls_cert == NULL) != (o->tls_key == NULL))
         return options_fail(p, "--tlscert and --tlskey need each other");
     return 0;
@@ -273,6 +282,17 @@ static int check_words(struct parser *p) {
 
 static int choose_connection(struct parser *p) {
     struct options *o = p->out;
+    bool server_given = is_argument(p, OPTIONS_FIELD(servers));
+    if (server_given && o->embedded && is_argument(p, OPTIONS_FIELD(embedded)))
+        return options_fail(p, "--embedded and --server exclude each other");
+    if (server_given)
+        o->embedded = false; /* the environment asked for it, the command line did not */
+    if (o->embedded) {
+        /* Servers of the environment are where services run in general, not this one. */
+        options_list_free(o->servers, &o->server_count);
+        o->servers = NULL;
+        o->server_given = false;
+    }
     o->connection = options_commands[o->command].connection;
     if (o->server_given)
         o->connection = OPTIONS_SERVERS;
@@ -280,15 +300,30 @@ static int choose_connection(struct parser *p) {
         o->connection = OPTIONS_PRIVATE;
     if (o->command == OPTIONS_TEST && (o->watch || o->jobs > 0))
         o->connection = OPTIONS_OFFLINE; /* it only starts others of its kind */
-    if (o->embedded && o->server_count > 0) {
-        /* NATS_URL says where services run in general, not where this one does. */
-        options_list_free(o->servers, &o->server_count);
-        o->servers = NULL;
-        o->server_given = false;
-    }
-    if (o->server_count > 0)
-        return 0;
-    bool ok = options_list_add(&o->servers, &o->server_count, OPTIONS_DEFAULT_SERVER,
+    return 0;
+}
+
+/* What the environment says of servers is about those of services: it moves no private server,
+ * and gives no program away to them that the user has not sent there. */
+static int read_environment(struct parser *p) {
+    const struct options *o = p->out;
+    int rc = options_read_environment(p, OPTIONS_ABOUT_ALL);
+    if (rc == 0)
+        rc = choose_connection(p);
+    if (rc == 0 && o->embedded)
+        rc = options_read_environment(p, OPTIONS_ABOUT_PRIVATE);
+    if (rc == 0 && o->connection == OPTIONS_SERVERS)
+        rc = options_read_environment(p, OPTIONS_ABOUT_SERVERS);
+    if (rc == 0 && o->connection == OPTIONS_SERVERS &&
+        options_commands[o->command].connection == OPTIONS_SERVERS)
+        rc = options_read_nats(p);
+    return rc;
+}
+
+static int set_default_server(struct parser *p) {
+    struct options *o = p->out;
+    bool ok = o->server_count > 0 ||
+              options_list_add(&o->servers, &o->server_count, OPTIONS_DEFAULT_SERVER,
                                strlen(OPTIONS_DEFAULT_SERVER));
     return ok ? 0 : options_fail_memory(p);
 }
@@ -362,14 +397,9 @@ static int parse(struct parser *p) {
     rc = take_arguments(p);
     if (rc != 0 || o->command == OPTIONS_HELP)
         return rc;
-    int (*const steps[])(struct parser *) = {take_rest,
-                                             options_read_environment,
-                                             check_identity,
-                                             check_jetstream,
-                                             check_together,
-                                             check_words,
-                                             options_resolve_scripts,
-                                             choose_connection};
+    int (*const steps[])(struct parser *) = {
+        take_rest,      read_environment, check_identity,          check_jetstream,
+        check_together, check_words,      options_resolve_scripts, set_default_server};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);
     return rc;

@@ -9,12 +9,21 @@
 
 #define OPTIONS_NAME_SIZE 40 /* of an option with its "no-", or of its environment variable */
 
+/* Where the value of an option comes from; the greater wins. */
+enum options_source {
+    OPTIONS_UNSET,
+    OPTIONS_CONTEXT,  /* of the `nats` tool */
+    OPTIONS_NATS,     /* a variable of all programs that use NATS: NATS_URL, ... */
+    OPTIONS_LUNATS,   /* a variable of lunats */
+    OPTIONS_ARGUMENT, /* the command line */
+};
+
 struct parser {
     struct options *out;
     char **argv;
-    int argc, at;            /* at: the next argument */
-    bool set[OPTIONS_COUNT]; /* by the command line */
-    bool known;              /* out->command is the user's */
+    int argc, at; /* at: the next argument */
+    enum options_source source[OPTIONS_COUNT];
+    bool known; /* out->command is the user's */
     char *error;
     size_t error_size;
 };
@@ -35,6 +44,9 @@ void options_list_free(char **list, size_t *count);
 
 /* ---- ./parse.c ---- */
 
+/* Of the option with this field that the command takes. */
+enum options_source options_source_of(const struct parser *p, size_t field);
+
 /* The words behind the options of this command are scripts (or the FILE of lua). */
 bool options_takes_scripts(enum options_command command);
 
@@ -44,8 +56,18 @@ bool options_takes_scripts(enum options_command command);
 int options_set_value(struct parser *p, const struct options_option *option, const char *label,
                       const char *text);
 
-/* Reads the variables of options that the command takes and the command line did not set. */
-int options_read_environment(struct parser *p);
+/* Sets an option from this variable, if there is one; it comes from `source` then. */
+int options_read_variable(struct parser *p, const struct options_option *option,
+                          const char *name, enum options_source source);
+
+/* Reads the variables of options that the command takes and the command line did not set: only
+ * of those about one thing. */
+int options_read_environment(struct parser *p, enum options_about about);
+
+/* ---- ./nats.c; returns 0 or the exit status ---- */
+
+/* Reads what users of NATS have set for all programs. */
+int options_read_nats(struct parser *p);
 
 /* ---- ./scripts.c ---- */
 

@@ -15,16 +15,24 @@ enum {
     LUA = 1U << OPTIONS_LUA,
     RECORD = 1U << OPTIONS_RECORD,
     CONNECTED = RUN | TEST | LUA | RECORD, /* to servers that the user names */
+    PRIVATE = RUN | DEV | LUA,             /* to a private server that can be configured */
 };
 
 #define FLAG(name, commands, on, field, help, no_help)                                         \
-    { name, 0, OPTIONS_KIND_FLAG, commands, on, OPTIONS_FIELD(field), NULL, help, no_help }
+    {                                                                                          \
+        name, 0, OPTIONS_KIND_FLAG, commands, on, OPTIONS_FIELD(field), NULL, help, no_help,   \
+            OPTIONS_ABOUT_ALL                                                                  \
+    }
+#define OPTION(name, letter, kind, commands, field, value, help, about)                        \
+    { name, letter, kind, commands, 0, OPTIONS_FIELD(field), value, help, NULL, about }
 #define VALUE(name, letter, kind, commands, field, value, help)                                \
-    { name, letter, kind, commands, 0, OPTIONS_FIELD(field), value, help, NULL }
+    OPTION(name, letter, kind, commands, field, value, help, OPTIONS_ABOUT_ALL)
+/* `dev` takes them, too, for servers that are configured with users or TLS. */
+#define SERVERS(name, kind, field, value, help)                                                \
+    OPTION(name, 0, kind, CONNECTED | DEV, field, value, help, OPTIONS_ABOUT_SERVERS)
 #define TEXT(name, commands, field, value, help)                                               \
     VALUE(name, 0, OPTIONS_KIND_TEXT, commands, field, value, help)
-#define PATH(name, field, help)                                                                \
-    VALUE(name, 0, OPTIONS_KIND_FILE, CONNECTED, field, "FILE", help)
+#define PATH(name, field, help) SERVERS(name, OPTIONS_KIND_FILE, field, "FILE", help)
 
 /* clang-format off */
 const struct options_option options_table[OPTIONS_COUNT] = {
@@ -37,19 +45,19 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("server", 's', OPTIONS_KIND_SERVERS, LUA, servers, "URL",
           "NATS server; repeat it or separate several with commas; without it there is no "
           "connection"),
-    TEXT("user", CONNECTED, user, "NAME", "user name"),
-    TEXT("password", CONNECTED, password, "TEXT",
-         "password; better given as LUNATS_PASSWORD, which `ps` does not show"),
-    TEXT("token", CONNECTED, token, "TEXT", "token; better given as LUNATS_TOKEN"),
+    SERVERS("user", OPTIONS_KIND_TEXT, user, "NAME", "user name"),
+    SERVERS("password", OPTIONS_KIND_TEXT, password, "TEXT",
+            "password; better given as LUNATS_PASSWORD, which `ps` does not show"),
+    SERVERS("token", OPTIONS_KIND_TEXT, token, "TEXT", "token; better given as LUNATS_TOKEN"),
     PATH("creds", creds, "credentials file (JWT and seed)"),
     PATH("nkey", nkey, "file with an NKey seed"),
     PATH("tlsca", tls_ca, "certificates of the authorities to trust (PEM)"),
     PATH("tlscert", tls_cert, "client certificate (PEM)"),
     PATH("tlskey", tls_key, "private key of the client certificate (PEM)"),
-    TEXT("tls-name", CONNECTED, tls_name, "HOST",
-         "name that the certificate of the server must show (default: the host of the URL)"),
-    FLAG("tls-first", CONNECTED, 0, tls_first,
-         "begin with TLS, for servers that are configured with `handshake_first`", NULL),
+    SERVERS("tls-name", OPTIONS_KIND_TEXT, tls_name, "HOST",
+            "name that the certificate of the server must show (default: the host of the URL)"),
+    SERVERS("tls-first", OPTIONS_KIND_FLAG, tls_first, NULL,
+            "begin with TLS, for servers that are configured with `handshake_first`"),
     VALUE("connect-timeout", 0, OPTIONS_KIND_PERIOD, CONNECTED, connect_timeout, "SECONDS",
           "time for one attempt to connect (default 2)"),
     VALUE("ping-interval", 0, OPTIONS_KIND_PERIOD, CONNECTED, ping_interval, "SECONDS",
@@ -60,16 +68,24 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "(default 4096)"),
     VALUE("inbox-prefix", 0, OPTIONS_KIND_SUBJECT, CONNECTED, inbox_prefix, "SUBJECT",
           "where replies come to, for permissions of one's own (default _INBOX)"),
-    VALUE("js-domain", 0, OPTIONS_KIND_TOKEN, CONNECTED, js_domain, "NAME",
-          "JetStream domain to work with"),
-    VALUE("js-prefix", 0, OPTIONS_KIND_SUBJECT, CONNECTED, js_prefix, "SUBJECT",
-          "where the JetStream API is, if imported from another account (default $JS.API)"),
+    SERVERS("js-domain", OPTIONS_KIND_TOKEN, js_domain, "NAME",
+            "JetStream domain to work with"),
+    SERVERS("js-prefix", OPTIONS_KIND_SUBJECT, js_prefix, "SUBJECT",
+            "where the JetStream API is, if imported from another account (default $JS.API)"),
     TEXT("name", CONNECTED | DEV, name, "NAME",
          "name of the connection as the server shows it (default: the service's)"),
     FLAG("retry", CONNECTED, 0, retry,
          "wait for a server instead of giving up when none is there at the start", NULL),
     FLAG("embedded", RUN | LUA, 0, embedded,
          "start a private nats-server with JetStream; it goes away with this process", NULL),
+    OPTION("port", 0, OPTIONS_KIND_PORT, PRIVATE, port, "PORT",
+           "port of the private nats-server (default: any free one)", OPTIONS_ABOUT_PRIVATE),
+    OPTION("store", 0, OPTIONS_KIND_TEXT, PRIVATE, store, "DIR",
+           "folder in which the private nats-server keeps streams from one run to the next",
+           OPTIONS_ABOUT_PRIVATE),
+    OPTION("server-config", 0, OPTIONS_KIND_FILE, PRIVATE, server_config, "FILE",
+           "configuration of the private nats-server, on top of ours: limits, accounts, ...",
+           OPTIONS_ABOUT_PRIVATE),
     FLAG("watch", RUN | DEV, DEV, watch,
          "reload a service when its script or a file that it loads changes",
          "do not reload when a file changes"),
@@ -109,8 +125,10 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "dev", "SCRIPT...", "run with a private nats-server",
         "Like `lunats run --embedded`: starts a nats-server with JetStream on a free\n"
         "port and prints its URL. The server and what it stored go away with this\n"
-        "process.\n",
+        "process, unless --store says where to keep it. Users and TLS of --server-config\n"
+        "need --user, --tlsca and so on: variables are about other servers.\n",
         "  lunats dev orders.lua\n"
+        "  lunats dev --port 4222 --store ./data orders.lua\n"
         "  lunats dev --log-level debug services/\n",
         OPTIONS_PRIVATE, NULL, true},
     [OPTIONS_TEST] = {

@@ -20,9 +20,17 @@ enum options_kind {
     OPTIONS_KIND_SECONDS, /* double */
     OPTIONS_KIND_PERIOD,  /* double: seconds, not 0 */
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
+    OPTIONS_KIND_PORT,    /* long, 1 to 65535 */
     OPTIONS_KIND_LEVEL,   /* enum log_level */
     OPTIONS_KIND_FORMAT,  /* enum log_format */
     OPTIONS_KIND_ERRORS,  /* enum options_errors */
+};
+
+/* What an option is about decides where its environment variable counts. */
+enum options_about {
+    OPTIONS_ABOUT_ALL,
+    OPTIONS_ABOUT_SERVERS, /* the way to the servers of services: never a private one */
+    OPTIONS_ABOUT_PRIVATE, /* the private server */
 };
 
 struct options_option {
@@ -35,10 +43,11 @@ struct options_option {
     const char *value; /* its name in the help; NULL: a flag */
     const char *help;
     const char *no_help; /* of --no-NAME, shown where the flag is set by default; or NULL */
+    enum options_about about;
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 35
+#define OPTIONS_COUNT 38
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

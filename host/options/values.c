@@ -109,6 +109,16 @@ static int set_count(struct parser *p, const char *label, const char *text, long
     return 0;
 }
 
+static int set_port(struct parser *p, const char *label, const char *text, long *field) {
+    char *end;
+    errno = 0;
+    long port = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || port < 1 || port > 65535)
+        return options_fail(p, "%s: %s is not a port, 1 to 65535", label, text);
+    *field = port;
+    return 0;
+}
+
 static int set_errors(struct parser *p, const char *label, const char *text,
                       enum options_errors *field) {
     bool is_short = strcmp(text, "short") == 0;
@@ -138,6 +148,8 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         return set_seconds(p, option, label, text, field);
     case OPTIONS_KIND_COUNT:
         return set_count(p, label, text, field);
+    case OPTIONS_KIND_PORT:
+        return set_port(p, label, text, field);
     case OPTIONS_KIND_LEVEL:
         if (log_level_parse(text, field))
             return 0;
@@ -165,13 +177,14 @@ static void variable_name(const struct options_option *option, char name[OPTIONS
     }
 }
 
-static int read_variable(struct parser *p, const struct options_option *option,
-                         const char *name) {
+int options_read_variable(struct parser *p, const struct options_option *option,
+                          const char *name, enum options_source source) {
     static const char *const on[] = {"1", "true", "yes", "on"};
     static const char *const off[] = {"0", "false", "no", "off"};
     const char *text = getenv(name);
     if (text == NULL || text[0] == '\0')
         return 0;
+    p->source[option - options_table] = source;
     if (option->kind != OPTIONS_KIND_FLAG)
         return options_set_value(p, option, name, text);
     for (size_t i = 0; i < COUNT(on); i++) {
@@ -183,18 +196,15 @@ static int read_variable(struct parser *p, const struct options_option *option,
     return options_fail(p, "%s: %s is neither 1 nor 0", name, text);
 }
 
-int options_read_environment(struct parser *p) {
+int options_read_environment(struct parser *p, enum options_about about) {
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         const struct options_option *option = &options_table[i];
         char name[OPTIONS_NAME_SIZE];
-        if (p->set[i] || !(option->commands & (1U << p->out->command)))
+        if (p->source[i] != OPTIONS_UNSET || option->about != about ||
+            !(option->commands & (1U << p->out->command)))
             continue;
         variable_name(option, name);
-        int rc = read_variable(p, option, name);
-        /* NATS_URL says where services run, not where specs and tools may change things. */
-        if (rc == 0 && option->kind == OPTIONS_KIND_SERVERS && !p->out->server_given &&
-            options_commands[p->out->command].connection == OPTIONS_SERVERS)
-            rc = read_variable(p, option, "NATS_URL");
+        int rc = options_read_variable(p, option, name, OPTIONS_LUNATS);
         if (rc != 0)
             return rc;
     }

@@ -113,7 +113,7 @@ static void a_domain_is_a_prefix(void) {
     CHECK_STR(options.js_prefix, "other.api");
     CHECK_INT(parse("record --js-domain hub -o x y"), 0);
     CHECK_STR(options.js_prefix, "$JS.hub.API");
-    CHECK_INT(parse("lua a.lua"), 0);
+    CHECK_INT(parse("lua -s x a.lua"), 0);
     CHECK_STR(options.js_prefix, "$JS.leaf.API");
     setenv("LUNATS_JS_PREFIX", "other.api", 1);
     CHECK_INT(parse("run a.lua"), 2);
@@ -152,6 +152,33 @@ static void specs_and_tools_stay_away_from_the_servers_of_services(void) {
     unsetenv("NATS_URL");
     CHECK_INT(parse("lua -s nats://x a.lua"), 0);
     CHECK(options.server_given && options.connection == OPTIONS_SERVERS);
+}
+
+/* Under Kubernetes a service that is called "lunats" sets LUNATS_PORT=tcp://... */
+static void variables_are_about_the_server_that_is_used(void) {
+    setenv("LUNATS_PORT", "4333", 1);
+    setenv("LUNATS_CREDS", "none.creds", 1);
+    setenv("LUNATS_USER", "alice", 1);
+    setenv("LUNATS_TLS_FIRST", "1", 1);
+    static const char *const lines[] = {"dev a.lua", "run --embedded a.lua", "test",
+                                        "lua a.lua", "lua --embedded a.lua"};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        CHECK_INT(parse(lines[i]), 0);
+        CHECK(options.creds == NULL && options.user == NULL && !options.tls_first);
+        CHECK_INT(options.port, options.embedded ? 4333 : 0);
+    }
+    setenv("LUNATS_PORT", "tcp://10.0.0.1:4222", 1);
+    unsetenv("LUNATS_CREDS");
+    CHECK_INT(parse("run --user bob a.lua"), 0);
+    CHECK_STR(options.user, "bob");
+    CHECK(options.tls_first && options.creds == NULL);
+    CHECK_INT(parse("dev --server-config a.lua --user bob --password x a.lua"), 2);
+    unsetenv("LUNATS_PORT");
+    CHECK_INT(parse("dev --server-config a.lua --user bob --password x a.lua"), 0);
+    CHECK(options.identity_given);
+    CHECK_STR(options.password, "x");
+    unsetenv("LUNATS_USER");
+    unsetenv("LUNATS_TLS_FIRST");
 }
 
 static void directories_mean_their_scripts(void) {
@@ -320,8 +347,14 @@ static const struct {
      "--connect-timeout: x is not a number of seconds\nSee `lunats run --help`."},
     {"run --max-control-line 0 a.lua",
      "--max-control-line: 0 is not a whole number, 1 or more\nSee `lunats run --help`."},
-    {"dev --js-domain x a.lua",
-     "lunats dev does not take --js-domain\nSee `lunats dev --help`."},
+    {"dev --retry a.lua", "lunats dev does not take --retry\nSee `lunats dev --help`."},
+    {"dev --port 0 a.lua", "--port: 0 is not a port, 1 to 65535\nSee `lunats dev --help`."},
+    {"dev --port 65536 a.lua",
+     "--port: 65536 is not a port, 1 to 65535\nSee `lunats dev --help`."},
+    {"run --port 4222 a.lua", "--port is about a private nats-server: it needs --embedded\n"
+                              "See `lunats run --help`."},
+    {"run -s x --store y a.lua", "--store is about a private nats-server: it needs "
+                                 "--embedded\nSee `lunats run --help`."},
     {"run --embedded -s x a.lua",
      "--embedded and --server exclude each other\nSee `lunats run --help`."},
 };
@@ -444,6 +477,7 @@ int main(int argc, char **argv) {
     RUN(the_last_of_two_values_wins);
     RUN(dev_is_embedded);
     RUN(specs_and_tools_stay_away_from_the_servers_of_services);
+    RUN(variables_are_about_the_server_that_is_used);
     RUN(directories_mean_their_scripts);
     RUN(test_leaves_the_rest_to_busted);
     RUN(options_are_inherited_as_they_were_given);
