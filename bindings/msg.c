@@ -5,9 +5,7 @@
  */
 #include "bindings/msg.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "bindings/bindings.h"
 #include "bindings/json/json.h"
@@ -49,6 +47,10 @@ struct msg *check_msg(lua_State *L, int arg) {
     bool same = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return same ? msg : luaL_checkudata(L, arg, MSG_TYPE);
+}
+
+const struct msg *test_msg(lua_State *L, int arg) {
+    return lua_type(L, arg) == LUA_TUSERDATA ? luaL_testudata(L, arg, MSG_TYPE) : NULL;
 }
 
 bool msg_answerable(const struct msg *msg) {
@@ -135,26 +137,16 @@ static int msg_header(lua_State *L) {
     return 1;
 }
 
-bool push_service_error(lua_State *L, const char *headers, size_t len) {
-    const char *text = header_find(headers, len, "Nats-Service-Error");
-    const char *code = header_find(headers, len, "Nats-Service-Error-Code");
-    if (text == NULL && code == NULL)
-        return false;
-    lua_pushnil(L);
-    push_error(L, status_word(LN_ESERVICE), text && *text ? text : "the service failed");
-    lua_pushinteger(L, code ? strtol(code, NULL, 10) : 500);
-    lua_setfield(L, -2, "status");
-    return true;
-}
-
 /* ---- data ---- */
 
 /* Raises the error of a body that is not JSON; the stack top is the decoder's message. */
 static int raise_bad_json(lua_State *L, const struct msg *msg) {
     lua_pushfstring(L, "%s: the message is not JSON: %s", msg->subject, lua_tostring(L, -1));
     push_error(L, "bad_json", lua_tostring(L, -1));
-    lua_pushinteger(L, 400);
-    lua_setfield(L, -2, "status");
+    if (msg->job != NULL) { /* else its sender has asked for nothing */
+        lua_pushinteger(L, 400);
+        lua_setfield(L, -2, "status");
+    }
     return lua_error(L);
 }
 
@@ -235,7 +227,11 @@ static int msg_respond(lua_State *L) {
     }
     if (!msg->proven && !link_may_answer(link, msg->reply))
         return push_refused(L, msg);
-    out.data = check_message(L, 2, &out.len);
+    const struct msg *other = test_msg(L, 2);
+    if (other == NULL)
+        out.data = check_message(L, 2, &out.len);
+    else
+        push_forwarded(L, other, &out);
     int rc = link_publish(link, &out);
     if (rc == LN_OK && msg->job != NULL)
         job_answered(msg->job);

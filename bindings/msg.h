@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "host/link/link.h"
 #include "host/link/message.h"
 #include "host/service/delivery.h"
 
@@ -44,6 +45,9 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
 /* The message at `arg`, or an argument error. */
 struct msg *check_msg(lua_State *L, int arg);
 
+/* The message at `arg`, or NULL. */
+const struct msg *test_msg(lua_State *L, int arg);
+
 /* Whether something may be published to the reply subject, see host/link/answer.h. */
 bool msg_answerable(const struct msg *msg);
 /* Logs that it was not, and pushes nil and an error with the code "refused". */
@@ -64,10 +68,19 @@ void msg_extend(lua_State *L, const luaL_Reg *functions, const struct msg_field 
 /* The `data_type` field of the options table at `arg`: "json" (default) or "string". */
 enum msg_data option_data_type(lua_State *L, int arg);
 
+/* ---- passing on (./forward.c) ---- */
+
 /*
  * If the headers say that the reply is an error of a service: pushes nil and an error with code
  * "service_error", status and message, and returns true.
  */
 bool push_service_error(lua_State *L, const char *headers, size_t len);
+
+/*
+ * Sends the message on: sets its body and its headers in *out, without those that NATS has set
+ * for one hop, "Nats-...". They are borrowed from the message and from what is pushed. Headers
+ * that *out has already win.
+ */
+void push_forwarded(lua_State *L, const struct msg *msg, struct link_out *out);
 
 #endif

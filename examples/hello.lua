@@ -5,7 +5,7 @@
 
 -- Answers {"name": "Ada"} on hello.greet with {"text": "Hello, Ada!"}.
 app.listen("hello.greet", function(msg)
-  local name = msg.data and msg.data.name
+  local name = type(msg.data) == "table" and msg.data.name
   if type(name) ~= "string" then
     return nil, { code = 400, message = "name is missing" }
   end
@@ -20,7 +20,7 @@ end)
 
 -- Events want no reply; queue = false: every instance of this service sees each of them.
 app.listen("hello.greeted", { queue = false }, function(msg)
-  app.log.info("greeted " .. msg.data.name)
+  app.log.info("greeted " .. tostring(type(msg.data) == "table" and msg.data.name))
 end)
 
 -- Asks itself every five seconds; a timer tick may wait as long as it likes.

@@ -58,6 +58,9 @@ app.listen("shop.price", function(msg)
 end)
 
 app.listen("shop.set", function(msg)
+  if type(msg.data) ~= "table" then
+    return nil, { code = 400, message = "a setting is an object with key and value" }
+  end
   local key, value = msg.data.key, msg.data.value
   local valid = VALID[key]
   if not valid then return nil, { code = 404, message = "there is no such setting" } end

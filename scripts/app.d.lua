@@ -109,12 +109,13 @@ function listener:stop() end
 ---Calls fn, in a fiber of its own, for each message of one or several subjects; `*` stands for
 ---one token, `>` for all that follow. If the message wants a reply, the result of fn is sent:
 ---any message, nothing for nil, an error reply for `nil, "text"` and for
----`nil, { code = 404, message = "text" }`. A raised error is logged and sent as code 500.
+---`nil, { code = 404, message = "text" }`. `return app.request(...)` passes on the reply, headers
+---included, or the error. A raised error is logged and sent as code 500.
 ---@param subject string|string[]
 ---@param opts listen_opts
----@param fn fun(msg: msg): message, string|{ code: integer, message: string }|err|nil
+---@param fn fun(msg: msg): message|msg, string|{ code: integer, message: string }|err|nil
 ---@return listener handle
----@overload fun(subject: string|string[], fn: fun(msg: msg): message, any): listener
+---@overload fun(subject: string|string[], fn: fun(msg: msg): message|msg, any): listener
 function app.listen(subject, opts, fn) end
 
 ---Sends a message. While the server is away, up to 8 MiB are kept and sent later; while it takes

@@ -15,8 +15,9 @@ local msg = {}
 ---@return string|nil value
 function msg:header(name) end
 
----Sends the reply now, so that the handler may go on; what it returns is not sent then.
----@param message message
+---Sends the reply now, so that the handler may go on; what it returns is not sent then. Another
+---msg is passed on with its headers, unless the options have some.
+---@param message message|msg
 ---@param opts { headers: headers|nil }|nil
 ---@return true|nil ok
 ---@return err|nil err code `no_reply` if the sender wants none, `refused` if the reply subject belongs to the server

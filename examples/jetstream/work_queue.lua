@@ -21,6 +21,7 @@ local function ship(order)
   if type(order) ~= "table" or not stock[order.sku] then
     error("there is no such thing as " .. tostring(type(order) == "table" and order.sku))
   end
+  if math.type(order.amount) ~= "integer" then error "amount must be a whole number" end
   if stock[order.sku] < order.amount then return nil, "not enough of " .. order.sku end
   stock[order.sku] = stock[order.sku] - order.amount
   return true
@@ -43,7 +44,12 @@ orders:consume({
 end)
 
 app.listen("shop.restock", function(msg)
-  stock[msg.data.sku] = (stock[msg.data.sku] or 0) + msg.data.amount
+  local order = msg.data
+  if type(order) ~= "table" or type(order.sku) ~= "string"
+    or math.type(order.amount) ~= "integer" then
+    return nil, { code = 400, message = "sku must be a string, amount a whole number" }
+  end
+  stock[order.sku] = (stock[order.sku] or 0) + order.amount
   return stock
 end)
 

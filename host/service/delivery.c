@@ -12,6 +12,9 @@
 /* Longest text of an error reply; headers of a message share 64 KiB. */
 #define ERROR_TEXT_MAX 1024
 
+/* Of a listener and a subject in the log. */
+#define TITLE_SIZE 512
+
 /* Letters and digits of the id of an error: 47 bits, found in any log by a search. */
 #define ERROR_ID_LEN 8
 
@@ -48,7 +51,7 @@ struct delivery *delivery_new(struct deliveries *deliveries, struct message *msg
 }
 
 void delivery_add(struct delivery *delivery, struct listener *listener) {
-    delivery->jobs[delivery->job_count++] = (struct job){delivery, listener, NULL};
+    delivery->jobs[delivery->job_count++] = (struct job){delivery, listener, NULL, false};
     delivery->jobs_left++;
 }
 
@@ -90,11 +93,24 @@ static void send_error(const struct delivery *delivery, const struct job *job) {
         job_refused(job, reply);
 }
 
+/* What the handler has returned is no message: a function, a table with itself in it. */
+static void unsendable(const struct job *job, const char *trace) {
+    const char *where = job->listener->options.where,
+               *end = strstr(trace, "\nstack traceback:");
+    char text[ERROR_TEXT_MAX];
+    snprintf(text, sizeof(text), "the result of the handler at %s cannot be sent: %.*s",
+             where != NULL ? where : "?", end != NULL ? (int)(end - trace) : (int)strlen(trace),
+             trace);
+    job_raised(job, text, text);
+}
+
 static void on_job_end(struct fiber *fiber, void *arg, int status, const char *text) {
     (void)fiber;
     struct job *job = arg;
     struct delivery *delivery = job->delivery;
-    if (status == LN_ESCRIPT)
+    if (status == LN_ESCRIPT && job->replying)
+        unsendable(job, text);
+    else if (status == LN_ESCRIPT)
         job_raised(job, text, text);
     else if (status == LN_ECANCELLED)
         job_failed(job, 503, "the service is stopping");
@@ -129,6 +145,14 @@ struct link *job_link(const struct job *job) {
     return job->delivery->deliveries->link;
 }
 
+void job_title(const struct job *job, char *out, size_t size) {
+    const char *name = job->listener->options.name, *subject = job->delivery->msg->subject;
+    if (strcmp(name, subject) == 0)
+        snprintf(out, size, "listener %s", name);
+    else
+        snprintf(out, size, "listener %s (%s)", name, subject);
+}
+
 void job_hold(struct job *job, struct job **holder) {
     job->holder = holder;
     *holder = job;
@@ -150,15 +174,15 @@ void job_refused(const struct job *job, const char *subject) {
 
 void job_raised(const struct job *job, const char *trace, const char *text) {
     struct script *script = job->listener->script;
-    const char *name = job->listener->options.name;
-    char id[UNIQUE_SIZE] = "", told[40];
+    char title[TITLE_SIZE], id[UNIQUE_SIZE] = "", told[40];
     bool hide = service_options(script_service(script))->short_errors;
     if (hide && unique_name(id) == LN_OK)
         id[ERROR_ID_LEN] = '\0';
     snprintf(told, sizeof(told), "internal error %s", id);
     char *report = NULL;
-    int len = hide ? asprintf(&report, "listener %s: %s: %s", name, told, trace)
-                   : asprintf(&report, "listener %s: %s", name, trace);
+    job_title(job, title, sizeof(title));
+    int len = hide ? asprintf(&report, "%s: %s: %s", title, told, trace)
+                   : asprintf(&report, "%s: %s", title, trace);
     script_report(script, len < 0 ? trace : report);
     if (len >= 0)
         free(report);

@@ -19,6 +19,7 @@ struct job {
     struct delivery *delivery;
     struct listener *listener;
     struct job **holder; /* see job_hold() */
+    bool replying;       /* the body makes a message of what the handler has returned */
 };
 
 /* The message; borrowed until the body ends. */
@@ -26,6 +27,9 @@ struct message *job_msg(const struct job *job);
 
 /* The connection that brought it. */
 struct link *job_link(const struct job *job);
+
+/* Writes "listener orders.* (orders.created)": its name, and the subject if that is another. */
+void job_title(const struct job *job, char *out, size_t size);
 
 /*
  * Sets *holder to the job until it ends, and to NULL then: for what a script may keep longer.

@@ -1,36 +1,18 @@
 ---What the documents show works: services run, specs pass, the rest runs as it stands there.
 ---A piece of Lua whose first line is a comment with a file name is a complete file; the files
 ---of a document are put into one folder.
+local code = require "spec.support.blocks"
 local clean_loop = require "spec.support.clean_loop"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 local read = require "spec.support.read"
 local testing = require "lunats.testing"
 
+local blocks, file_name = code.of, code.file_name
+
 local DOCUMENTS = { "README.md", "docs/api.md", "docs/key_value.md", "docs/object_store.md",
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "ARCHITECTURE.md",
   "docs/decisions.md", "docs/performance.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
-
----Blocks of code of one language: { text =, line = }.
-local function blocks(path, language)
-  local found, current, number = {}, nil, 0
-  for line in read(path):gmatch "([^\n]*)\n" do
-    number = number + 1
-    if current and line == "```" then
-      current.text = table.concat(current, "\n") .. "\n"
-      if current.language == language then found[#found + 1] = current end
-      current = nil
-    elseif current then
-      current[#current + 1] = line
-    elseif line:sub(1, 3) == "```" then
-      current = { line = number + 1, language = line:sub(4) }
-    end
-  end
-  assert(not current, path .. ": a block of code does not end")
-  return found
-end
-
-local function file_name(block) return block.text:match "^%-%- ([%w_]+%.lua)\n" end
 
 ---Writes all complete files of a document; returns the folder.
 local function write_files(path)

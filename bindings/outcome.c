@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bindings/outcome.h"
+
+#include <string.h>
+
+#include "bindings/json/json.h"
+#include "bindings/lib/lib.h"
+#include "bindings/msg.h"
+#include "host/base/log.h"
+#include "host/script/trace.h"
+
+#define TITLE_SIZE 512
+
+/* ---- errors as answers ---- */
+
+/* What the errors that our own calls return are to somebody who has asked us: a gateway passes
+ * on what it got. */
+static const struct {
+    const char *word;
+    int code;
+} codes[] = {
+    {"timeout", 504},   {"no_responders", 503}, {"disconnected", 503},
+    {"closed", 503},    {"cancelled", 503},     {"full", 503},
+    {"no_stream", 503}, {"consumer_lost", 503}, {"not_found", 404},
+    {"exists", 409},    {"too_large", 413},     {"wrong_last_sequence", 409},
+};
+
+static bool code_of_word(lua_State *L, int index, lua_Integer *out) {
+    bool found = false;
+    if (lua_getfield(L, index, "code") == LUA_TSTRING) {
+        const char *word = lua_tostring(L, -1);
+        for (size_t i = 0; !found && i < sizeof(codes) / sizeof(codes[0]); i++) {
+            found = strcmp(codes[i].word, word) == 0;
+            *out = codes[i].code;
+        }
+    }
+    lua_pop(L, 1);
+    return found;
+}
+
+static bool number_field(lua_State *L, int index, const char *name, lua_Integer *out) {
+    bool is_number = lua_getfield(L, index, name) == LUA_TNUMBER;
+    if (is_number)
+        *out = lua_tointeger(L, -1); /* 0 when it is not whole */
+    lua_pop(L, 1);
+    return is_number;
+}
+
+/* The code of an error value: its numeric `code`, what its word means, its `status` (of another
+ * service, or of JetStream), or 500. */
+static int error_code(lua_State *L, int index) {
+    lua_Integer code;
+    if (!lua_istable(L, index) ||
+        (!number_field(L, index, "code", &code) && !code_of_word(L, index, &code) &&
+         !number_field(L, index, "status", &code)))
+        return 500;
+    return code >= 100 && code <= 999 ? (int)code : 500;
+}
+
+static bool has_numeric_code(lua_State *L, int index) {
+    lua_Integer code;
+    return lua_istable(L, index) && number_field(L, index, "code", &code);
+}
+
+/* What the sender is told of it. */
+static int fail(lua_State *L, const struct job *job, int index) {
+    int code = error_code(L, index);
+    job_failed(job, code, error_text(L, index));
+    return 0;
+}
+
+/* ---- raised errors ---- */
+
+/* Of the body of the message that is handled, and so of its sender. */
+static bool is_client_error(lua_State *L, int index) {
+    lua_Integer status;
+    if (!lua_istable(L, index) || !number_field(L, index, "status", &status) || status != 400)
+        return false;
+    bool bad_json = lua_getfield(L, index, "code") == LUA_TSTRING &&
+                    strcmp(lua_tostring(L, -1), "bad_json") == 0;
+    lua_pop(L, 1);
+    return bad_json;
+}
+
+/* The error value of a handler that has been reported and answered. */
+static const char told;
+
+/* A raised error that nobody has reported yet; `trace` may be the text again. */
+static void report_raised(lua_State *L, const struct job *job, int index, const char *trace) {
+    if (!has_numeric_code(L, index)) {
+        job_raised(job, trace, error_text(L, index));
+        return;
+    }
+    char title[TITLE_SIZE];
+    job_title(job, title, sizeof(title));
+    script_report(script_of(L), lua_pushfstring(L, "%s: %s", title, trace));
+    fail(L, job, index);
+}
+
+int outcome_on_error(lua_State *L) {
+    struct script *script = script_of(L);
+    struct fiber *fiber = fibers_current(script_fibers(script));
+    const struct job *job = fiber_arg(fiber);
+    if (fiber_cancelled(fiber))
+        return 1;
+    if (is_client_error(L, 1)) { /* the sender's mistake: no traceback of ours helps */
+        log_warn(service_name(script_service(script)), "%s", error_text(L, 1));
+        fail(L, job, 1);
+    } else {
+        luaL_traceback(L, L, error_text(L, 1), 1);
+        report_raised(L, job, 1, lua_tostring(L, -1));
+    }
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&told);
+    return 1;
+}
+
+/* The handler has raised the value on top of the stack. outcome_on_error() has seen to it,
+ * unless memory or the stack ran out. */
+static void raised(lua_State *L, const struct job *job) {
+    if (lua_touserdata(L, -1) != &told)
+        report_raised(L, job, -1, error_text(L, -1));
+}
+
+/* ---- replies ---- */
+
+static int reply_failed(lua_State *L, const struct job *job, const struct link_out *out,
+                        int rc) {
+    char title[TITLE_SIZE];
+    job_title(job, title, sizeof(title));
+    script_report(script_of(L), lua_pushfstring(L, "%s: the reply of %I bytes was not sent: %s",
+                                                title, (lua_Integer)out->len, status_text(rc)));
+    if (rc == LN_ETOOLARGE)
+        job_failed(job, 500, "the reply is larger than the max_payload of the server");
+    return 0;
+}
+
+static int reply(lua_State *L, struct job *job) {
+    if (lua_isnil(L, OUTCOME_AT_RESULT)) {
+        if (!lua_isnil(L, OUTCOME_AT_RESULT + 1))
+            return fail(L, job, OUTCOME_AT_RESULT + 1);
+        return 0;
+    }
+    const struct msg *msg = test_msg(L, OUTCOME_AT_RESULT);
+    if (msg != NULL && push_service_error(L, msg->headers, msg->headers_len))
+        return fail(L, job, -1);
+    if (!job_wants_reply(job))
+        return 0;
+    struct link_out out = {.subject = job_msg(job)->reply, .checked = true};
+    if (!link_may_answer(job_link(job), out.subject)) {
+        job_refused(job, out.subject);
+        return 0;
+    }
+    job->replying = true;
+    if (msg == NULL)
+        out.data = check_message(L, OUTCOME_AT_RESULT, &out.len);
+    else
+        push_forwarded(L, msg, &out);
+    int rc = link_publish(job_link(job), &out);
+    if (rc < 0)
+        return reply_failed(L, job, &out, rc);
+    job_answered(job);
+    return 0;
+}
+
+int outcome_of_handler(lua_State *L, int status, lua_KContext context) {
+    struct job *job = (struct job *)context;
+    bool success = status == LUA_OK || status == LUA_YIELD;
+    if (!success && fiber_cancelled(fibers_current(script_fibers(script_of(L)))))
+        return lua_error(L); /* the fiber ends as cancelled */
+    if (success)
+        return reply(L, job);
+    raised(L, job);
+    return 0;
+}
