@@ -9,9 +9,15 @@
 ---@field description string|nil the server's words
 ---@field ack js.pub_ack|nil the stream of another domain that has stored a message
 ---@field field string|nil with `unsupported`: what the server does not know
+---@field differences js.difference[]|nil of what exists with another configuration
 
----Every field of the server's StreamConfig; unknown ones are passed on as they are, and reported
----as `unsupported` when the server ignores or refuses them; nothing is changed then.
+---@class js.difference
+---@field field string
+---@field asked any what the call has asked for; nil: not given
+---@field found any what the server has; nil: its default
+
+---Every field of the server's StreamConfig. One that no server knows raises; one that this server
+---is too old for is `unsupported`, and nothing is changed.
 ---@class js.stream_config
 ---@field name string
 ---@field subjects string[]|nil default: the name
@@ -31,10 +37,42 @@
 ---@field allow_rollup_hdrs boolean|nil
 ---@field deny_delete boolean|nil
 ---@field deny_purge boolean|nil
----@field mirror table|nil
----@field sources table[]|nil
----@field metadata table<string, string>|nil
----@field [string] any
+---@field discard_new_per_subject boolean|nil
+---@field mirror_direct boolean|nil
+---@field no_ack boolean|nil publishing gets no answer
+---@field sealed boolean|nil
+---@field mirror js.source|nil
+---@field sources js.source[]|nil
+---@field placement { cluster: string|nil, tags: string[]|nil, preferred: string|nil }|nil preferred: 2.11
+---@field republish { src: string|nil, dest: string, headers_only: boolean|nil }|nil
+---@field metadata table<string, string>|nil 2.10, as the next four
+---@field compression "none"|"s2"|nil
+---@field first_seq integer|nil
+---@field subject_transform js.subject_transform|nil
+---@field consumer_limits { inactive_threshold: number|nil, max_ack_pending: integer|nil }|nil
+---@field allow_msg_ttl boolean|nil 2.11
+---@field subject_delete_marker_ttl number|nil seconds; 2.11
+---@field allow_atomic boolean|nil 2.12, as the next three
+---@field allow_msg_counter boolean|nil
+---@field allow_msg_schedules boolean|nil
+---@field persist_mode "default"|"async"|nil
+---@field allow_batched boolean|nil 2.14
+---@field pedantic boolean|nil of the request: the server fills in nothing that contradicts; 2.11
+---@field template_owner string|nil
+---@field [string] any what only servers newer than 2.15 know
+
+---@class js.subject_transform
+---@field src string
+---@field dest string
+
+---@class js.source
+---@field name string
+---@field opt_start_seq integer|nil
+---@field opt_start_time number|string|nil Unix time or RFC3339
+---@field filter_subject string|nil
+---@field subject_transforms js.subject_transform[]|nil 2.10
+---@field external { api: string, deliver: string|nil }|nil of another account or domain
+---@field consumer { name: string, deliver_subject: string }|nil 2.14
 
 ---Every field of the server's ConsumerConfig. `ack_policy` is "explicit" unless set.
 ---@class js.consumer_config
@@ -44,7 +82,8 @@
 ---@field deliver_policy "all"|"last"|"new"|"by_start_sequence"|"by_start_time"|"last_per_subject"|nil
 ---@field opt_start_seq integer|nil
 ---@field opt_start_time number|string|nil Unix time or RFC3339
----@field ack_policy "explicit"|"all"|"none"|nil
+---@field ack_policy "explicit"|"all"|"none"|"flow_control"|nil the last one: servers from 2.14 on
+---@field replay_policy "instant"|"original"|nil
 ---@field ack_wait number|nil seconds
 ---@field max_deliver integer|nil
 ---@field backoff number[]|nil seconds
@@ -62,8 +101,17 @@
 ---@field priority_groups string[]|nil one name; servers from 2.11 on
 ---@field priority_policy "overflow"|"pinned_client"|"prioritized"|nil the last one: servers from 2.12 on
 ---@field priority_timeout number|nil seconds until a pinned reader that is silent loses its pin
----@field metadata table<string, string>|nil
----@field [string] any
+---@field metadata table<string, string>|nil 2.10
+---@field max_waiting integer|nil requests that wait at once
+---@field max_bytes integer|nil of one request
+---@field num_replicas integer|nil
+---@field mem_storage boolean|nil
+---@field rate_limit_bps integer|nil bits in a second
+---@field sample_freq string|nil "100%"
+---@field pause_until number|string|nil Unix time or RFC3339; 2.11
+---@field direct boolean|nil of the server's own
+---@field sourcing boolean|nil of the server's own
+---@field [string] any what only servers newer than 2.15 know
 
 ---@class js.stream_info
 ---@field config js.stream_config
@@ -103,7 +151,8 @@
 ---@field publish_window integer messages of publish_async under way at the same time, default 256
 local js = {}
 
----Creates a stream. The same configuration again succeeds, another one is refused.
+---Creates a stream. The same configuration again succeeds, another one is an err that tells the
+---differences.
 ---@param config js.stream_config
 ---@return js.stream_info|nil info
 ---@return js.err|nil err

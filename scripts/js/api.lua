@@ -3,6 +3,7 @@ local core = require "lunats.core"
 local json = require "lunats.json"
 local config = require "lunats.js.config"
 local errors = require "lunats.js.errors"
+local schema = require "lunats.js.schema"
 
 local M = {
   ---Seconds.
@@ -70,11 +71,14 @@ function M.failure(code, text, ...)
 end
 
 ---@param field string of a configuration or request
+---@param since string|nil version that is needed, where the field does not tell
 ---@return table err code "unsupported"
-function M.unsupported(field, tail)
-  local since = config.since(field)
-  local err = M.failure("unsupported", "this server does not support '%s' as asked%s%s", field,
-    since and (": it needs nats-server %s or later"):format(since) or "", tail or "")
+function M.unsupported(field, tail, since)
+  since = since or schema.since(field)
+  local version = core.nats_info().version
+  local err = M.failure("unsupported", "this server does not support '%s' as asked%s%s%s",
+    field, since and (": it needs nats-server %s or later"):format(since) or "",
+    since and version and (", this is %s"):format(version) or "", tail or "")
   err.field = field
   return err
 end
@@ -201,11 +205,19 @@ function M.check_name(name, what, level)
   return name
 end
 
----Converts a configuration; a wrong value is an error of the caller `level` steps up.
-function M.to_wire(what, fields, level)
-  local ok, wire = pcall(config.to_wire, fields)
-  if not ok then error(what .. ": " .. tostring(wire), (level or 1) + 2) end
-  return wire
+local function checked_wire(kind, fields)
+  schema.check(kind, fields)
+  return config.to_wire(fields)
+end
+
+---Converts a configuration; an unknown field or a wrong value is an error of the caller `level`
+---steps up.
+---@param kind "stream"|"consumer"
+---@param names table<string, string>|nil what the caller calls fields
+function M.to_wire(what, kind, fields, level, names)
+  local ok, wire = pcall(checked_wire, kind, fields)
+  if ok then return wire end
+  error(("%s: %s"):format(what, (wire:gsub("^[%w_]+", names or {}))), (level or 1) + 2)
 end
 
 ---The stream that keeps messages of a subject.
@@ -222,11 +234,13 @@ function M.find_stream(subject, timeout)
     .. "with the option 'stream'", subject, table.concat(names, ", "))
 end
 
----Servers from 2.12 on refuse a field that they do not know.
+---Servers from 2.12 on refuse a field that they do not know, all of them a word.
+---@return string|nil field, string|nil version that it needs, where the field does not tell
 local function refused_field(err, asked)
   if err.err_code ~= errors.INVALID_JSON then return nil end
   local name = err.description:match 'unknown field "([^"]+)"'
-  return name and (config.path_of(asked, name) or name)
+  if not name then return schema.young_value(asked) end
+  return config.path_of(asked, name) or name
 end
 
 ---Creates or changes what has a configuration. A field that the server refuses, or ignores, is
@@ -237,15 +251,15 @@ end
 ---@return table|nil info, table|nil err
 function M.configure(op, body, asked, undo)
   local info, err, raw = M.call(op, body)
-  local field
+  local field, since
   if info then
     field = config.ignored(asked, raw.config or {})
     if field and undo then undo() end
   else
-    field = refused_field(err, asked)
+    field, since = refused_field(err, asked)
   end
   if not field then return info, err end
-  return nil, M.unsupported(field, " (nothing was changed)")
+  return nil, M.unsupported(field, " (nothing was changed)", since)
 end
 
 return M

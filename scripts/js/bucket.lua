@@ -1,6 +1,8 @@
 ---What buckets of the key-value store and of the object store have in common: names, and the
 ---stream behind a bucket.
+local json = require "lunats.json"
 local api = require "lunats.js.api"
+local differences = require "lunats.js.differences"
 local errors = require "lunats.js.errors"
 local streams = require "lunats.js.streams"
 
@@ -50,13 +52,50 @@ local function no_bucket(err, name)
   return err
 end
 
+---What buckets call the fields of their stream.
+local OPTIONS = {
+  max_msgs_per_subject = "history", max_age = "ttl", max_msg_size = "max_value_size",
+  num_replicas = "replicas", subject_delete_marker_ttl = "limit_marker_ttl",
+  allow_direct = "direct",
+}
+
+---@param list js.difference[] of the stream
+---@return js.difference[] of the bucket
+local function of_options(list)
+  local own = {}
+  for i, one in ipairs(list) do
+    local asked, found = one.asked, one.found
+    if one.field == "compression" then asked, found = asked == "s2", found == "s2" end
+    own[i] = { field = OPTIONS[one.field] or one.field, asked = asked, found = found }
+  end
+  return own
+end
+
+---The call that makes of the bucket what is asked for: its stream has other names.
+local function update_of(stream, list)
+  local fields = { ("name = %q"):format(stream) }
+  for _, one in ipairs(list) do
+    local value = type(one.asked) == "table" and "..."
+      or one.asked == nil and "app.json.null" or json.encode(one.asked)
+    fields[#fields + 1] = ("%s = %s"):format(one.field, value)
+  end
+  return ("app.js.update_stream { %s }"):format(table.concat(fields, ", "))
+end
+
 ---Creates the stream, or finds it with the same configuration; a wrong value is an error of the
 ---caller's caller.
+---@param what string names the function in errors
+---@param bucket string
+---@param open string the function that opens a bucket as it is
 ---@return table|nil info of the stream, table|nil err
-function M.create(what, config)
-  api.to_wire(what, config, 2)
+function M.create(what, bucket, config, open)
+  api.to_wire(what, "stream", config, 2, OPTIONS)
   local info, err = streams.add_stream(config)
-  return info, err
+  if info or not err.differences then return info, err end
+  local list = err.differences
+  return nil, differences.exists(err, ("bucket '%s'"):format(bucket), of_options(list),
+    ("%s(%q) opens it as it is, %s changes it where it can be changed"):format(open, bucket,
+      update_of(config.name, list)))
 end
 
 ---@param stream string

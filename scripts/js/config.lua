@@ -22,6 +22,10 @@ local TIMES = set("opt_start_time", "pause_until")
 ---Tables of the server whose keys are not names of fields: words of the user, subjects.
 local OPAQUE = set("metadata", "subjects")
 
+---@param name string of a field
+---@return boolean
+function M.is_duration(name) return DURATIONS[name] == true end
+
 local NANOSECONDS = 1000000000
 local LONGEST = math.maxinteger // NANOSECONDS
 
@@ -49,11 +53,13 @@ function M.seconds(nanoseconds)
   return nanoseconds / NANOSECONDS
 end
 
+local RFC3339 = "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d[%d.]*[Z+-][%d:]*$"
+
 ---@param time number|string Unix time, or RFC3339 as it is
 ---@param what string names the field in errors
 ---@return string
 function M.rfc3339(time, what)
-  if type(time) == "string" then return time end
+  if type(time) == "string" and time:find(RFC3339) then return time end
   if type(time) ~= "number" or not (time >= 0 and time < 253402300800) then
     error(("%s: a Unix time or an RFC3339 string expected, got %s"):format(what,
       tostring(time)), 0)
@@ -152,6 +158,7 @@ local function is_default(value)
     or value == "none" or value == "default"
     or (type(value) == "table" and next(value) == nil)
 end
+M.is_default = is_default
 
 local function first_ignored(asked, got, path)
   local names = {}
@@ -176,26 +183,39 @@ end
 ---What the server itself adds to the metadata.
 local function is_servers(name) return type(name) == "string" and name:find "^_nats%." end
 
----12:00:00Z and 12:00:00.000Z are the same.
-local function instant(time) return (tostring(time):gsub("%.0*Z$", "Z")) end
+---12:00:00Z and 12:00:00.000Z are the same, and 12:00:00.5Z and 12:00:00.50Z.
+local function instant(time)
+  return (tostring(time):gsub("(%.%d-)0*Z$", "%1Z"):gsub("%.Z$", "Z"))
+end
+
+---Whether two values on the wire that are no tables mean the same.
+---@param name string of the field
+---@return boolean
+function M.same_value(name, a, b)
+  if TIMES[name] and a and b then return instant(a) == instant(b) end
+  return a == b
+end
 
 local differs
 
+---The words of the user among the metadata.
+---@param metadata table
+---@return table
+function M.own_metadata(metadata)
+  local own = {}
+  for key, value in pairs(metadata) do own[key] = not is_servers(key) and value or nil end
+  return own
+end
+
 local function differs_value(name, want, have)
-  if name == "metadata" and type(have) == "table" then
-    local own = {}
-    for key, value in pairs(have) do own[key] = not is_servers(key) and value or nil end
-    have = own
-  end
+  if name == "metadata" and type(have) == "table" then have = M.own_metadata(have) end
   if type(want) == "table" and type(have) == "table" then
     for key in pairs(have) do
       if (name == "metadata" or math.type(key)) and want[key] == nil then return true end
     end
     return differs(want, have)
   end
-  if TIMES[name] and want and have then
-    return instant(want) ~= instant(have)
-  end
+  if TIMES[name] and want and have then return not M.same_value(name, want, have) end
   if type(want) == "number" and want <= 0 then return (tonumber(have) or 0) > 0 end
   return want ~= have and not (is_default(want) and (have == nil or is_default(have)))
 end
@@ -232,26 +252,6 @@ function M.merge(old, asked)
     if value == false then new[name] = false end
   end
   return new
-end
-
----The versions of nats-server that brought fields.
-local SINCE = {
-  ["2.10"] = set("filter_subjects", "compression", "first_seq", "subject_transform",
-    "subject_transforms", "consumer_limits", "metadata"),
-  ["2.11"] = set("allow_msg_ttl", "subject_delete_marker_ttl", "pause_until", "priority_groups",
-    "priority_policy", "priority_timeout"),
-  ["2.12"] = set("allow_atomic", "allow_msg_counter", "allow_msg_schedules", "persist_mode"),
-  ["2.14"] = set("allow_batched"),
-}
-
----@param field string "metadata", "sources.1.subject_transforms"
----@return string|nil version that the field needs
-function M.since(field)
-  for name in field:gmatch "[%w_]+" do
-    for version, names in pairs(SINCE) do
-      if names[name] then return version end
-    end
-  end
 end
 
 ---Where in a configuration a field stands: the server names it without its path.

@@ -3,6 +3,7 @@ local core = require "lunats.core"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
+local differences = require "lunats.js.differences"
 local errors = require "lunats.js.errors"
 local subjects = require "lunats.subject"
 
@@ -92,6 +93,23 @@ local function info_op(stream, name) return ("CONSUMER.INFO.%s.%s"):format(strea
 
 -- ---- create and update ------------------------------------------------------
 
+---Creates it, or changes the one that is there.
+---@param wire table the whole configuration as on the wire
+---@param asked table the part of it that counts
+---@param old table|nil the configuration that is there
+---@return table|nil info, table|nil err
+local function configure(stream, name, wire, asked, old)
+  local op, body = M.create_request(stream, name, wire)
+  local info, err = api.configure(op, body, asked, function()
+    if not old then return M.delete(stream, name) end
+    api.raw(M.create_request(stream, name, old))
+  end)
+  if info or not old or err.code ~= "jetstream" or api.passes(err) then return info, err end
+  return nil, differences.refused(err, M.describe { stream = stream, consumer = name },
+    differences.list("consumer", wire, old),
+    ("Delete it with app.js.delete_consumer(%q, %q), or use another name"):format(stream, name))
+end
+
 ---Creates or updates a consumer.
 ---@param stream string
 ---@param fields table ConsumerConfig, in seconds
@@ -99,7 +117,7 @@ local function info_op(stream, name) return ("CONSUMER.INFO.%s.%s"):format(strea
 ---@return table|nil info, table|nil err
 function M.create(stream, fields, level)
   level = (level or 1) + 1
-  local wire = api.to_wire("app.js.add_consumer", fields, level)
+  local wire = api.to_wire("app.js.add_consumer", "consumer", fields, level)
   local name = wire.durable_name or wire.name or new_name()
   if wire.durable_name and wire.name and wire.durable_name ~= wire.name then
     error("app.js.add_consumer: 'name' and 'durable_name' must be the same", level + 1)
@@ -114,11 +132,7 @@ function M.create(stream, fields, level)
     existed, err = api.raw(info_op(stream, name))
     if not existed and err.err_code ~= errors.CONSUMER_NOT_FOUND then return nil, err end
   end
-  local op, body = M.create_request(stream, name, wire)
-  return api.configure(op, body, wire, function()
-    if not existed then return M.delete(stream, name) end
-    api.raw(M.create_request(stream, name, existed.config))
-  end)
+  return configure(stream, name, wire, wire, existed and existed.config)
 end
 
 ---Fields of a call that names the stream among them, and of the wire.
@@ -145,9 +159,7 @@ local function name_of(what, fields)
 end
 
 local function update(stream, name, wire, old)
-  local op, body = M.create_request(stream, name, config.merge(old, wire))
-  return api.configure(op, body, wire,
-    function() api.raw(M.create_request(stream, name, old)) end)
+  return configure(stream, name, config.merge(old, wire), wire, old)
 end
 
 ---Changes fields of a consumer; those that are not given stay as they are.
@@ -156,7 +168,7 @@ end
 function M.update(fields)
   local what = "app.js.update_consumer"
   local stream, rest = split(what, fields)
-  local name, wire = name_of(what, rest), api.to_wire(what, rest)
+  local name, wire = name_of(what, rest), api.to_wire(what, "consumer", rest)
   local old, err = api.raw(info_op(stream, name))
   if not old then return nil, err end
   return update(stream, name, wire, old.config)
@@ -169,7 +181,7 @@ end
 function M.ensure(fields, opts)
   local what = "app.js.ensure_consumer"
   local stream, rest = split(what, fields)
-  local name, wire = name_of(what, rest), api.to_wire(what, rest)
+  local name, wire = name_of(what, rest), api.to_wire(what, "consumer", rest)
   opts = core.check(what, opts, { keep = "boolean" })
   local old, err = api.raw(info_op(stream, name))
   if not old then
@@ -215,7 +227,7 @@ end
 function M.pause(stream, name, till)
   local what = "app.js.pause_consumer"
   if till == nil then error(what .. ": until when?", 2) end
-  return pause(what, stream, name, api.to_wire(what, { pause_until = till }))
+  return pause(what, stream, name, api.to_wire(what, "consumer", { pause_until = till }))
 end
 
 ---Ends a pause.

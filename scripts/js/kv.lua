@@ -103,7 +103,8 @@ function M.create_key_value(opts)
   opts = core.check(what, opts, CREATE)
   bucket.check_name(opts.bucket, what .. ": bucket")
   check.whole(what, "history", math.tointeger(opts.history) or opts.history, 1, MAX_HISTORY)
-  local info, err = bucket.create(what, stream_config(opts))
+  local info, err = bucket.create(what, opts.bucket, stream_config(opts),
+    "app.js.key_value")
   if not info then return nil, err end
   return open(opts.bucket, info.config)
 end

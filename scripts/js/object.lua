@@ -36,7 +36,7 @@ function M.create_object_store(opts)
   check.table(what, opts)
   opts = core.check(what, opts, CREATE)
   local name = bucket.check_name(opts.bucket, what .. ": bucket")
-  local stream, err = bucket.create(what, {
+  local stream, err = bucket.create(what, name, {
     name = PREFIX .. name,
     subjects = { ("$O.%s.C.>"):format(name), ("$O.%s.M.>"):format(name) },
     description = opts.description, max_age = opts.ttl, max_bytes = opts.max_bytes,
@@ -44,7 +44,7 @@ function M.create_object_store(opts)
     placement = opts.placement, metadata = opts.metadata, discard = "new",
     allow_rollup_hdrs = true, allow_direct = true,
     compression = opts.compression and "s2" or nil,
-  })
+  }, "app.js.object_store")
   if not stream then return nil, err end
   return open(name, stream.config)
 end

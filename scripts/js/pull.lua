@@ -257,7 +257,7 @@ function M.subscribe(subject, opts)
       error("app.js.pull_subscribe: a consumer with deliver_subject pushes: use "
         .. "app.js.subscribe", 2)
     end
-    api.to_wire("app.js.pull_subscribe", config)
+    api.to_wire("app.js.pull_subscribe", "consumer", config)
   end
   return setmetatable({
     subject = subject,

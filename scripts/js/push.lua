@@ -318,7 +318,7 @@ local function check_options(subject, opts)
   for _, name in ipairs { "concurrency", "pending" } do
     check.whole(what, name, opts[name], 1, nil, 2)
   end
-  if opts.config then api.to_wire(what, opts.config, 2) end
+  if opts.config then api.to_wire(what, "consumer", opts.config, 2) end
   if opts.on_error and not opts.ordered then
     error(what .. ": 'on_error' goes with 'ordered' only", 3)
   end

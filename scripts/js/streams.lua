@@ -4,6 +4,7 @@ local json = require "lunats.json"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
+local differences = require "lunats.js.differences"
 local errors = require "lunats.js.errors"
 local stored = require "lunats.js.stored"
 
@@ -16,7 +17,23 @@ local OVERLAP_DELAY, OVERLAP_RETRIES = 0.1, 5
 local function check_config(what, fields)
   check.table(what, fields, 2)
   api.check_name(fields.name, what .. ": name", 2)
-  return fields.name, api.to_wire(what, fields, 2)
+  return fields.name, api.to_wire(what, "stream", fields, 2)
+end
+
+---The server says that there is such a stream with another configuration: which one?
+---@return table|nil info of a stream that is the same for all we know
+---@return table|nil err
+local function compare(name, wire, err)
+  local there = api.raw("STREAM.INFO." .. name)
+  if not there then return nil, err end
+  local list = differences.list("stream", wire, there.config)
+  -- Servers take their own defaults in mirrors and sources for a difference.
+  if #list == 0 then
+    there.type = nil
+    return config.from_wire(there)
+  end
+  return nil, differences.exists(err, ("stream '%s'"):format(name), list,
+    "app.js.ensure_stream changes it where it can be changed")
 end
 
 local function add(name, wire)
@@ -27,6 +44,7 @@ local function add(name, wire)
     local info
     info, err = api.configure("STREAM.CREATE." .. name, wire, wire, undo)
     if info then return info end
+    if err.err_code == errors.STREAM_NAME_IN_USE then return compare(name, wire, err) end
     if err.err_code ~= errors.SUBJECTS_OVERLAP or existed or attempt == OVERLAP_RETRIES then
       return nil, err
     end
@@ -37,7 +55,7 @@ local function add(name, wire)
 end
 
 ---Creates a stream. With the configuration that it has already this succeeds; with another one
----the server refuses.
+---it is an err that tells the differences.
 ---@param fields table
 ---@return table|nil info, table|nil err
 function M.add_stream(fields)
@@ -52,8 +70,12 @@ local function update(name, wire, old)
   if age and age > 0 and not wire.duplicate_window and window and window > age then
     new.duplicate_window = age
   end
-  return api.configure("STREAM.UPDATE." .. name, new, wire,
+  local info, err = api.configure("STREAM.UPDATE." .. name, new, wire,
     function() api.raw("STREAM.UPDATE." .. name, old) end)
+  if info or err.code ~= "jetstream" or api.passes(err) then return info, err end
+  return nil, differences.refused(err, ("stream '%s'"):format(name),
+    differences.list("stream", new, old),
+    ("Delete it with app.js.delete_stream(%q), or use another name"):format(name))
 end
 
 ---Changes fields of a stream; those that are not given stay as they are.

@@ -44,7 +44,9 @@ local function is_open(param) return declarations.options(param.type)["[string]"
 local function example(param)
   if param.name == "query" then return { seq = 1 } end
   if declarations.is_options(param) then
-    return is_open(param) and { name = "DOCS", stream = "DOCS", durable_name = "docs" } or {}
+    if not is_open(param) then return {} end
+    return param.type:find "stream_config" and { name = "DOCS" }
+      or { stream = "DOCS", durable_name = "docs" }
   elseif param.type:find "^fun%(" then
     return function() end
   elseif param.type:find "^integer" or param.type:find "^number" then

@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local js_config = require "lunats.js.config"
 local json = require "lunats.json"
+local newer_server = require "spec.support.newer_server"
 local unique = require "spec.support.unique"
 
 describe("app.js", function()
@@ -48,7 +49,8 @@ describe("app.js", function()
 
     it("tells what the server ignores", function()
       add { name = stream }
-      local info, err = app.js.update_stream { name = stream, no_such_field = 7 }
+      local info, err = newer_server(app.js.update_stream,
+        { name = stream, no_such_field = 7 })
       assert.is_nil(info)
       assert.equal("unsupported", err.code)
       assert.equal("no_such_field", err.field)
@@ -56,14 +58,15 @@ describe("app.js", function()
 
     it("changes nothing where the server does not know a field", function()
       add { name = stream, max_msgs = 10 }
-      local info, err = app.js.update_stream { name = stream, max_msgs = 5, no_such_field = 7 }
+      local info, err = newer_server(app.js.update_stream,
+        { name = stream, max_msgs = 5, no_such_field = 7 })
       assert.is_nil(info)
       assert.equal("unsupported", err.code)
       assert.equal(10, app.js.stream_info(stream).config.max_msgs)
       assert(app.js.add_consumer { stream = stream, durable_name = "c", ack_wait = 10 })
       for _, call in ipairs { "update_consumer", "add_consumer", "ensure_consumer" } do
-        info, err = app.js[call] { stream = stream, durable_name = "c", ack_wait = 20,
-          no_such_field = 7 }
+        info, err = newer_server(app.js[call], { stream = stream, durable_name = "c",
+          ack_wait = 20, no_such_field = 7 })
         assert.is_nil(info)
         assert.equal("unsupported", err.code)
         assert.equal(10, app.js.consumer_info(stream, "c").config.ack_wait)

@@ -89,47 +89,6 @@ describe("app.js streams", function()
     assert.equal("2023-11-14T22:13:20.25Z", info.config.opt_start_time)
   end)
 
-  it("deletes what it created when the server ignores a field", function()
-    local name = name_of "ignored"
-    local info, err = app.js.add_stream { name = name, subjects = { name },
-      no_such_field_of_any_server = true }
-    assert.is_nil(info)
-    assert.equal("unsupported", err.code)
-    assert.equal("no_such_field_of_any_server", err.field)
-    assert.truthy(err.message:find("no_such_field_of_any_server", 1, true))
-    info, err = app.js.add_stream { name = name, subjects = { name },
-      placement = { cluster = "here", no_such_field = 7 } }
-    assert.is_nil(info)
-    assert.equal("unsupported", err.code)
-    assert.equal("placement.no_such_field", err.field)
-    local found
-    found, err = app.js.stream_info(name)
-    assert.is_nil(found)
-    assert.equal("not_found", err.code)
-  end)
-
-  it("leaves a stream alone that was there before", function()
-    local name = name_of "kept"
-    assert(app.js.add_stream { name = name, subjects = { name } })
-    local info = app.js.add_stream { name = name, subjects = { name },
-      no_such_field_of_any_server = true }
-    assert.is_nil(info)
-    assert(app.js.stream_info(name))
-  end)
-
-  it("deletes a consumer that the server made without what was asked", function()
-    local name = name_of "consumer"
-    assert(app.js.add_stream { name = name, subjects = { name } })
-    local info, err = app.js.add_consumer { stream = name, durable_name = "c",
-      no_such_field = 7 }
-    assert.is_nil(info)
-    assert.equal("unsupported", err.code)
-    local found
-    found, err = app.js.consumer_info(name, "c")
-    assert.is_nil(found)
-    assert.equal("not_found", err.code)
-  end)
-
   it("makes consumers with filters, with and without wildcards", function()
     local name = name_of "filters"
     assert(app.js.add_stream { name = name, subjects = { name .. ".>" } })
