@@ -44,10 +44,10 @@ static int core_exit(lua_State *L) {
     return luaL_error(L, "os.exit(%d)", status);
 }
 
-/* core.set_phase("start" | "run" | "stop" | "reloaded" | "save" | "restore", fn) */
+/* core.set_phase("start" | "run" | "stop" | "reloaded" | "save" | "restore" | "error", fn) */
 static int core_set_phase(lua_State *L) {
-    static const char *const names[] = {"start", "run",     "stop", "reloaded",
-                                        "save",  "restore", NULL};
+    static const char *const names[] = {"start", "run",     "stop",  "reloaded",
+                                        "save",  "restore", "error", NULL};
     enum script_phase phase = (enum script_phase)luaL_checkoption(L, 1, NULL, names);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     lua_settop(L, 2);
@@ -99,17 +99,41 @@ static int core_error(lua_State *L) {
     return push_error(L, luaL_checkstring(L, 1), luaL_checkstring(L, 2));
 }
 
-/* core.report(text): an error that the script did not handle */
+/*
+ * core.report(text [, facts [, err]]): an error that the script did not handle. facts, { kind
+ * =, name =, ... }, and what was raised are for those who watch errors; facts become theirs.
+ */
 static int core_report(lua_State *L) {
-    script_report(script_of(L), luaL_checkstring(L, 1));
+    struct script_error error = {.text = luaL_checkstring(L, 1), .L = L};
+    lua_settop(L, 3);
+    error.facts = lua_istable(L, 2) ? 2 : 0;
+    error.value = 3;
+    script_report_error(script_of(L), &error);
     return 0;
 }
 
-/* core.traceback(err [, level = 1]) -> its text and a traceback: for xpcall, any error value */
+/* core.traceback(err): its text and a traceback, a message handler for xpcall */
 static int core_traceback(lua_State *L) {
-    int level = (int)luaL_optinteger(L, 2, 1);
-    luaL_traceback(L, L, error_text(L, 1), level);
-    return 1;
+    return error_traceback(L);
+}
+
+/* core.raised(err) -> caught: keeps both, a message handler for xpcall */
+static int core_raised(lua_State *L) {
+    return push_raised(L);
+}
+
+/* core.caught(caught) -> text with traceback, what was raised. Memory errors, for which no
+ * handler is called, are their own text. */
+static int core_caught(lua_State *L) {
+    lua_settop(L, 1);
+    if (is_raised(L, 1)) {
+        lua_rawgeti(L, 1, RAISED_TRACE);
+        lua_rawgeti(L, 1, RAISED_VALUE);
+        return 2;
+    }
+    error_text(L, 1);
+    lua_pushvalue(L, 1);
+    return 2;
 }
 
 /*
@@ -137,6 +161,8 @@ static const luaL_Reg functions[] = {
     {"error", core_error},
     {"report", core_report},
     {"traceback", core_traceback},
+    {"raised", core_raised},
+    {"caught", core_caught},
     {"check", core_check},
     {NULL, NULL},
 };

@@ -46,6 +46,19 @@ static int core_spawn(lua_State *L) {
     return start(L, check_kind(L, "app.spawn"));
 }
 
+/* core.tell(fn, ...): runs fn, a watcher of errors, in a fiber that a stop lets finish and
+ * whose own errors are not told. Only inside of the function for the phase "error". */
+static int core_tell(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    struct fibers *fibers = script_fibers(script_of(L));
+    struct fiber *fiber = NULL;
+    int rc = fiber_start(fibers, FIBER_HANDLER, L, lua_gettop(L) - 1, NULL, NULL, &fiber);
+    if (rc < 0)
+        return raise_start(L, rc);
+    fiber_set_quiet(fiber); /* it does not run yet, see script_tell() */
+    return 0;
+}
+
 /* core.background(fn, ...): the same for a fiber that a stop cancels at once; in a version that
  * was replaced it does not even start. */
 static int core_background(lua_State *L) {
@@ -66,7 +79,8 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
     struct handle *handle = arg;
     handle->failed = status == LN_ESCRIPT;
     if (handle->failed)
-        script_report(script_of(L), text);
+        script_report_error(script_of(L),
+                            &(struct script_error){.text = text, .kind = "fiber"});
     handle->fiber = NULL;
     gate_open(handle->gate, LUA_MAXINTEGER);
     forget(L, handle);
@@ -145,13 +159,10 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn},
-    {"background", core_background},
-    {"fiber", core_fiber},
-    {"current", core_current},
-    {"can_wait", core_can_wait},
-    {"cancelled", core_cancelled},
-    {NULL, NULL},
+    {"spawn", core_spawn},         {"background", core_background},
+    {"tell", core_tell},           {"fiber", core_fiber},
+    {"current", core_current},     {"can_wait", core_can_wait},
+    {"cancelled", core_cancelled}, {NULL, NULL},
 };
 
 void bindings_fiber(lua_State *L) {

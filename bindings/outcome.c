@@ -9,8 +9,6 @@
 #include "host/base/log.h"
 #include "host/script/trace.h"
 
-#define TITLE_SIZE 512
-
 /* ---- errors as answers ---- */
 
 /* What the errors that our own calls return are to somebody who has asked us: a gateway passes
@@ -87,13 +85,12 @@ static const char told;
 
 /* A raised error that nobody has reported yet; `trace` may be the text again. */
 static void report_raised(lua_State *L, const struct job *job, int index, const char *trace) {
+    struct script_error error = {.text = trace, .L = L, .value = lua_absindex(L, index)};
     if (!has_numeric_code(L, index)) {
-        job_raised(job, trace, error_text(L, index));
+        job_raised(job, &error, error_text(L, index));
         return;
     }
-    char title[TITLE_SIZE];
-    job_title(job, title, sizeof(title));
-    script_report(script_of(L), lua_pushfstring(L, "%s: %s", title, trace));
+    job_report(job, &error);
     fail(L, job, index);
 }
 
@@ -125,10 +122,9 @@ static void raised(lua_State *L, const struct job *job) {
 
 static int reply_failed(lua_State *L, const struct job *job, const struct link_out *out,
                         int rc) {
-    char title[TITLE_SIZE];
-    job_title(job, title, sizeof(title));
-    script_report(script_of(L), lua_pushfstring(L, "%s: the reply of %I bytes was not sent: %s",
-                                                title, (lua_Integer)out->len, status_text(rc)));
+    const char *text = lua_pushfstring(L, "the reply of %I bytes was not sent: %s",
+                                       (lua_Integer)out->len, status_text(rc));
+    job_report(job, &(struct script_error){.text = text});
     if (rc == LN_ETOOLARGE)
         job_failed(job, 500, "the reply is larger than the max_payload of the server");
     return 0;

@@ -52,6 +52,22 @@ function app.on_stop(fn) end
 ---@param fn fun(old_version: string)
 function app.on_reload(fn) end
 
+---@class app.where where an error comes from
+---@field kind "listener"|"consume"|"watch"|"timer"|"task"|"fiber"|"on_start"|"on_stop"|"on_reload"|"reload"|"main"|"service"
+---@field name string|nil of the listener, timer, task or consumer
+---@field subject string|nil of the message
+---@field stream string|nil of a message from a stream
+---@field sequence integer|nil of that message
+---@field delivery integer|nil how often it has been delivered
+---@field id string|nil what was sent instead of the text: "internal error ID"
+---@field message string what failed and why, as the log has it
+---@field traceback string from "stack traceback:" on; "" without one
+
+---Calls fn for each error that is logged of the script's own code, after it has been logged. It
+---may wait. Its own errors are logged and not told; above 16 at once, errors are only counted.
+---@param fn fun(err: any, where: app.where) `err` is what was raised
+function app.on_error(fn) end
+
 ---What app.timer and app.task return.
 ---@class periodic
 ---@field name string|nil

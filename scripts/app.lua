@@ -62,6 +62,9 @@ function app.on_reload(fn)
   reload_hooks[#reload_hooks + 1] = fn
 end
 
+---fn(err, where) is called for each error that the log has of the script's own code.
+app.on_error = require("lunats.watchers").add
+
 ---Runs fn right after the on_start hooks; in a running service at once. For declarations that
 ---have to wait for the server.
 function core.defer_start(fn)
@@ -81,15 +84,20 @@ core.set_phase("start", function()
   run_all(deferred)
 end)
 
+local function report_hook(kind, caught)
+  local trace, err = core.caught(caught)
+  core.report(("%s: %s"):format(kind, trace), { kind = kind }, err)
+end
+
 core.set_phase("stop", function()
   -- One hook that fails must not keep the others from cleaning up.
   local failed
   for _, fn in ipairs(stop_hooks) do
-    local ok, trace = xpcall(fn, core.traceback)
-    if core.cancelled() then error(trace, 0) end
+    local ok, caught = xpcall(fn, core.raised)
+    if core.cancelled() then error(caught, 0) end
     if not ok then
-      failed = failed or trace
-      core.report("on_stop: " .. trace)
+      failed = true
+      report_hook("on_stop", caught)
     end
   end
   if failed then error(core.error("on_stop", "an on_stop hook failed"), 0) end
@@ -130,8 +138,8 @@ end)
 
 core.set_phase("reloaded", function()
   for _, fn in ipairs(reload_hooks) do
-    local ok, trace = xpcall(fn, core.traceback, old_version)
-    if not ok then core.report("on_reload: " .. trace) end
+    local ok, caught = xpcall(fn, core.raised, old_version)
+    if not ok then report_hook("on_reload", caught) end
   end
 end)
 

@@ -13,7 +13,7 @@ fiber.__index = fiber
 local failed = { __index = fiber }
 
 function failed.__gc(self)
-  if self.trace then core.report(self.trace) end
+  if self.trace then core.report(self.trace, { kind = "fiber" }, self.value) end
 end
 
 ---Fibers that are awaiting one, by core.current().
@@ -21,25 +21,16 @@ local awaiting = {}
 
 -- ---- running ----------------------------------------------------------------
 
-local raised = {}
-
----Message handler: the traceback exists only here, the value is what the script has raised.
-local function on_raise(err)
-  if core.cancelled() then return err end
-  return setmetatable({ value = err, trace = core.traceback(err, 2) }, raised)
-end
-
 ---An error is reported at once, unless it finds somebody: one that awaits the fiber, or the one
 ---that has started it and is busy awaiting another one.
-local function fail(self, err)
-  local value, trace = err, tostring(err) -- out of memory, say, where no handler is called
-  if getmetatable(err) == raised then value, trace = err.value, err.trace end
+local function fail(self, caught)
+  local trace, value = core.caught(caught)
   self.failed, self.value = true, value
   if self.awaited > 0 or awaiting[self.parent] then
     self.trace = trace
     setmetatable(self, failed)
   else
-    core.report(trace)
+    core.report(trace, { kind = "fiber" }, value)
   end
 end
 
@@ -54,7 +45,7 @@ end
 local function run(self, fn, ...)
   if core.cancelled() then return end -- before it has begun
   self.id = core.current()
-  settle(self, xpcall(fn, on_raise, ...))
+  settle(self, xpcall(fn, core.raised, ...))
 end
 
 ---@param fn function

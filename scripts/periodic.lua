@@ -25,14 +25,12 @@ end
 ---Calls fn; an error is reported with its traceback and counted. Returns whether it succeeded.
 local function call(self, fn)
   self.ticks = self.ticks + 1
-  local ok, trace = xpcall(fn, function(err)
-    if core.cancelled() then return err end
-    return core.traceback(err, 2)
-  end)
+  local ok, caught = xpcall(fn, core.raised)
   if ok then return true end
-  if core.cancelled() then error(trace, 0) end -- a stop, not a failure
+  if core.cancelled() then error(caught, 0) end -- a stop, not a failure
   self.errors = self.errors + 1
-  core.report(("%s: %s"):format(self.label, trace))
+  local trace, err = core.caught(caught)
+  core.report(("%s: %s"):format(self.label, trace), { kind = self.kind, name = self.name }, err)
   return false
 end
 
@@ -54,6 +52,7 @@ local ROUNDING = 1e-6
 
 ---Ticks on a fixed grid: a late tick does not move the ones after it, a missed one is skipped.
 local function run_timer(self)
+  if self.stopped then return end -- before it slept: nothing would wake it before its time
   self.due = first_due(self)
   while true do
     local wait = self.due - core.clock()

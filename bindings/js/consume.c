@@ -17,7 +17,6 @@
 #include "host/jetstream/consume.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
-#include "host/script/trace.h"
 
 #define CONSUME_TYPE "lunats.consume"
 
@@ -42,14 +41,6 @@ struct consume_box {
 enum { AT_RECORD = 1, AT_ERROR_HANDLER = 2, AT_MSG = 3, AT_RESULT = 4 };
 
 /* ---- one message ---- */
-
-/* Message handler of the protected call: the traceback exists only here. */
-static int on_error(lua_State *L) {
-    struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
-    if (fiber_cancelled(fiber))
-        return 1;
-    return error_traceback(L);
-}
 
 static int failed_done(lua_State *L, int status, lua_KContext context) {
     (void)L, (void)status, (void)context;
@@ -96,7 +87,7 @@ static bool delivered_too_often(const struct consume_box *box, const struct msg 
 static int body(lua_State *L) {
     struct consume_msg *record = lua_touserdata(L, AT_RECORD);
     const struct consume_box *box = record->owner;
-    lua_pushcfunction(L, on_error);
+    lua_pushcfunction(L, push_raised);
     struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
     record->data = msg;
     msg->proven = true;                  /* seen to by demand.c */
@@ -111,12 +102,17 @@ static int body(lua_State *L) {
     return body_done(L, status, 0);
 }
 
+static void report(const struct consume_box *box, const char *subject, const char *text) {
+    struct script_error error = {.text = text, .kind = "consume", .subject = subject};
+    script_report_error(box->script, &error);
+}
+
 static void on_body_end(struct fiber *fiber, void *arg, int status, const char *text) {
     (void)fiber;
     struct consume_msg *record = arg;
     const struct consume_box *box = record->owner;
     if (status == LN_ESCRIPT)
-        script_report(box->script, text);
+        report(box, record->msg->subject, text);
     record->data = NULL;
     /* Cut off, or failed where nothing should fail: somebody else shall try. */
     consume_done(record, status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK);
@@ -149,7 +145,7 @@ static void on_lost_end(struct fiber *fiber, void *arg, int status, const char *
     (void)fiber;
     struct consume_box *box = arg;
     if (status == LN_ESCRIPT)
-        script_report(box->script, text);
+        report(box, NULL, text);
     if (status != LN_OK && box->consume != NULL)
         consume_stop(box->consume, false);
 }
@@ -275,7 +271,7 @@ static int ref_argument(lua_State *L, int arg) {
  * opts are checked by the Lua side: max_messages, concurrency, max_batch, expires, heartbeat,
  * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack, group (check_group()),
  * pull (whose pin it shares); of a consumer that pushes: deliver (its subject), queue, pending.
- * failed(msg, why): why is the traceback, what the handler refused with, or nil when the
+ * failed(msg, why): why is for core.caught(), what the handler refused with, or nil when the
  * message was delivered more than max_deliver times. lost(err, silent): the consumer is gone.
  */
 static int js_consume(lua_State *L) {

@@ -5,11 +5,14 @@
 #include <lauxlib.h>
 
 #include "host/base/status.h"
+#include "host/script/script.h"
+#include "host/script/trace.h"
 
 #include <stdarg.h>
 #include <string.h>
 
 #define ERROR_TYPE "lunats.error"
+#define RAISED_TYPE "lunats.raised"
 
 static int error_tostring(lua_State *L) {
     if (lua_getfield(L, 1, "message") != LUA_TSTRING) {
@@ -83,4 +86,32 @@ int raise_error(lua_State *L, const char *format, ...) {
     va_end(arguments);
     lua_concat(L, 2);
     return lua_error(L);
+}
+
+bool is_raised(lua_State *L, int index) {
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
+        return false;
+    luaL_getmetatable(L, RAISED_TYPE);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+int push_raised(lua_State *L) {
+    const struct fibers *fibers = script_fibers(script_of(L));
+    const struct fiber *fiber = fibers_current(fibers);
+    bool cancelled = fiber != NULL && fiber_cancelled(fiber);
+    if (cancelled || is_raised(L, 1)) /* the latter has been passed on */
+        return 1;
+    lua_settop(L, 1);
+    luaL_traceback(L, L, error_text(L, 1), 1);
+    int text = lua_gettop(L);
+    lua_createtable(L, 2, 0);
+    lua_pushvalue(L, text);
+    lua_rawseti(L, -2, RAISED_TRACE);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, RAISED_VALUE);
+    luaL_newmetatable(L, RAISED_TYPE);
+    lua_setmetatable(L, -2);
+    return 1;
 }

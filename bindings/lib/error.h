@@ -3,6 +3,8 @@
 #ifndef LUNATS_LIB_ERROR_H
 #define LUNATS_LIB_ERROR_H
 
+#include <stdbool.h>
+
 #include <lua.h>
 
 /*
@@ -19,6 +21,14 @@ int push_failure(lua_State *L, int status, const char *detail);
  * primitive is left out.
  */
 int raise_error(lua_State *L, const char *format, ...);
+
+/*
+ * Message handler of a protected call: pushes a table with the error, at index 1, and its text
+ * with the traceback, which exists only here. The error of a cancelled fiber stays as it is.
+ */
+int push_raised(lua_State *L);
+enum { RAISED_TRACE = 1, RAISED_VALUE = 2 }; /* places in the table, for lua_rawgeti() */
+bool is_raised(lua_State *L, int index);
 
 /* Pushes true, or nil and an error. */
 int push_status(lua_State *L, int status, const char *detail);

@@ -40,6 +40,7 @@ struct fiber {
     bool suspended; /* yielded */
     bool cancelled;
     bool doomed; /* never resumed again, only closed */
+    bool quiet;  /* see fiber_set_quiet() */
     struct clock_timer deadline;
     fiber_end_fn on_end;
     void *arg;
@@ -53,6 +54,8 @@ struct fibers {
     struct clock *clock;
     struct list live, pool;
     struct fiber *current; /* the one that runs, or NULL */
+    struct fiber *ending;  /* the one whose on_end is called, or NULL */
+    int raised;            /* where aux has what it has raised; 0: nothing */
     size_t pooled;
     size_t count[FIBER_KINDS];
     struct {
@@ -199,6 +202,7 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fiber->arg = arg;
     fiber->cancelled = fiber->doomed = fiber->in_wait = fiber->woken = false;
     fiber->suspended = false;
+    fiber->quiet = fibers->current != NULL && fibers->current->quiet;
     fiber->cancel_tries = 0;
     fiber->deadline.fire = on_deadline;
     list_push_front(&fibers->live, &fiber->node);
@@ -206,8 +210,8 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
 }
 
 /*
- * Protected body: the error value on top of the fiber's stack, or that it has yielded by
- * itself, becomes text with traceback.
+ * Protected body: returns the error value on top of the fiber's stack, or that it has yielded
+ * by itself, and it as text with traceback.
  */
 static int describe_error(lua_State *L) {
     struct fiber *fiber = lua_touserdata(L, 1);
@@ -218,16 +222,19 @@ static int describe_error(lua_State *L) {
         lua_pushvalue(fiber->L, -1);
         lua_xmove(fiber->L, L, 1);
     }
-    luaL_traceback(L, fiber->L, error_text(L, -1), 0);
-    return 1;
+    luaL_traceback(L, fiber->L, error_text(L, 2), 0);
+    lua_pushvalue(L, 2);
+    lua_insert(L, -2);
+    return 2;
 }
 
-/* Pushes the text of the error on the stack of aux. */
-static const char *push_error_text(struct fiber *fiber) {
+/* Pushes what was raised on the stack of aux, and its text. */
+static const char *push_error(struct fiber *fiber) {
     lua_State *aux = fiber->owner->aux;
     lua_pushcfunction(aux, describe_error);
     lua_pushlightuserdata(aux, fiber);
-    lua_pcall(aux, 1, 1, 0);
+    if (lua_pcall(aux, 1, 2, 0) != LUA_OK)
+        lua_pushvalue(aux, -1); /* no memory */
     const char *text = lua_tostring(aux, -1);
     return text ? text : "(error object is not a string)";
 }
@@ -265,6 +272,21 @@ static void recycle(struct fiber *fiber, bool ended_well) {
     fibers->pooled++;
 }
 
+/* Tells whoever has to know; `text` is on top of the stack of aux, above what was raised. */
+static void tell_end(struct fiber *fiber, int status, const char *text) {
+    struct fibers *fibers = fiber->owner;
+    struct fiber *outer = fibers->ending;
+    int outer_raised = fibers->raised;
+    fibers->ending = fiber;
+    fibers->raised = text != NULL ? lua_gettop(fibers->aux) - 1 : 0;
+    if (fiber->on_end != NULL)
+        fiber->on_end(fiber, fiber->arg, status, text);
+    else if (status == LN_ESCRIPT)
+        fibers->on_error(fibers->owner, text);
+    fibers->ending = outer;
+    fibers->raised = outer_raised;
+}
+
 /* Ends a fiber whose coroutine returned, failed, or is not to be resumed any more. */
 static void finish(struct fiber *fiber, int rc) {
     struct fibers *fibers = fiber->owner;
@@ -276,19 +298,17 @@ static void finish(struct fiber *fiber, int rc) {
         status = LN_ECANCELLED;
     } else if (rc != LUA_OK) {
         status = LN_ESCRIPT;
-        text = push_error_text(fiber);
+        text = push_error(fiber);
     }
     if (rc != LUA_OK)
         close_thread(fiber);
 
     list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;
-    if (fiber->on_end != NULL)
-        fiber->on_end(fiber, fiber->arg, status, text);
-    else if (status == LN_ESCRIPT)
-        fibers->on_error(fibers->owner, text);
+    if (fiber->on_end != NULL || status == LN_ESCRIPT)
+        tell_end(fiber, status, text);
     if (text != NULL)
-        lua_pop(fibers->aux, 1);
+        lua_pop(fibers->aux, 2);
 
     recycle(fiber, rc == LUA_OK);
     if (--fibers->count[kind] == 0 && fibers->idle[kind].fn != NULL) {
@@ -432,6 +452,16 @@ int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, in
     return LN_OK;
 }
 
+bool fibers_quiet(const struct fibers *fibers) {
+    const struct fiber *fiber = fibers->current != NULL ? fibers->current : fibers->ending;
+    return fiber != NULL && fiber->quiet;
+}
+
+lua_State *fibers_raised(const struct fibers *fibers, int *index) {
+    *index = fibers->raised;
+    return fibers->raised != 0 ? fibers->aux : NULL;
+}
+
 enum fiber_kind fiber_kind(const struct fiber *fiber) {
     return fiber->kind;
 }
@@ -465,6 +495,10 @@ void fiber_doom(struct fiber *fiber) {
 
 bool fiber_doomed(const struct fiber *fiber) {
     return fiber->doomed;
+}
+
+void fiber_set_quiet(struct fiber *fiber) {
+    fiber->quiet = true;
 }
 
 bool fiber_meet_cancel(struct fiber *fiber) {

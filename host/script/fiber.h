@@ -106,6 +106,13 @@ int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, in
  */
 struct fiber *fibers_current(const struct fibers *fibers);
 
+/* While on_end() of a fiber that has failed is called: the thread that has what it has raised
+ * at *index of its stack. NULL at any other time. */
+lua_State *fibers_raised(const struct fibers *fibers, int *index);
+
+/* The fiber that runs, or whose on_end() is called, is quiet: see fiber_set_quiet(). */
+bool fibers_quiet(const struct fibers *fibers);
+
 enum fiber_kind fiber_kind(const struct fiber *fiber);
 
 /* What fiber_spawn() or fiber_start() was given for on_end(). */
@@ -131,6 +138,10 @@ void fiber_doom(struct fiber *fiber);
 
 /* It has only been resumed to come to rest, see fiber_rest_token. */
 bool fiber_doomed(const struct fiber *fiber);
+
+/* Errors of this fiber, and of those that it starts from now on, are not told to the watchers
+ * of errors, since it is one of them. */
+void fiber_set_quiet(struct fiber *fiber);
 
 /*
  * A cancelled fiber is about to wait. Returns true if the caller shall raise the cancellation

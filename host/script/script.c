@@ -9,7 +9,9 @@
 
 #include "host/base/log.h"
 #include "host/script/pool.h"
+#include "host/script/tell.h"
 #include "host/script/trace.h"
+#include "host/script/warnings.h"
 
 struct script {
     lua_State *L;
@@ -28,6 +30,8 @@ struct script {
     char **files; /* owned */
     size_t file_count;
     struct list resources;
+    struct warnings warnings;
+    bool follows;                                      /* another version, by a reload */
     bool exiting;                                      /* os.exit() was called */
     void (*on_failure)(void *owner, const char *text); /* see script_watch_errors() */
     void *failure_owner;
@@ -155,6 +159,7 @@ static int open_state(struct script *script, struct scheduler *scheduler) {
     if (script->L == NULL)
         return LN_ENOMEM;
     lua_atpanic(script->L, on_panic);
+    lua_setwarnf(script->L, warnings_take, &script->warnings);
     *(struct script **)lua_getextraspace(script->L) = script;
     int rc = fibers_open(&script->fibers, script->L, scheduler, script->clock, on_fiber_error,
                          script);
@@ -184,12 +189,15 @@ int script_open(struct script **out, uv_loop_t *loop, struct scheduler *schedule
     script->scheduler = scheduler;
     script->options = *options;
     script->main = LUA_NOREF;
+    script->follows = options->saved != NULL;
     for (int i = 0; i < SCRIPT_PHASES; i++)
         script->phase[i] = LUA_NOREF;
     strcpy(script->version, "0.0.0");
     script->path = strdup(options->path);
     int rc = script->path == NULL ? LN_ENOMEM
                                   : clock_open(&script->clock, loop, options->manual_clock);
+    struct clock *real = options->real_clock != NULL ? options->real_clock : script->clock;
+    warnings_open(&script->warnings, real, options->on_warning, options->owner);
     if (rc == LN_OK)
         rc = open_state(script, scheduler);
     if (rc < 0) {
@@ -406,6 +414,7 @@ void script_close(struct script *script) {
     if (script->L != NULL)
         lua_close(script->L);
     script->L = NULL;
+    warnings_close(&script->warnings);
     free_script(script);
 }
 
@@ -417,11 +426,34 @@ void script_watch_errors(struct script *script, void (*fn)(void *owner, const ch
     script->failure_owner = owner;
 }
 
-void script_report(struct script *script, const char *text) {
+/* A version that has not taken over is spoken for by the one that serves, see script_tell(). */
+static bool wants_to_know(const struct script *script) {
+    bool alive = script->fibers != NULL && script->state != SCRIPT_LOADING;
+    bool serves = !script->follows || script->state != SCRIPT_STARTING;
+    return alive && serves && script->phase[SCRIPT_ERROR] != LUA_NOREF;
+}
+
+void script_tell(struct script *script, const struct script_error *error) {
+    if (!wants_to_know(script) || fibers_quiet(script->fibers))
+        return;
+    struct script_error raised = *error;
+    if (raised.L == NULL)
+        raised.L = fibers_raised(script->fibers, &raised.value);
+    scheduler_hold(script->scheduler); /* what it starts does not run in here */
+    tell_error(script->L, script->phase[SCRIPT_ERROR], &raised);
+    scheduler_release(script->scheduler);
+}
+
+void script_report_error(struct script *script, const struct script_error *error) {
     if (script->on_failure != NULL)
-        script->on_failure(script->failure_owner, text);
+        script->on_failure(script->failure_owner, error->text);
     if (script->options.on_error != NULL)
-        script->options.on_error(script->options.owner, text);
+        script->options.on_error(script->options.owner, error->text);
+    script_tell(script, error);
+}
+
+void script_report(struct script *script, const char *text) {
+    script_report_error(script, &(struct script_error){.text = text});
 }
 
 void script_exit(struct script *script, int status, const char *where) {

@@ -31,6 +31,7 @@ enum script_phase {
     SCRIPT_RELOADED, /* runs the on_reload hooks in the version that has taken over */
     SCRIPT_SAVE,     /* returns as a string what the next version shall know */
     SCRIPT_RESTORE,  /* takes that string; called before the chunk runs and at the switch */
+    SCRIPT_ERROR,    /* is told of errors; without one nobody wants to know */
     SCRIPT_PHASES,
 };
 
@@ -67,9 +68,13 @@ struct script_options {
     bool as_fiber;       /* do not run the chunk while loading: script_run_main() does */
     lua_CFunction open;  /* opens the bindings in the new state, may raise */
     const char *prelude; /* Lua that runs before the script, or NULL; borrowed for the call */
-    struct service *service; /* borrowed: what script_service() returns */
+    struct service *service;  /* borrowed: what script_service() returns */
+    struct clock *real_clock; /* of the loop; borrowed. NULL: the script's own is real */
     /* An error nobody handled, with traceback; borrowed for the call. */
     void (*on_error)(void *owner, const char *text);
+    /* warn() was called, or a finalizer has failed; borrowed for the call, which comes later,
+     * from the loop. May be NULL. */
+    void (*on_warning)(void *owner, const char *text);
     /* The script loads a further file. May be NULL. */
     void (*on_file)(void *owner, const char *path);
     /* os.exit() was called, at `where`: "file:line: ", or "" if nobody knows; borrowed. */
@@ -153,8 +158,25 @@ void script_drain_resources(struct script *script);
 
 /* ---- errors ---- */
 
-/* Reports an error that the script did not handle (log, counter). */
+/* An error that the script did not handle; all borrowed for the call. */
+struct script_error {
+    const char *text; /* for the log: what failed, the message, the traceback */
+    const char *kind; /* of code that failed: "listener", "timer", ...; NULL: "service" */
+    const char *name, *subject, *id; /* as far as it has them, or NULL */
+    /* What was raised and a table of further facts: absolute indices of the stack of L, 0 =
+     * none. Without L the text has to do, in on_end() of a fiber what that has raised. */
+    lua_State *L;
+    int value, facts;
+};
+
+/* Reports it: log, counter, and the watchers that the script has for it. */
+void script_report_error(struct script *script, const struct script_error *error);
+
+/* The same for an error of which no more is known. */
 void script_report(struct script *script, const char *text);
+
+/* Tells only the watchers of this version. What they do they do in fibers of their own. */
+void script_tell(struct script *script, const struct script_error *error);
 
 /* Tells `fn` of each of them, too, before it is reported; NULL: nobody any more. One at a time,
  * which has to be taken away before its owner goes. */

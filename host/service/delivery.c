@@ -101,7 +101,7 @@ static void unsendable(const struct job *job, const char *trace) {
     snprintf(text, sizeof(text), "the result of the handler at %s cannot be sent: %.*s",
              where != NULL ? where : "?", end != NULL ? (int)(end - trace) : (int)strlen(trace),
              trace);
-    job_raised(job, text, text);
+    job_raised(job, &(struct script_error){.text = text}, text);
 }
 
 static void on_job_end(struct fiber *fiber, void *arg, int status, const char *text) {
@@ -111,7 +111,7 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     if (status == LN_ESCRIPT && job->replying)
         unsendable(job, text);
     else if (status == LN_ESCRIPT)
-        job_raised(job, text, text);
+        job_raised(job, &(struct script_error){.text = text}, text);
     else if (status == LN_ECANCELLED)
         job_failed(job, 503, "the service is stopping");
     if (job->holder != NULL)
@@ -172,20 +172,39 @@ void job_refused(const struct job *job, const char *subject) {
                    "listener", listener->options.name, subject);
 }
 
-void job_raised(const struct job *job, const char *trace, const char *text) {
-    struct script *script = job->listener->script;
-    char title[TITLE_SIZE], id[UNIQUE_SIZE] = "", told[40];
-    bool hide = service_options(script_service(script))->short_errors;
-    if (hide && unique_name(id) == LN_OK)
-        id[ERROR_ID_LEN] = '\0';
-    snprintf(told, sizeof(told), "internal error %s", id);
-    char *report = NULL;
+/* `label` stands in front of the text. */
+static void report(const struct job *job, const char *label, const struct script_error *error) {
+    struct script_error full = *error;
+    char title[TITLE_SIZE], *text = NULL;
     job_title(job, title, sizeof(title));
-    int len = hide ? asprintf(&report, "%s: %s: %s", title, told, trace)
-                   : asprintf(&report, "%s: %s", title, trace);
-    script_report(script, len < 0 ? trace : report);
+    int len = asprintf(&text, "%s: %s%s", title, label, error->text);
     if (len >= 0)
-        free(report);
+        full.text = text;
+    full.kind = "listener";
+    full.name = job->listener->options.name;
+    full.subject = job->delivery->msg->subject;
+    script_report_error(job->listener->script, &full);
+    if (len >= 0)
+        free(text);
+}
+
+void job_report(const struct job *job, const struct script_error *error) {
+    report(job, "", error);
+}
+
+void job_raised(const struct job *job, const struct script_error *error, const char *text) {
+    const struct script *script = job->listener->script;
+    char id[UNIQUE_SIZE] = "", told[40], label[48] = "";
+    struct script_error full = *error;
+    bool hide = service_options(script_service(script))->short_errors;
+    if (hide && unique_name(id) == LN_OK) {
+        id[ERROR_ID_LEN] = '\0';
+        full.id = id;
+    }
+    snprintf(told, sizeof(told), "internal error %s", id);
+    if (hide)
+        snprintf(label, sizeof(label), "%s: ", told);
+    report(job, label, &full);
     job_failed(job, 500, hide ? told : text);
 }
 

@@ -15,6 +15,7 @@ struct delivery;
 struct listener;
 
 /* One message for one listener: what a listener's body gets. */
+struct script_error;
 struct job {
     struct delivery *delivery;
     struct listener *listener;
@@ -50,12 +51,17 @@ void job_refused(const struct job *job, const char *subject);
  * copied.
  */
 void job_failed(const struct job *job, int code, const char *text);
+
 /*
- * The handler raised an error that is not meant for the sender: reports `trace` and fails with
- * code 500 and `text`; where errors are short (see service_options), with "internal error ID"
- * instead of the text, and the report has the ID, too.
+ * The handler raised an error that is not meant for the sender: reports it and fails with code
+ * 500 and `text`; where errors are short (see service_options), with "internal error ID"
+ * instead of the text, and the report has the ID, too. Of `error` the text, without the name of
+ * the listener, and what was raised are the caller's.
  */
-void job_raised(const struct job *job, const char *trace, const char *text);
+void job_raised(const struct job *job, const struct script_error *error, const char *text);
+
+/* Reports an error of the listener, as above. */
+void job_report(const struct job *job, const struct script_error *error);
 
 /* Sends an error reply (Nats-Service-Error, Nats-Service-Error-Code) to `reply`; does nothing
  * when it is NULL. Returns what link_publish() does, or LN_EANSWER. */

@@ -62,9 +62,9 @@ void listener_free(struct listener *listener);
 /* Puts a new listener behind the others. */
 void intake_add(struct intake *intake, struct listener *listener);
 
-/* ---- a service: service.c, for reload.c ---- */
+/* ---- a service: service.c, for reload.c and version.c ---- */
 
-/* Loads a version of the script; see struct script_options for `saved`. */
+/* Loads a version of the script (version.c); see struct script_options for `saved`. */
 int service_load(struct service *service, const char *source, size_t source_len,
                  const char *saved, size_t saved_len, struct script **out);
 
@@ -73,6 +73,18 @@ void service_set_script(struct service *service, struct script *script);
 
 /* Publishes lunats.events.<service>.<instance>.<event>. */
 void service_publish_event(struct service *service, const char *event);
+
+/* What runs its versions; borrowed. */
+uv_loop_t *service_loop(const struct service *service);
+struct scheduler *service_scheduler(const struct service *service);
+
+/* An error of the script, or why the start has failed: counted, and told by the log or to
+ * on_error() of the options. */
+void service_failed(struct service *service, const char *text);
+
+/* os.exit() was called, see struct script_options. */
+void service_exit(struct service *service, struct script *script, int status,
+                  const char *where);
 
 /* The last error of the script, or NULL. */
 const char *service_last_error(const struct service *service);

@@ -128,6 +128,8 @@ static void fail(struct reload *reload) {
     log_warn(service_name(service), "reload failed, the running version goes on%s%s",
              *reload->reason != '\0' ? ": " : "", reload->reason);
     service_publish_event(service, "reload_failed");
+    script_tell(service_script(service),
+                &(struct script_error){.text = text, .kind = "reload"});
     finish(reload, LN_ESCRIPT, text);
 }
 

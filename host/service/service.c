@@ -12,6 +12,7 @@
 #include "host/service/event.h"
 #include "host/service/identity.h"
 #include "host/service/internal.h"
+#include "host/service/last_words.h"
 #include "host/service/outage.h"
 #include "host/service/reload.h"
 
@@ -39,6 +40,7 @@ struct service {
     struct reload *reload;
     struct link_call confirm;
     struct drain drain;
+    struct last_words last_words;
     bool started, stop_wanted;
     int exit_status;
     char *name;                 /* owned */
@@ -51,8 +53,7 @@ static void go(struct service *service, enum service_state state);
 
 /* ---- what happens to it ---- */
 
-static void on_script_error(void *owner, const char *text) {
-    struct service *service = owner;
+void service_failed(struct service *service, const char *text) {
     service->errors++;
     free(service->last_error);
     service->last_error = strdup(text);
@@ -62,16 +63,16 @@ static void on_script_error(void *owner, const char *text) {
         log_write(LOG_LEVEL_ERROR, service->name, text, NULL, 0);
 }
 
-static void on_script_exit(void *owner, struct script *script, int status, const char *where) {
-    struct service *service = owner;
-    if (!reload_take_exit(service->reload, script, status, where))
+void service_exit(struct service *service, struct script *script, int status,
+                  const char *where) {
+    bool closing = service->reload == NULL; /* a finalizer has called it */
+    if (closing || !reload_take_exit(service->reload, script, status, where))
         service_stop(service, status);
 }
 
-static void on_script_file(void *owner, const char *path) {
-    struct service *service = owner;
-    if (service->options.on_file != NULL)
-        service->options.on_file(service->options.owner, service, path);
+/* A phase of the script has failed. */
+static void report(struct service *service, const char *kind, const char *text) {
+    script_report_error(service->script, &(struct script_error){.text = text, .kind = kind});
 }
 
 static void fail(struct service *service, int exit_status) {
@@ -91,14 +92,14 @@ static void on_main_end(struct fiber *fiber, void *arg, int status, const char *
     (void)fiber;
     struct service *service = arg;
     if (text != NULL)
-        on_script_error(service, text);
+        report(service, "main", text);
     service_stop(service, status == LN_ESCRIPT ? EXIT_SCRIPT : EXIT_OK);
 }
 
 static void on_run_end(struct fiber *fiber, void *arg, int status, const char *text) {
     (void)fiber;
     if (status == LN_ESCRIPT)
-        on_script_error(arg, text);
+        report(arg, NULL, text);
 }
 
 static void announce(struct service *service) {
@@ -153,7 +154,7 @@ static void subscribe(struct service *service) {
     snprintf(line, sizeof(line), "cannot subscribe to %s: %s",
              listener_options(failed)->subject,
              rc == LN_ENATS ? link_last_error(service->link) : status_text(rc));
-    on_script_error(service, line);
+    report(service, NULL, line);
     fail(service, EXIT_SCRIPT);
 }
 
@@ -161,7 +162,7 @@ static void on_start_end(struct fiber *fiber, void *arg, int status, const char 
     (void)fiber;
     struct service *service = arg;
     if (text != NULL)
-        on_script_error(service, text);
+        report(service, "on_start", text);
     if (status != LN_ESCRIPT && service->stop_wanted) /* it was cut, or ended just in time */
         go(service, SERVICE_CLOSING);
     else if (status != LN_OK)
@@ -184,7 +185,7 @@ static void on_connected(struct service *service) {
 static void on_first_failure(struct service *service, int status, const char *text) {
     char line[2048];
     outage_first(line, sizeof(line), &service->options.link, status, text);
-    on_script_error(service, line);
+    service_failed(service, line);
     service->exit_status = EXIT_NO_CONNECTION;
     go(service, SERVICE_CLOSING);
 }
@@ -300,7 +301,7 @@ static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *
     (void)fiber;
     struct service *service = arg;
     if (text != NULL)
-        on_script_error(service, text);
+        service_failed(service, text); /* the hooks have told theirs */
     if (status == LN_ESCRIPT && service->exit_status == EXIT_OK)
         service->exit_status = EXIT_SCRIPT;
     if (service->link != NULL && !service->options.runner) {
@@ -349,6 +350,7 @@ static void on_link_closed(void *owner, size_t unsent) {
 /* The end of every way through a service. */
 static void close_all(struct service *service) {
     clock_disarm(service_clock(service), &service->deadline);
+    last_words_cancel(&service->last_words);
     drain_cancel(&service->drain);
     link_call_cancel(&service->confirm);
     drop_script(service);
@@ -358,6 +360,16 @@ static void close_all(struct service *service) {
                    on_link_closed, service);
     else
         go(service, SERVICE_CLOSED);
+}
+
+static void on_told(struct last_words *words) {
+    close_all(container_of(words, struct service, last_words));
+}
+
+static void end(struct service *service) {
+    if (!last_words_wait(&service->last_words, service->script, service_clock(service),
+                         service_drain_ms(service), on_told))
+        close_all(service);
 }
 
 void service_stop(struct service *service, int status) {
@@ -404,7 +416,7 @@ static void begin(struct service *service) {
         run_stop_hooks(service);
         break;
     case SERVICE_CLOSING:
-        close_all(service);
+        end(service);
         break;
     case SERVICE_CLOSED:
         service_discard(service);
@@ -443,30 +455,6 @@ void service_discard(struct service *service) {
     free(service->name);
     free(service->last_error);
     free(service);
-}
-
-int service_load(struct service *service, const char *source, size_t source_len,
-                 const char *saved, size_t saved_len, struct script **out) {
-    const struct service_options *from = &service->options;
-    struct script_options options = {
-        .path = from->path,
-        .source = source,
-        .source_len = source_len,
-        .saved = saved,
-        .saved_len = saved_len,
-        .argc = from->argc,
-        .argv = from->argv,
-        .manual_clock = from->manual_clock,
-        .as_fiber = from->runner,
-        .open = from->open,
-        .prelude = from->prelude,
-        .service = service,
-        .on_error = on_script_error,
-        .on_exit = on_script_exit,
-        .on_file = on_script_file,
-        .owner = service,
-    };
-    return script_open(out, service->loop, service->scheduler, &options);
 }
 
 static int open_parts(struct service *service) {
@@ -555,6 +543,14 @@ bool service_stopping(const struct service *service) {
 
 const char *service_last_error(const struct service *service) {
     return service->last_error;
+}
+
+uv_loop_t *service_loop(const struct service *service) {
+    return service->loop;
+}
+
+struct scheduler *service_scheduler(const struct service *service) {
+    return service->scheduler;
 }
 
 struct clock *service_clock(const struct service *service) {

@@ -27,10 +27,14 @@ local describe, lost_error = consumers.describe, consumers.lost_error
 
 -- ---- messages that failed ---------------------------------------------------
 
----What a handler failed with: a traceback, or the second value that it returned.
+---What a handler failed with: what it has raised, or the second value that it returned.
+---@return string text, any err
 local function text_of(why)
-  if type(why) == "table" then return tostring(why.message or why.code or why) end
-  return tostring(why)
+  local text, err = core.caught(why)
+  if rawequal(err, why) and type(why) == "table" and not why.message and why.code then
+    return tostring(why.code), err
+  end
+  return text, err
 end
 
 local function give_up(self, msg, meta, reason, text)
@@ -44,13 +48,15 @@ local function give_up(self, msg, meta, reason, text)
 end
 
 ---@param self table stream, consumer, name
----@param why any the traceback; what the handler returned
+---@param why any for core.caught(); what the handler returned
 ---@return string text
 function M.report_failure(self, msg, why)
-  local meta, text = msg.metadata, text_of(why)
+  local meta, text, err = msg.metadata, text_of(why)
   core.report(("%s%s, message %d on %s, delivery %d: %s"):format(
     self.name and self.name .. ": " or "", describe(self), meta.stream_sequence, msg.subject,
-    meta.num_delivered, text))
+    meta.num_delivered, text), { kind = "consume", name = self.name or self.consumer,
+    subject = msg.subject, stream = meta.stream, sequence = meta.stream_sequence,
+    delivery = meta.num_delivered }, err)
   return text
 end
 

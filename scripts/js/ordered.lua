@@ -186,9 +186,13 @@ local function run(self)
       end
       return
     end
-    local ok, trace = xpcall(self.on_message, core.traceback, msg)
+    local ok, caught = xpcall(self.on_message, core.raised, msg)
     if core.cancelled() then return end
-    if not ok then core.report(("%s: %s"):format(msg.subject, trace)) end
+    if not ok then
+      local trace, raised = core.caught(caught)
+      core.report(("%s: %s"):format(msg.subject, trace),
+        { kind = "watch", subject = msg.subject, stream = self.stream }, raised)
+    end
   end
 end
 

@@ -98,10 +98,10 @@ function M.open(opts)
     on_message = function(msg)
       state.came, state.busy = state.came + 1, true
       local over = not self.initial and initial:see(msg)
-      local ok, trace = xpcall(opts.on_message, core.traceback, msg)
+      local ok, caught = xpcall(opts.on_message, core.raised, msg)
       state.busy = false
       if over and not core.cancelled() then signal(self) end
-      if not ok then error(trace, 0) end
+      if not ok then error(caught, 0) end -- with its traceback
     end,
   }
   if not self.ordered then return nil, err end

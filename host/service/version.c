@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading a version of the script, and what versions tell their service. */
+#include "host/base/log.h"
+#include "host/service/internal.h"
+
+static void on_error(void *owner, const char *text) {
+    service_failed(owner, text);
+}
+
+static void on_warning(void *owner, const char *text) {
+    const struct service *service = owner;
+    log_write(LOG_LEVEL_WARN, service_name(service), text, NULL, 0);
+}
+
+static void on_exit(void *owner, struct script *script, int status, const char *where) {
+    service_exit(owner, script, status, where);
+}
+
+static void on_file(void *owner, const char *path) {
+    struct service *service = owner;
+    const struct service_options *options = service_options(service);
+    if (options->on_file != NULL)
+        options->on_file(options->owner, service, path);
+}
+
+int service_load(struct service *service, const char *source, size_t source_len,
+                 const char *saved, size_t saved_len, struct script **out) {
+    const struct service_options *from = service_options(service);
+    struct script_options options = {
+        .path = from->path,
+        .source = source,
+        .source_len = source_len,
+        .saved = saved,
+        .saved_len = saved_len,
+        .argc = from->argc,
+        .argv = from->argv,
+        .manual_clock = from->manual_clock,
+        .as_fiber = from->runner,
+        .open = from->open,
+        .prelude = from->prelude,
+        .service = service,
+        .real_clock = from->clock,
+        .on_error = on_error,
+        .on_warning = on_warning,
+        .on_exit = on_exit,
+        .on_file = on_file,
+        .owner = service,
+    };
+    return script_open(out, service_loop(service), service_scheduler(service), &options);
+}
