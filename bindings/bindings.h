@@ -20,6 +20,7 @@ void bindings_nats(lua_State *L);      /* ./nats.c: nats_* */
 void bindings_digest(lua_State *L);    /* ./digest.c: sha256, base64, random */
 void bindings_gate(lua_State *L);      /* ./lib/gate.c: gate */
 void bindings_wait(lua_State *L);      /* ./lib/wait.c: fail */
+void bindings_folder(lua_State *L);    /* ./folder.c: folder */
 void bindings_nearest(lua_State *L);   /* ./lib/nearest.c: nearest */
 void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
 

@@ -67,6 +67,7 @@ static int open_core(lua_State *L) {
     bindings_hosted(L);
     bindings_load(L);
     bindings_loop(L);
+    bindings_folder(L);
     bindings_nearest(L);
     bindings_process(L);
     bindings_watch(L);

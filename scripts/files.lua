@@ -43,4 +43,10 @@ for i, search in ipairs(package.searchers) do
   end
 end
 
+---The last one knows where else it might be.
+package.searchers[#package.searchers + 1] = function(name)
+  local ok, hint = pcall(function() return require("lunats.modules").hint(name) end)
+  return ok and hint or nil
+end
+
 return true

@@ -8,6 +8,7 @@
 #include <lualib.h>
 
 #include "host/base/log.h"
+#include "host/script/modules.h"
 #include "host/script/pool.h"
 #include "host/script/tell.h"
 #include "host/script/trace.h"
@@ -46,22 +47,6 @@ static int with_traceback(lua_State *L) {
         return 1;
     luaL_traceback(L, L, message, 1);
     return 1;
-}
-
-/* Puts the folder of the script in front of package.path, so that require finds modules beside
- * the script whatever the working directory is. */
-static void set_package_path(lua_State *L, const char *path) {
-    const char *slash = strrchr(path, '/');
-    lua_getglobal(L, "package"); /* package */
-    if (slash != NULL)
-        lua_pushlstring(L, path, (size_t)(slash - path));
-    else
-        lua_pushliteral(L, "."); /* package, folder */
-    const char *folder = lua_tostring(L, -1);
-    lua_getfield(L, -2, "path"); /* package, folder, path */
-    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", folder, folder, lua_tostring(L, -1));
-    lua_setfield(L, -4, "path");
-    lua_pop(L, 3);
 }
 
 static void set_arguments(lua_State *L, const struct script_options *options) {
@@ -117,7 +102,7 @@ static int load(lua_State *L) {
     script_add_file(script, options->path);
     luaL_openlibs(L);
     lua_gc(L, LUA_GCGEN, 0, 0); /* messages die young: 10 % less CPU per echo */
-    set_package_path(L, options->path);
+    modules_set_path(L, options->path);
     set_arguments(L, options);
     lua_pushcfunction(L, options->open);
     lua_call(L, 0, 0);

@@ -133,6 +133,7 @@ static const struct {
     {"app.json.decode",
      "assert(app.json.decode '{\"a\":[1,2.5,\"x\\\\n\"],\"b\":{}}'.a[2] == 2.5)\n"
      "assert(not app.json.decode '[1,')"},
+    {"core.folder", "assert(next(core.folder '/proc/self/task') and not core.folder '/none')"},
     {"app.log", "app.log.error('text', { a = 1, b = { 'c' } })"},
     {"app.config", "refused(app.config, { name = 'a b' })"},
     {"app.name", "assert(app.name .. app.version .. app.instance_id)"},
