@@ -26,13 +26,19 @@ static const char *push_place(lua_State *L) {
     return lua_pushliteral(L, "");
 }
 
+/* The system keeps the last eight bits: a failure must not look like a success. */
+static int exit_status(lua_Integer status) {
+    int kept = (int)(status & 0xff);
+    return kept == 0 && status != 0 ? 255 : kept;
+}
+
 /* core.exit([status]): ends the process in order; the caller does not go on. */
 static int core_exit(lua_State *L) {
     int status = 0;
     if (lua_isboolean(L, 1))
         status = lua_toboolean(L, 1) ? 0 : 1;
     else
-        status = (int)luaL_optinteger(L, 1, 0);
+        status = exit_status(luaL_optinteger(L, 1, 0));
     script_exit(script_of(L), status, push_place(L));
     struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
     if (can_wait(L)) {

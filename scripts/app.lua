@@ -218,7 +218,7 @@ end
 
 -- ---- the table itself -----------------------------------------------------
 
-function os.exit(status) core.exit(status) end -- luacheck: ignore 122
+os.exit = core.exit -- luacheck: ignore 122
 
 local lazy = {
   name = function() return (core.identity()) end,

@@ -93,7 +93,9 @@ static void on_main_end(struct fiber *fiber, void *arg, int status, const char *
     struct service *service = arg;
     if (text != NULL)
         report(service, "main", text);
-    service_stop(service, status == LN_ESCRIPT ? EXIT_SCRIPT : EXIT_OK);
+    /* Specs count their errors themselves. */
+    bool failed = service->errors > 0 && service->options.source == NULL;
+    service_stop(service, status == LN_ESCRIPT || failed ? EXIT_SCRIPT : EXIT_OK);
 }
 
 static void on_run_end(struct fiber *fiber, void *arg, int status, const char *text) {

@@ -7,6 +7,7 @@ local json = require "lunats.json"
 local luacheck = require "lunats.commands.luacheck"
 local members = require "lunats.commands.members"
 local names = require "lunats.commands.names"
+local ordered = require "lunats.commands.ordered_json"
 local subjects = require "lunats.commands.check_subjects"
 
 ---@class check.problem
@@ -94,8 +95,8 @@ end
 local function name_problems(path, fn, list)
   local undeclared, fields = unknown_names(path, fn)
   if not undeclared then
-    list[#list + 1] = { level = "warning", where = path,
-      message = "its names were not checked, which wants luacheck with this version of Lua" }
+    list[#list + 1] = { level = "error", where = path,
+      message = "its names could not be checked, which wants luacheck with this version of Lua" }
     return
   end
   local exist, tables = sorted(_G), names.tables(app)
@@ -169,7 +170,15 @@ local function check(path)
     -- `app.lisen(...)` has been found already, and fails when it is called.
     if not is_known(list, problem) then list[#list + 1] = problem end
   end
-  table.move(luacheck.warnings(path), 1, 1000, #list + 1, list)
+  local warnings, why = luacheck.warnings(path)
+  if warnings then
+    table.move(warnings, 1, 1000, #list + 1, list)
+  elseif why == luacheck.MISSING then
+    result.without_luacheck = true
+  else
+    list[#list + 1] = { level = "error", where = path,
+      message = "luacheck could not look at it: " .. why }
+  end
   table.sort(list, by_line)
   return result
 end
@@ -226,14 +235,15 @@ local function print_json(results)
     declared.path, declared.problems = result.path, json.array(problems)
     list[i] = declared
   end
-  line("%s", json.encode(json.array(list)))
+  line("%s", ordered.encode(json.array(list)))
 end
 
 return function()
-  local results, failed = {}, false
+  local results, failed, without_luacheck = {}, false, false
   for i, path in ipairs(core.options.scripts) do
     local result = check(path)
     results[i] = result
+    without_luacheck = without_luacheck or result.without_luacheck
     for _, one in ipairs(result.problems) do failed = failed or one.level == "error" end
     if not core.options.json then
       for _, one in ipairs(result.problems) do print_problem(one) end
@@ -241,5 +251,9 @@ return function()
     end
   end
   if core.options.json then print_json(results) end
+  if without_luacheck then
+    io.stderr:write("lunats check: ", luacheck.MISSING,
+      ": nobody has looked for unused variables and the like\n")
+  end
   if failed then os.exit(1) end
 end

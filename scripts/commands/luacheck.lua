@@ -2,10 +2,13 @@
 local core = require "lunats.core"
 local names = require "lunats.commands.names"
 
-local M = {}
+local M = {
+  MISSING = "luacheck is not installed",
+}
 
 ---Runs it with `config` as its standard input; the words of `args` are options.
----@return { code: string, message: string, line: integer }[]|nil  nil: not installed, or unable
+---@return { code: string, message: string, line: integer }[]|nil  nil: it could not look
+---@return string|nil why  M.MISSING, or what it says
 local function run(path, config, args)
   local words = { "/bin/sh", "-c", [[
     command -v luacheck >/dev/null || exit 127
@@ -17,7 +20,8 @@ local function run(path, config, args)
   words[#words + 1] = "--"
   words[#words + 1] = path
   local status, output = assert(core.process(words, true)):wait()
-  if status > 2 then return nil end
+  if status == 127 then return nil, M.MISSING end
+  if status > 2 then return nil, output:match "[^\n]+" or "status " .. status end
   local list = {}
   for line in output:gmatch "[^\n]+" do
     local number, code, message = line:match ":(%d+):%d+: %(([WE]%d+)%) (.*)"
@@ -82,10 +86,13 @@ end
 local OURS = { W113 = true, E011 = true }
 
 ---@param path string
----@return { level: string, where: string, message: string }[]
+---@return { level: string, where: string, message: string }[]|nil  nil: it could not look
+---@return string|nil why
 function M.warnings(path)
   local list = {}
-  for _, one in ipairs(run(path, "", { "--globals", "app" }) or {}) do
+  local found, why = run(path, "", { "--globals", "app" })
+  if not found then return nil, why end
+  for _, one in ipairs(found) do
     if not OURS[one.code] then
       list[#list + 1] = { level = "warning", where = path .. ":" .. one.line,
         message = ("%s (luacheck %s)"):format(one.message, one.code) }

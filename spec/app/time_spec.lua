@@ -204,6 +204,25 @@ describe("app.timer", function()
     assert.equal(0, number(svc, "fifty"))
   end)
 
+  it("gives back at once what its function holds when it is stopped before it begins", function()
+    local svc = start [[
+      local periodic = require "lunats.periodic"
+      local held = setmetatable({}, { __mode = "k" })
+      app.listen("begun", function()
+        for _ = 1, 10 do
+          local large = {}
+          held[large] = true
+          app.timer(3600, { delay = 3600 }, function() large.used = true end):stop()
+        end
+        app.sleep(0)
+        collectgarbage()
+        collectgarbage()
+        return #periodic.list() + (next(held) and 1 or 0)
+      end)
+    ]]
+    assert.equal(0, number(svc, "begun"))
+  end)
+
   it("gives back what its function holds when it stops itself, not at the next tick", function()
     local svc = start [[
       local periodic = require "lunats.periodic"

@@ -236,4 +236,42 @@ describe("lunats check", function()
     assert.equal(0, status)
     assert.matches("x.lua:1: warning: unused variable 'unused' %(luacheck W211%)", output)
   end)
+
+  it("says that luacheck could not look, and why, and fails", function()
+    if not os.execute "command -v luacheck >/dev/null" then return pending "no luacheck" end
+    local path = process.write("x.lua", "app.listen('a', function() end)")
+    local folder = path:match "^(.*)/"
+    local rc = assert(io.open(folder .. "/.luacheckrc", "w"))
+    rc:write "not lua at all("
+    rc:close()
+    local status, output = process.lunats_to_end({ "check", "x.lua" }, { cwd = folder })
+    assert.equal(1, status, output)
+    assert.matches("x.lua: luacheck could not look at it: [^\n]*%.luacheckrc", output)
+  end)
+
+  it("says once that there is no luacheck, which is no failure", function()
+    local one = process.write("one.lua", "app.listen('a', function() end)")
+    local two = process.write("two.lua", "app.listen('b', function() end)")
+    local status, output = process.lunats_to_end({ "check", one, two }, { env = { PATH = "" } })
+    assert.equal(0, status, output)
+    local _, count = output:gsub("luacheck is not installed", "")
+    assert.equal(1, count, output)
+  end)
+
+  it("prints JSON with its names in order, the same at each run", function()
+    local path = process.write("any.lua", GOOD)
+    local first, text
+    for _ = 1, 3 do
+      local status, output = process.lunats_to_end { "check", "--json", path }
+      assert.equal(0, status, output)
+      text = output:match "%b[]"
+      first = first or text
+      assert.equal(first, text)
+    end
+    local names = {}
+    for name in text:gmatch '"([%w_]+)":' do names[#names + 1] = name end
+    assert.equal("listeners", names[1])
+    assert.same({ "name", "path", "problems", "subscriptions", "timers" },
+      { text:match '"(name)":.*"(path)":.*"(problems)":.*"(subscriptions)":.*"(timers)":' })
+  end)
 end)
