@@ -105,17 +105,26 @@ static int core_error(lua_State *L) {
     return push_error(L, luaL_checkstring(L, 1), luaL_checkstring(L, 2));
 }
 
-/*
- * core.report(text [, facts [, err]]): an error that the script did not handle. facts, { kind
- * =, name =, ... }, and what was raised are for those who watch errors; facts become theirs.
- */
-static int core_report(lua_State *L) {
-    struct script_error error = {.text = luaL_checkstring(L, 1), .L = L};
+static int report(lua_State *L, bool logged) {
+    struct script_error error = {.text = luaL_checkstring(L, 1), .L = L, .logged = logged};
     lua_settop(L, 3);
     error.facts = lua_istable(L, 2) ? 2 : 0;
     error.value = 3;
     script_report_error(script_of(L), &error);
     return 0;
+}
+
+/*
+ * core.report(text [, facts [, err]]): an error that the script did not handle. facts, { kind
+ * =, name =, ... }, and what was raised are for those who watch errors; facts become theirs.
+ */
+static int core_report(lua_State *L) {
+    return report(L, false);
+}
+
+/* core.logged_error(text [, facts [, err]]): the same for one that the log has already */
+static int core_logged_error(lua_State *L) {
+    return report(L, true);
 }
 
 /* core.traceback(err): its text and a traceback, a message handler for xpcall */
@@ -166,6 +175,7 @@ static const luaL_Reg functions[] = {
     {"configure", core_configure},
     {"error", core_error},
     {"report", core_report},
+    {"logged_error", core_logged_error},
     {"traceback", core_traceback},
     {"raised", core_raised},
     {"caught", core_caught},

@@ -12,6 +12,7 @@
 #include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
+#include "host/base/log.h"
 #include "host/jetstream/status.h"
 
 #define ACK_SYNC_TIMEOUT_MS 5000
@@ -88,17 +89,64 @@ static bool takes_reason(struct link *link) {
     return major > 2 || (major == 2 && (minor > 10 || (minor == 10 && patch >= 4)));
 }
 
-/*
- * msg:term([reason]) -> true | nil, err: never deliver it again. The reason stands in the
- * server's advisory, where the server knows reasons.
- */
-static int msg_term(lua_State *L) {
-    struct msg *msg = check_js_msg(L, "msg:term");
-    const char *reason = luaL_optstring(L, 2, "");
+static int term(lua_State *L, struct msg *msg, const char *reason) {
     char ack[sizeof(TERM) + REASON_MAX] = "+TERM";
     if (*reason != '\0' && takes_reason(check_client_link(L, msg->client)))
         snprintf(ack, sizeof(ack), TERM "%s", reason);
     return settle(L, msg, ack);
+}
+
+static struct log_field text_field(const char *key, const char *data, size_t len) {
+    return (struct log_field){
+        .key = key, .type = LOG_TYPE_STRING, .value.string = {.data = data, .len = len}};
+}
+
+static struct log_field integer_field(const char *key, uint64_t value) {
+    return (struct log_field){
+        .key = key, .type = LOG_TYPE_INT, .value.integer = (int64_t)value};
+}
+
+/* A message that is given up shall be found in the log. */
+static void log_term(lua_State *L, const struct msg *msg, const char *reason) {
+    struct js_meta meta;
+    char text[1024];
+    if (!js_parse_reply(msg->reply, &meta))
+        return;
+    snprintf(text, sizeof(text),
+             "consumer '%.*s' of stream '%.*s': message %llu on %s is given up: the script has "
+             "terminated it%s%s",
+             (int)meta.consumer.len, meta.consumer.at, (int)meta.stream.len, meta.stream.at,
+             (unsigned long long)meta.stream_seq, msg->subject, *reason ? ": " : "", reason);
+    struct log_field fields[6] = {
+        text_field("consumer", meta.consumer.at, meta.consumer.len),
+        integer_field("deliveries", meta.num_delivered),
+        integer_field("sequence", meta.stream_seq),
+        text_field("stream", meta.stream.at, meta.stream.len),
+        text_field("subject", msg->subject, strlen(msg->subject)),
+    };
+    size_t count = 5;
+    if (*reason != '\0')
+        fields[count++] = text_field("reason", reason, strlen(reason));
+    log_write(LOG_LEVEL_ERROR, service_name(script_service(script_of(L))), text, fields, count);
+}
+
+/*
+ * msg:term([reason]) -> true | nil, err: never deliver it again. The reason stands in the log,
+ * and in the server's advisory, where the server knows reasons.
+ */
+static int msg_term(lua_State *L) {
+    struct msg *msg = check_js_msg(L, "msg:term");
+    const char *reason = luaL_optstring(L, 2, "");
+    bool before = msg->settled;
+    int pushed = term(L, msg, reason);
+    if (!before && msg->settled)
+        log_term(L, msg, reason);
+    return pushed;
+}
+
+/* core.js_term(msg) -> true | nil, err: the same for those that log it in words of their own */
+static int core_js_term(lua_State *L) {
+    return term(L, check_js_msg(L, "msg:term"), "");
 }
 
 /* msg:in_progress() -> true | nil, err: the time until redelivery starts anew */
@@ -215,4 +263,6 @@ static const struct msg_field fields[] = {{"metadata", push_metadata}, {NULL, NU
 
 void bindings_js_msg(lua_State *L) {
     msg_extend(L, methods, fields);
+    lua_pushcfunction(L, core_js_term);
+    lua_setfield(L, -2, "js_term");
 }

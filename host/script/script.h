@@ -70,8 +70,9 @@ struct script_options {
     const char *prelude; /* Lua that runs before the script, or NULL; borrowed for the call */
     struct service *service;  /* borrowed: what script_service() returns */
     struct clock *real_clock; /* of the loop; borrowed. NULL: the script's own is real */
-    /* An error nobody handled, with traceback; borrowed for the call. */
-    void (*on_error)(void *owner, const char *text);
+    /* An error nobody handled, with traceback; borrowed for the call. logged: the log has it.
+     */
+    void (*on_error)(void *owner, const char *text, bool logged);
     /* warn() was called, or a finalizer has failed; borrowed for the call, which comes later,
      * from the loop. May be NULL. */
     void (*on_warning)(void *owner, const char *text);
@@ -167,6 +168,7 @@ struct script_error {
      * none. Without L the text has to do, in on_end() of a fiber what that has raised. */
     lua_State *L;
     int value, facts;
+    bool logged; /* by whoever reports it, in words of its own */
 };
 
 /* Reports it: log, counter, and the watchers that the script has for it. */

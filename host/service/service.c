@@ -53,13 +53,13 @@ static void go(struct service *service, enum service_state state);
 
 /* ---- what happens to it ---- */
 
-void service_failed(struct service *service, const char *text) {
+void service_failed(struct service *service, const char *text, bool logged) {
     service->errors++;
     free(service->last_error);
     service->last_error = strdup(text);
     if (service->options.on_error != NULL)
         service->options.on_error(service->options.owner, text);
-    else
+    else if (!logged)
         log_write(LOG_LEVEL_ERROR, service->name, text, NULL, 0);
 }
 
@@ -187,7 +187,7 @@ static void on_connected(struct service *service) {
 static void on_first_failure(struct service *service, int status, const char *text) {
     char line[2048];
     outage_first(line, sizeof(line), &service->options.link, status, text);
-    service_failed(service, line);
+    service_failed(service, line, false);
     service->exit_status = EXIT_NO_CONNECTION;
     go(service, SERVICE_CLOSING);
 }
@@ -303,7 +303,7 @@ static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *
     (void)fiber;
     struct service *service = arg;
     if (text != NULL)
-        service_failed(service, text); /* the hooks have told theirs */
+        service_failed(service, text, false); /* the hooks have told theirs */
     if (status == LN_ESCRIPT && service->exit_status == EXIT_OK)
         service->exit_status = EXIT_SCRIPT;
     if (service->link != NULL && !service->options.runner) {

@@ -3,8 +3,8 @@
 #include "host/base/log.h"
 #include "host/service/internal.h"
 
-static void on_error(void *owner, const char *text) {
-    service_failed(owner, text);
+static void on_error(void *owner, const char *text, bool logged) {
+    service_failed(owner, text, logged);
 }
 
 static void on_warning(void *owner, const char *text) {

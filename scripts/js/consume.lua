@@ -37,42 +37,85 @@ local function text_of(why)
   return text, err
 end
 
-local function give_up(self, msg, meta, reason, text)
-  if self.dead_letter then return dead_letter.publish(self, msg, meta, reason, text) end
-  core.report(("%s: message %d is given up after %d deliveries"):format(describe(self),
-    meta.stream_sequence, meta.num_delivered))
-  -- Where the server has a limit of its own it keeps the message; term would remove it from a
-  -- work queue.
-  if self.server_limit and meta.num_delivered >= self.server_limit then return msg:nak() end
-  return msg:term()
-end
+local WARN, ERROR = 2, 3
 
+---One line about a message, for people and, in fields, for programs.
 ---@param self table stream, consumer, name
----@param why any for core.caught(); what the handler returned
----@return string text
-function M.report_failure(self, msg, why)
-  local meta, text, err = msg.metadata, text_of(why)
-  core.report(("%s%s, message %d on %s, delivery %d: %s"):format(
-    self.name and self.name .. ": " or "", describe(self), meta.stream_sequence, msg.subject,
-    meta.num_delivered, text), { kind = "consume", name = self.name or self.consumer,
+---@param text string the rest of the line
+---@param fields table
+---@param err any what the handler has raised or returned
+local function tell(self, level, msg, text, fields, err)
+  local meta = msg.metadata
+  fields.stream, fields.consumer = self.stream, self.consumer
+  fields.sequence, fields.subject = meta.stream_sequence, msg.subject
+  local line = ("%s%s: message %d on %s %s"):format(self.name and self.name .. ": " or "",
+    describe(self), meta.stream_sequence, msg.subject, text)
+  core.log(level, line, fields)
+  core.logged_error(line, { kind = "consume", name = self.name or self.consumer,
     subject = msg.subject, stream = meta.stream, sequence = meta.stream_sequence,
     delivery = meta.num_delivered }, err)
-  return text
+end
+
+---@param self table stream, consumer, name; max_deliver where there is one
+---@param reason string
+---@param outcome string|nil what becomes of it
+---@param text string|nil what the handler failed with
+local function tell_given_up(self, msg, reason, outcome, text, err)
+  local deliveries = msg.metadata.num_delivered
+  tell(self, ERROR, msg, ("is given up after %d %s (%s)%s%s"):format(deliveries,
+    deliveries == 1 and "delivery" or "deliveries", reason, outcome and " " .. outcome or "",
+    text and ": " .. text or ""),
+    { deliveries = deliveries, reason = reason, dead_letter = self.dead_letter }, err)
+end
+
+---Asks for a message again that a handler has failed with.
+---@param self table as above
+---@param why any for core.caught(); what the handler returned
+---@param delay number seconds
+function M.retry(self, msg, why, delay)
+  local deliveries, text, err = msg.metadata.num_delivered, text_of(why)
+  local attempt = ("delivery %d%s"):format(deliveries,
+    self.max_deliver and (" of %d"):format(self.max_deliver) or "")
+  if not msg:nak(delay) then -- the handler has settled it before it failed, and that counts
+    return tell(self, ERROR, msg, ("was settled before its handler failed (%s): %s"):format(
+      attempt, text), { attempt = deliveries }, err)
+  end
+  -- The server itself gives up behind the last one.
+  if deliveries >= (self.max_deliver or math.huge) then
+    return tell_given_up(self, msg, "the handler failed", nil, text, err)
+  end
+  tell(self, WARN, msg, ("failed (%s) and comes again in %g s: %s"):format(attempt, delay,
+    text), { attempt = deliveries, max_deliver = self.max_deliver, delay = delay }, err)
+end
+
+---Where nothing becomes of it: the handler decides, or nobody has to.
+function M.tell_failed(self, msg, why)
+  local deliveries, text, err = msg.metadata.num_delivered, text_of(why)
+  tell(self, ERROR, msg, ("failed (delivery %d): %s"):format(deliveries, text),
+    { attempt = deliveries }, err)
+end
+
+local function give_up(self, msg, reason, text, err)
+  local outcome = self.dead_letter and dead_letter.publish(self, msg, reason, text)
+  -- Where the server has a limit of its own it keeps the message; term would remove it from a
+  -- work queue.
+  if self.server_limit and msg.metadata.num_delivered >= self.server_limit then
+    msg:nak()
+  else
+    core.js_term(msg)
+  end
+  tell_given_up(self, msg, reason, outcome, text, err)
 end
 
 ---@param why any as above; nil: delivered too often before
 local function failed(self, msg, why)
-  local meta = msg.metadata
-  if why == nil then
-    return give_up(self, msg, meta, "delivered too often without a result")
+  local deliveries = msg.metadata.num_delivered
+  if why == nil then return give_up(self, msg, "delivered too often without a result") end
+  if self.manual_ack or self.no_ack then return M.tell_failed(self, msg, why) end
+  if self.max_deliver and deliveries >= self.max_deliver then
+    return give_up(self, msg, "the handler failed", text_of(why))
   end
-  local text = M.report_failure(self, msg, why)
-  if self.manual_ack or self.no_ack then return end
-  -- The handler may have acknowledged it before it failed: then that counts.
-  if self.max_deliver and meta.num_delivered >= self.max_deliver then
-    return give_up(self, msg, meta, "the handler failed", text)
-  end
-  msg:nak(self.backoff[math.min(meta.num_delivered, #self.backoff)])
+  M.retry(self, msg, why, self.backoff[math.min(deliveries, #self.backoff)])
 end
 
 -- ---- a lost consumer --------------------------------------------------------

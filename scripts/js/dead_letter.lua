@@ -157,7 +157,9 @@ end
 ---@param self table of a consume: stream, consumer, dead_letter
 ---@param reason string
 ---@param text string|nil what the handler failed with
-function M.publish(self, msg, meta, reason, text)
+---@return string outcome for the log
+function M.publish(self, msg, reason, text)
+  local meta = msg.metadata
   local letter = { own = own_headers(msg, meta, reason, text), raw = msg.raw }
   letter.headers, letter.count = message_headers(msg, letter.own)
   local delay, refused, limit = M.retry_first, 0, math.huge
@@ -166,11 +168,8 @@ function M.publish(self, msg, meta, reason, text)
     local headers, payload, whole = fit(letter, most)
     local ack, err = attempt(self.dead_letter, payload, headers)
     if ack or err.ack then -- the stream of another domain is as good
-      if not whole then
-        core.log(2, ("%s: the dead letter of message %d is cut: %d of %d bytes"):format(
-          describe(self), meta.stream_sequence, #payload, #letter.raw))
-      end
-      return msg:term()
+      return ("and is a dead letter on '%s'%s"):format(self.dead_letter, whole and ""
+        or (", cut to %d of %d bytes"):format(#payload, #letter.raw))
     end
     local size = size_of(headers) + #payload
     local smaller = is_size(err) and #payload + letter.count > 0 and stream_limit(
@@ -186,9 +185,7 @@ function M.publish(self, msg, meta, reason, text)
       delay = math.min(delay * 2, M.retry_last)
     end
   end
-  core.report(("%s: message %d on %s is terminated without a dead letter, which '%s' refuses")
-    :format(describe(self), meta.stream_sequence, msg.subject, self.dead_letter))
-  return msg:term()
+  return ("without a dead letter, which '%s' refuses"):format(self.dead_letter)
 end
 
 -- ---- where they may go ------------------------------------------------------

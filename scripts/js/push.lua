@@ -11,6 +11,8 @@ local ordered = require "lunats.js.push_ordered"
 local M = {
   ---Seconds between two looks at the consumer: a server sends nothing to tell that it is gone.
   check_interval = 10,
+  ---Seconds until a failed message comes again.
+  nak_delay = 1,
 }
 
 ---How long a durable consumer may still be bound to its last subscriber, who is just leaving.
@@ -20,8 +22,8 @@ local BOUND_RETRIES = { 0.1, 0.2, 0.4, 0.8 }
 ---is looked at. A queue group has none: a random member would get them.
 local HEARTBEAT = 5
 
----Handlers at once, messages that wait for one, seconds until a failed message comes again.
-local CONCURRENCY, PENDING, NAK_DELAY = 256, 65536, 1
+---Handlers at once, messages that wait for one.
+local CONCURRENCY, PENDING = 256, 65536
 
 ---@class jsub
 ---@field stream string|nil known when it is bound
@@ -144,11 +146,13 @@ end
 -- ---- messages -------------------------------------------------------------------
 
 local function failed(self, msg, why)
-  consume.report_failure(self, msg, why)
-  if not (self.manual_ack or self.no_ack) then msg:nak(NAK_DELAY) end
+  if self.manual_ack or self.no_ack then return consume.tell_failed(self, msg, why) end
+  consume.retry(self, msg, why, M.nak_delay)
 end
 
-local function limits_of(info)
+local function limits_of(self, info)
+  local most = info.config.max_deliver
+  self.max_deliver = most and most > 0 and most or nil
   return { heartbeat = info.config.idle_heartbeat or 0, ack_wait = consume.ack_wait(info) }
 end
 
@@ -156,7 +160,7 @@ local lost
 
 ---Subscribes to what the consumer delivers.
 local function open(self, info)
-  self.deliver, self.limits = info.config.deliver_subject, limits_of(info)
+  self.deliver, self.limits = info.config.deliver_subject, limits_of(self, info)
   self.no_ack = info.config.ack_policy == "none"
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     deliver = self.deliver, queue = self.queue, max_messages = 1,
@@ -171,7 +175,7 @@ end
 
 ---Somebody may have changed the consumer, or made it again.
 local function adopt(self, info)
-  local limits = limits_of(info)
+  local limits = limits_of(self, info)
   if info.created ~= self.made then
     if self.made then self.generation:replaced(0) end -- the log tells
     self.made = info.created

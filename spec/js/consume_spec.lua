@@ -3,25 +3,26 @@ local core = require "lunats.core"
 local consume = require "lunats.js.consume"
 local dead_letter = require "lunats.js.dead_letter"
 local eventually = require "spec.support.eventually"
+local clean_loop = require "spec.support.clean_loop"
 local own = require "spec.support.own"
+local reporting = require "spec.support.reports"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("psub:consume", function()
   local stream, reports
-  local report, backoff, retry = core.report, consume.backoff, consume.retry_first
+  local backoff, retry = consume.backoff, consume.retry_first
   local retry_dead = dead_letter.retry_first
 
   before_each(function()
-    reports = {}
-    core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
+    reports = reporting.catch()
     consume.backoff, consume.retry_first = { 0.05 }, 0.05
     dead_letter.retry_first = 0.05
     stream = own.stream "consume"
   end)
   after_each(function()
     own.close()
-    core.report = report -- luacheck: ignore
+    reporting.release()
     consume.backoff, consume.retry_first = backoff, retry
     dead_letter.retry_first = retry_dead
   end)
@@ -129,6 +130,7 @@ describe("psub:consume", function()
   end)
 
   it("respects what the handler has said itself", function()
+    clean_loop.expected_errors(1) -- the log tells that it is terminated
     put(1)
     local got = 0
     assert(subscribe():consume(function(msg)
@@ -202,7 +204,7 @@ describe("psub:consume", function()
       error "never"
     end))
     eventually("a report", function()
-      return reports[2] and reports[2]:find("cannot be published", 1, true)
+      return reports[1] and reports[1]:find("cannot be published", 1, true)
     end)
     assert.equal(1, info().num_ack_pending)
     assert(app.js.add_stream { name = graves })
@@ -221,8 +223,11 @@ describe("psub:consume", function()
     assert(psub:consume({ max_deliver = 2, dead_letter = graves }, function()
       error "must not run"
     end))
-    eventually("stored", function() return app.js.stream_info(graves).state.messages == 1 end)
-    assert.same({}, reports)
+    eventually("a report", function() return reports[1] end)
+    assert.equal(1, app.js.stream_info(graves).state.messages)
+    assert.matches("is given up after 3 deliveries (delivered too often without a result) and "
+      .. "is a dead letter", reports[1], 1, true)
+    assert.equal(1, #reports)
     assert(app.js.delete_stream(graves))
   end)
 

@@ -1,9 +1,9 @@
 -- Dead letters of psub:consume(): they hold what a peer can send, none gets lost or goes round.
 local consumes = require "lunats.js.consume"
-local core = require "lunats.core"
 local dead_letter = require "lunats.js.dead_letter"
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
+local reporting = require "spec.support.reports"
 local raw = require "spec.support.raw"
 local since = require "spec.support.since"
 local testing = require "lunats.testing"
@@ -11,17 +11,16 @@ local unique = require "spec.support.unique"
 
 describe("A dead letter", function()
   local stream, graves, reports
-  local report, retry = core.report, dead_letter.retry_first
+  local retry = dead_letter.retry_first
 
   before_each(function()
-    reports = {}
-    core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
+    reports = reporting.catch()
     dead_letter.retry_first = 0.02
     stream, graves = own.stream "work", own.stream "dead"
   end)
   after_each(function()
     own.close()
-    core.report = report -- luacheck: ignore
+    reporting.release()
     dead_letter.retry_first = retry
   end)
 
@@ -155,7 +154,9 @@ describe("A dead letter", function()
       local dead = letter()
       assert.equal("5000", dead:header "Dead-Letter-Size")
       assert.is_true(#dead.data > 300)
-      assert.same(1, #reports) -- of the handler
+      eventually("the report", function() return reports[1] end)
+      assert.matches(", cut to %d+ of 5000 bytes: ", reports[1])
+      assert.equal(1, #reports)
     end)
   end)
 
@@ -172,8 +173,10 @@ describe("A dead letter", function()
     eventually("nothing pending", function()
       return assert(app.js.consumer_info(stream, "d")).num_ack_pending == 0
     end)
-    assert.truthy(reports[#reports]:find("is terminated without a dead letter", 1, true))
-    assert.equal(1 + dead_letter.tries + 1, #reports)
+    eventually("the last report", function() return #reports > dead_letter.tries end)
+    assert.matches("is given up after 1 delivery (the handler failed) without a dead letter, "
+      .. "which '" .. graves .. ".x' refuses: ", reports[#reports], 1, true)
+    assert.equal(dead_letter.tries + 1, #reports)
   end)
 
   it("waits for room in an account that is full, however long", function()

@@ -1,7 +1,7 @@
 -- Push subscriptions: handlers that acknowledge, queue groups, durable consumers.
-local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
+local reporting = require "spec.support.reports"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
@@ -44,9 +44,8 @@ describe("app.js.subscribe", function()
     end)
 
   it("naks with a delay what its handler failed on, and tells why", function()
-    local calls, reports, report = 0, {}, core.report
-    core.report = function(text) reports[#reports + 1] = text end -- luacheck: ignore
-    finally(function() core.report = report end)
+    local calls, reports = 0, reporting.catch()
+    finally(reporting.release)
     local sub = assert(subscribe(stream .. ".>", { durable = "d" }, function(msg)
       calls = math.max(calls, msg.metadata.num_delivered)
       if calls == 1 then return nil, "not yet" end
