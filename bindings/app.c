@@ -50,6 +50,18 @@ static int core_exit(lua_State *L) {
     return luaL_error(L, "os.exit(%d)", status);
 }
 
+/* core.declare(): the script is a service, and more than a module of one */
+static int core_declare(lua_State *L) {
+    script_set_declares(script_of(L));
+    return 0;
+}
+
+/* core.declares() -> boolean */
+static int core_declares(lua_State *L) {
+    lua_pushboolean(L, script_declares(script_of(L)));
+    return 1;
+}
+
 /* core.set_phase("start" | "run" | "stop" | "reloaded" | "save" | "restore" | "error", fn) */
 static int core_set_phase(lua_State *L) {
     static const char *const names[] = {"start", "run",     "stop",  "reloaded",
@@ -169,6 +181,8 @@ static int core_check(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"loading", core_loading},
     {"exit", core_exit},
+    {"declare", core_declare},
+    {"declares", core_declares},
     {"set_phase", core_set_phase},
     {"add_file", core_add_file},
     {"identity", core_identity},

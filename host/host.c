@@ -16,12 +16,11 @@
 #include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/base/output.h"
-#include "host/base/resolve.h"
 #include "host/base/url.h"
 #include "host/broker/broker.h"
 #include "host/dial/dial.h"
 #include "host/service/service.h"
-#include "host/service/trigger.h"
+#include "host/services.h"
 
 struct host {
     uv_loop_t loop;
@@ -35,11 +34,8 @@ struct host {
     char *broker_url; /* owned; of the private server */
     const char *servers[1];
     char source[80]; /* Lua chunk of a command that is written in Lua; "": the user's scripts */
-    struct service **services;
-    char (*paths)[PATH_MAX];   /* of their scripts, where options->scripts do not do */
-    struct trigger **triggers; /* of the services; NULL before they run */
+    struct services *services;
     uv_signal_t hangup;
-    size_t count, alive; /* opened; not yet stopped */
     int status;
     bool finishing;
     bool terminal; /* `dev` was started from one, with which it ends */
@@ -163,6 +159,7 @@ static void finish(struct host *host) {
     if (host->finishing)
         return;
     host->finishing = true;
+    services_discard(host->services);
     if (host->broker != NULL)
         broker_stop(host->broker, on_broker_stopped, host);
     else
@@ -170,39 +167,10 @@ static void finish(struct host *host) {
     host->broker = NULL;
 }
 
-/* Services that were never started. */
-static void discard_all(struct host *host) {
-    for (size_t i = 0; i < host->count; i++)
-        if (host->services[i] != NULL)
-            service_discard(host->services[i]);
-    host->count = 0;
-}
-
-static void stop_all(struct host *host, int status) {
-    for (size_t i = 0; i < host->count; i++)
-        if (host->services[i] != NULL)
-            service_stop(host->services[i], status);
-}
-
-static size_t index_of(const struct host *host, const struct service *service) {
-    size_t i = 0;
-    while (i < host->count && host->services[i] != service)
-        i++;
-    return i;
-}
-
-static void on_stopped(void *owner, struct service *service, int status) {
+static void on_ended(void *owner, int status) {
     struct host *host = owner;
-    size_t i = index_of(host, service);
-    if (host->triggers[i] != NULL)
-        trigger_close(host->triggers[i]);
-    host->triggers[i] = NULL;
-    host->services[i] = NULL;
     if (host->status == EXIT_OK)
         host->status = status;
-    stop_all(host, EXIT_OK); /* services of a process live and end together */
-    if (--host->alive > 0)
-        return;
     const struct options *options = host->options;
     if (host->status == EXIT_NO_CONNECTION && options->server_config != NULL &&
         is_private(host) && !options->identity_given)
@@ -218,14 +186,11 @@ static const char *signal_text(int signum) {
 }
 
 static void stop(struct host *host, int status) {
-    if (host->alive > 0) {
-        stop_all(host, status);
+    if (services_stop(host->services, status))
         return;
-    }
     if (host->status == EXIT_OK && !host->finishing)
         host->status = status;
-    discard_all(host); /* still waiting for the private server, or about to end anyway */
-    finish(host);
+    finish(host); /* still waiting for the private server, or about to end anyway */
 }
 
 static void on_interrupt(uv_async_t *handle) {
@@ -237,27 +202,6 @@ static void on_interrupt(uv_async_t *handle) {
 }
 
 /* ---- reload ---- */
-
-static void on_started(void *owner, struct service *service) {
-    struct host *host = owner;
-    struct trigger_options options = {
-        .watch = host->options->watch,
-        .control = host->options->control,
-    };
-    if (!serves(host))
-        return;
-    int rc =
-        trigger_open(&host->triggers[index_of(host, service)], &host->loop, service, &options);
-    if (rc < 0)
-        log_error(service_name(service), "cannot watch for reloads: %s", status_text(rc));
-}
-
-static void on_file(void *owner, struct service *service, const char *path) {
-    struct host *host = owner;
-    size_t i = index_of(host, service);
-    if (i < host->count && host->triggers[i] != NULL)
-        trigger_add_file(host->triggers[i], path);
-}
 
 static bool has_terminal(void) {
     int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
@@ -275,23 +219,10 @@ static void on_hangup(uv_signal_t *handle, int signum) {
         return;
     }
     log_info(NULL, "hang-up: reloading");
-    for (size_t i = 0; i < host->count; i++)
-        if (host->triggers[i] != NULL)
-            trigger_pull(host->triggers[i]);
+    services_reload(host->services);
 }
 
 /* ---- start ---- */
-
-static void start_all(struct host *host) {
-    host->alive = host->count;
-    for (size_t i = 0; i < host->count; i++) {
-        int rc = service_start(host->services[i]);
-        if (rc < 0) {
-            log_error(service_name(host->services[i]), "cannot start: %s", status_text(rc));
-            service_stop(host->services[i], EXIT_SCRIPT);
-        }
-    }
-}
 
 static void fill_link_options(const struct host *host, struct link_options *link) {
     const struct options *options = host->options;
@@ -334,7 +265,9 @@ static int give_options(const struct host *host, struct service *service) {
     return LN_ENOMEM; /* nothing else can go wrong */
 }
 
-static int open_service(struct host *host, const char *path, struct service **out) {
+static int open_service(void *owner, const char *path, const struct service_options *events,
+                        struct service **out) {
+    struct host *host = owner;
     const struct options *options = host->options;
     struct service_options service = {
         .path = path,
@@ -344,10 +277,10 @@ static int open_service(struct host *host, const char *path, struct service **ou
         .drain_timeout = options->drain_timeout,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
         .open = host->hooks->open_bindings,
-        .on_started = on_started,
-        .on_stopped = on_stopped,
-        .on_file = on_file,
-        .owner = host,
+        .on_started = events->on_started,
+        .on_stopped = events->on_stopped,
+        .on_file = events->on_file,
+        .owner = events->owner,
         .argc = (int)options->arg_count,
         .argv = options->args,
     };
@@ -362,31 +295,13 @@ static int open_service(struct host *host, const char *path, struct service **ou
     return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;
 }
 
-/* Loads all scripts; one that fails keeps the others from starting. */
-static int open_all(struct host *host) {
+static int load_all(struct host *host) {
     const struct options *options = host->options;
     const char *module = options_command_module(options->command);
-    size_t count = module != NULL ? 1 : options->script_count;
     if (module != NULL)
         snprintf(host->source, sizeof(host->source), "require('%s')()", module);
-    host->services = calloc(count, sizeof(struct service *));
-    host->triggers = calloc(count, sizeof(struct trigger *));
-    host->paths = calloc(count, sizeof(*host->paths));
-    if (host->services == NULL || host->triggers == NULL || host->paths == NULL)
-        return EXIT_SCRIPT;
-    for (size_t i = 0; i < count; i++) {
-        const char *path =
-            module != NULL ? options_command_name(options->command) : options->scripts[i];
-        if (serves(host)) /* and so reloads */
-            path = resolve_logical(path, host->paths[i]);
-        int rc = open_service(host, path, &host->services[i]);
-        if (rc < 0 && rc != LN_ESCRIPT)
-            log_error(NULL, "cannot load %s: %s", path, status_text(rc));
-        if (rc < 0)
-            return EXIT_SCRIPT;
-        host->count++;
-    }
-    return EXIT_OK;
+    return services_load(host->services,
+                         module != NULL ? options_command_name(options->command) : NULL);
 }
 
 static void on_broker_ready(void *owner, int status, const char *url, const char *text) {
@@ -398,7 +313,7 @@ static void on_broker_ready(void *owner, int status, const char *url, const char
         host->broker_url = strdup(url);
         host->servers[0] = host->broker_url;
         log_info(NULL, "private nats-server at %s", url);
-        start_all(host);
+        services_start(host->services);
         return;
     }
     if (status != LN_OK && !was_signalled()) {
@@ -408,7 +323,6 @@ static void on_broker_ready(void *owner, int status, const char *url, const char
         log_error(NULL, "%s%s", text, advice);
         host->status = EXIT_NO_CONNECTION;
     }
-    discard_all(host);
     finish(host);
 }
 
@@ -447,35 +361,35 @@ static void watch_signals(struct host *host) {
 
 int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct host host = {.options = options, .hooks = hooks};
+    const struct services_hooks parts = {open_service, on_ended, &host};
     set_handler(SIGPIPE, on_pipe);
     int rc = uv_loop_init(&host.loop);
     if (rc == LN_OK)
         rc = scheduler_open(&host.scheduler);
     if (rc == LN_OK)
         rc = clock_open(&host.clock, &host.loop, false);
+    if (rc == LN_OK)
+        rc = services_open(&host.services, &host.loop, options, &parts);
     if (rc < 0) {
         log_error(NULL, "cannot start: %s", status_text(rc));
         return EXIT_SCRIPT;
     }
     watch_signals(&host);
     open_output(&host);
-    host.status = open_all(&host);
+    host.status = load_all(&host);
     if (host.status != EXIT_OK) {
-        discard_all(&host);
         finish(&host);
     } else if (is_private(&host)) {
         start_broker(&host);
     } else {
-        start_all(&host);
+        services_start(host.services);
     }
     uv_run(&host.loop, UV_RUN_DEFAULT);
+    services_free(host.services);
     clock_close(host.clock); /* what specs have opened needs it to the last */
     uv_run(&host.loop, UV_RUN_DEFAULT);
     uv_loop_close(&host.loop);
     scheduler_close(host.scheduler);
-    free(host.services);
-    free(host.paths);
-    free(host.triggers);
     free(host.broker_url);
     end_output(&host);
     if (!dial_close_library()) {

@@ -37,6 +37,7 @@ function app.config(opts)
   if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
   core.check("app.config", opts, { name = "string", version = "string" })
   core.configure(opts.name, opts.version)
+  core.declare()
 end
 
 -- ---- hooks ----------------------------------------------------------------
@@ -49,17 +50,20 @@ function app.on_start(fn)
     error("app.on_start: the service has started already; call it at the top level", 2)
   end
   start_hooks[#start_hooks + 1] = fn
+  core.declare()
 end
 
 function app.on_stop(fn)
   check.fn("app.on_stop", fn)
   stop_hooks[#stop_hooks + 1] = fn
+  core.declare()
 end
 
 ---fn(old_version) runs in the new version after it has taken over.
 function app.on_reload(fn)
   check.fn("app.on_reload", fn)
   reload_hooks[#reload_hooks + 1] = fn
+  core.declare()
 end
 
 ---fn(err, where) is called for each error that the log has of the script's own code.
@@ -68,6 +72,7 @@ app.on_error = require("lunats.watchers").add
 ---Runs fn right after the on_start hooks; in a running service at once. For declarations that
 ---have to wait for the server.
 function core.defer_start(fn)
+  core.declare()
   if core.loading() then
     deferred[#deferred + 1] = fn
   else
@@ -173,6 +178,7 @@ function app.listen(subject, opts, fn)
   check_queue(opts.queue)
   local subjects = type(subject) == "table" and subject or { subject }
   if #subjects == 0 then error("app.listen: no subject", 2) end
+  core.declare()
   local listeners = setmetatable({}, handle)
   for _, one in ipairs(subjects) do core.check_pattern(one) end -- all of them, or none
   for i, one in ipairs(subjects) do

@@ -96,6 +96,7 @@ local function add(self)
   self.alarm = core.alarm()
   setmetatable(self, handle)
   declared[#declared + 1] = self
+  core.declare()
   if started then start(self) end
   return self
 end

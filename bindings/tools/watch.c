@@ -37,14 +37,16 @@ static void on_script_close(struct script_resource *resource) {
     box->watch = NULL;
 }
 
-/* core.watch() -> watch */
+/* core.watch([poll]) -> watch; poll: seconds, to look that often instead of being told */
 static int core_watch(lua_State *L) {
     check_open(L);
+    double poll = luaL_optnumber(L, 1, 0);
     struct watch_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     memset(box, 0, sizeof(*box));
     luaL_setmetatable(L, WATCH_TYPE);
     struct script *script = script_of(L);
-    int rc = watch_open(&box->watch, script_loop(script), on_change, box);
+    int rc =
+        watch_open(&box->watch, script_loop(script), (unsigned)(poll * 1000), on_change, box);
     if (rc < 0)
         return push_failure(L, rc, NULL);
     box->resource.close = on_script_close;
@@ -57,7 +59,7 @@ static int watch_add_method(lua_State *L) {
     struct watch_box *box = check_watch(L);
     const char *path = luaL_checkstring(L, 2);
     const char *suffix = luaL_optstring(L, 3, NULL);
-    int rc = suffix != NULL ? watch_add_folder(box->watch, path, suffix)
+    int rc = suffix != NULL ? watch_add_folder(box->watch, path, suffix, false)
                             : watch_add(box->watch, path);
     return push_status(L, rc, path);
 }

@@ -4,6 +4,7 @@
 #define LUNATS_BASE_SIGNATURE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 struct signature {
@@ -12,6 +13,7 @@ struct signature {
     ino_t ino;
     off_t size;
     struct timespec mtime;
+    uint64_t content; /* of what is in it; 0: not asked for */
 };
 
 /* Of the file that links lead to. */
@@ -19,8 +21,11 @@ static inline struct signature signature_of(const char *path) {
     struct stat st;
     if (stat(path, &st) < 0)
         return (struct signature){.there = false};
-    return (struct signature){true, st.st_dev, st.st_ino, st.st_size, st.st_mtim};
+    return (struct signature){true, st.st_dev, st.st_ino, st.st_size, st.st_mtim, 0};
 }
+
+/* Reads the file; what cannot be read is 0. */
+uint64_t signature_content(const char *path);
 
 /* Both are there, and one file; its content may be another one. */
 static inline bool signature_same_file(const struct signature *a, const struct signature *b) {

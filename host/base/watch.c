@@ -3,12 +3,16 @@
  * A file, or a pattern in a folder, is an entry. An entry has a step for each name that decides
  * where its path leads, links on the way included; a folder, which is a uv_fs_event, has the
  * steps in it. Events only say where to look: when a burst is over, the entries it touched are
- * resolved anew and compared with what stat() said before. An event that names the file itself
- * counts as well, since two writes of the same length within one tick of the file system's
- * clock look the same to stat().
+ * resolved anew and compared with what stat() said before. After an event that names the file
+ * itself its content is compared, too: two writes of the same length within one tick of the
+ * file system's clock look the same to stat(), and events tell again what has been seen
+ * already.
+ *
+ * With polling an entry has a uv_fs_poll in the place of steps, which looks in a thread of its
+ * own, since a folder of the network may hang.
  *
  * Memory: the watch lives until its timer is closed, a folder until its uv_fs_event is; it is
- * closed with its last step. An entry owns its steps.
+ * closed with its last step. An entry owns its steps, or its poll.
  */
 #include "host/base/watch.h"
 
@@ -25,18 +29,27 @@
 #define QUIET_MS 40   /* a burst is over after that long without an event */
 #define BURST_MS 1000 /* or after that long at all */
 #define RETRY_MS 200  /* how often to look where no events come from */
+#define EMPTY_MS 1000 /* a file that is empty so long is meant to be */
 
 struct entry {
     struct list_node node;
     struct watch *watch;
-    char *path;   /* as the owner named it */
-    char *suffix; /* any file in the folder `path` whose name ends so; NULL: the file itself */
+    char *path;    /* as the owner named it */
+    char *suffix;  /* any file in the folder `path` whose name ends so; NULL: the file itself */
+    bool removals; /* of such files count, too */
     struct signature before;
+    struct poll *poll; /* NULL: events tell */
     struct list steps;
     struct step *leaf; /* the file, or the folder with the files; NULL: it is not there */
     bool touched;      /* by an event of this burst */
     bool named;        /* the leaf was */
+    uint64_t emptied;  /* when the file was found empty; 0: it is not */
     bool blind;        /* events do not tell all of its changes */
+};
+
+struct poll {
+    uv_fs_poll_t handle; /* first: closed by on_poll_closed() */
+    struct entry *entry; /* NULL: gone */
 };
 
 struct step {
@@ -60,6 +73,7 @@ struct watch {
     uv_timer_t timer; /* first: closed by on_watch_closed() */
     watch_change_fn on_change;
     void *owner;
+    unsigned poll_ms; /* 0: events tell */
     struct list entries, folders, changes;
     uint64_t burst; /* when it began; 0: there is none */
 };
@@ -96,6 +110,8 @@ static bool concerns(struct step *step, const char *name) {
         if (!ends_with(name, entry->suffix))
             return false;
         changes_add(&entry->watch->changes, entry->path, name);
+        if (entry->removals) /* the folder is told unless the file is there */
+            entry->touched = entry->named = true;
         return true;
     }
     if (strcmp(step->name, name) != 0)
@@ -226,16 +242,49 @@ static int resolve(struct entry *entry) {
     return rc;
 }
 
+static struct signature look_at(const struct entry *entry) {
+    struct signature now = signature_of(entry->path);
+    if (now.there && entry->suffix == NULL)
+        now.content = signature_content(entry->path);
+    return now;
+}
+
+/* Editors empty a file before they write it: that is one change, when there is something in it
+ * again. */
+static bool is_being_written(struct entry *entry, const struct signature *now) {
+    uint64_t time = uv_now(entry->watch->timer.loop);
+    bool was_empty = entry->before.there && entry->before.size == 0;
+    if (entry->suffix != NULL || now->size > 0 || was_empty) {
+        entry->emptied = 0;
+        return false;
+    }
+    if (entry->emptied == 0)
+        entry->emptied = time > 0 ? time : 1;
+    return time - entry->emptied < EMPTY_MS;
+}
+
+static bool differs(const struct entry *entry, const struct signature *now, bool named) {
+    if (entry->suffix != NULL)
+        return named || !signature_same_file(now, &entry->before);
+    return !signature_same(now, &entry->before) ||
+           (named && now->content != entry->before.content);
+}
+
 /* Notes what has changed. */
 static void compare(struct entry *entry) {
     bool named = entry->named;
     entry->touched = entry->named = false;
-    resolve(entry); /* before the file is looked at: nothing is missed in between */
-    struct signature now = signature_of(entry->path);
+    if (entry->poll == NULL)
+        resolve(entry); /* before the file is looked at: nothing is missed in between */
+    struct signature now = look_at(entry);
     if (!now.there)
         return; /* the old signature stays: what comes instead differs from it */
-    bool changed = entry->suffix != NULL ? !signature_same_file(&now, &entry->before)
-                                         : named || !signature_same(&now, &entry->before);
+    if (is_being_written(entry, &now)) {
+        entry->touched = true;
+        entry->named = named;
+        return;
+    }
+    bool changed = differs(entry, &now, named);
     entry->before = now;
     if (changed)
         changes_add(&entry->watch->changes, "", entry->path);
@@ -250,22 +299,58 @@ static void tell(struct watch *watch) {
 
 static void on_quiet(uv_timer_t *timer) {
     struct watch *watch = timer->data;
-    bool blind = false;
+    bool again = false;
     watch->burst = 0;
     list_each (struct entry, at, &watch->entries, node) {
         if (at->touched || at->blind)
             compare(at);
-        blind |= at->blind;
+        again |= at->blind || at->touched;
     }
-    if (blind)
+    if (again)
         uv_timer_start(timer, on_quiet, RETRY_MS, 0);
     tell(watch);
+}
+
+/* ---- polling ---- */
+
+static void on_poll_closed(uv_handle_t *handle) {
+    free(handle);
+}
+
+static void on_poll(uv_fs_poll_t *handle, int status, const uv_stat_t *before,
+                    const uv_stat_t *now) {
+    (void)status, (void)before, (void)now;
+    struct entry *entry = ((struct poll *)handle)->entry;
+    if (entry == NULL)
+        return;
+    entry->touched = entry->named = true;
+    touch(entry->watch);
+}
+
+static int start_poll(struct entry *entry) {
+    struct watch *watch = entry->watch;
+    struct poll *poll = calloc(1, sizeof(*poll));
+    if (poll == NULL)
+        return LN_ENOMEM;
+    uv_fs_poll_init(watch->timer.loop, &poll->handle); /* cannot fail */
+    poll->entry = entry;
+    entry->poll = poll; /* free_entry() closes it */
+    int rc = uv_fs_poll_start(&poll->handle, on_poll, entry->path, watch->poll_ms);
+    /* Its first look comes later than ours, and it does not tell what was between them. */
+    entry->touched = true;
+    if (rc == 0 && !uv_is_active((uv_handle_t *)&watch->timer))
+        uv_timer_start(&watch->timer, on_quiet, watch->poll_ms, 0);
+    return rc;
 }
 
 /* ---- what is watched ---- */
 
 static void free_entry(struct entry *entry) {
     list_remove(&entry->node);
+    if (entry->poll != NULL) {
+        entry->poll->entry = NULL;
+        uv_close((uv_handle_t *)&entry->poll->handle, on_poll_closed);
+    }
     drop_steps(&entry->steps);
     free(entry->suffix);
     free(entry->path);
@@ -292,23 +377,33 @@ static bool is_entry(const struct entry *entry, const char *path, const char *su
     return suffix == NULL || strcmp(entry->suffix, suffix) == 0;
 }
 
-static int add(struct watch *watch, const char *path, const char *suffix) {
-    list_each (struct entry, at, &watch->entries, node)
-        if (is_entry(at, path, suffix))
-            return LN_OK;
+/* Events or looks begin; the signature is taken afterwards. */
+static int begin(struct entry *entry) {
+    if (entry->watch->poll_ms > 0)
+        return start_poll(entry);
+    int rc = resolve(entry);
+    if (rc == LN_OK && entry->suffix != NULL)
+        rc = entry->leaf->folder->status; /* only events tell of the files in it */
+    return rc == UV_ENOENT && entry->suffix == NULL ? LN_OK : rc;
+}
+
+static int add(struct watch *watch, const char *path, const char *suffix, bool removals) {
+    list_each (struct entry, at, &watch->entries, node) {
+        if (!is_entry(at, path, suffix))
+            continue;
+        at->before = look_at(at);
+        return LN_OK;
+    }
     struct entry *entry = new_entry(watch, path, suffix);
     if (entry == NULL)
         return LN_ENOMEM;
-    int rc = resolve(entry);
-    if (rc == LN_OK && suffix != NULL)
-        rc = entry->leaf->folder->status; /* only events tell of the files in it */
-    if (rc == UV_ENOENT && suffix == NULL)
-        rc = LN_OK;
+    entry->removals = removals;
+    int rc = begin(entry);
     if (rc < 0) {
         free_entry(entry);
         return rc;
     }
-    entry->before = signature_of(path);
+    entry->before = look_at(entry);
     list_push_front(&watch->entries, &entry->node);
     if (entry->blind && !uv_is_active((uv_handle_t *)&watch->timer))
         uv_timer_start(&watch->timer, on_quiet, RETRY_MS, 0);
@@ -316,11 +411,11 @@ static int add(struct watch *watch, const char *path, const char *suffix) {
 }
 
 int watch_add(struct watch *watch, const char *path) {
-    return add(watch, path, NULL);
+    return add(watch, path, NULL, false);
 }
 
-int watch_add_folder(struct watch *watch, const char *path, const char *suffix) {
-    return add(watch, path, suffix);
+int watch_add_folder(struct watch *watch, const char *path, const char *suffix, bool removals) {
+    return add(watch, path, suffix, removals);
 }
 
 static bool is_among(const char *path, const char *const *paths, size_t count) {
@@ -338,7 +433,8 @@ void watch_keep(struct watch *watch, const char *const *paths, size_t count) {
 
 /* ---- life ---- */
 
-int watch_open(struct watch **out, uv_loop_t *loop, watch_change_fn on_change, void *owner) {
+int watch_open(struct watch **out, uv_loop_t *loop, unsigned poll_ms, watch_change_fn on_change,
+               void *owner) {
     struct watch *watch = calloc(1, sizeof(*watch));
     if (watch == NULL)
         return LN_ENOMEM;
@@ -348,6 +444,7 @@ int watch_open(struct watch **out, uv_loop_t *loop, watch_change_fn on_change, v
         return rc;
     }
     watch->timer.data = watch;
+    watch->poll_ms = poll_ms;
     watch->on_change = on_change;
     watch->owner = owner;
     *out = watch;

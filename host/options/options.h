@@ -49,6 +49,8 @@ struct options {
     /* What to run. Both lists end with NULL. */
     char **scripts; /* run, dev, check: at least one file, directories expanded; lua: FILE */
     size_t script_count;
+    char **folders; /* the directories among them, as they were named; ends with NULL */
+    size_t folder_count;
     char **args; /* lua: what follows FILE; test: the arguments of busted; record: the
                   * subjects; new: the name */
     size_t arg_count;
@@ -83,6 +85,7 @@ struct options {
     char *server_config; /* path of a file with more configuration for it, or NULL */
     bool identity_given; /* on the command line: user, token, creds or nkey */
     bool watch;          /* reload when a file changes (always true for dev); test: run again */
+    double watch_poll;   /* seconds between two looks for changes; 0: the system tells */
     bool control;        /* reload on request, see trigger.h */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 

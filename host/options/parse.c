@@ -37,7 +37,8 @@ static const struct options_option *find_short(const struct parser *p, char lett
 
 /* Those by which `lunats test` becomes a process that starts others of its kind. */
 static bool is_of_parent(const struct options_option *option) {
-    return option->field == OPTIONS_FIELD(watch) || option->field == OPTIONS_FIELD(jobs);
+    return option->field == OPTIONS_FIELD(watch) ||
+           option->field == OPTIONS_FIELD(watch_poll) || option->field == OPTIONS_FIELD(jobs);
 }
 
 /* Those of `lunats test` that are no business of busted's are taken wherever they stand. */
@@ -253,6 +254,20 @@ static int check_jetstream(struct parser *p) {
     return 0;
 }
 
+/* Whether and how files are watched. */
+static int check_watch(struct parser *p) {
+    struct options *o = p->out;
+    if (o->watch_poll > 0 && is_argument(p, OPTIONS_FIELD(watch)) && !o->watch) {
+        if (is_argument(p, OPTIONS_FIELD(watch_poll)))
+            return options_fail(p, "--no-watch and --watch-poll exclude each other");
+        return 0;
+    }
+    /* For `test`, which would not end, a variable only says how to watch. */
+    o->watch |= o->watch_poll > 0 &&
+                (o->command != OPTIONS_TEST || is_argument(p, OPTIONS_FIELD(watch_poll)));
+    return 0;
+}
+
 /* What belongs together, and what excludes each other. */
 static int check_together(struct parser *p) {
     static const size_t of_private[] = {OPTIONS_FIELD(port), OPTIONS_FIELD(store),
@@ -398,8 +413,9 @@ static int parse(struct parser *p) {
     if (rc != 0 || o->command == OPTIONS_HELP)
         return rc;
     int (*const steps[])(struct parser *) = {
-        take_rest,      read_environment, check_identity,          check_jetstream,
-        check_together, check_words,      options_resolve_scripts, set_default_server};
+        take_rest,       read_environment,        check_identity,
+        check_jetstream, check_together,          check_watch,
+        check_words,     options_resolve_scripts, set_default_server};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);
     return rc;
@@ -423,6 +439,7 @@ int options_parse(int argc, char **argv, struct options *out, char *error, size_
 
 void options_free(struct options *o) {
     options_list_free(o->scripts, &o->script_count);
+    options_list_free(o->folders, &o->folder_count);
     options_list_free(o->args, &o->arg_count);
     options_list_free(o->servers, &o->server_count);
     options_list_free(o->inherited, &o->inherited_count);

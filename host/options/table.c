@@ -89,6 +89,9 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     FLAG("watch", RUN | DEV, DEV, watch,
          "reload a service when its script or a file that it loads changes",
          "do not reload when a file changes"),
+    VALUE("watch-poll", 0, OPTIONS_KIND_PERIOD, RUN | DEV | TEST, watch_poll, "SECONDS",
+          "look for changes that often instead of being told by the system, which hears nothing "
+          "of those that other machines make; implies --watch"),
     FLAG("control", RUN | DEV, 0, control,
          "reload on a request to lunats.control.SERVICE.INSTANCE.reload", NULL),
     FLAG("watch", TEST, 0, watch, "run again whenever a file changes", NULL),
@@ -116,7 +119,8 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
     [OPTIONS_RUN] = {
         "run", "SCRIPT...", "serve; each script is one service",
         "Serves until SIGINT or SIGTERM. Each SCRIPT is one service with a connection\n"
-        "and a Lua state of its own; a directory means its *.lua files, specs left out.\n",
+        "and a Lua state of its own; a directory means its *.lua files, specs left out\n"
+        "and those that declare nothing (modules). With --watch new files are started.\n",
         "  lunats run orders.lua\n"
         "  lunats run -s nats://a:4222,nats://b:4222 --retry services/\n"
         "  LUNATS_PASSWORD=secret lunats run --user orders --log-format json orders.lua\n",

@@ -32,7 +32,8 @@ struct script {
     size_t file_count;
     struct list resources;
     struct warnings warnings;
-    bool follows;                                      /* another version, by a reload */
+    bool follows; /* another version, by a reload */
+    bool declares, returns;
     bool exiting;                                      /* os.exit() was called */
     void (*on_failure)(void *owner, const char *text); /* see script_watch_errors() */
     void *failure_owner;
@@ -121,7 +122,8 @@ static int load(lua_State *L) {
     }
     for (int i = 0; i < options->argc; i++)
         lua_pushstring(L, options->argv[i]);
-    lua_call(L, options->argc, 0);
+    lua_call(L, options->argc, 1);
+    script->returns = !lua_isnil(L, -1);
     return 0;
 }
 
@@ -299,6 +301,18 @@ const char *script_version(const struct script *script) {
 
 void script_set_version(struct script *script, const char *version) {
     snprintf(script->version, sizeof(script->version), "%s", version);
+}
+
+bool script_declares(const struct script *script) {
+    return script->declares;
+}
+
+void script_set_declares(struct script *script) {
+    script->declares = true;
+}
+
+bool script_returns(const struct script *script) {
+    return script->returns;
 }
 
 int script_add_file(struct script *script, const char *path) {

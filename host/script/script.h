@@ -143,6 +143,12 @@ void script_set_state(struct script *script, enum script_state state);
 const char *script_version(const struct script *script);
 void script_set_version(struct script *script, const char *version);
 
+/* The script declares something to serve: a listener, a timer, a task, a hook, its own name. */
+bool script_declares(const struct script *script);
+void script_set_declares(struct script *script);
+/* Its chunk has returned a value, as modules do. */
+bool script_returns(const struct script *script);
+
 /* The files that make up the script: itself and what it has loaded. */
 int script_add_file(struct script *script, const char *path);
 const char *const *script_files(const struct script *script, size_t *count);

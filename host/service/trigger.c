@@ -10,9 +10,10 @@
 #include "host/link/answer.h"
 
 struct trigger {
-    struct service *service;
-    struct watch *watch; /* NULL: files are not watched */
-    bool again;          /* something changed during the reload */
+    struct trigger_options options;
+    struct service *service; /* NULL: it does not run */
+    struct watch *watch;     /* NULL: files are not watched */
+    bool again;              /* something changed during the start or the reload */
     struct answer_log refusals;
 };
 
@@ -29,17 +30,17 @@ void trigger_add_file(struct trigger *trigger, const char *path) {
         return;
     int rc = watch_add(trigger->watch, path);
     if (rc < 0)
-        log_warn(service_name(trigger->service), "cannot watch %s: %s", path, uv_strerror(rc));
+        log_warn(NULL, "cannot watch %s: %s", path, uv_strerror(rc));
 }
 
-/* The files of the version that runs now, and no others. */
+/* The files of the version that runs now, which have been added as it loaded them, and no
+ * others.
+ */
 static void watch_current(struct trigger *trigger) {
     if (trigger->watch == NULL)
         return;
     size_t count;
     const char *const *files = script_files(service_script(trigger->service), &count);
-    for (size_t i = 0; i < count; i++)
-        trigger_add_file(trigger, files[i]);
     watch_keep(trigger->watch, files, count);
 }
 
@@ -57,15 +58,19 @@ static void on_reloaded(void *owner, int status, const char *text) {
 }
 
 void trigger_pull(struct trigger *trigger) {
-    int rc = service_reload(trigger->service, NULL, 0, on_reloaded, trigger);
+    int rc = LN_EFULL;
+    if (trigger->service != NULL)
+        rc = service_reload(trigger->service, NULL, 0, on_reloaded, trigger);
     if (rc == LN_EFULL)
         trigger->again = true;
 }
 
 static void on_change(void *owner, const char *path) {
     struct trigger *trigger = owner;
-    log_debug(service_name(trigger->service), "%s has changed", path);
+    log_debug(NULL, "%s has changed", path);
     trigger_pull(trigger);
+    if (trigger->service == NULL && trigger->options.on_change != NULL)
+        trigger->options.on_change(trigger->options.owner);
 }
 
 /* ---- control subject ---- */
@@ -133,22 +138,40 @@ static int subscribe_control(struct trigger *trigger) {
 
 /* ---- life ---- */
 
-int trigger_open(struct trigger **out, uv_loop_t *loop, struct service *service,
-                 const struct trigger_options *options) {
+int trigger_open(struct trigger **out, uv_loop_t *loop, const struct trigger_options *options) {
     struct trigger *trigger = calloc(1, sizeof(*trigger));
     if (trigger == NULL)
         return LN_ENOMEM;
-    trigger->service = service;
-    int rc = options->watch ? watch_open(&trigger->watch, loop, on_change, trigger) : LN_OK;
-    if (rc == LN_OK && options->control)
-        rc = subscribe_control(trigger);
+    trigger->options = *options;
+    int rc = LN_OK;
+    if (options->watch)
+        rc = watch_open(&trigger->watch, loop, options->poll_ms, on_change, trigger);
     if (rc < 0) {
-        trigger_close(trigger);
+        free(trigger);
         return rc;
     }
-    watch_current(trigger);
     *out = trigger;
     return LN_OK;
+}
+
+int trigger_attach(struct trigger *trigger, struct service *service) {
+    trigger->service = service;
+    int rc = trigger->options.control ? subscribe_control(trigger) : LN_OK;
+    watch_current(trigger);
+    if (trigger->again) {
+        trigger->again = false;
+        trigger_pull(trigger);
+    }
+    return rc;
+}
+
+void trigger_detach(struct trigger *trigger) {
+    trigger->service = NULL;
+    trigger->again = false;
+}
+
+void trigger_forget(struct trigger *trigger) {
+    trigger->again = false;
 }
 
 void trigger_close(struct trigger *trigger) {

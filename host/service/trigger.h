@@ -15,20 +15,32 @@
 struct trigger;
 
 struct trigger_options {
-    bool watch;   /* the script and every file that it has loaded */
-    bool control; /* requests on lunats.control.<service>.<instance>.reload */
+    bool watch;       /* the script and every file that it has loaded */
+    unsigned poll_ms; /* look for changes that often; 0: the system tells */
+    bool control;     /* requests on lunats.control.<service>.<instance>.reload */
+    /* A file has changed while no service was attached; may be NULL. */
+    void (*on_change)(void *owner);
+    void *owner;
 };
 
-/* Opens the triggers of a service that runs. *out is the caller's, who closes it no later than
- * in the service's on_stopped(). */
-int trigger_open(struct trigger **out, uv_loop_t *loop, struct service *service,
-                 const struct trigger_options *options);
+/*
+ * Opens the triggers of a script before it is loaded, so that no change is missed: one that
+ * comes before the service runs makes it reload then. *out is the caller's.
+ */
+int trigger_open(struct trigger **out, uv_loop_t *loop, const struct trigger_options *options);
 void trigger_close(struct trigger *trigger);
+
+/* The service runs. It is detached no later than in its on_stopped(). */
+int trigger_attach(struct trigger *trigger, struct service *service);
+void trigger_detach(struct trigger *trigger);
+
+/* The script is about to be loaded from the beginning: what has changed is of no interest. */
+void trigger_forget(struct trigger *trigger);
 
 /* A version of the script has loaded this file, whether it takes over or not. */
 void trigger_add_file(struct trigger *trigger, const char *path);
 
-/* Reloads; while a reload is under way, once more after it. */
+/* Reloads: at once, after the reload that is under way, or when the service runs. */
 void trigger_pull(struct trigger *trigger);
 
 #endif

@@ -205,7 +205,12 @@ local function words(...)
   return table.concat(list, "  ")
 end
 
-local function print_declared(declared)
+local function print_declared(declared, path)
+  if not declared.service then
+    line("%s: a module: it declares no listener, timer, task or hook, and is no service of the "
+      .. "folder", path)
+    return
+  end
   line("%s %s", declared.name, declared.version)
   for _, one in ipairs(declared.listeners) do
     line("  listener  %s", words(one.subject, one.queue and "queue " .. one.queue
@@ -247,7 +252,7 @@ return function()
     for _, one in ipairs(result.problems) do failed = failed or one.level == "error" end
     if not core.options.json then
       for _, one in ipairs(result.problems) do print_problem(one) end
-      if result.declared then print_declared(result.declared) end
+      if result.declared then print_declared(result.declared, path) end
     end
   end
   if core.options.json then print_json(results) end

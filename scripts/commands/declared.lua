@@ -90,7 +90,7 @@ function M.list()
   return json.encode {
     name = name, version = version, listeners = json.array(listeners),
     timers = json.array(timers), subscriptions = json.array(subscriptions),
-    globals = list_globals(),
+    globals = list_globals(), service = core.declares(),
   }
 end
 

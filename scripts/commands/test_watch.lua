@@ -10,11 +10,14 @@ local LEFT_OUT = { node_modules = true, lua_modules = true, build = true }
 
 local function watch_folder(watch, folder)
   watch:add(folder, ".lua")
+  local polls = core.options.watch_poll > 0 -- which tells of names in the folder only
   for name in lfs.dir(folder) do
     local path = folder == "." and name or folder .. "/" .. name
     if name:sub(1, 1) ~= "." and not LEFT_OUT[name]
       and lfs.symlinkattributes(path, "mode") == "directory" then
       watch_folder(watch, path)
+    elseif polls and name:find "^[^.].*%.lua$" then
+      watch:add(path)
     end
   end
 end
@@ -41,7 +44,7 @@ end
 return function()
   local own = command.read()
   local words = command.words(core.options.jobs, own.options, own.roots)
-  local watch = assert(core.watch())
+  local watch = assert(core.watch(core.options.watch_poll))
   while true do
     watch:clear()
     watch_folder(watch, ".")

@@ -106,6 +106,73 @@ describe("a service with --watch", function()
     becomes(name, 2)
   end)
 
+  it("reloads when it was edited while it started", function()
+    local name = names()
+    local go_on
+    local gate = app.listen(name .. ".gate", function()
+      return eventually("the edits", function() return go_on end)
+    end)
+    finally(function() gate:stop() end)
+    local module = process.write("rates.lua", "return 1\n")
+    local text = ([[
+      local rate = dofile %q
+      app.config { name = %q }
+      app.on_start(function() assert(app.request("%s.gate", "", { timeout = 20 })) end)
+      app.listen(%q, function() return rate + %%d end)
+      io.stderr:write("loaded\n")
+    ]]):format(module, name, name, name)
+    local path = process.write("svc.lua", text:format(10))
+    local child = process.spawn { process.lunats(), "run", "--watch", "--server",
+      testing.server_url(), path }
+    child:expect "loaded"
+    write(module, "return 2\n")
+    write(path, text:format(20))
+    go_on = true
+    becomes(name, 22)
+    assert.equal(1, child:count "reloaded")
+  end)
+
+  it("reloads once for an editor that empties the file before it writes it", function()
+    local name = names()
+    local child, path = run({ "--watch" }, source(name, 1))
+    write(path, "")
+    app.sleep(0.2) -- longer than a burst
+    write(path, source(name, 2))
+    becomes(name, 2)
+    write(path, source(name, 3)) -- a second reload for the first change would have come before
+    becomes(name, 3)
+    assert.equal(2, child:count "reloaded")
+    assert.equal(0, child:count "reload failed")
+  end)
+
+  it("does not reload for a module that it writes itself as it is loaded", function()
+    local name = names()
+    local module = process.path "made.lua"
+    local text = ([[
+      local file = assert(io.open(%q, "w"))
+      file:write("return " .. app.json.encode(app.now()))
+      file:close()
+      dofile(%q)
+    ]]):format(module, module)
+    local child, path = run({ "--watch" }, text .. source(name, 1))
+    write(path, text .. source(name, 2))
+    becomes(name, 2)
+    write(path, text .. source(name, 3))
+    becomes(name, 3)
+    assert.equal(2, child:count "reloaded")
+  end)
+
+  it("looks for itself with --watch-poll, which implies --watch", function()
+    local name = names()
+    local child, path = run({ "--watch-poll", "0.02" }, source(name, 1))
+    write(path, source(name, 2))
+    becomes(name, 2)
+    write(path .. "~", source(name, 3))
+    assert(os.rename(path .. "~", path))
+    becomes(name, 3)
+    assert.equal(2, child:count "reloaded")
+  end)
+
   it("goes on with what works through every kind of broken file", function()
     local name = names()
     local child, path = run({ "--watch" }, source(name, 1))

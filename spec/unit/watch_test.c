@@ -72,7 +72,7 @@ static void begin(void) {
         exit(1);
     seen = (struct seen){0};
     uv_loop_init(&loop);
-    if (watch_open(&watch, &loop, on_change, &seen) < 0)
+    if (watch_open(&watch, &loop, 0, on_change, &seen) < 0)
         exit(1);
 }
 
@@ -152,7 +152,7 @@ static void link_body(void) {
 static void folder_body(void) {
     CHECK_INT(mkdir(in("spec"), 0700), 0);
     put("spec/old_spec.lua", "1");
-    CHECK_INT(watch_add_folder(watch, in("spec/"), ".lua"), LN_OK);
+    CHECK_INT(watch_add_folder(watch, in("spec/"), ".lua", false), LN_OK);
     put("spec/new_spec.lua", "1");
     CHECK_SEEN(1, in("spec/new_spec.lua"));
     put("spec/.hidden.lua", "1");
@@ -178,7 +178,7 @@ static void replaced_body(void) {
 }
 
 static void missing_body(void) {
-    CHECK_INT(watch_add_folder(watch, in("no"), ".lua"), UV_ENOENT);
+    CHECK_INT(watch_add_folder(watch, in("no"), ".lua", false), UV_ENOENT);
     CHECK_INT(watch_add(watch, in("no/way/a.lua")), LN_OK);
     CHECK_INT(mkdir(in("no"), 0700), 0);
     CHECK_INT(mkdir(in("no/way"), 0700), 0);
@@ -225,7 +225,7 @@ static void release_body(void) {
     put("v2/a.lua", "2");
     turn("current", in("v1/live"));
     CHECK_INT(watch_add(watch, in("current/a.lua")), LN_OK);
-    CHECK_INT(watch_add_folder(watch, in("current"), ".lua"), LN_OK);
+    CHECK_INT(watch_add_folder(watch, in("current"), ".lua", false), LN_OK);
     watch_keep(watch, NULL, 0); /* folders stay */
     CHECK_INT(watch_add(watch, in("current/a.lua")), LN_OK);
     turn("v1/live", "../v2");
@@ -255,6 +255,87 @@ static void circle_body(void) {
     CHECK_INT(watch_add(watch, in("a.lua")), UV_ELOOP);
 }
 
+/* Whoever adds a file reads it then. */
+static void read_again_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    put("a.lua", "22");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    run_quiet();
+    CHECK_INT(seen.calls, 0);
+    put("a.lua", "333");
+    CHECK_SEEN(1, in("a.lua"));
+}
+
+/* Events without a change: of the mode, of a write that has been seen already. */
+static void same_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    CHECK_INT(chmod(in("a.lua"), 0600), 0);
+    run_quiet();
+    CHECK_INT(chmod(in("a.lua"), 0644), 0);
+    run_quiet();
+    CHECK_INT(seen.calls, 0);
+}
+
+static void truncated_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    put("a.lua", "");
+    run_quiet(); /* longer than a burst */
+    CHECK_INT(seen.calls, 0);
+    put("a.lua", "2");
+    CHECK_SEEN(1, in("a.lua"));
+    run_quiet();
+    CHECK_INT(seen.calls, 1);
+    put("a.lua", ""); /* and stays so */
+    CHECK_SEEN(2, in("a.lua"));
+    put("a.lua", "3");
+    CHECK_SEEN(3, in("a.lua"));
+}
+
+static void removals_body(void) {
+    put("a.lua", "1");
+    CHECK_INT(watch_add_folder(watch, folder, ".lua", true), LN_OK);
+    put("a.txt", "1");
+    CHECK_INT(unlink(in("a.txt")), 0);
+    run_quiet();
+    CHECK_INT(seen.calls, 0);
+    CHECK_INT(unlink(in("a.lua")), 0);
+    CHECK_SEEN(1, folder);
+    put("b.lua", "1");
+    CHECK_SEEN(2, in("b.lua"));
+}
+
+static void poll_body(void) {
+    watch_close(watch);
+    CHECK_INT(watch_open(&watch, &loop, 20, on_change, &seen), LN_OK);
+    put("a.lua", "1");
+    CHECK_INT(mkdir(in("v1"), 0700), 0);
+    CHECK_INT(mkdir(in("v2"), 0700), 0);
+    put("v1/c.lua", "1");
+    put("v2/c.lua", "2");
+    CHECK_INT(symlink("v1", in("current")), 0);
+    CHECK_INT(watch_add(watch, in("a.lua")), LN_OK);
+    CHECK_INT(watch_add(watch, in("b.lua")), LN_OK); /* not there yet */
+    CHECK_INT(watch_add(watch, in("current/c.lua")), LN_OK);
+    put("a.lua", "22"); /* before the first look of the thread, or after it */
+    CHECK_SEEN(1, in("a.lua"));
+    put("b.lua", "1");
+    CHECK_SEEN(2, in("b.lua"));
+    CHECK_INT(unlink(in("a.lua")), 0);
+    run_quiet();
+    CHECK_INT(seen.calls, 2);
+    put("a.lua", "333");
+    CHECK_SEEN(3, in("a.lua"));
+    CHECK_INT(symlink("v2", in("turned")), 0);
+    CHECK_INT(rename(in("turned"), in("current")), 0);
+    CHECK_SEEN(4, in("current/c.lua"));
+    CHECK_INT(watch_add_folder(watch, in("v1"), ".lua", false), LN_OK);
+    put("v1/new.lua", "1");
+    CHECK_SEEN(5, in("v1"));
+}
+
 static void clear_body(void) {
     put("a.lua", "1");
     put("b.lua", "1");
@@ -281,7 +362,6 @@ static void keep_body(void) {
     put("a.lua", "22");
     put("b.lua", "22");
     const char *kept = in("a.lua");
-    CHECK_INT(watch_add(watch, kept), LN_OK);
     watch_keep(watch, &kept, 1);
     CHECK_SEEN(1, in("a.lua"));
     put("b.lua", "333");
@@ -337,6 +417,11 @@ TEST(sees_what_links_lead_to, target_body)
 TEST(sees_every_link_of_a_folder, release_body)
 TEST(refuses_links_in_a_circle, circle_body)
 TEST(forgets_what_was_cleared, clear_body)
+TEST(knows_what_is_read_again, read_again_body)
+TEST(sees_no_change_without_one, same_body)
+TEST(waits_until_an_emptied_file_is_written, truncated_body)
+TEST(sees_files_of_a_folder_go, removals_body)
+TEST(looks_for_itself, poll_body)
 TEST(keeps_what_is_still_wanted, keep_body)
 TEST(may_be_closed_by_the_callback, close_body)
 TEST(takes_relative_paths, relative_body)
@@ -354,6 +439,11 @@ int main(int argc, char **argv) {
     RUN(sees_every_link_of_a_folder);
     RUN(refuses_links_in_a_circle);
     RUN(forgets_what_was_cleared);
+    RUN(knows_what_is_read_again);
+    RUN(sees_no_change_without_one);
+    RUN(waits_until_an_emptied_file_is_written);
+    RUN(sees_files_of_a_folder_go);
+    RUN(looks_for_itself);
     RUN(keeps_what_is_still_wanted);
     RUN(may_be_closed_by_the_callback);
     RUN(takes_relative_paths);

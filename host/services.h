@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scripts of the process, and the services that they are.
+ *
+ * Those that the user named start and end together. The folders that the user named go on
+ * telling which scripts there are: with a watch, or when services_reload() asks, a new file is
+ * started beside the others, and one that is gone is stopped. What is wrong with a new file is
+ * logged and hurts nobody else; it is tried again when it changes. A file of a folder that
+ * declares nothing is a module of the others and no service.
+ */
+#ifndef LUNATS_SERVICES_H
+#define LUNATS_SERVICES_H
+
+#include <uv.h>
+
+#include "host/options/options.h"
+#include "host/service/service.h"
+
+struct services;
+
+struct services_hooks {
+    /* Loads the service of a script; `events` has the functions that it has to call and their
+     * owner, the rest is left to the hook. As service_open(). */
+    int (*open)(void *owner, const char *path, const struct service_options *events,
+                struct service **out);
+    /* None is left, and none will come. `status` is that of the first one that failed. */
+    void (*on_ended)(void *owner, int status);
+    void *owner;
+};
+
+/* What is borrowed lasts as long as *out, which the caller gives to services_free(). */
+int services_open(struct services **out, uv_loop_t *loop, const struct options *options,
+                  const struct services_hooks *hooks);
+
+/*
+ * Loads the scripts: that of the command if it has one, else the user's. Returns EXIT_OK, or
+ * the exit status; errors have been logged.
+ */
+int services_load(struct services *services, const char *command);
+
+void services_start(struct services *services);
+
+/* Reloads what runs, and looks into the folders. */
+void services_reload(struct services *services);
+
+/* Stops in order; on_ended() follows. False: none has been started. */
+bool services_stop(struct services *services, int status);
+
+/* Frees those that were not started, and ends every watch: nothing more happens by itself. */
+void services_discard(struct services *services);
+void services_free(struct services *services);
+
+#endif
