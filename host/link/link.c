@@ -3,68 +3,17 @@
  * The states of a link, and what its parts have to do with each other: the dialler gives a
  * session, which subs, calls and outbox use. Only this file knows all of them.
  */
-#include "host/link/link.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/dial/dialler.h"
 #include "host/link/answer.h"
-#include "host/link/calls.h"
-#include "host/link/options.h"
-#include "host/link/outbox.h"
-#include "host/link/session.h"
-#include "host/link/subs.h"
-#include "host/link/turn.h"
-#include "host/link/wire.h"
+#include "host/link/internal.h"
 
 #define LASTING_MS 5000u /* a connection that held so long was a success */
-
-struct link {
-    uv_loop_t *loop;
-    struct clock *clock; /* real */
-    struct turn turn;
-    struct link_options options;         /* with defaults; strings only while it is opened */
-    char prefix[OPTIONS_PREFIX_MAX + 1]; /* of inboxes */
-    char *api_prefix;                    /* owned; see link_may_answer(); NULL: none */
-    struct link_events events;
-    void *owner;
-    enum link_state state;
-    struct list observers;
-
-    struct dialler *dialler;
-    struct session *session; /* NULL: not connected */
-    struct stream *stream;   /* the session's; NULL: not connected */
-    struct info info;        /* of the connected server, and the last one */
-    bool lame_duck;
-    char error[256];
-
-    struct subs *subs;
-    struct calls *calls;
-    struct outbox *outbox;
-    struct link_sub *inbox;
-    bool inbox_denied;
-    void (*tap)(void *owner, const struct link_out *out);
-    void *tap_owner;
-    size_t unsent; /* bytes published and never written, of the last connection */
-    uint64_t reconnects;
-
-    bool closing, close_begun, closed;
-    uint32_t flush_ms;
-    struct link_call close_call;
-    struct clock_timer close_timer;
-    void (*on_closed)(void *owner, size_t unsent);
-    void *closed_owner;
-};
 
 static void close_begin(struct link *link);
 static void close_end(struct link *link);
 static void lose(void *owner, int status, const char *why);
-
-static void copy_text(char *out, size_t size, const char *text) {
-    snprintf(out, size, "%s", text);
-}
 
 /* ---- one turn of the loop ---- */
 
@@ -130,7 +79,7 @@ static void set_state(struct link *link, enum link_state state, int status, cons
 
 static void tell_error(void *owner, int status, const char *text) {
     struct link *link = owner;
-    copy_text(link->error, sizeof(link->error), text);
+    link_copy_text(link->error, sizeof(link->error), text);
     if (!link->closing && link->events.on_error != NULL)
         link->events.on_error(link->owner, status, text);
 }
@@ -141,7 +90,7 @@ static void on_dial_failed(void *owner, const char *url, int status, const char 
                            bool news) {
     struct link *link = owner;
     char all[1024];
-    copy_text(link->error, sizeof(link->error), text);
+    link_copy_text(link->error, sizeof(link->error), text);
     bool give_up = link->state == LINK_CONNECTING && !link->options.retry;
     if (give_up && dialler_has_failed(link->dialler, all, sizeof(all))) {
         dialler_stop(link->dialler);
@@ -215,7 +164,7 @@ static void lose(void *owner, int status, const char *why) {
     struct link *link = owner;
     bool lasted = session_age(link->session) >= LASTING_MS;
     drop_session(link, false);
-    copy_text(link->error, sizeof(link->error), why);
+    link_copy_text(link->error, sizeof(link->error), why);
     if (!link->closing)
         link->state = LINK_DISCONNECTED; /* calls made by the callbacks below fail at once */
     calls_fail_all(link->calls, link->closing ? LN_ECLOSED : LN_EDISCONNECTED);
@@ -300,158 +249,9 @@ static const struct session_events session_events = {
     .on_lost = lose,
 };
 
-/* ---- publishing ---- */
-
-static int check_out(struct link *link, const struct link_out *out, const char *reply) {
-    if (link->state == LINK_CLOSED)
-        return LN_ECLOSED;
-    bool empty = out->subject == NULL || *out->subject == '\0';
-    if (empty || (!out->checked && !link_out_ok(out, reply)))
-        return LN_EINVAL;
-    if (out->len > WIRE_PAYLOAD_MAX)
-        return LN_ETOOLARGE;
-    if (link->tap != NULL)
-        link->tap(link->tap_owner, out);
-    return LN_OK;
-}
-
-static int publish(struct link *link, const struct link_out *out, const char *reply) {
-    int rc = outbox_publish(link->outbox, out, reply);
-    if (rc == LN_ENATS)
-        copy_text(link->error, sizeof(link->error), "this server knows no headers");
-    return rc;
-}
-
-int link_publish(struct link *link, const struct link_out *out) {
-    const char *reply = out->reply != NULL && *out->reply != '\0' ? out->reply : NULL;
-    int rc = check_out(link, out, reply);
-    return rc == LN_OK ? publish(link, out, reply) : rc;
-}
-
-void link_set_tap(struct link *link, void (*tap)(void *owner, const struct link_out *out),
-                  void *owner) {
-    link->tap = tap;
-    link->tap_owner = owner;
-}
-
-bool link_congested(const struct link *link) {
-    return link->stream != NULL && stream_congested(link->stream);
-}
-
-void link_wait(struct link *link, struct link_waiter *waiter) {
-    outbox_wait(link->outbox, waiter);
-    if (!link_congested(link) || link->state == LINK_CLOSED)
-        want_turn(link);
-}
-
-/* ---- subscribing ---- */
-
-int link_subscribe(struct link *link, const char *pattern,
-                   const struct link_sub_options *options, link_msg_fn on_msg,
-                   link_sub_error_fn on_error, void *owner, struct link_sub **out) {
-    const char *queue = options != NULL ? options->queue : NULL;
-    if (link->state == LINK_CLOSED)
-        return LN_ECLOSED;
-    if (pattern == NULL || on_msg == NULL || !link_pattern_ok(pattern, strlen(pattern)) ||
-        (queue != NULL && !link_queue_ok(queue)))
-        return LN_EINVAL;
-    return subs_add(link->subs, pattern, options, on_msg, on_error, owner, out);
-}
-
-/* ---- requests ---- */
-
-static int request(struct link *link, struct link_call *call, struct clock *clock,
-                   const struct link_out *out, uint32_t timeout_ms, bool many,
-                   link_reply_fn on_reply) {
-    const char *reply;
-    if (link->state != LINK_CONNECTED && link->state != LINK_CLOSED)
-        return LN_EDISCONNECTED;
-    int rc = check_out(link, out, NULL);
-    if (rc == LN_OK && link->inbox_denied)
-        rc = LN_EINBOX;
-    if (rc == LN_OK)
-        rc = calls_begin(link->calls, call, clock, out->subject, timeout_ms, many, on_reply,
-                         &reply);
-    if (rc != LN_OK)
-        return rc;
-    rc = publish(link, out, out->reply != NULL ? out->reply : reply);
-    if (rc != LN_OK)
-        link_call_cancel(call);
-    return rc;
-}
-
-int link_request(struct link *link, struct link_call *call, struct clock *clock,
-                 const struct link_out *out, uint32_t timeout_ms, link_reply_fn on_reply) {
-    return request(link, call, clock, out, timeout_ms, false, on_reply);
-}
-
-int link_request_many(struct link *link, struct link_call *call, struct clock *clock,
-                      const struct link_out *out, uint32_t timeout_ms, link_reply_fn on_reply) {
-    return request(link, call, clock, out, timeout_ms, true, on_reply);
-}
-
-static int flush(struct link *link, struct link_call *call, struct clock *clock,
-                 uint32_t timeout_ms, link_reply_fn on_reply) {
-    uint64_t number = ping(link);
-    if (number == 0)
-        return LN_ENOMEM;
-    calls_begin_ping(link->calls, call, clock, number, timeout_ms, on_reply);
-    return LN_OK;
-}
-
-int link_flush(struct link *link, struct link_call *call, struct clock *clock,
-               uint32_t timeout_ms, link_reply_fn on_reply) {
-    if (link->state == LINK_CLOSED)
-        return LN_ECLOSED;
-    if (link->state != LINK_CONNECTED)
-        return LN_EDISCONNECTED;
-    return flush(link, call, clock, timeout_ms, on_reply);
-}
-
 static void on_inbox_msg(void *owner, struct message *msg) {
     struct link *link = owner;
     calls_on_msg(link->calls, msg);
-}
-
-void link_new_inbox(struct link *link, char out[LINK_INBOX_SIZE]) {
-    calls_new_inbox(link->prefix, out);
-}
-
-/* ---- facts ---- */
-
-void link_send(struct link *link) {
-    if (link->stream != NULL)
-        stream_send(link->stream);
-}
-
-size_t link_unsent(const struct link *link) {
-    return link->unsent;
-}
-
-const char *link_last_error(const struct link *link) {
-    return link->error;
-}
-
-void link_get_info(const struct link *link, struct link_info *out) {
-    *out = (struct link_info){.client_id = link->info.client_id,
-                              .max_payload = link->info.max_payload};
-    dialler_url(link->dialler, out->url, sizeof(out->url));
-    copy_text(out->server_id, sizeof(out->server_id),
-              link->session != NULL ? link->info.server_id : "");
-    copy_text(out->version, sizeof(out->version),
-              link->session != NULL ? link->info.version : "");
-    copy_text(out->client_ip, sizeof(out->client_ip), link->info.client_ip);
-}
-
-void link_get_stats(const struct link *link, struct link_stats *out) {
-    *out = (struct link_stats){.reconnects = link->reconnects};
-    subs_received(link->subs, &out->in_msgs, &out->in_bytes);
-    outbox_sent(link->outbox, &out->out_msgs, &out->out_bytes);
-    out->dropped = subs_dropped(link->subs);
-    out->buffered =
-        link->stream != NULL ? stream_unsent(link->stream) : outbox_kept(link->outbox);
-    out->subscriptions = subs_count(link->subs) - 1; /* the inbox is our own */
-    out->calls = calls_count(link->calls);
 }
 
 /* ---- opening ---- */
@@ -475,7 +275,7 @@ static void free_memory(struct link *link) {
 static int open_parts(struct link *link, const struct link_options *options) {
     static const struct subs_events subs_events = {.ping = ping, .want_turn = want_turn};
     link->options = options_with_defaults(options);
-    copy_text(link->prefix, sizeof(link->prefix), link->options.inbox_prefix);
+    link_copy_text(link->prefix, sizeof(link->prefix), link->options.inbox_prefix);
     if (options->api_prefix != NULL && answer_ok(options->api_prefix) &&
         asprintf(&link->api_prefix, "%s.", options->api_prefix) < 0) {
         link->api_prefix = NULL;
@@ -533,9 +333,22 @@ static void on_turn_closed(void *turn_owner) {
     void (*on_closed)(void *, size_t) = link->on_closed;
     void *owner = link->closed_owner;
     size_t unsent = link->unsent;
-    free_memory(link);
+    if (link->kept)
+        link->gone = true;
+    else
+        free_memory(link);
     if (on_closed != NULL)
         on_closed(owner, unsent);
+}
+
+void link_keep(struct link *link) {
+    link->kept = true;
+}
+
+void link_free(struct link *link) {
+    link->kept = false;
+    if (link->gone)
+        free_memory(link);
 }
 
 static void close_end(struct link *link) {
@@ -566,9 +379,9 @@ static void close_begin(struct link *link) {
     link->close_begun = true;
     calls_fail_all(link->calls, LN_ECLOSED);
     outbox_wake(link->outbox, LN_ECLOSED);
-    bool flushing =
-        link->stream != NULL && link->flush_ms > 0 &&
-        flush(link, &link->close_call, link->clock, link->flush_ms, on_close_flushed) == LN_OK;
+    bool flushing = link->stream != NULL && link->flush_ms > 0 &&
+                    link_round_trip(link, &link->close_call, link->clock, link->flush_ms,
+                                    on_close_flushed) == LN_OK;
     bool coming = link->stream == NULL && link->flush_ms > 0 && outbox_kept(link->outbox) > 0;
     if (!flushing && !coming)
         close_end(link);

@@ -97,6 +97,13 @@ void link_close(struct link *link, uint32_t flush_ms,
                 void (*on_closed)(void *owner, size_t unsent), void *owner);
 
 /*
+ * Keeps the memory of a link after its end, until link_free(), for who goes on asking it: what
+ * can fail answers LN_ECLOSED then. link_free() before that leaves the memory to the end.
+ */
+void link_keep(struct link *link);
+void link_free(struct link *link);
+
+/*
  * Loses the connection now and does not try again before `ms` milliseconds have passed: what a
  * cut cable looks like, for specs. Does nothing to a link that is closing.
  */
