@@ -17,6 +17,7 @@ void bindings_msg(lua_State *L);       /* ./msg.c: the metatable of messages */
 void bindings_time(lua_State *L);      /* ./time.c: sleep, now, alarm, ... */
 void bindings_log(lua_State *L);       /* ./log.c: log */
 void bindings_nats(lua_State *L);      /* ./nats.c: nats_* */
+void bindings_connect(lua_State *L);   /* ./connect.c: connect */
 void bindings_digest(lua_State *L);    /* ./digest.c: sha256, base64, random */
 void bindings_gate(lua_State *L);      /* ./lib/gate.c: gate */
 void bindings_wait(lua_State *L);      /* ./lib/wait.c: fail */
@@ -26,7 +27,6 @@ void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
 
 /* ---- for commands and specs ---- */
 
-void bindings_client(lua_State *L);  /* ./tools/client.c: connect */
 void bindings_broker(lua_State *L);  /* ./tools/broker.c: broker */
 void bindings_hosted(lua_State *L);  /* ./tools/hosted.c: start_service */
 void bindings_load(lua_State *L);    /* ./tools/load.c: load_service */

@@ -58,15 +58,30 @@ static struct listener **push_handle(lua_State *L) {
     return box;
 }
 
+/* Takes the references of the options in any case. */
+static int open_listener(lua_State *L, struct listener **out, struct intake *intake,
+                         const struct listener_options *options) {
+    struct script *script = script_of(L);
+    if (intake == NULL || script_state(script) == SCRIPT_RETIRING) {
+        luaL_unref(L, LUA_REGISTRYINDEX, options->handler);
+        luaL_unref(L, LUA_REGISTRYINDEX, options->anchor);
+        return LN_ECLOSED;
+    }
+    int rc = listener_open(out, intake, script, options);
+    if (rc == LN_OK && script_state(script) == SCRIPT_RUNNING)
+        rc = listener_subscribe(*out);
+    return rc;
+}
+
 /*
  * core.listen(subject, opts | nil, fn) -> handle
  * opts are checked by the Lua side: queue, name, data_type, concurrency, pending.
  */
 static int core_listen(lua_State *L) {
-    struct script *script = script_of(L);
     check_open(L);
     struct who who = check_who(L);
-    struct listener_options options = {.subject = check_pattern(L, 1), .client = who.id};
+    struct listener_options options = {
+        .subject = check_pattern(L, 1), .client = who.id, .anchor = LUA_NOREF};
     luaL_checktype(L, 3, LUA_TFUNCTION);
     lua_settop(L, 3);
     options.type = (int)option_data_type(L, 2);
@@ -84,13 +99,11 @@ static int core_listen(lua_State *L) {
     int handle = lua_gettop(L);
     lua_pushvalue(L, 3);
     options.handler = luaL_ref(L, LUA_REGISTRYINDEX);
-    int rc = script_state(script) == SCRIPT_RETIRING ? LN_ECLOSED : LN_OK;
-    if (rc == LN_OK)
-        rc = listener_open(box, who.intake, script, &options);
-    else
-        luaL_unref(L, LUA_REGISTRYINDEX, options.handler);
-    if (rc == LN_OK && (who.id != 0 || script_state(script) == SCRIPT_RUNNING))
-        rc = listener_subscribe(*box);
+    if (who.id != 0) { /* a connection that listens is not collected */
+        lua_pushvalue(L, lua_upvalueindex(1));
+        options.anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    int rc = open_listener(L, box, check_who(L).intake, &options);
     if (rc < 0) {
         if (*box != NULL)
             listener_stop(*box, 0);
@@ -171,11 +184,6 @@ static int core_check_pattern(lua_State *L) {
     return 0;
 }
 
-const luaL_Reg listen_functions[] = {
-    {"listen", core_listen},
-    {NULL, NULL},
-};
-
 /* core.check_subject(subject): raises unless it can be published to */
 static int core_check_subject(lua_State *L) {
     check_subject(L, 1);
@@ -183,6 +191,7 @@ static int core_check_subject(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
+    {"listen", core_listen},
     {"check_pattern", core_check_pattern},
     {"check_subject", core_check_subject},
     {"listeners", core_listeners},
@@ -197,6 +206,5 @@ void bindings_listen(lua_State *L) {
     lua_pushcfunction(L, handle_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
-    luaL_setfuncs(L, listen_functions, 0);
     luaL_setfuncs(L, functions, 0);
 }

@@ -214,8 +214,10 @@ static int msg_tostring(lua_State *L) {
 static int msg_respond(lua_State *L) {
     static const struct option known[] = {{"headers", "table"}, {NULL, NULL}};
     struct msg *msg = check_msg(L, 1);
-    struct link *link = check_client_link(L, msg->client);
+    struct link *link = message_link(L, msg->client);
     struct link_out out = {.subject = msg->reply, .checked = true};
+    if (link == NULL)
+        return push_failure(L, LN_ECLOSED, NULL);
     if (check_options(L, 3, "msg:respond", known)) {
         lua_getfield(L, 3, "headers");
         out.headers = check_headers(L, -1, &out.header_count);

@@ -29,7 +29,8 @@ struct msg {
     const char *data;
     const char *headers; /* see host/link/message.h; NULL = none */
     size_t len, headers_len;
-    unsigned client;    /* id of the client it came by; 0 = the script's own connection */
+    unsigned client;    /* id of the struct connection_handle it came by; 0 = the script's own
+                           connection */
     unsigned char type; /* enum msg_data */
     bool decoded;       /* user value 1 is msg.data */
     bool settled;       /* JetStream: acknowledged in whatever way */

@@ -70,7 +70,7 @@ static int js_prefix(lua_State *L) {
     return 1;
 }
 
-const luaL_Reg nats_functions[] = {
+static const luaL_Reg functions[] = {
     {"js_prefix", js_prefix},
     {"nats_status", nats_status},
     {"nats_info", nats_info},
@@ -79,5 +79,5 @@ const luaL_Reg nats_functions[] = {
 };
 
 void bindings_nats(lua_State *L) {
-    luaL_setfuncs(L, nats_functions, 0);
+    luaL_setfuncs(L, functions, 0);
 }

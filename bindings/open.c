@@ -62,7 +62,6 @@ static int open_core(lua_State *L) {
     bindings_fiber(L);
     bindings_coroutine(L);
     bindings_send(L);
-    bindings_client(L);
     bindings_broker(L);
     bindings_hosted(L);
     bindings_load(L);
@@ -79,6 +78,7 @@ static int open_core(lua_State *L) {
     bindings_nats(L);
     bindings_js(L);
     bindings_digest(L);
+    bindings_connect(L);
     lua_pushcfunction(L, core_module);
     lua_setfield(L, -2, "module");
     lua_pushliteral(L, LN_VERSION);

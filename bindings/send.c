@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sending and requesting. Each function works on the link of the script, or, as a closure with
- * a client as its upvalue, on the link of that client.
+ * a struct connection_handle as its upvalue, on that of a further connection.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -161,8 +161,7 @@ static const struct option request_options[] = {
     {"timeout", "number"}, {"headers", "table"}, {"data_type", "string"}, {NULL, NULL}};
 
 /* Fills in what subject (1), message (2) and options (3) say. */
-static void check_request(lua_State *L, struct link_out *out) {
-    bool literal = lua_toboolean(L, lua_upvalueindex(1));
+static void check_request(lua_State *L, struct link_out *out, bool literal) {
     out->subject = literal ? check_pattern(L, 1) : check_subject(L, 1);
     out->checked = true; /* the link adds a reply subject of its own making */
     if (lua_istable(L, 3)) {
@@ -206,11 +205,7 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     return results;
 }
 
-/*
- * core.request(subject, message [, { timeout = 10, headers =, data_type = }]) -> msg | nil, err
- * core.request_literal(...): the same to a subject with wildcards, which servers take as it is.
- */
-static int core_request(lua_State *L) {
+static int request(lua_State *L, bool literal) {
     struct link *link = check_link(L);
     unsigned client = check_who(L).id; /* a finalizer may close it before the act */
     struct fiber *fiber = check_fiber(L, "app.request");
@@ -219,7 +214,7 @@ static int core_request(lua_State *L) {
     uint64_t ms = option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS);
     enum msg_data type = option_data_type(L, 3);
     struct link_out out = {0};
-    check_request(L, &out);
+    check_request(L, &out, literal);
 
     struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
     wait->fiber = fiber;
@@ -236,6 +231,18 @@ static int core_request(lua_State *L) {
         return wait_to_fail(L, fiber, push_request_failure(L, link, rc));
     }
     return wait_yield(L, request_done);
+}
+
+/* core.request(subject, message [, { timeout = 10, headers =, data_type = }]) -> msg | nil, err
+ */
+static int core_request(lua_State *L) {
+    return request(L, false);
+}
+
+/* core.request_literal(...): the same to a subject with wildcards, which servers take as it is.
+ */
+static int core_request_literal(lua_State *L) {
+    return request(L, true);
 }
 
 /* ---- request_many ---- */
@@ -349,7 +356,7 @@ static int core_request_many(lua_State *L) {
     uint64_t stall_ms = option_ms(L, 3, "stall", 0);
     enum msg_data type = option_data_type(L, 3);
     struct link_out out = {0};
-    check_request(L, &out);
+    check_request(L, &out, false);
 
     struct many_wait *wait = fiber_begin_wait(fiber, abandon_many);
     wait->fiber = fiber;
@@ -408,15 +415,16 @@ static int core_new_inbox(lua_State *L) {
     return 1;
 }
 
-const luaL_Reg send_functions[] = {
-    {"publish", core_publish},           {"request", core_request},
-    {"request_many", core_request_many}, {"flush", core_flush},
-    {"new_inbox", core_new_inbox},       {NULL, NULL},
+static const luaL_Reg functions[] = {
+    {"publish", core_publish},
+    {"request", core_request},
+    {"request_literal", core_request_literal},
+    {"request_many", core_request_many},
+    {"flush", core_flush},
+    {"new_inbox", core_new_inbox},
+    {NULL, NULL},
 };
 
 void bindings_send(lua_State *L) {
-    luaL_setfuncs(L, send_functions, 0);
-    lua_pushboolean(L, true);
-    lua_pushcclosure(L, core_request, 1);
-    lua_setfield(L, -2, "request_literal");
+    luaL_setfuncs(L, functions, 0);
 }

@@ -349,4 +349,47 @@ function app.nats.stats() end
 ---@return err|nil err
 function app.nats.rtt(timeout) end
 
+-- ---- a second connection ----------------------------------------------------
+
+---What app.connect returns: another server, or another account, beside the own connection.
+---@class connection
+---@field name string what log lines call it
+---@field nats nats
+---@field js js JetStream; loaded when first used
+---@field publish fun(subject: string, message: message, opts: table|nil): true|nil, err|nil as app.publish
+---@field request fun(subject: string, message: message, opts: request_opts|nil): msg|nil, err|nil as app.request
+---@field request_many fun(subject: string, message: message, opts: request_many_opts|nil): msg[]|nil, err|nil as app.request_many
+---@field flush fun(timeout: number|nil): true|nil, err|nil as app.flush
+---@field listen fun(subject: string|string[], opts: listen_opts|fun(msg: msg): (message, any), fn: nil|fun(msg: msg): (message, any)): listener as app.listen
+---@field close fun() loses nothing: what has arrived is handled, what was published is sent. Goes on by itself
+
+---@class connect_opts
+---@field server string|string[] URLs; also several with commas between them
+---@field name string|nil of the connection, as the server and the log show it; default: the service's, and the URL
+---@field retry boolean|nil return at once and try for ever, with the reasons in the log
+---@field timeout number|nil seconds to wait at most; default: until each server was tried once
+---@field user string|nil
+---@field password string|nil
+---@field token string|nil
+---@field creds string|nil path of a credentials file
+---@field nkey string|nil path of a file with an NKey seed
+---@field tls_ca string|nil path of a PEM file
+---@field tls_cert string|nil path of a PEM file
+---@field tls_key string|nil path of a PEM file
+---@field tls_name string|nil the name that the server's certificate must show
+---@field tls_first boolean|nil begin with TLS, for servers with `handshake_first`
+---@field inbox_prefix string|nil where replies come to ("_INBOX")
+---@field connect_timeout number|nil time for one attempt to connect (2)
+---@field ping_interval number|nil silence after which the server is probed (5)
+---@field max_control_line integer|nil limit of the server for one line (4096)
+---@field js_domain string|nil JetStream domain
+---@field js_prefix string|nil subject of the JetStream API ("$JS.API"); not with js_domain
+
+---Connects to a further server. Waits for it, so not at the top level: call it in app.on_start. It
+---reconnects by itself, and closes when the service stops or nobody can reach it any more.
+---@param opts connect_opts
+---@return connection|nil other
+---@return err|nil err `disconnected` (nobody there), `permission` (refused), `timeout`, ...
+function app.connect(opts) end
+
 return app

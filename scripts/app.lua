@@ -2,6 +2,7 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local check = require "lunats.check"
+local connection = require "lunats.connection"
 local fiber = require "lunats.fiber"
 require "lunats.files"
 
@@ -10,11 +11,7 @@ require "lunats.files"
 core.error("", "")
 
 ---@class app
-local app = {
-  publish = core.publish,
-  request = core.request,
-  request_many = core.request_many,
-  flush = core.flush,
+local app = connection.add({
   sleep = core.sleep,
   now = core.now,
   spawn = fiber.spawn,
@@ -23,13 +20,7 @@ local app = {
   json = json,
   ---Plain data that survives a hot reload.
   state = {},
-}
-
----Options are optional and come before the function: f(x, fn) or f(x, opts, fn).
-local function options_first(opts, fn)
-  if fn == nil then return nil, opts end
-  return opts, fn
-end
+}, core)
 
 -- ---- identity -------------------------------------------------------------
 
@@ -43,6 +34,7 @@ end
 -- ---- hooks ----------------------------------------------------------------
 
 local start_hooks, stop_hooks, reload_hooks, deferred = {}, {}, {}, {}
+local starting = false
 
 function app.on_start(fn)
   check.fn("app.on_start", fn)
@@ -80,13 +72,20 @@ function core.defer_start(fn)
   end
 end
 
+---Runs fn when the on_start hooks are done, if they run now: for what they have opened.
+function core.after_start(fn)
+  if starting then deferred[#deferred + 1] = fn end
+end
+
 local function run_all(functions)
   for _, fn in ipairs(functions) do fn() end
 end
 
 core.set_phase("start", function()
+  starting = true
   run_all(start_hooks)
   run_all(deferred)
+  starting, deferred = false, {}
 end)
 
 local function report_hook(kind, caught)
@@ -148,50 +147,6 @@ core.set_phase("reloaded", function()
   end
 end)
 
--- ---- listeners ------------------------------------------------------------
-
-local LISTEN_OPTIONS = {
-  queue = "string|boolean", data_type = "string", concurrency = "number",
-  pending = "number", name = "string",
-}
-
----Handle of one app.listen(): several subjects are stopped together.
-local handle = {}
-handle.__index = handle
-
-function handle:stop()
-  for _, one in ipairs(self) do one:stop() end
-end
-
-local function check_queue(queue)
-  if queue == true or type(queue) == "string" and (queue == "" or queue:find "[%s%c]") then
-    error("app.listen: queue is false, or the name of a queue group (without blanks)", 3)
-  end
-end
-
-function app.listen(subject, opts, fn)
-  opts, fn = options_first(opts, fn)
-  check.fn("app.listen", fn)
-  opts = core.check("app.listen", opts, LISTEN_OPTIONS)
-  check.whole("app.listen", "concurrency", opts.concurrency, 1)
-  check.whole("app.listen", "pending", opts.pending, 1)
-  check_queue(opts.queue)
-  local subjects = type(subject) == "table" and subject or { subject }
-  if #subjects == 0 then error("app.listen: no subject", 2) end
-  core.declare()
-  local listeners = setmetatable({}, handle)
-  for _, one in ipairs(subjects) do core.check_pattern(one) end -- all of them, or none
-  for i, one in ipairs(subjects) do
-    local queue = opts.queue
-    if queue == nil then queue = app.name .. ":" .. tostring(one) end
-    listeners[i] = core.listen(one, {
-      queue = queue or nil, data_type = opts.data_type, name = opts.name,
-      concurrency = opts.concurrency, pending = opts.pending,
-    }, fn)
-  end
-  return listeners
-end
-
 -- ---- log ------------------------------------------------------------------
 
 app.log = {}
@@ -199,27 +154,12 @@ for level, name in pairs { [0] = "debug", "info", "warn", "error" } do
   app.log[name] = function(message, fields) core.log(level, message, fields) end
 end
 
--- ---- nats -----------------------------------------------------------------
+-- ---- further connections ---------------------------------------------------
 
-local nats = {
-  status = core.nats_status,
-  stats = core.nats_stats,
-  server_info = core.nats_info,
-}
-app.nats = setmetatable(nats, {
-  __index = function(_, key)
-    local info = core.nats_info()
-    if key == "connected_url" then return info.url end
-    if key == "client_id" or key == "max_payload" then return info[key] end
-  end,
-})
-
----The time of one round trip to the server, in seconds.
-function nats.rtt(timeout)
-  local started = core.hrtime()
-  local ok, err = core.flush(timeout)
-  if not ok then return nil, err end
-  return core.hrtime() - started
+---A second connection, with the functions of `app` that send, listen and ask.
+---@return connection|nil other, table|nil err
+function app.connect(opts)
+  return require "lunats.connect"(opts) -- loaded when first used: not every service needs it
 end
 
 -- ---- the table itself -----------------------------------------------------

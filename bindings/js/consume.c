@@ -27,6 +27,7 @@ struct consume_box {
     struct consume_stats stats;      /* when it is over */
     int self, handler, failed, lost; /* registry references */
     lua_Integer max_deliver;         /* 0: no limit */
+    unsigned client;                 /* for struct msg */
     unsigned char type;              /* enum msg_data */
     bool auto_ack;
     bool pushed;
@@ -90,6 +91,7 @@ static int body(lua_State *L) {
     lua_pushcfunction(L, push_raised);
     struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
     record->data = msg;
+    msg->client = box->client;
     msg->proven = true;                  /* seen to by demand.c */
     if (delivered_too_often(box, msg)) { /* nobody could even say that it failed */
         record->result = CONSUME_SETTLED;
@@ -283,10 +285,12 @@ static int js_consume(lua_State *L) {
     lua_settop(L, 7);
     check_open(L);
     struct link *link = check_link(L);
+    struct who who = check_who(L);
     struct script *script = script_of(L);
     struct consume_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     memset(box, 0, sizeof(*box));
     box->script = script;
+    box->client = who.id;
     luaL_setmetatable(L, CONSUME_TYPE); /* ..., box */
     struct consume_options options = {.version = script};
     take_options(L, box, &options);
@@ -310,7 +314,7 @@ static int js_consume(lua_State *L) {
     box->resource.begin = running ? NULL : on_script_begin;
     box->resource.close = on_script_close;
     box->resource.drain = on_script_drain;
-    script_add_resource(script, &box->resource);
+    resources_add(who.resources, &box->resource);
     if (script_state(script) == SCRIPT_RETIRING)
         consume_stop(box->consume, false);
     lua_settop(L, 8);
@@ -402,11 +406,25 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+/* The same connection of another version is another link. */
+static bool taken_over(const struct connection_handle *handle, const char *consumer,
+                       struct script *own) {
+    const struct list *all = service_connections(script_service(own));
+    for (struct connection *at = NULL; (at = connection_next(all, at)) != NULL;)
+        if (at != handle->connection && connection_same(at, handle->connection) &&
+            consume_of_other_version(connection_link(at), consumer, own))
+            return true;
+    return false;
+}
+
 /* core.js_taken_over("<stream>.<consumer>") -> whether the version that this one replaces
  * consumes from it */
 static int js_taken_over(lua_State *L) {
     const char *consumer = luaL_checkstring(L, 1);
-    lua_pushboolean(L, consume_of_other_version(check_link(L), consumer, script_of(L)));
+    const struct connection_handle *handle = lua_touserdata(L, lua_upvalueindex(1));
+    lua_pushboolean(L, handle != NULL
+                           ? taken_over(handle, consumer, script_of(L))
+                           : consume_of_other_version(check_link(L), consumer, script_of(L)));
     return 1;
 }
 

@@ -38,7 +38,9 @@ static int push_already_acked(lua_State *L) {
 /* ---- settling ---- */
 
 static int send_ack(lua_State *L, const struct msg *msg, const char *ack) {
-    struct link *link = check_client_link(L, msg->client);
+    struct link *link = message_link(L, msg->client);
+    if (link == NULL)
+        return push_failure(L, LN_ECLOSED, NULL);
     struct link_out out = {
         .subject = msg->reply, .data = ack, .len = strlen(ack), .checked = true};
     int rc = link_publish(link, &out);
@@ -83,6 +85,8 @@ static int msg_nak(lua_State *L) {
 static bool takes_reason(struct link *link) {
     struct link_info info;
     unsigned major = 0, minor = 0, patch = 0;
+    if (link == NULL)
+        return false;
     link_get_info(link, &info);
     if (sscanf(info.version, "%u.%u.%u", &major, &minor, &patch) != 3)
         return false;
@@ -91,7 +95,7 @@ static bool takes_reason(struct link *link) {
 
 static int term(lua_State *L, struct msg *msg, const char *reason) {
     char ack[sizeof(TERM) + REASON_MAX] = "+TERM";
-    if (*reason != '\0' && takes_reason(check_client_link(L, msg->client)))
+    if (*reason != '\0' && takes_reason(message_link(L, msg->client)))
         snprintf(ack, sizeof(ack), TERM "%s", reason);
     return settle(L, msg, ack);
 }
@@ -201,8 +205,10 @@ static int ack_done(lua_State *L, int status, lua_KContext context) {
 static int msg_ack_sync(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:ack_sync");
     uint64_t ms = lua_isnoneornil(L, 2) ? ACK_SYNC_TIMEOUT_MS : check_ms(L, 2);
-    struct link *link = check_client_link(L, msg->client);
+    struct link *link = message_link(L, msg->client);
     struct fiber *fiber = check_fiber(L, "msg:ack_sync");
+    if (link == NULL)
+        return wait_to_fail(L, fiber, push_failure(L, LN_ECLOSED, NULL));
     if (msg->settled)
         return wait_to_fail(L, fiber, push_already_acked(L));
     if (!msg_answerable(msg))

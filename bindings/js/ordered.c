@@ -24,10 +24,10 @@ struct ordered_box {
     struct script_resource resource;
     struct ordered *ordered; /* NULL: closed */
     struct link *link;
-    struct fiber *waiting; /* in next() */
-    struct message *msg;   /* being made into a Lua message */
-    unsigned burst;
-    bool closing; /* by a stop of the script, in the next turn */
+    struct fiber *waiting;  /* in next() */
+    struct message *msg;    /* being made into a Lua message */
+    unsigned burst, client; /* client: for struct msg */
+    bool closing;           /* by a stop of the script, in the next turn */
 };
 
 struct ordered_wait {
@@ -76,19 +76,21 @@ static void on_ready(void *owner) {
 static int js_ordered(lua_State *L) {
     struct script *script = script_of(L);
     struct link *link = check_link(L);
+    struct who who = check_who(L);
     check_open(L);
     bool drains = lua_toboolean(L, 1);
     struct ordered_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     memset(box, 0, sizeof(*box));
     luaL_setmetatable(L, ORDERED_TYPE);
     box->link = link;
+    box->client = who.id;
     int rc =
         ordered_open(&box->ordered, link, service_clock(script_service(script)), on_ready, box);
     if (rc < 0)
         return luaL_error(L, "js_ordered: %s", status_text(rc));
     box->resource.close = on_script_close;
     box->resource.drain = drains ? on_script_drain : NULL;
-    script_add_resource(script, &box->resource);
+    resources_add(who.resources, &box->resource);
     return 1;
 }
 
@@ -163,7 +165,9 @@ static void abandon(struct fiber *fiber, void *area) {
 static int push_read(lua_State *L, struct ordered_box *box) {
     static const char *const types[] = {"json", "string", NULL};
     enum msg_data type = (enum msg_data)luaL_checkoption(L, 3, "json", types);
-    push_msg(L, box->msg, type)->proven = true; /* seen to by ordered.c of the host */
+    struct msg *msg = push_msg(L, box->msg, type);
+    msg->client = box->client;
+    msg->proven = true; /* seen to by ordered.c of the host */
     drop_msg(box);
     return 1;
 }

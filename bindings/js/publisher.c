@@ -31,6 +31,8 @@ struct slot {
 };
 
 struct publisher {
+    const struct connection_handle
+        *handle;         /* NULL: of the script's own connection; its user value */
     struct slot **slots; /* all of them, by number - 1 */
     size_t count, capacity;
     struct slot *free;
@@ -133,7 +135,7 @@ static struct publisher *check_publisher(lua_State *L) {
 static int publisher_send(lua_State *L) {
     struct publisher *publisher = check_publisher(L);
     check_open(L); /* the slots go with the script */
-    struct link *link = check_link(L);
+    struct link *link = check_link_of(L, publisher->handle);
     struct link_out out = {.subject = check_subject(L, 2), .checked = true};
     out.data = check_message(L, 3, &out.len);
     struct slot *slot = take_slot(publisher);
@@ -272,9 +274,14 @@ static int publisher_gc(lua_State *L) {
 
 /* core.js_publisher() -> publisher, which belongs to one fiber at a time */
 static int js_publisher(lua_State *L) {
-    struct publisher *publisher = lua_newuserdatauv(L, sizeof(*publisher), 0);
+    struct publisher *publisher = lua_newuserdatauv(L, sizeof(*publisher), 1);
     clear(L, publisher);
     luaL_setmetatable(L, PUBLISHER_TYPE);
+    publisher->handle = lua_touserdata(L, lua_upvalueindex(1));
+    if (publisher->handle != NULL) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_setiuservalue(L, -2, 1);
+    }
     return 1;
 }
 

@@ -23,6 +23,7 @@
 struct pull_box {
     struct script_resource resource;
     struct pull *pull; /* NULL: closed */
+    unsigned client;   /* for struct msg */
 };
 
 /* ---- life ---- */
@@ -52,6 +53,7 @@ static int js_pull(lua_State *L) {
     const char *stream = check_name(L, 1), *consumer = check_name(L, 2);
     const char *prefix = check_subject(L, 3);
     struct link *link = check_link(L);
+    struct who who = check_who(L);
     check_open(L);
     struct pull_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     memset(box, 0, sizeof(*box));
@@ -61,7 +63,8 @@ static int js_pull(lua_State *L) {
     if (rc < 0)
         return luaL_error(L, "js_pull: %s", status_text(rc));
     box->resource.close = on_script_close;
-    script_add_resource(script_of(L), &box->resource);
+    box->client = who.id;
+    resources_add(who.resources, &box->resource);
     return 1;
 }
 
@@ -79,6 +82,7 @@ static int pull_box_close(lua_State *L) {
 struct fetch_wait {
     struct fiber *fiber;
     struct fetch *fetch;
+    unsigned client;    /* for struct msg */
     unsigned char type; /* enum msg_data */
 };
 _Static_assert(sizeof(struct fetch_wait) <= FIBER_WAIT_SIZE, "wait area");
@@ -100,7 +104,9 @@ static void push_messages(lua_State *L, struct fetch_wait *wait) {
     size_t count = fetch_count(wait->fetch);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        push_msg(L, fetch_msg(wait->fetch, i), (enum msg_data)wait->type)->proven = true;
+        struct msg *msg = push_msg(L, fetch_msg(wait->fetch, i), (enum msg_data)wait->type);
+        msg->client = wait->client;
+        msg->proven = true;
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -186,6 +192,7 @@ static int pull_box_fetch(lua_State *L) {
     struct fetch_wait *wait = fiber_begin_wait(fiber, abandon_fetch);
     wait->fiber = fiber;
     wait->type = (unsigned char)type;
+    wait->client = box->client;
     int rc = pull_fetch(box->pull, script_clock(script_of(L)), &options, on_fetch_done, wait,
                         &wait->fetch);
     if (rc < 0) {

@@ -16,6 +16,7 @@
 #include "bindings/lib/error.h"
 #include "host/link/link.h"
 #include "host/script/script.h"
+#include "host/service/connection.h"
 #include "host/service/service.h"
 
 /* ---- classes (./class.c) ---- */
@@ -123,33 +124,38 @@ const struct link_header *check_headers(lua_State *L, int index, size_t *count);
 /* ---- whom a function works for (./who.c) ---- */
 
 /*
- * A client: a further connection of the script. Starts the userdata that is the first upvalue
- * of its functions; the same functions without it work for the script's own service.
+ * A further connection of the script, a userdata: the first upvalue of the functions that work
+ * for it. The same functions without it work for the script's own connection.
  */
-struct who {
-    struct link *link;     /* NULL: the client is closed, or the script runs without a server */
-    struct intake *intake; /* where its listeners belong */
-    const char *js_prefix; /* subject of the JetStream API */
-    unsigned id;           /* of a client, 1 or more; 0 = the script's own */
+struct connection_handle {
+    struct connection *connection; /* NULL: before it is opened, and in finalizers after it */
+    const char *js_prefix;         /* subject of the JetStream API; its user value holds it */
+    unsigned id;                   /* 1, 2, ... */
 };
 
-/* Pushes a new userdata of `size` zero bytes that starts with a struct who, with its id, and
- * keeps it until the script ends. It has one user value. */
-void push_who(lua_State *L, size_t size);
+/* What a function works with. */
+struct who {
+    struct link *link;           /* NULL: the script runs without a server */
+    struct intake *intake;       /* where its listeners belong; NULL: it is closed */
+    struct resources *resources; /* where belongs what it opens */
+    const char *js_prefix;
+    unsigned id; /* for struct msg; 0 = the script's own */
+};
 
-/* Raises when the client is closed. Borrowed until the function yields or calls Lua. */
+/* Pushes a new one, without a connection, with an id that no other has. It has one user value.
+ */
+struct connection_handle *push_new_handle(lua_State *L);
+
+/* Borrowed until the function yields or calls Lua. */
 struct who check_who(lua_State *L);
 
 /* Its link. Raises when the script runs without a server. */
 struct link *check_link(lua_State *L);
 
-/* The link of the client with this id (struct msg), 0 = the script's own. Raises when closed.
- */
-struct link *check_client_link(lua_State *L, unsigned id);
+/* The link of this one, NULL = the script's own. */
+struct link *check_link_of(lua_State *L, const struct connection_handle *handle);
 
-/* Functions that work for a client as well, ended by NULL. */
-extern const luaL_Reg send_functions[];   /* ./send.c */
-extern const luaL_Reg listen_functions[]; /* ./listen.c */
-extern const luaL_Reg nats_functions[];   /* ./nats.c */
+/* The link that a message has come by, see struct who. NULL: its connection is gone. */
+struct link *message_link(lua_State *L, unsigned id);
 
 #endif

@@ -1,43 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whom a function of the bindings works for: the script's own service, or one of its clients.
- */
+/* Whom a function of the bindings works for: the script's own connection, or a further one. */
 #include <string.h>
 
 #include "bindings/lib/lib.h"
 
-/* Registry table: id -> userdata, which keeps a client's struct who for the messages that it
- * has received. */
-static const char clients_key = 'c';
+/*
+ * Registry table: id -> handle, for the messages that have come over it. Its values are weak: a
+ * handle that nobody can reach is closed. `n` is the last id.
+ */
+static const char handles_key = 'c';
 
-static void push_clients(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &clients_key) == LUA_TTABLE)
+static void push_handles(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &handles_key) == LUA_TTABLE)
         return;
     lua_pop(L, 1);
     lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &clients_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handles_key);
 }
 
-void push_who(lua_State *L, size_t size) {
-    struct who *who = lua_newuserdatauv(L, size, 1);
-    memset(who, 0, size);
-    push_clients(L); /* who, clients */
-    who->id = (unsigned)luaL_len(L, -1) + 1;
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, who->id);
-    lua_pop(L, 1);
+struct connection_handle *push_new_handle(lua_State *L) {
+    struct connection_handle *handle = lua_newuserdatauv(L, sizeof(*handle), 1);
+    memset(handle, 0, sizeof(*handle));
+    push_handles(L); /* handle, handles */
+    lua_getfield(L, -1, "n");
+    handle->id = (unsigned)lua_tointeger(L, -1) + 1;
+    lua_pushinteger(L, handle->id);
+    lua_setfield(L, -3, "n");
+    lua_pushvalue(L, -3);
+    lua_rawseti(L, -3, handle->id);
+    lua_pop(L, 2);
+    return handle;
+}
+
+static const struct connection_handle *handle_of(lua_State *L) {
+    const struct connection_handle *handle = lua_touserdata(L, lua_upvalueindex(1));
+    if (handle != NULL && handle->connection == NULL) /* only in finalizers */
+        raise_error(L, "the connection is gone");
+    return handle;
 }
 
 struct who check_who(lua_State *L) {
-    const struct who *client = lua_touserdata(L, lua_upvalueindex(1));
-    if (client != NULL && client->link == NULL)
-        raise_error(L, "this client is closed");
-    if (client != NULL)
-        return *client;
-    const struct service *service = script_service(script_of(L));
+    const struct connection_handle *handle = handle_of(L);
+    struct script *script = script_of(L);
+    if (handle != NULL)
+        return (struct who){
+            .link = connection_link(handle->connection),
+            .intake = connection_intake(handle->connection),
+            .resources = connection_resources(handle->connection),
+            .js_prefix = handle->js_prefix,
+            .id = handle->id,
+        };
+    const struct service *service = script_service(script);
     return (struct who){
         .link = service_link(service),
         .intake = service_intake(service),
+        .resources = script_resources(script),
         .js_prefix = service_js_prefix(service),
     };
 }
@@ -53,21 +75,21 @@ static struct link *check_own_link(lua_State *L) {
     return link;
 }
 
-struct link *check_link(lua_State *L) {
-    if (lua_touserdata(L, lua_upvalueindex(1)) != NULL)
-        return check_who(L).link;
-    return check_own_link(L);
+struct link *check_link_of(lua_State *L, const struct connection_handle *handle) {
+    return handle == NULL ? check_own_link(L) : connection_link(handle->connection);
 }
 
-struct link *check_client_link(lua_State *L, unsigned id) {
+struct link *check_link(lua_State *L) {
+    return check_link_of(L, handle_of(L));
+}
+
+struct link *message_link(lua_State *L, unsigned id) {
     if (id == 0)
         return check_own_link(L);
-    push_clients(L);
+    push_handles(L);
     lua_rawgeti(L, -1, id);
-    const struct who *client = lua_touserdata(L, -1);
+    const struct connection_handle *handle = lua_touserdata(L, -1);
     lua_pop(L, 2);
-    if (client != NULL && client->link != NULL)
-        return client->link;
-    raise_error(L, "the client that received this message is closed");
-    return NULL;
+    return handle != NULL && handle->connection != NULL ? connection_link(handle->connection)
+                                                        : NULL;
 }

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "bindings/bindings.h"
+#include "bindings/lib/connect.h"
 #include "bindings/lib/lib.h"
-#include "bindings/tools/connect.h"
 #include "bindings/tools/record.h"
 #include "host/base/log.h"
 
@@ -209,7 +209,7 @@ static int core_start_service(lua_State *L) {
     struct fiber *fiber = check_fiber(L, "testing.start");
     struct connect_options connect;
     lua_settop(L, 4);
-    check_connect_options(L, 1, &connect);
+    check_connect_options(L, "testing.start", 1, &connect);
     struct service_options options = {.path = luaL_checkstring(L, 2), .drain_timeout = 5};
     options.source = luaL_optlstring(L, 3, NULL, &options.source_len);
     luaL_checktype(L, 4, LUA_TTABLE);

@@ -30,10 +30,10 @@ struct script {
     char version[SCRIPT_VERSION_MAX + 1];
     char **files; /* owned */
     size_t file_count;
-    struct list resources;
     struct warnings warnings;
     bool follows; /* another version, by a reload */
     bool declares, returns;
+    struct resources resources;
     bool exiting;                                      /* os.exit() was called */
     void (*on_failure)(void *owner, const char *text); /* see script_watch_errors() */
     void *failure_owner;
@@ -363,32 +363,20 @@ uv_loop_t *script_loop(const struct script *script) {
 
 /* ---- resources ---- */
 
-void script_add_resource(struct script *script, struct script_resource *resource) {
-    list_push_front(&script->resources, &resource->node);
+struct resources *script_resources(struct script *script) {
+    return &script->resources;
 }
 
-void script_remove_resource(struct script_resource *resource) {
-    list_remove(&resource->node);
+void script_add_resource(struct script *script, struct script_resource *resource) {
+    resources_add(&script->resources, resource);
 }
 
 void script_begin_resources(struct script *script) {
-    list_each (struct script_resource, at, &script->resources, node)
-        if (at->begin != NULL)
-            at->begin(at);
+    resources_begin(&script->resources);
 }
 
 void script_drain_resources(struct script *script) {
-    list_each (struct script_resource, at, &script->resources, node)
-        if (at->drain != NULL)
-            at->drain(at);
-}
-
-/* A resource may close others of the script with it. */
-static void close_resources(struct script *script) {
-    for (struct list_node *node; (node = list_pop_front(&script->resources)) != NULL;) {
-        struct script_resource *resource = list_item(node, struct script_resource, node);
-        resource->close(resource);
-    }
+    resources_drain(&script->resources);
 }
 
 /* ---- the end ---- */
@@ -409,7 +397,7 @@ void script_close(struct script *script) {
     if (script->fibers != NULL)
         fibers_close(script->fibers);
     script->fibers = NULL; /* finalizers run in lua_close() and may call anything */
-    close_resources(script);
+    resources_close(&script->resources);
     if (script->L != NULL)
         lua_close(script->L);
     script->L = NULL;

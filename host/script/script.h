@@ -19,6 +19,7 @@
 #include "host/base/list.h"
 #include "host/base/status.h"
 #include "host/script/fiber.h"
+#include "host/script/resource.h"
 
 struct script;
 struct service;
@@ -40,20 +41,6 @@ enum script_state {
     SCRIPT_STARTING, /* on_start hooks may run */
     SCRIPT_RUNNING,  /* what it declares from now on takes effect at once */
     SCRIPT_RETIRING, /* a newer version has taken over */
-};
-
-/*
- * Something that the script has opened and that must not outlive it: a listener, an inbox, a
- * watch. Embedded; all zero is idle.
- */
-struct script_resource {
-    struct list_node node; /* the script's */
-    /* The script begins to serve; one that is added later begins by itself. May be NULL. */
-    void (*begin)(struct script_resource *resource);
-    /* The script stops: no new work; what is queued may finish. May be NULL. */
-    void (*drain)(struct script_resource *resource);
-    /* The script ends: let go of everything outside of Lua. Already removed from the list. */
-    void (*close)(struct script_resource *resource);
 };
 
 struct script_options {
@@ -155,9 +142,11 @@ const char *const *script_files(const struct script *script, size_t *count);
 
 /* ---- what the script has opened ---- */
 
-/* Resources begin, drain and close in the opposite order of their opening. */
+struct resources *script_resources(struct script *script);
 void script_add_resource(struct script *script, struct script_resource *resource);
-void script_remove_resource(struct script_resource *resource);
+static inline void script_remove_resource(struct script_resource *resource) {
+    resource_remove(resource);
+}
 /* Calls begin() of all resources: tasks and timers follow. */
 void script_begin_resources(struct script *script);
 /* Calls drain() of all resources. */

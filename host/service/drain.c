@@ -3,6 +3,7 @@
 
 #include "host/base/container_of.h"
 #include "host/base/log.h"
+#include "host/service/connection.h"
 
 /* A server that neither sends nor takes anything for so long, when nothing but its confirmation
  * is missing, hangs. */
@@ -44,7 +45,8 @@ void drain_versions_ended(struct drain *drain) {
 }
 
 void drain_subscriptions_ended(struct drain *drain) {
-    if (!drain->running)
+    if (!drain->running || !intake_drained(drain->intake) ||
+        !connections_drained(drain->connections, drain->script))
         return;
     struct fibers *fibers = script_fibers(drain->script);
     fibers_cancel(fibers, FIBER_BACKGROUND);
@@ -67,6 +69,7 @@ static struct link_stats stats_of(const struct drain *drain) {
     struct link_stats stats = {0};
     if (drain->link != NULL)
         link_get_stats(drain->link, &stats);
+    connections_add_stats(drain->connections, &stats);
     return stats;
 }
 
@@ -81,6 +84,7 @@ static void expect_server(struct drain *drain) {
      * would be written at its end, and look like that. */
     if (drain->link != NULL)
         link_send(drain->link);
+    connections_send(drain->connections);
     drain->before = stats_of(drain);
     clock_arm(drain->clock, &drain->look, LOOK_MS);
 }
@@ -101,7 +105,19 @@ static void on_look(struct clock_timer *timer) {
     cut(drain);
 }
 
-void drain_begin(struct drain *drain) {
+void drain_begin(struct drain *drain, struct service *service, struct reload *reload,
+                 void (*on_done)(struct drain *drain)) {
+    *drain = (struct drain){
+        .name = service_name(service),
+        .clock = service_clock(service),
+        .link = service_link(service),
+        .intake = service_intake(service),
+        .connections = service_connections(service),
+        .script = service_script(service),
+        .reload = reload,
+        .bound_ms = service_drain_ms(service),
+        .on_done = on_done,
+    };
     drain->running = true;
     drain->deadline.fire = on_deadline;
     clock_arm(drain->clock, &drain->deadline, drain->bound_ms);

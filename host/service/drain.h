@@ -21,10 +21,11 @@ struct drain {
     struct clock *clock;
     struct link *link; /* NULL: runs offline */
     struct intake *intake;
+    const struct list *connections; /* of the service, those of other versions among them */
     struct script *script;
     struct reload *reload; /* versions that retire finish, too */
     uint32_t bound_ms;
-    void (*on_done)(struct drain *drain); /* once */
+    void (*on_done)(struct drain *drain);
 
     bool server_hangs; /* the result: to it nothing has to be sent any more */
 
@@ -34,9 +35,11 @@ struct drain {
     struct link_stats before; /* at the last look */
 };
 
-void drain_begin(struct drain *drain);
+/* on_done() is called once. */
+void drain_begin(struct drain *drain, struct service *service, struct reload *reload,
+                 void (*on_done)(struct drain *drain));
 
-/* What the intake and the reload tell. Do nothing to a drain that does not run. */
+/* What the intakes and the reload tell. Do nothing to a drain that does not run. */
 void drain_subscriptions_ended(struct drain *drain);
 void drain_versions_ended(struct drain *drain);
 

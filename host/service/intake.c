@@ -318,6 +318,10 @@ void intake_drain(struct intake *intake, uint32_t timeout_ms) {
     one_drained(intake);
 }
 
+bool intake_drained(const struct intake *intake) {
+    return intake->ended && intake->draining == 0;
+}
+
 void intake_cut(struct intake *intake) {
     intake->ended = true;
     intake->drain_wanted = false;

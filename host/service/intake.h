@@ -52,6 +52,9 @@ void intake_set_link(struct intake *intake, struct link *link);
  */
 void intake_drain(struct intake *intake, uint32_t timeout_ms);
 
+/* It has done so: nothing comes in any more. */
+bool intake_drained(const struct intake *intake);
+
 /* Unsubscribes all at once, and for good. */
 void intake_cut(struct intake *intake);
 
@@ -70,6 +73,7 @@ struct listener_options {
     int pending_msgs;     /* bound of the queue in front of it; 0 = default */
     lua_CFunction body;   /* runs one message as a fiber, with its struct job * */
     int handler;          /* registry reference of the Lua function; released with it */
+    int anchor;           /* of what has to last as long; the same */
     int type;             /* the bindings' */
     unsigned client;      /* the bindings' */
 };

@@ -92,4 +92,11 @@ const char *service_last_error(const struct service *service);
 /* The last retiring version is gone. */
 void service_retired(struct service *service);
 
+/* ---- and for connection.c ---- */
+
+/* Nothing comes in over one of them any more. */
+void service_connection_drained(struct service *service);
+/* One has left the list. */
+void service_connection_closed(struct service *service);
+
 #endif

@@ -17,6 +17,7 @@ void listener_free(struct listener *listener) {
     script_remove_resource(&listener->resource);
     /* Clears fields that exist: cannot raise. */
     luaL_unref(script_lua(listener->script), LUA_REGISTRYINDEX, listener->options.handler);
+    luaL_unref(script_lua(listener->script), LUA_REGISTRYINDEX, listener->options.anchor);
     free((char *)(uintptr_t)listener->options.subject);
     free((char *)(uintptr_t)listener->options.queue);
     free((char *)(uintptr_t)listener->options.name);

@@ -7,6 +7,8 @@
 #include "host/base/status.h"
 #include "host/base/url.h"
 
+#define PREFIX_SIZE 320
+
 void outage_first(char *out, size_t size, const struct link_options *to, int status,
                   const char *reason) {
     char server[256];
@@ -19,20 +21,41 @@ void outage_first(char *out, size_t size, const struct link_options *to, int sta
                    "with --retry, or use a private one with --embedded)");
 }
 
-void outage_log_retry(const char *name, const char *url, const char *reason) {
-    log_warn(name, "waiting for a server at %s: %s", url, reason);
+/* What the lines of this connection begin with. */
+static const char *prefix_of(const char *connection, char out[PREFIX_SIZE]) {
+    *out = '\0';
+    if (connection != NULL)
+        snprintf(out, PREFIX_SIZE, "connection %s: ", connection);
+    return out;
 }
 
-void outage_log_lost(const char *name, const struct link *link, const char *reason) {
+void outage_log_retry(const char *service, const char *connection, const char *url,
+                      const char *reason) {
+    char prefix[PREFIX_SIZE];
+    log_warn(service, "%swaiting for a server at %s: %s", prefix_of(connection, prefix), url,
+             reason);
+}
+
+void outage_log_lost(const char *service, const char *connection, const struct link *link,
+                     const char *reason) {
     size_t count = link_unsent(link);
-    char unsent[64] = "";
+    char prefix[PREFIX_SIZE], unsent[64] = "";
     if (count > 0)
         snprintf(unsent, sizeof(unsent), " with %zu bytes not sent", count);
-    log_warn(name, "connection lost (%s)%s, reconnecting", reason, unsent);
+    log_warn(service, "%sconnection lost (%s)%s, reconnecting", prefix_of(connection, prefix),
+             reason, unsent);
 }
 
-void outage_log_over(const char *name, const struct link *link) {
+void outage_log_over(const char *service, const char *connection, const struct link *link) {
     struct link_info info;
+    char prefix[PREFIX_SIZE];
     link_get_info(link, &info);
-    log_info(name, "connected again to %s", info.url);
+    log_info(service, "%sconnected again to %s", prefix_of(connection, prefix), info.url);
+}
+
+void outage_log_unsent(const char *service, const char *connection, size_t bytes) {
+    char prefix[PREFIX_SIZE];
+    if (bytes > 0)
+        log_warn(service, "%s%zu bytes that were published could not be sent",
+                 prefix_of(connection, prefix), bytes);
 }

@@ -9,10 +9,18 @@
 void outage_first(char *out, size_t size, const struct link_options *to, int status,
                   const char *reason);
 
-/* For link_events.on_retry(): each reason why the connection does not come. */
-void outage_log_retry(const char *name, const char *url, const char *reason);
+/* `connection` is the name of a further one of the service, NULL for its own; all is borrowed
+ * for the call. */
 
-void outage_log_lost(const char *name, const struct link *link, const char *reason);
-void outage_log_over(const char *name, const struct link *link);
+/* For link_events.on_retry(): each reason why the connection does not come. */
+void outage_log_retry(const char *service, const char *connection, const char *url,
+                      const char *reason);
+
+void outage_log_lost(const char *service, const char *connection, const struct link *link,
+                     const char *reason);
+void outage_log_over(const char *service, const char *connection, const struct link *link);
+
+/* What link_close() says of what was published; nothing is told of 0. */
+void outage_log_unsent(const char *service, const char *connection, size_t bytes);
 
 #endif

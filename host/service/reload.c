@@ -7,6 +7,7 @@
 
 #include "host/base/container_of.h"
 #include "host/base/log.h"
+#include "host/service/connection.h"
 #include "host/service/internal.h"
 
 /* on_start of a new version may take so long, and the confirmation of its subscriptions. */
@@ -195,7 +196,9 @@ static void on_retired(struct clock_timer *timer) {
     const struct intake *intake = service_intake(retiring->reload->service);
     if (fibers_count(fibers, FIBER_HANDLER) > 0)
         fibers_on_idle(fibers, FIBER_HANDLER, on_idle, retiring);
-    else if (!intake_serves(intake, retiring->script))
+    else if (!intake_serves(intake, retiring->script) &&
+             connections_drained(service_connections(retiring->reload->service),
+                                 retiring->script))
         close_retired(retiring);
 }
 
@@ -206,6 +209,8 @@ static void on_idle(void *owner) {
 }
 
 void reload_drained(struct reload *reload) {
+    if (reload == NULL)
+        return;
     /* A handler that the drained queue started may have been the last one. */
     list_each (struct retiring, at, &reload->retiring, node)
         fibers_on_idle(script_fibers(at->script), FIBER_HANDLER, on_idle, at);

@@ -37,6 +37,7 @@ struct service {
     struct script *script;
     struct link *link;
     struct intake *intake;
+    struct list connections; /* further ones of its scripts, until they are closed */
     struct reload *reload;
     struct link_call confirm;
     struct drain drain;
@@ -197,7 +198,7 @@ static void on_link_connected(struct service *service) {
         on_connected(service);
         return;
     }
-    outage_log_over(service->name, service->link);
+    outage_log_over(service->name, NULL, service->link);
     if (service->state == SERVICE_SUBSCRIBING)
         confirm(service);
 }
@@ -209,7 +210,7 @@ static void on_state(void *owner, enum link_state state, int status, const char 
     if (state == LINK_CONNECTED)
         on_link_connected(service);
     else if (state == LINK_DISCONNECTED)
-        outage_log_lost(service->name, service->link, text);
+        outage_log_lost(service->name, NULL, service->link, text);
     else if (state == LINK_CLOSED && service->state == SERVICE_CONNECTING)
         on_first_failure(service, status, text);
 }
@@ -217,7 +218,7 @@ static void on_state(void *owner, enum link_state state, int status, const char 
 static void on_retry(void *owner, const char *url, int status, const char *text) {
     const struct service *service = owner;
     (void)status;
-    outage_log_retry(service->name, url, text);
+    outage_log_retry(service->name, NULL, url, text);
 }
 
 static void on_link_error(void *owner, int status, const char *text) {
@@ -280,23 +281,18 @@ static void on_drained(void *owner) {
     drain_subscriptions_ended(&service->drain);
 }
 
+void service_connection_drained(struct service *service) {
+    reload_drained(service->reload);
+    drain_subscriptions_ended(&service->drain);
+}
+
 static void on_drain_done(struct drain *drain) {
     go(container_of(drain, struct service, drain), SERVICE_STOPPING);
 }
 
 static void drain(struct service *service) {
     reload_abort(service->reload);
-    service->drain = (struct drain){
-        .name = service->name,
-        .clock = service_clock(service),
-        .link = service->link,
-        .intake = service->intake,
-        .script = service->script,
-        .reload = service->reload,
-        .bound_ms = service_drain_ms(service),
-        .on_done = on_drain_done,
-    };
-    drain_begin(&service->drain);
+    drain_begin(&service->drain, service, service->reload, on_drain_done);
 }
 
 static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *text) {
@@ -341,12 +337,17 @@ static void drop_script(struct service *service) {
     service->script = NULL;
 }
 
+void service_connection_closed(struct service *service) {
+    if (service->state == SERVICE_CLOSING && service->link == NULL &&
+        list_empty(&service->connections))
+        go(service, SERVICE_CLOSED);
+}
+
 static void on_link_closed(void *owner, size_t unsent) {
     struct service *service = owner;
     service->link = NULL;
-    if (unsent > 0)
-        log_warn(service->name, "%zu bytes that were published could not be sent", unsent);
-    go(service, SERVICE_CLOSED);
+    outage_log_unsent(service->name, NULL, unsent);
+    service_connection_closed(service);
 }
 
 /* The end of every way through a service. */
@@ -361,7 +362,7 @@ static void close_all(struct service *service) {
         link_close(service->link, service->drain.server_hangs ? HUNG_FLUSH_MS : CLOSE_FLUSH_MS,
                    on_link_closed, service);
     else
-        go(service, SERVICE_CLOSED);
+        service_connection_closed(service);
 }
 
 static void on_told(struct last_words *words) {
@@ -561,6 +562,10 @@ struct clock *service_clock(const struct service *service) {
 
 struct link *service_link(const struct service *service) {
     return service->link;
+}
+
+struct list *service_connections(struct service *service) {
+    return &service->connections;
 }
 
 struct intake *service_intake(const struct service *service) {

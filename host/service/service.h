@@ -110,6 +110,8 @@ int service_reload(struct service *service, const char *source, size_t source_le
 
 struct link *service_link(const struct service *service); /* NULL when offline */
 struct intake *service_intake(const struct service *service);
+/* Further connections of all versions of the script, see connection_next(). */
+struct list *service_connections(struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
 struct clock *service_clock(const struct service *service); /* real time, always */

@@ -1,24 +1,18 @@
 ---JetStream of another domain, or of another account: the modules of app.js once more, with an
----API of their own. What they know of streams and servers, and what they have under way, is
----that of one API, so nothing is shared.
+---API of their own.
 local core = require "lunats.core"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
+local modules = require "lunats.js.modules"
 
 local M = {}
 
 local contexts = { [api.prefix] = require "lunats.js" }
 
 local function make(prefix)
-  local modules, globals = { ["lunats.js.context"] = M }, nil
-  local function own_require(name)
-    if name ~= "lunats.js" and name:sub(1, 10) ~= "lunats.js." then return require(name) end
-    if not modules[name] then modules[name] = core.module(name, globals)(name) end
-    return modules[name]
-  end
-  globals = setmetatable({ require = own_require }, { __index = _G })
-  own_require "lunats.js.api".use_prefix(prefix)
-  return own_require "lunats.js"
+  local load = modules.loader({ ["lunats.js.context"] = M }, require)
+  load "lunats.js.api".use_prefix(prefix)
+  return load "lunats.js"
 end
 
 ---@param opts { domain: string|nil, prefix: string|nil } one of them; prefix: of the API

@@ -238,7 +238,7 @@ end
 
 ---Runs in the background for as long as the subscription lasts.
 local function watch(self)
-  while not self.stopped do
+  while not self.stopped and core.nats_status() ~= "closed" do
     self.alarm:sleep(M.check_interval)
     if not self.stopped then look_after(self) end
   end

@@ -231,12 +231,12 @@ describe("a client", function()
     local svc = start(([[
       local client_url = %q
       app.on_start(function()
-        local client = assert(require("lunats.core").connect { servers = { client_url } })
+        local client = assert(app.connect { server = client_url })
         local n = 0
-        client.listen("once", nil, function() n = n + 1 return n end)
-        local other = assert(require("lunats.core").connect { servers = { client_url } })
-        other.listen("closed", nil, function() end)
-        other.handle:close()
+        client.listen("once", function() n = n + 1 return n end)
+        local other = assert(app.connect { server = client_url })
+        other.listen("closed", function() end)
+        other.close()
       end)
     ]]):format(testing.server_url()) .. version(1))
     assert.equal(1, assert(svc:request("once")).data)

@@ -1,0 +1,94 @@
+---What a connection can do, for `app` and for what app.connect returns: the same functions over
+---a core that works for the one or the other.
+local check = require "lunats.check"
+
+local M = {}
+
+---Options are optional and come before the function: f(x, fn) or f(x, opts, fn).
+local function options_first(opts, fn)
+  if fn == nil then return nil, opts end
+  return opts, fn
+end
+
+-- ---- listeners ------------------------------------------------------------
+
+local LISTEN_OPTIONS = {
+  queue = "string|boolean", data_type = "string", concurrency = "number",
+  pending = "number", name = "string",
+}
+
+---Handle of one app.listen(): several subjects are stopped together.
+local handle = {}
+handle.__index = handle
+
+function handle:stop()
+  for _, one in ipairs(self) do one:stop() end
+end
+
+local function check_queue(queue)
+  if queue == true or type(queue) == "string" and (queue == "" or queue:find "[%s%c]") then
+    error("app.listen: queue is false, or the name of a queue group (without blanks)", 3)
+  end
+end
+
+local function listen(core, subject, opts, fn)
+  opts, fn = options_first(opts, fn)
+  check.fn("app.listen", fn)
+  opts = core.check("app.listen", opts, LISTEN_OPTIONS)
+  check.whole("app.listen", "concurrency", opts.concurrency, 1)
+  check.whole("app.listen", "pending", opts.pending, 1)
+  check_queue(opts.queue)
+  local subjects = type(subject) == "table" and subject or { subject }
+  if #subjects == 0 then error("app.listen: no subject", 2) end
+  core.declare()
+  local listeners = setmetatable({}, handle)
+  for _, one in ipairs(subjects) do core.check_pattern(one) end -- all of them, or none
+  for i, one in ipairs(subjects) do
+    local queue = opts.queue
+    if queue == nil then queue = core.identity() .. ":" .. tostring(one) end
+    listeners[i] = core.listen(one, {
+      queue = queue or nil, data_type = opts.data_type, name = opts.name,
+      concurrency = opts.concurrency, pending = opts.pending,
+    }, fn)
+  end
+  return listeners
+end
+
+-- ---- facts ----------------------------------------------------------------
+
+---@return nats
+local function nats_of(core)
+  local nats = {
+    status = core.nats_status,
+    stats = core.nats_stats,
+    server_info = core.nats_info,
+  }
+
+  ---The time of one round trip to the server, in seconds.
+  function nats.rtt(timeout)
+    local started = core.hrtime()
+    local ok, err = core.flush(timeout)
+    if not ok then return nil, err end
+    return core.hrtime() - started
+  end
+
+  return setmetatable(nats, {
+    __index = function(_, key)
+      local info = core.nats_info()
+      if key == "connected_url" then return info.url end
+      if key == "client_id" or key == "max_payload" then return info[key] end
+    end,
+  })
+end
+
+---Adds them to `t`.
+---@param core table its functions for one connection, and all others
+function M.add(t, core)
+  t.publish, t.request, t.request_many = core.publish, core.request, core.request_many
+  t.flush, t.nats = core.flush, nats_of(core)
+  -- A tail call, so that errors blame the script.
+  function t.listen(subject, opts, fn) return listen(core, subject, opts, fn) end
+  return t
+end
+
+return M
