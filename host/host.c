@@ -291,6 +291,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
     }
     service.js_prefix = options->js_prefix;
     fill_link_options(host, &service.link);
+    service.link.retry |= events->link.retry;
     int rc = service_open(out, &host->loop, host->scheduler, &service);
     return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;
 }

@@ -178,6 +178,7 @@ static int load_unit(struct unit *unit) {
         .on_file = on_file,
         .on_started = on_started,
         .on_stopped = on_stopped,
+        .link = {.retry = unit->late}, /* the others wait for the server, too */
         .owner = unit,
     };
     unit->runs = false;

@@ -20,7 +20,8 @@ struct services;
 
 struct services_hooks {
     /* Loads the service of a script; `events` has the functions that it has to call and their
-     * owner, the rest is left to the hook. As service_open(). */
+     * owner, and whether it waits for a server in any case; the rest is left to the hook. As
+     * service_open(). */
     int (*open)(void *owner, const char *path, const struct service_options *events,
                 struct service **out);
     /* None is left, and none will come. `status` is that of the first one that failed. */

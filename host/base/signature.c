@@ -8,7 +8,7 @@
 #define BASIS 0xcbf29ce484222325U
 #define PRIME 0x100000001b3U
 
-uint64_t signature_content(const char *path) {
+static uint64_t hash_file(const char *path) {
     unsigned char chunk[4096];
     uint64_t sum = BASIS;
     ssize_t n;
@@ -20,4 +20,11 @@ uint64_t signature_content(const char *path) {
             sum = (sum ^ chunk[i]) * PRIME;
     close(fd);
     return n == 0 ? sum : 0;
+}
+
+struct signature signature_read(const char *path) {
+    struct signature now = signature_of(path);
+    if (now.there)
+        now.content = hash_file(path);
+    return now;
 }

@@ -13,7 +13,7 @@ struct signature {
     ino_t ino;
     off_t size;
     struct timespec mtime;
-    uint64_t content; /* of what is in it; 0: not asked for */
+    uint64_t content; /* a hash; 0: not asked for, or not readable */
 };
 
 /* Of the file that links lead to. */
@@ -24,8 +24,8 @@ static inline struct signature signature_of(const char *path) {
     return (struct signature){true, st.st_dev, st.st_ino, st.st_size, st.st_mtim, 0};
 }
 
-/* Reads the file; what cannot be read is 0. */
-uint64_t signature_content(const char *path);
+/* The same, with the content. */
+struct signature signature_read(const char *path);
 
 /* Both are there, and one file; its content may be another one. */
 static inline bool signature_same_file(const struct signature *a, const struct signature *b) {

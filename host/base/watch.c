@@ -8,8 +8,7 @@
  * file system's clock look the same to stat(), and events tell again what has been seen
  * already.
  *
- * With polling an entry has a uv_fs_poll in the place of steps, which looks in a thread of its
- * own, since a folder of the network may hang.
+ * With polling an entry has a poll in the place of steps.
  *
  * Memory: the watch lives until its timer is closed, a folder until its uv_fs_event is; it is
  * closed with its last step. An entry owns its steps, or its poll.
@@ -22,6 +21,7 @@
 
 #include "host/base/changes.h"
 #include "host/base/list.h"
+#include "host/base/poll.h"
 #include "host/base/resolve.h"
 #include "host/base/signature.h"
 #include "host/base/status.h"
@@ -45,11 +45,6 @@ struct entry {
     bool named;        /* the leaf was */
     uint64_t emptied;  /* when the file was found empty; 0: it is not */
     bool blind;        /* events do not tell all of its changes */
-};
-
-struct poll {
-    uv_fs_poll_t handle; /* first: closed by on_poll_closed() */
-    struct entry *entry; /* NULL: gone */
 };
 
 struct step {
@@ -243,10 +238,7 @@ static int resolve(struct entry *entry) {
 }
 
 static struct signature look_at(const struct entry *entry) {
-    struct signature now = signature_of(entry->path);
-    if (now.there && entry->suffix == NULL)
-        now.content = signature_content(entry->path);
-    return now;
+    return entry->suffix != NULL ? signature_of(entry->path) : signature_read(entry->path);
 }
 
 /* Editors empty a file before they write it: that is one change, when there is something in it
@@ -311,46 +303,11 @@ static void on_quiet(uv_timer_t *timer) {
     tell(watch);
 }
 
-/* ---- polling ---- */
-
-static void on_poll_closed(uv_handle_t *handle) {
-    free(handle);
-}
-
-static void on_poll(uv_fs_poll_t *handle, int status, const uv_stat_t *before,
-                    const uv_stat_t *now) {
-    (void)status, (void)before, (void)now;
-    struct entry *entry = ((struct poll *)handle)->entry;
-    if (entry == NULL)
-        return;
-    entry->touched = entry->named = true;
-    touch(entry->watch);
-}
-
-static int start_poll(struct entry *entry) {
-    struct watch *watch = entry->watch;
-    struct poll *poll = calloc(1, sizeof(*poll));
-    if (poll == NULL)
-        return LN_ENOMEM;
-    uv_fs_poll_init(watch->timer.loop, &poll->handle); /* cannot fail */
-    poll->entry = entry;
-    entry->poll = poll; /* free_entry() closes it */
-    int rc = uv_fs_poll_start(&poll->handle, on_poll, entry->path, watch->poll_ms);
-    /* Its first look comes later than ours, and it does not tell what was between them. */
-    entry->touched = true;
-    if (rc == 0 && !uv_is_active((uv_handle_t *)&watch->timer))
-        uv_timer_start(&watch->timer, on_quiet, watch->poll_ms, 0);
-    return rc;
-}
-
 /* ---- what is watched ---- */
 
 static void free_entry(struct entry *entry) {
     list_remove(&entry->node);
-    if (entry->poll != NULL) {
-        entry->poll->entry = NULL;
-        uv_close((uv_handle_t *)&entry->poll->handle, on_poll_closed);
-    }
+    poll_close(entry->poll);
     drop_steps(&entry->steps);
     free(entry->suffix);
     free(entry->path);
@@ -377,10 +334,26 @@ static bool is_entry(const struct entry *entry, const char *path, const char *su
     return suffix == NULL || strcmp(entry->suffix, suffix) == 0;
 }
 
+static void on_difference(void *owner) {
+    struct entry *entry = owner;
+    entry->touched = entry->named = true;
+    touch(entry->watch);
+}
+
+static int begin_poll(struct entry *entry) {
+    struct watch *watch = entry->watch;
+    /* Its first look comes after ours: what is in between is found by another one of ours. */
+    entry->touched = true;
+    if (!uv_is_active((uv_handle_t *)&watch->timer))
+        uv_timer_start(&watch->timer, on_quiet, watch->poll_ms, 0);
+    return poll_open(&entry->poll, watch->timer.loop, entry->path, watch->poll_ms,
+                     on_difference, entry);
+}
+
 /* Events or looks begin; the signature is taken afterwards. */
 static int begin(struct entry *entry) {
     if (entry->watch->poll_ms > 0)
-        return start_poll(entry);
+        return begin_poll(entry);
     int rc = resolve(entry);
     if (rc == LN_OK && entry->suffix != NULL)
         rc = entry->leaf->folder->status; /* only events tell of the files in it */

@@ -324,6 +324,8 @@ static int read_environment(struct parser *p) {
     const struct options *o = p->out;
     int rc = options_read_environment(p, OPTIONS_ABOUT_ALL);
     if (rc == 0)
+        rc = check_watch(p);
+    if (rc == 0)
         rc = choose_connection(p);
     if (rc == 0 && o->embedded)
         rc = options_read_environment(p, OPTIONS_ABOUT_PRIVATE);
@@ -413,9 +415,8 @@ static int parse(struct parser *p) {
     if (rc != 0 || o->command == OPTIONS_HELP)
         return rc;
     int (*const steps[])(struct parser *) = {
-        take_rest,       read_environment,        check_identity,
-        check_jetstream, check_together,          check_watch,
-        check_words,     options_resolve_scripts, set_default_server};
+        take_rest,      read_environment, check_identity,          check_jetstream,
+        check_together, check_words,      options_resolve_scripts, set_default_server};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);
     return rc;

@@ -67,7 +67,8 @@ void trigger_pull(struct trigger *trigger) {
 
 static void on_change(void *owner, const char *path) {
     struct trigger *trigger = owner;
-    log_debug(NULL, "%s has changed", path);
+    log_debug(trigger->service != NULL ? service_name(trigger->service) : NULL,
+              "%s has changed", path);
     trigger_pull(trigger);
     if (trigger->service == NULL && trigger->options.on_change != NULL)
         trigger->options.on_change(trigger->options.owner);

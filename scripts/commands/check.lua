@@ -207,8 +207,7 @@ end
 
 local function print_declared(declared, path)
   if not declared.service then
-    line("%s: a module: it declares no listener, timer, task or hook, and is no service of the "
-      .. "folder", path)
+    line("%s declares no listener, timer, task or hook: a module, and no service", path)
     return
   end
   line("%s %s", declared.name, declared.version)

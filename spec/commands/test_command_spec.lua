@@ -162,6 +162,19 @@ describe("lunats test --watch", function()
     assert.equal(143, child:stop())
   end)
 
+  it("looks for itself with --watch-poll", function()
+    local folder = project { one = 'it("x", function() assert(require "unit" == 1) end)' }
+    put(folder .. "/unit.lua", "return 2")
+    local child = process.spawn({ process.lunats(), "test", "--watch-poll", "0.05" },
+      { cwd = folder })
+    child:expect "failed with status 1; waiting"
+    put(folder .. "/unit.lua", "return 1")
+    child:expect "unit.lua has changed.*1 success.*passed; waiting"
+    put(folder .. "/spec/two_spec.lua", 'it("y", function() end)')
+    child:expect "spec has changed.*2 successes.*passed; waiting"
+    assert.equal(143, child:stop())
+  end)
+
   it("does not wait for a run that is out of date", function()
     local text, asleep = sleeper()
     local folder = project { one = text }

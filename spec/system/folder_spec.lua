@@ -91,8 +91,8 @@ describe("a file of a folder that declares nothing", function()
     put("rates.lua", MODULE)
     local status, output = process.lunats_to_end { "check", folder }
     assert.equal(0, status, output)
-    assert.matches("rates%.lua: a module: it declares no listener", output)
-    assert.is_nil(output:find "orders%.lua: a module")
+    assert.matches("rates%.lua declares no listener, timer, task or hook: a module", output)
+    assert.is_nil(output:find "orders%.lua declares no")
     status, output = process.lunats_to_end { "check", "--json", folder }
     assert.equal(0, status, output)
     local list = app.json.decode(output)

@@ -268,6 +268,39 @@ static void lua_leaves_the_rest_to_the_script(void) {
               "cannot open the script services: Is a directory\nSee `lunats lua --help`.");
 }
 
+static void polling_implies_watching(void) {
+    CHECK_INT(parse("run a.lua"), 0);
+    CHECK(!options.watch && options.watch_poll == 0);
+    CHECK_INT(parse("run --watch-poll 2.5 a.lua"), 0);
+    CHECK(options.watch && options.watch_poll == 2.5);
+    CHECK_INT(parse("dev --watch-poll=1 a.lua"), 0);
+    CHECK(options.watch && options.watch_poll == 1);
+    CHECK_INT(parse("test --filter x --watch-poll 1"), 0);
+    CHECK(options.watch && options.watch_poll == 1);
+    CHECK_INT(options.connection, OPTIONS_OFFLINE);
+    CHECK_INT(options.inherited_count, 0);
+    static const char *const wrong[] = {"0", "-1", "x", "nan", "1e9", ""};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char line[80];
+        snprintf(line, sizeof(line), "run --watch-poll=%s a.lua", wrong[i]);
+        CHECK_INT(parse(line), 2);
+        CHECK(strstr(error, "--watch-poll") != NULL);
+    }
+    CHECK_INT(parse("dev --no-watch --watch-poll 1 a.lua"), 2);
+    CHECK(strstr(error, "--no-watch and --watch-poll exclude each other") != NULL);
+    setenv("LUNATS_WATCH_POLL", "2", 1); /* how to watch, where something is watched */
+    CHECK_INT(parse("dev --no-watch a.lua"), 0);
+    CHECK(!options.watch);
+    CHECK_INT(parse("run a.lua"), 0);
+    CHECK(options.watch && options.watch_poll == 2);
+    CHECK_INT(parse("test"), 0);
+    CHECK(!options.watch);
+    CHECK_INT(options.connection, OPTIONS_PRIVATE);
+    CHECK_INT(parse("test --watch"), 0);
+    CHECK(options.watch && options.watch_poll == 2);
+    unsetenv("LUNATS_WATCH_POLL");
+}
+
 static void help_and_version(void) {
     CHECK_INT(parse("--version"), 0);
     CHECK_INT(options.command, OPTIONS_VERSION);
@@ -483,6 +516,7 @@ int main(int argc, char **argv) {
     RUN(options_are_inherited_as_they_were_given);
     RUN(commands_connect_to_what_they_need);
     RUN(lua_leaves_the_rest_to_the_script);
+    RUN(polling_implies_watching);
     RUN(help_and_version);
     RUN(mistakes_are_explained);
     RUN(environment_comes_after_the_command_line);
