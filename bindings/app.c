@@ -62,10 +62,11 @@ static int core_declares(lua_State *L) {
     return 1;
 }
 
-/* core.set_phase("start" | "run" | "stop" | "reloaded" | "save" | "restore" | "error", fn) */
+/* core.set_phase("start" | "run" | "stop" | "reloaded" | "save" | "restore" | "describe" |
+ * "error", fn) */
 static int core_set_phase(lua_State *L) {
-    static const char *const names[] = {"start", "run",     "stop",  "reloaded",
-                                        "save",  "restore", "error", NULL};
+    static const char *const names[] = {"start",   "run",      "stop",  "reloaded", "save",
+                                        "restore", "describe", "error", NULL};
     enum script_phase phase = (enum script_phase)luaL_checkoption(L, 1, NULL, names);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     lua_settop(L, 2);

@@ -127,6 +127,37 @@ static int fiber_cancel_it(lua_State *L) {
     return 1;
 }
 
+/* ---- all of them ---- */
+
+static int push_fibers(lua_State *L) {
+    const struct fibers *fibers = script_fibers(script_of(L));
+    static const char *const kinds[] = {"handler", "background", "phase"};
+    lua_Integer most = luaL_checkinteger(L, 1), count = 0;
+    lua_newtable(L);
+    struct fiber *fiber = NULL;
+    while (count < most && (fiber = fibers_next(fibers, fiber)) != NULL) {
+        lua_State *thread = fiber_thread(fiber);
+        luaL_checkstack(thread, 1, NULL);
+        lua_createtable(L, 0, 2);
+        lua_pushthread(thread);
+        lua_xmove(thread, L, 1);
+        lua_setfield(L, -2, "thread");
+        lua_pushstring(L, kinds[fiber_kind(fiber)]);
+        lua_setfield(L, -2, "kind");
+        lua_rawseti(L, -2, ++count);
+    }
+    lua_pushinteger(L, (lua_Integer)fibers_count(fibers, FIBER_HANDLER));
+    lua_pushinteger(L, (lua_Integer)fibers_count(fibers, FIBER_BACKGROUND));
+    return 3;
+}
+
+/* core.fibers(most) -> list of { kind =, thread = }, how many of handlers, in the background.
+ * The threads are not to be kept. */
+static int core_fibers(lua_State *L) {
+    lua_settop(L, 1);
+    return call_undisturbed(L, push_fibers); /* a finalizer may start and end some */
+}
+
 /* ---- the one that runs ---- */
 
 /* core.current() -> what identifies the running fiber while it lives, nil outside of all */
@@ -159,10 +190,9 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn},         {"background", core_background},
-    {"tell", core_tell},           {"fiber", core_fiber},
-    {"current", core_current},     {"can_wait", core_can_wait},
-    {"cancelled", core_cancelled}, {NULL, NULL},
+    {"spawn", core_spawn},       {"background", core_background}, {"fibers", core_fibers},
+    {"tell", core_tell},         {"fiber", core_fiber},           {"current", core_current},
+    {"can_wait", core_can_wait}, {"cancelled", core_cancelled},   {NULL, NULL},
 };
 
 void bindings_fiber(lua_State *L) {

@@ -157,6 +157,7 @@ static void push_listener(lua_State *L, const struct listener *listener) {
     set_integer(L, "received", stats.received);
     set_integer(L, "failed", stats.failed);
     set_integer(L, "running", stats.running);
+    set_integer(L, "queued", stats.queued);
 }
 
 static int push_listeners(lua_State *L) {
@@ -172,7 +173,7 @@ static int push_listeners(lua_State *L) {
 }
 
 /* core.listeners() -> list of { subject, queue, name, where, concurrency, received, failed,
- * running } */
+ * running, queued } */
 static int core_listeners(lua_State *L) {
     lua_settop(L, 0);
     return call_undisturbed(L, push_listeners); /* a finalizer may stop one */

@@ -35,7 +35,7 @@ struct host {
     const char *servers[1];
     char source[80]; /* Lua chunk of a command that is written in Lua; "": the user's scripts */
     struct services *services;
-    uv_signal_t hangup;
+    uv_signal_t hangup, inquiry; /* SIGUSR1: what runs? */
     int status;
     bool finishing;
     bool terminal; /* `dev` was started from one, with which it ends */
@@ -148,6 +148,7 @@ static void close_handles(struct host *host) {
         set_hangup_handler(SIG_DFL);
     uv_close((uv_handle_t *)&host->interrupt, NULL);
     uv_close((uv_handle_t *)&host->hangup, NULL);
+    uv_close((uv_handle_t *)&host->inquiry, NULL);
 }
 
 static void on_broker_stopped(void *owner) {
@@ -220,6 +221,12 @@ static void on_hangup(uv_signal_t *handle, int signum) {
     }
     log_info(NULL, "hang-up: reloading");
     services_reload(host->services);
+}
+
+static void on_inquiry(uv_signal_t *handle, int signum) {
+    (void)signum;
+    const struct host *host = handle->data;
+    services_describe(host->services);
 }
 
 /* ---- start ---- */
@@ -352,12 +359,17 @@ static void watch_signals(struct host *host) {
     uv_signal_init(&host->loop, &host->hangup);
     host->hangup.data = host;
     uv_unref((uv_handle_t *)&host->hangup);
+    uv_signal_init(&host->loop, &host->inquiry);
+    host->inquiry.data = host;
+    uv_unref((uv_handle_t *)&host->inquiry);
     set_handlers(on_raw_signal);
     host->terminal = host->options->command == OPTIONS_DEV && has_terminal();
-    if (serves(host))
+    if (serves(host)) {
         uv_signal_start(&host->hangup, on_hangup, SIGHUP);
-    else
+        uv_signal_start(&host->inquiry, on_inquiry, SIGUSR1);
+    } else {
         set_hangup_handler(on_raw_signal);
+    }
 }
 
 int host_run(const struct options *options, const struct host_hooks *hooks) {

@@ -361,6 +361,12 @@ void services_reload(struct services *services) {
     look(services);
 }
 
+void services_describe(const struct services *services) {
+    list_each (struct unit, unit, &services->units, node)
+        if (unit->service != NULL)
+            service_describe(unit->service);
+}
+
 bool services_stop(struct services *services, int status) {
     services->stopping = true;
     if (services->alive == 0)

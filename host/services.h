@@ -44,6 +44,9 @@ void services_start(struct services *services);
 /* Reloads what runs, and looks into the folders. */
 void services_reload(struct services *services);
 
+/* Writes into the log what runs in each of them. */
+void services_describe(const struct services *services);
+
 /* Stops in order; on_ended() follows. False: none has been started. */
 bool services_stop(struct services *services, int status);
 

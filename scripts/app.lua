@@ -147,6 +147,8 @@ core.set_phase("reloaded", function()
   end
 end)
 
+core.set_phase("describe", function() return require("lunats.inventory")() end)
+
 -- ---- log ------------------------------------------------------------------
 
 app.log = {}

@@ -394,6 +394,12 @@ void fibers_describe(struct fibers *fibers, enum fiber_kind kind,
     }
 }
 
+struct fiber *fibers_next(const struct fibers *fibers, const struct fiber *after) {
+    struct list_node *node =
+        after != NULL ? list_next(&fibers->live, &after->node) : list_first(&fibers->live);
+    return node != NULL ? list_item(node, struct fiber, node) : NULL;
+}
+
 void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void *owner),
                     void *owner) {
     fibers->idle[kind].fn = fn;

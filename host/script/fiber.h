@@ -69,6 +69,10 @@ size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind);
 void fibers_describe(struct fibers *fibers, enum fiber_kind kind,
                      void (*each)(void *owner, const char *text), void *owner);
 
+/* Those that live, the latest first: after NULL the first, after the last NULL. For a walk
+ * during which none starts or ends. */
+struct fiber *fibers_next(const struct fibers *fibers, const struct fiber *after);
+
 /* Asks to be told when the last fiber of `kind` ended (at once if there is none). One at a
  * time; NULL forgets it. */
 void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void *owner),

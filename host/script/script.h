@@ -32,6 +32,7 @@ enum script_phase {
     SCRIPT_RELOADED, /* runs the on_reload hooks in the version that has taken over */
     SCRIPT_SAVE,     /* returns as a string what the next version shall know */
     SCRIPT_RESTORE,  /* takes that string; called before the chunk runs and at the switch */
+    SCRIPT_DESCRIBE, /* returns as a string what runs in it */
     SCRIPT_ERROR,    /* is told of errors; without one nobody wants to know */
     SCRIPT_PHASES,
 };

@@ -309,6 +309,12 @@ static void drain(struct subscription *subscription, uint32_t timeout_ms) {
     link_sub_drain(subscription->sub, timeout_ms, on_drained);
 }
 
+size_t subscription_queued(const struct subscription *subscription) {
+    return subscription != NULL && subscription->sub != NULL
+               ? link_sub_pending(subscription->sub)
+               : 0;
+}
+
 void intake_drain(struct intake *intake, uint32_t timeout_ms) {
     intake->ended = intake->drain_wanted = true;
     intake->draining++; /* none of them is the last one before all have been asked */

@@ -81,6 +81,7 @@ struct listener_options {
 struct listener_stats {
     uint64_t received, failed;
     uint32_t running; /* handlers that run */
+    size_t queued;    /* messages that wait for one */
 };
 
 /*

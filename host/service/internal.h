@@ -11,6 +11,7 @@
 
 /* ---- a listener: intake.c, listener.c, delivery.c ---- */
 
+struct reload;
 struct subscription;
 
 struct listener {
@@ -56,6 +57,8 @@ void subscription_leave(struct listener *listener);
 /* Lets go without losing a message. False: the subscription is drained first and will call
  * listener_retire(). */
 bool subscription_stop(struct listener *listener, uint32_t timeout_ms);
+/* Messages that wait for a handler; NULL: none. */
+size_t subscription_queued(const struct subscription *subscription);
 /* Frees it once no handler runs any more. */
 void listener_retire(struct listener *listener);
 void listener_free(struct listener *listener);
@@ -73,6 +76,9 @@ void service_set_script(struct service *service, struct script *script);
 
 /* Publishes lunats.events.<service>.<instance>.<event>. */
 void service_publish_event(struct service *service, const char *event);
+
+/* Of its versions. */
+const struct reload *service_reload_state(const struct service *service);
 
 /* What runs its versions; borrowed. */
 uv_loop_t *service_loop(const struct service *service);

@@ -101,5 +101,6 @@ void listener_get_stats(const struct listener *listener, struct listener_stats *
         .received = listener->received,
         .failed = listener->failed,
         .running = listener->running,
+        .queued = subscription_queued(listener->subscription),
     };
 }

@@ -178,6 +178,15 @@ static void close_retired(struct retiring *retiring) {
         service_retired(reload->service);
 }
 
+void reload_each(const struct reload *reload,
+                 void (*each)(void *owner, struct script *script, const char *what),
+                 void *owner) {
+    if (reload->next != NULL)
+        each(owner, reload->next, ", a new version");
+    list_each (struct retiring, at, &reload->retiring, node)
+        each(owner, at->script, ", a version before");
+}
+
 bool reload_retiring(const struct reload *reload) {
     return !list_empty(&reload->retiring);
 }

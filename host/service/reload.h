@@ -42,6 +42,11 @@ void reload_refuse(struct reload *reload, const char *reason);
 bool reload_take_exit(struct reload *reload, const struct script *script, int status,
                       const char *where);
 
+/* Calls `each` for the version that starts, if there is one, and for those that retire. */
+void reload_each(const struct reload *reload,
+                 void (*each)(void *owner, struct script *script, const char *what),
+                 void *owner);
+
 /* A subscription has been drained, maybe the last one of a version that retires. */
 void reload_drained(struct reload *reload);
 

@@ -536,10 +536,6 @@ void service_set_script(struct service *service, struct script *script) {
     service->script = script;
 }
 
-uint32_t service_drain_ms(const struct service *service) {
-    return (uint32_t)(service->options.drain_timeout * 1000);
-}
-
 bool service_stopping(const struct service *service) {
     return service->stop_wanted;
 }
@@ -580,13 +576,12 @@ const char *service_instance(const struct service *service) {
     return service->instance;
 }
 
-const struct service_options *service_options(const struct service *service) {
-    return &service->options;
+const struct reload *service_reload_state(const struct service *service) {
+    return service->reload;
 }
 
-const char *service_js_prefix(const struct service *service) {
-    const char *prefix = service->options.js_prefix;
-    return prefix != NULL ? prefix : "$JS.API";
+const struct service_options *service_options(const struct service *service) {
+    return &service->options;
 }
 
 enum service_state service_state(const struct service *service) {

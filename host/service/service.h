@@ -106,6 +106,12 @@ typedef void (*service_reload_fn)(void *owner, int status, const char *text);
 int service_reload(struct service *service, const char *source, size_t source_len,
                    service_reload_fn on_done, void *owner);
 
+/* ---- what runs (./describe.c) ---- */
+
+/* Writes into the log what each version of the script does: fibers, listeners, timers, ... It
+ * blocks nothing and changes nothing. From the loop, outside of fibers. */
+void service_describe(const struct service *service);
+
 /* ---- for the bindings ---- */
 
 struct link *service_link(const struct service *service); /* NULL when offline */

@@ -96,7 +96,7 @@ local function name_problems(path, fn, list)
   local undeclared, fields = unknown_names(path, fn)
   if not undeclared then
     list[#list + 1] = { level = "error", where = path,
-      message = "its names could not be checked, which wants luacheck with this version of Lua" }
+      message = "its names could not be checked: that wants luacheck with this version of Lua" }
     return
   end
   local exist, tables = sorted(_G), names.tables(app)

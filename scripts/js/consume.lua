@@ -2,6 +2,7 @@
 ---a consumer that is gone.
 local core = require "lunats.core"
 local check = require "lunats.check"
+local active = require "lunats.js.active"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
@@ -322,6 +323,7 @@ function M.start(self, psub, info, fn)
   }, fn, function(msg, why) failed(self, msg, why) end,
     function(why, silent) lost(self, why, silent) end)
   self.limits = limits
+  active.add(self, "consume")
   core.background(watch, self, psub)
   return self
 end

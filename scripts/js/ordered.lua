@@ -13,6 +13,7 @@
 ---on_message is called for one message after the other in one fiber: as long as it waits, the
 ---server waits as well.
 local core = require "lunats.core"
+local active = require "lunats.js.active"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
@@ -224,6 +225,7 @@ function M.open(opts)
     self.box:close()
     return nil, err
   end
+  active.add(self, "ordered")
   if self.on_message then core.handler_fiber(run, self) end
   return self
 end

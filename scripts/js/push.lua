@@ -1,6 +1,7 @@
 ---Push subscriptions: app.js.subscribe().
 local core = require "lunats.core"
 local check = require "lunats.check"
+local active = require "lunats.js.active"
 local api = require "lunats.js.api"
 local consume = require "lunats.js.consume"
 local consumers = require "lunats.js.consumers"
@@ -273,6 +274,7 @@ local function start(self)
   end
   self.made, self.floor, self.failures = info.created, consumers.floor(info), 0
   open(self, info)
+  active.add(self, "push")
   if self.stopped then
     self.stopped = nil
     self:stop()

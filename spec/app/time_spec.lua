@@ -204,7 +204,7 @@ describe("app.timer", function()
     assert.equal(0, number(svc, "fifty"))
   end)
 
-  it("gives back at once what its function holds when it is stopped before it begins", function()
+  it("gives back what its function holds when it is stopped before it begins", function()
     local svc = start [[
       local periodic = require "lunats.periodic"
       local held = setmetatable({}, { __mode = "k" })

@@ -1,0 +1,92 @@
+---What runs in a script, as text: for the log, when SIGUSR1 asks for it. It is called from the
+---loop, so it must not wait; all lists are bounded.
+local core = require "lunats.core"
+local periodic = require "lunats.periodic"
+
+---How many of a kind are listed, and how many fibers with their tracebacks.
+local MOST, MOST_FIBERS = 100, 20
+
+local function add(lines, ...) lines[#lines + 1] = string.format(...) end
+
+---Lists at most MOST of them.
+local function list(lines, title, all, print_one)
+  if #all == 0 then return end
+  add(lines, "%s: %d", title, #all)
+  for i = 1, math.min(#all, MOST) do print_one(all[i]) end
+  if #all > MOST then add(lines, "  and %d more", #all - MOST) end
+end
+
+local function connection(lines)
+  local info, stats = core.nats_info(), core.nats_stats()
+  add(lines, "connection: %s%s, messages in %d, out %d, reconnects %d", core.nats_status(),
+    info.url and " to " .. info.url or "", stats.in_msgs, stats.out_msgs, stats.reconnects)
+end
+
+local function listeners(lines)
+  list(lines, "listeners", core.listeners(), function(one)
+    add(lines, "  %s (%s): running %d of %d, queued %d, received %d, failed %d",
+      one.name == one.subject and one.name or one.name .. " on " .. one.subject, one.where,
+      one.running, one.concurrency, one.queued, one.received, one.failed)
+  end)
+end
+
+local function next_tick(one)
+  if one.stopped then return "stopped" end
+  if not one.interval then return "once" end
+  if not one.due then return ("every %g s"):format(one.interval) end
+  return ("every %g s, the next in %.3f s"):format(one.interval,
+    math.max(0, one.due - core.clock()))
+end
+
+local function timers(lines)
+  list(lines, "timers and tasks", periodic.list(), function(one)
+    add(lines, "  %s: %s, ticks %d, skipped %d, errors %d", one.label, next_tick(one),
+      one.ticks, one.skipped, one.errors)
+  end)
+end
+
+---@param self table
+---@param kind string
+local function is_over(self, kind)
+  if kind == "ordered" then return self.stopped end
+  return self.box:stopped()
+end
+
+---Those of JetStream, if the script has used it.
+local function consumers(lines)
+  local active = package.loaded["lunats.js.active"]
+  local all = {}
+  for self, kind in pairs(active and active.all or {}) do
+    if not is_over(self, kind) then
+      local text = ("%s: consumer '%s' of stream '%s'"):format(kind, self.consumer, self.stream)
+      local stats = kind ~= "ordered" and self.box:stats()
+      all[#all + 1] = stats and ("%s: running %d, queued %d, received %d, failed %d"):format(
+        text, stats.running, stats.queued, stats.received, stats.failed) or text
+    end
+  end
+  table.sort(all)
+  list(lines, "consumers", all, function(text) add(lines, "  %s", text) end)
+end
+
+local function fibers(lines)
+  local all, handlers, background = core.fibers(MOST_FIBERS)
+  add(lines, "fibers: %d of handlers, %d in the background", handlers, background)
+  for _, one in ipairs(all) do
+    add(lines, "  %s: %s", one.kind, (debug.traceback(one.thread):gsub("\n", "\n  ")))
+  end
+  local more = handlers + background - #all
+  if more > 0 then add(lines, "  and %d more", more) end
+end
+
+---@return string
+return function()
+  local lines = {}
+  add(lines, "version %s, instance %s, Lua has %.0f KiB", app.version, app.instance_id,
+    collectgarbage "count")
+  connection(lines)
+  listeners(lines)
+  timers(lines)
+  consumers(lines)
+  fibers(lines)
+  return table.concat(lines, "\n")
+end
