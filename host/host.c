@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/admin/admin.h"
 #include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/base/output.h"
@@ -30,6 +31,7 @@ struct host {
     const struct host_hooks *hooks;
     struct scheduler *scheduler;
     struct clock *clock; /* real time, for all that is on the loop */
+    struct admin *admin; /* NULL: none, or closing */
     struct broker *broker;
     char *broker_url; /* owned; of the private server */
     const char *servers[1];
@@ -155,17 +157,26 @@ static void on_broker_stopped(void *owner) {
     close_handles(owner);
 }
 
+static void stop_broker(void *owner) {
+    struct host *host = owner;
+    if (host->broker != NULL)
+        broker_stop(host->broker, on_broker_stopped, host);
+    else
+        close_handles(host);
+    host->broker = NULL;
+}
+
 /* All services are gone: the loop runs out of handles and host_run() goes on. */
 static void finish(struct host *host) {
     if (host->finishing)
         return;
     host->finishing = true;
     services_discard(host->services);
-    if (host->broker != NULL)
-        broker_stop(host->broker, on_broker_stopped, host);
+    if (host->admin != NULL)
+        admin_close(host->admin, stop_broker, host);
     else
-        close_handles(host);
-    host->broker = NULL;
+        stop_broker(host);
+    host->admin = NULL;
 }
 
 static void on_ended(void *owner, int status) {
@@ -303,6 +314,39 @@ static int open_service(void *owner, const char *path, const struct service_opti
     return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;
 }
 
+static struct service *next_service(const void *owner, const struct service *after) {
+    return services_next(owner, after);
+}
+
+/* Before anything connects: an operator sees what it waits for. */
+static int open_admin(struct host *host) {
+    const struct options *options = host->options;
+    struct admin_options admin = {
+        .address = options->admin,
+        .token_file = options->admin_token,
+        .control = options->control,
+        .next = next_service,
+        .owner = host->services,
+    };
+    char error[1024];
+    if (options->admin == NULL)
+        return EXIT_OK;
+    int rc = admin_open(&host->admin, &host->loop, &admin, error, sizeof(error));
+    if (rc == UV_ENOENT && !options->admin_given) { /* nobody has asked for it */
+        log_info(NULL, "no admin port: %s", error);
+        return EXIT_OK;
+    }
+    if (rc < 0) {
+        log_error(NULL, "admin port: %s", error);
+        return EXIT_SCRIPT;
+    }
+    log_info(NULL, "admin port at %s", admin_url(host->admin));
+    if (admin_is_public(host->admin))
+        log_warn(NULL, "the admin port can be reached from other machines: whoever gets there "
+                       "can read what it shows");
+    return EXIT_OK;
+}
+
 static int load_all(struct host *host) {
     const struct options *options = host->options;
     const char *module = options_command_module(options->command);
@@ -390,6 +434,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     watch_signals(&host);
     open_output(&host);
     host.status = load_all(&host);
+    if (host.status == EXIT_OK)
+        host.status = open_admin(&host);
     if (host.status != EXIT_OK) {
         finish(&host);
     } else if (is_private(&host)) {

@@ -137,6 +137,16 @@ static void on_stopped(void *owner, struct service *service, int status) {
         services->hooks.on_ended(services->hooks.owner, services->status);
 }
 
+struct service *services_next(const struct services *services, const struct service *after) {
+    list_each (struct unit, unit, &services->units, node) {
+        if (unit->service != NULL && after == NULL)
+            return unit->service;
+        if (unit->service == after)
+            after = NULL;
+    }
+    return NULL;
+}
+
 /* A script that ends itself while it is loaded has not failed, but is no service either. */
 static bool is_late_exit(const struct unit *unit) {
     if (!unit->late || !service_stopping(unit->service))

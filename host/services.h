@@ -41,6 +41,10 @@ int services_load(struct services *services, const char *command);
 
 void services_start(struct services *services);
 
+/* The services that have not ended, one after the other; the first is after NULL, and NULL is
+ * after the last. */
+struct service *services_next(const struct services *services, const struct service *after);
+
 /* Reloads what runs, and looks into the folders. */
 void services_reload(struct services *services);
 

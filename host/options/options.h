@@ -86,7 +86,10 @@ struct options {
     bool identity_given; /* on the command line: user, token, creds or nkey */
     bool watch;          /* reload when a file changes (always true for dev); test: run again */
     double watch_poll;   /* seconds between two looks for changes; 0: the system tells */
-    bool control;        /* reload on request, see trigger.h */
+    char *admin;       /* address of the admin port, or NULL; for dev a free one of loopback */
+    bool admin_given;  /* somebody has asked for it, or for none */
+    char *admin_token; /* path of a file */
+    bool control;      /* reload on request, see trigger.h */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 
     bool coverage;  /* test */

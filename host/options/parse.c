@@ -7,6 +7,8 @@
 
 #include "host/options/parser.h"
 
+#define DEV_ADMIN "127.0.0.1:0"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- command line ---- */
@@ -283,6 +285,16 @@ static int check_together(struct parser *p) {
     return 0;
 }
 
+/* `dev` shows itself on a free port, unless it was told where, or not to. */
+static int choose_admin(struct parser *p) {
+    struct options *o = p->out;
+    if (o->command == OPTIONS_DEV && !o->admin_given && (o->admin = strdup(DEV_ADMIN)) == NULL)
+        return options_fail_memory(p);
+    if (o->admin_token != NULL && o->admin == NULL)
+        return options_fail(p, "--admin-token needs --admin");
+    return 0;
+}
+
 /* What a command cannot do without. */
 static int check_words(struct parser *p) {
     const struct options *o = p->out;
@@ -415,8 +427,9 @@ static int parse(struct parser *p) {
     if (rc != 0 || o->command == OPTIONS_HELP)
         return rc;
     int (*const steps[])(struct parser *) = {
-        take_rest,      read_environment, check_identity,          check_jetstream,
-        check_together, check_words,      options_resolve_scripts, set_default_server};
+        take_rest,       read_environment,        check_identity,
+        check_jetstream, check_together,          choose_admin,
+        check_words,     options_resolve_scripts, set_default_server};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);
     return rc;
@@ -448,7 +461,8 @@ void options_free(struct options *o) {
         enum options_kind kind = options_table[i].kind;
         void *field = (char *)o + options_table[i].field;
         if (kind == OPTIONS_KIND_TEXT || kind == OPTIONS_KIND_FILE ||
-            kind == OPTIONS_KIND_TOKEN || kind == OPTIONS_KIND_SUBJECT)
+            kind == OPTIONS_KIND_TOKEN || kind == OPTIONS_KIND_SUBJECT ||
+            kind == OPTIONS_KIND_ADDRESS)
             free(*(char **)field);
     }
     memset(o, 0, sizeof(*o));

@@ -94,6 +94,13 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "of those that other machines make; implies --watch"),
     FLAG("control", RUN | DEV, 0, control,
          "reload on a request to lunats.control.SERVICE.INSTANCE.reload", NULL),
+    VALUE("admin", 0, OPTIONS_KIND_ADDRESS, RUN | DEV, admin, "ADDRESS",
+          "port for health, metrics and the like: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; "
+          "port 0 is a free one, which the log shows; off: none (default of run; dev takes a "
+          "free port)"),
+    VALUE("admin-token", 0, OPTIONS_KIND_FILE, RUN | DEV, admin_token, "FILE",
+          "file (mode 0600) with what a request to the admin port must know to change "
+          "something"),
     FLAG("watch", TEST, 0, watch, "run again whenever a file changes", NULL),
     VALUE("jobs", 'j', OPTIONS_KIND_COUNT, TEST, jobs, "N",
           "run that many spec files at a time, each in a process with a server of its own"),

@@ -17,6 +17,7 @@ enum options_kind {
     OPTIONS_KIND_SERVERS, /* servers and server_count; repeatable */
     OPTIONS_KIND_TOKEN,   /* char *, owned: one token of a subject */
     OPTIONS_KIND_SUBJECT, /* char *, owned: a subject without wildcards */
+    OPTIONS_KIND_ADDRESS, /* char *, owned: see host/base/address.h; "off" is NULL */
     OPTIONS_KIND_SECONDS, /* double */
     OPTIONS_KIND_PERIOD,  /* double: seconds, not 0 */
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
@@ -47,7 +48,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 39
+#define OPTIONS_COUNT 41
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

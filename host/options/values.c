@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "host/base/address.h"
 #include "host/base/url.h"
 #include "host/options/parser.h"
 
@@ -87,6 +88,21 @@ static int set_subject(struct parser *p, const struct options_option *option, co
     return set_text(p, option, label, text, field);
 }
 
+static int set_address(struct parser *p, const struct options_option *option, const char *label,
+                       const char *text, char **field) {
+    struct address address;
+    p->out->admin_given = true;
+    if (strcmp(text, "off") == 0) {
+        free(*field);
+        *field = NULL;
+        return 0;
+    }
+    const char *fault = address_parse(&address, text);
+    if (fault != NULL)
+        return options_fail(p, "%s: %s %s", label, text, fault);
+    return set_text(p, option, label, text, field);
+}
+
 static int set_seconds(struct parser *p, const struct options_option *option, const char *label,
                        const char *text, double *field) {
     char *end;
@@ -143,6 +159,8 @@ int options_set_value(struct parser *p, const struct options_option *option, con
     case OPTIONS_KIND_TOKEN:
     case OPTIONS_KIND_SUBJECT:
         return set_subject(p, option, label, text, field);
+    case OPTIONS_KIND_ADDRESS:
+        return set_address(p, option, label, text, field);
     case OPTIONS_KIND_SECONDS:
     case OPTIONS_KIND_PERIOD:
         return set_seconds(p, option, label, text, field);

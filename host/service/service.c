@@ -15,6 +15,7 @@
 #include "host/service/last_words.h"
 #include "host/service/outage.h"
 #include "host/service/reload.h"
+#include "host/service/vitals.h"
 
 /*
  * Bytes already published get this long to reach the server when a service closes, and less
@@ -42,6 +43,7 @@ struct service {
     struct link_call confirm;
     struct drain drain;
     struct last_words last_words;
+    struct vitals vitals;
     bool started, stop_wanted;
     int exit_status;
     char *name;                 /* owned */
@@ -207,6 +209,7 @@ static void on_state(void *owner, enum link_state state, int status, const char 
     struct service *service = owner;
     if (service->state == SERVICE_CONNECTING && service->stop_wanted)
         return; /* about to close; the strings of the options may be gone with their script */
+    vitals_connection(&service->vitals, service->link, state, text);
     if (state == LINK_CONNECTED)
         on_link_connected(service);
     else if (state == LINK_DISCONNECTED)
@@ -229,6 +232,7 @@ static void on_link_error(void *owner, int status, const char *text) {
 static void on_lame_duck(void *owner) {
     struct service *service = owner;
     log_warn(service->name, "the server is going away (lame duck)");
+    vitals_lame_duck(&service->vitals);
 }
 
 static int open_link(struct service *service) {
@@ -455,6 +459,7 @@ void service_discard(struct service *service) {
     intake_close(service->intake);
     if (service->started && service->options.on_stopped != NULL)
         service->options.on_stopped(service->options.owner, service, service->exit_status);
+    vitals_free(&service->vitals);
     free(service->name);
     free(service->last_error);
     free(service);
@@ -586,6 +591,10 @@ const struct service_options *service_options(const struct service *service) {
 
 enum service_state service_state(const struct service *service) {
     return service->state;
+}
+
+struct vitals *service_vitals(struct service *service) {
+    return &service->vitals;
 }
 
 struct script *service_script(const struct service *service) {

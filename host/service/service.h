@@ -125,6 +125,7 @@ struct clock *service_clock(const struct service *service); /* real time, always
 const struct service_options *service_options(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
+struct vitals *service_vitals(struct service *service); /* ./vitals.h */
 struct script *service_script(const struct service *service);
 
 /*

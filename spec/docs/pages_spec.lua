@@ -8,7 +8,8 @@ local read = require "spec.support.read"
 local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" }
 local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
-  "docs/performance.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
+  "docs/performance.md", "docs/operations.md",
+  "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.
 local OWNERS = {

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the module "http" know of each other. */
+#ifndef LUNATS_MODULES_HTTP_INTERNAL_H
+#define LUNATS_MODULES_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+
+#include "host/base/list.h"
+#include "host/http/http.h"
+
+/* ---- a port: port.c ---- */
+
+struct http {
+    struct http_options options;
+    uv_loop_t *loop;
+    struct MHD_Daemon *daemon;
+    uv_poll_t poll;   /* of the daemon's epoll descriptor */
+    uv_timer_t run;   /* the daemon has something to do without an event */
+    uv_timer_t sweep; /* deadlines of connections; runs while there are some */
+    uv_timer_t bound; /* of close() */
+    struct list connections;
+    size_t handles; /* of the four, not closed yet */
+    bool again;     /* run() shall be called once more */
+    bool closing;
+    void (*on_closed)(void *owner);
+    void *close_owner;
+};
+
+struct connection {
+    struct http *http;
+    struct list_node node;
+    struct MHD_Connection *mhd;
+    int fd;            /* the daemon's */
+    uint64_t deadline; /* of what the client does, on the loop's clock; UINT64_MAX: our turn */
+    struct request *request; /* under way; NULL: none */
+};
+
+/* The next turn of the loop runs the daemon. */
+void port_run_soon(struct http *http);
+/* What the client does next has to be done within `ms`; 0: it is not its turn. */
+void connection_give(struct connection *connection, uint32_t ms);
+/* A request is over; while the port closes its connection goes with it. */
+void connection_rest(struct connection *connection);
+
+/* ---- a request: request.c ---- */
+
+/* A client is answering or waits for us: worth waiting for at the end. */
+bool request_is_dispatched(const struct request *request);
+/* The port ends: answers with 503 what nobody has answered. */
+void request_give_up(struct request *request);
+
+/* For the daemon: the request line has come; the header, pieces of the body and its end have;
+ * the request is over. `cls` is the port. */
+void *request_begin(void *cls, const char *uri, struct MHD_Connection *mhd);
+enum MHD_Result request_go_on(void *cls, struct MHD_Connection *mhd, const char *url,
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_len, void **context);
+void request_end(void *cls, struct MHD_Connection *mhd, void **context,
+                 enum MHD_RequestTerminationCode code);
+
+/* What the module does for the host. */
+const char *request_header(const struct http_request *request, const char *name, size_t *count);
+void request_answer(struct http_request *request, const struct http_response *response);
+
+#endif

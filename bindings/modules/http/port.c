@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A port: libmicrohttpd without threads. Its epoll descriptor is polled by the loop, and each
+ * event, or a timer where it wants no event, runs it. How long a client may take is seen to
+ * here: the library only knows how long it is silent, and one byte every few seconds would hold
+ * a connection for ever. A connection whose time is over is shut down, which the library sees
+ * as the end of its client.
+ */
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bindings/modules/http/internal.h"
+#include "host/base/module.h"
+#include "host/base/status.h"
+
+#define SWEEP_MS 500
+
+/* ---- running the daemon ---- */
+
+static void on_run(uv_timer_t *timer);
+
+static void run(struct http *http) {
+    MHD_UNSIGNED_LONG_LONG ms = 0;
+    http->again = false;
+    MHD_run(http->daemon);
+    if (http->again || MHD_get_timeout(http->daemon, &ms) == MHD_YES)
+        uv_timer_start(&http->run, on_run, ms, 0);
+    else
+        uv_timer_stop(&http->run);
+}
+
+static void on_run(uv_timer_t *timer) {
+    run(timer->data);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events) {
+    (void)status, (void)events;
+    run(poll->data);
+}
+
+void port_run_soon(struct http *http) {
+    http->again = true;
+    uv_timer_start(&http->run, on_run, 0, 0);
+}
+
+/* ---- connections ---- */
+
+static void cut(const struct connection *connection) {
+    shutdown(connection->fd, SHUT_RDWR);
+}
+
+void connection_give(struct connection *connection, uint32_t ms) {
+    connection->deadline = ms != 0 ? uv_now(connection->http->loop) + ms : UINT64_MAX;
+}
+
+void connection_rest(struct connection *connection) {
+    connection->request = NULL;
+    connection_give(connection, connection->http->options.idle_ms);
+    if (connection->http->closing)
+        cut(connection);
+}
+
+static void on_sweep(uv_timer_t *timer) {
+    const struct http *http = timer->data;
+    list_each (struct connection, at, &http->connections, node)
+        if (at->deadline <= uv_now(http->loop))
+            cut(at);
+}
+
+static void *add_connection(struct http *http, struct MHD_Connection *mhd) {
+    struct connection *connection = calloc(1, sizeof(*connection));
+    int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    if (connection == NULL) {
+        shutdown(fd, SHUT_RDWR);
+        return NULL;
+    }
+    connection->http = http;
+    connection->mhd = mhd;
+    connection->fd = fd;
+    connection_give(connection, http->options.header_ms);
+    list_push_back(&http->connections, &connection->node);
+    if (!uv_is_active((uv_handle_t *)&http->sweep))
+        uv_timer_start(&http->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+    return connection;
+}
+
+static void end_if_idle(struct http *http);
+
+static void drop_connection(struct http *http, struct connection *connection) {
+    list_remove(&connection->node);
+    free(connection);
+    port_run_soon(http); /* at its limit it accepts again in its next run */
+    if (list_empty(&http->connections))
+        uv_timer_stop(&http->sweep);
+    end_if_idle(http);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode code) {
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        *context = add_connection(cls, mhd);
+    else if (*context != NULL)
+        drop_connection(cls, *context);
+}
+
+/* ---- the end ---- */
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct http *http = handle->data;
+    if (--http->handles > 0)
+        return;
+    if (http->on_closed != NULL)
+        http->on_closed(http->close_owner);
+    free(http);
+}
+
+static void close_handle(struct http *http, void *handle) {
+    uv_handle_t *one = handle;
+    one->data = http;
+    uv_close(one, on_handle_closed);
+}
+
+static void close_handles(struct http *http) {
+    http->handles = 4;
+    close_handle(http, &http->poll);
+    close_handle(http, &http->run);
+    close_handle(http, &http->sweep);
+    close_handle(http, &http->bound);
+}
+
+/* The daemon must not end while it runs, so the loop calls this. */
+static void on_bound(uv_timer_t *timer) {
+    struct http *http = timer->data;
+    struct MHD_Daemon *daemon = http->daemon;
+    http->closing = false; /* what its end drops is no reason to come here again */
+    uv_poll_stop(&http->poll);
+    MHD_stop_daemon(daemon);
+    close(http->options.fd);
+    close_handles(http);
+}
+
+static void end_if_idle(struct http *http) {
+    if (http->closing && list_empty(&http->connections))
+        uv_timer_start(&http->bound, on_bound, 0, 0);
+}
+
+static void http_close(struct http *http, uint32_t bound_ms, void (*on_closed)(void *owner),
+                       void *owner) {
+    http->on_closed = on_closed;
+    http->close_owner = owner;
+    http->closing = true;
+    MHD_quiesce_daemon(http->daemon);
+    uv_timer_start(&http->bound, on_bound, bound_ms, 0);
+    list_each (struct connection, at, &http->connections, node) {
+        if (at->request == NULL || !request_is_dispatched(at->request))
+            cut(at);
+        else
+            request_give_up(at->request);
+    }
+    port_run_soon(http);
+    end_if_idle(http);
+}
+
+/* ---- the beginning ---- */
+
+static void set_default(uint32_t *value, uint32_t standard) {
+    if (*value == 0)
+        *value = standard;
+}
+
+static void set_defaults(struct http_options *options) {
+    set_default(&options->max_connections, 256);
+    set_default(&options->header_ms, 10000);
+    set_default(&options->body_ms, 30000);
+    set_default(&options->answer_ms, 30000);
+    set_default(&options->idle_ms, 60000);
+    if (options->max_header == 0)
+        options->max_header = (size_t)16 << 10;
+    if (options->max_body == 0)
+        options->max_body = (size_t)1 << 20;
+}
+
+static bool start_daemon(struct http *http) {
+    const struct http_options *options = &http->options;
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request_go_on, http,
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)options->fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)options->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        options->max_header, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP,
+        1, MHD_OPTION_URI_LOG_CALLBACK, request_begin, http, MHD_OPTION_NOTIFY_COMPLETED,
+        request_end, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+    return http->daemon != NULL;
+}
+
+static int http_open(struct http **out, uv_loop_t *loop, const struct http_options *options) {
+    struct http *http = calloc(1, sizeof(*http));
+    if (http == NULL)
+        return LN_ENOMEM;
+    http->options = *options;
+    http->loop = loop;
+    set_defaults(&http->options);
+    if (!start_daemon(http)) {
+        free(http);
+        return LN_ENOMEM; /* the socket listens: nothing else can go wrong */
+    }
+    int fd = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    int rc = uv_poll_init(loop, &http->poll, fd);
+    if (rc < 0) {
+        MHD_quiesce_daemon(http->daemon); /* the socket stays the caller's */
+        MHD_stop_daemon(http->daemon);
+        free(http);
+        return rc;
+    }
+    uv_timer_init(loop, &http->run); /* cannot fail */
+    uv_timer_init(loop, &http->sweep);
+    uv_timer_init(loop, &http->bound);
+    http->poll.data = http->run.data = http->sweep.data = http->bound.data = http;
+    uv_poll_start(&http->poll, UV_READABLE, on_event);
+    port_run_soon(http);
+    *out = http;
+    return LN_OK;
+}
+
+static const struct http_api api = {
+    .open = http_open,
+    .header = request_header,
+    .answer = request_answer,
+    .close = http_close,
+};
+
+extern const struct module lunats_module;
+MODULE_EXPORT const struct module lunats_module = {.version = MODULE_VERSION, .api = &api};

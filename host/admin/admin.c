@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/admin/admin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "host/admin/internal.h"
+#include "host/base/module.h"
+#include "host/base/status.h"
+#include "host/service/service.h"
+
+#define CLOSE_MS 250
+#define MAX_HEADER ((size_t)16 << 10)
+
+/* ---- answers ---- */
+
+void admin_answer(struct admin *admin, struct http_request *request, int status,
+                  const char *type, struct text *text) {
+    const struct http_header headers[] = {
+        {"Content-Type", type},
+        {"Cache-Control", "no-store"},
+        {"X-Content-Type-Options", "nosniff"},
+        {"Cross-Origin-Resource-Policy", "same-origin"},
+    };
+    if (text->failed) {
+        text_free(text);
+        status = 503;
+    }
+    struct http_response response = {
+        .status = status,
+        .headers = headers,
+        .header_count = sizeof(headers) / sizeof(headers[0]),
+        .body = text->bytes,
+        .len = text->len,
+    };
+    admin->api->answer(request, &response);
+}
+
+void admin_refuse(struct admin *admin, struct http_request *request, int status,
+                  const char *why) {
+    struct text text = {0};
+    text_puts(&text, "{\"error\":");
+    text_json(&text, why);
+    text_puts(&text, "}\n");
+    admin_answer(admin, request, status, "application/json", &text);
+}
+
+/* ---- what pages ask for ---- */
+
+struct service *admin_next(const struct admin *admin, const struct service *after) {
+    return admin->options.next(admin->options.owner, after);
+}
+
+/* Decodes up to `len` bytes; false: too long, or no text. */
+static bool decode(char *out, size_t size, const char *from, size_t len) {
+    size_t at = 0;
+    for (size_t i = 0; i < len; i++, at++) {
+        unsigned byte = (unsigned char)from[i];
+        if (byte == '%' && (i + 2 >= len || sscanf(from + i + 1, "%2x", &byte) != 1))
+            return false;
+        if (from[i] == '%')
+            i += 2;
+        if (at + 1 >= size || byte == 0)
+            return false;
+        out[at] = from[i] == '+' ? ' ' : (char)byte;
+    }
+    out[at] = '\0';
+    return true;
+}
+
+bool admin_query(const struct http_request *request, const char *name, char *out, size_t size) {
+    const char *at = request->query;
+    size_t wanted = strlen(name);
+    while (*at != '\0') {
+        size_t len = strcspn(at, "&");
+        size_t key = strcspn(at, "=&");
+        if (key == wanted && memcmp(at, name, key) == 0)
+            return key < len && decode(out, size, at + key + 1, len - key - 1);
+        at += len + (at[len] == '&');
+    }
+    return false;
+}
+
+/* ---- the pages ---- */
+
+static const struct page {
+    const char *path, *method, *about;
+    admin_page *show;
+} pages[] = {
+    {"/", "GET", "this list", page_index},
+    {"/livez", "GET", "whether the process lives: restart it when this does not answer",
+     page_live},
+    {"/readyz", "GET", "whether it can work, and if not, why: 200 or 503, JSON", page_ready},
+    {"/healthz", "GET", "its checks, one by one; 200 as long as it lives, JSON", page_health},
+};
+
+#define PAGE_COUNT (sizeof(pages) / sizeof(pages[0]))
+
+void page_index(struct admin *admin, struct http_request *request) {
+    struct text text = {0};
+    text_puts(&text, "lunats " LN_VERSION "\n\n");
+    for (size_t i = 0; i < PAGE_COUNT; i++)
+        text_printf(&text, "%-4s %-10s %s\n", pages[i].method, pages[i].path, pages[i].about);
+    admin_answer(admin, request, 200, "text/plain; charset=utf-8", &text);
+}
+
+static const struct page *find_page(const char *path) {
+    for (size_t i = 0; i < PAGE_COUNT; i++)
+        if (strcmp(pages[i].path, path) == 0)
+            return &pages[i];
+    return NULL;
+}
+
+static bool takes(const struct page *page, const char *method) {
+    return strcmp(page->method, method) == 0 ||
+           (strcmp(page->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+static void refuse_method(struct admin *admin, struct http_request *request,
+                          const struct page *page) {
+    const struct http_header allow = {"Allow", strcmp(page->method, "GET") == 0 ? "GET, HEAD"
+                                                                                : page->method};
+    const struct http_response response = {.status = 405, .headers = &allow, .header_count = 1};
+    admin->api->answer(request, &response);
+}
+
+static void on_request(void *owner, struct http_request *request) {
+    struct admin *admin = owner;
+    const char *why;
+    const struct page *page = find_page(request->path);
+    int status = guard_check(&admin->guard, admin->api, request, &why);
+    if (status != 0)
+        admin_refuse(admin, request, status, why);
+    else if (page == NULL)
+        admin_refuse(admin, request, 404, "there is no such page; / lists those that are");
+    else if (!takes(page, request->method))
+        refuse_method(admin, request, page);
+    else
+        page->show(admin, request);
+}
+
+/* ---- life ---- */
+
+static int open_port(struct admin *admin, uv_loop_t *loop, char *error, size_t size) {
+    struct http_options http = {
+        .max_header = MAX_HEADER,
+        .on_request = on_request,
+        .owner = admin,
+    };
+    struct guard *guard = &admin->guard;
+    char text[ADDRESS_TEXT_SIZE];
+    int rc = address_listen(&guard->address, &http.fd, error, size);
+    if (rc < 0)
+        return rc;
+    rc = admin->api->open(&admin->http, loop, &http);
+    if (rc < 0) {
+        address_unlink(&guard->address);
+        close(http.fd);
+        snprintf(error, size, "cannot open the port: %s", status_text(rc));
+        return rc;
+    }
+    address_host(&guard->address, guard->host);
+    address_text(&guard->address, text);
+    bool local = address_is_unix(&guard->address);
+    snprintf(admin->url, sizeof(admin->url), "%s%s%s", local ? "" : "http://", text,
+             local ? "" : "/");
+    return LN_OK;
+}
+
+int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *options,
+               char *error, size_t size) {
+    const struct module *module;
+    struct admin *admin = calloc(1, sizeof(*admin));
+    if (admin == NULL) {
+        snprintf(error, size, "%s", status_text(LN_ENOMEM));
+        return LN_ENOMEM;
+    }
+    admin->options = *options;
+    const char *fault = address_parse(&admin->guard.address, options->address);
+    int rc = fault == NULL ? LN_OK : LN_EINVAL;
+    if (fault != NULL)
+        snprintf(error, size, "%s %s", options->address, fault);
+    if (rc == LN_OK && options->token_file != NULL)
+        rc = guard_read_token(&admin->guard, options->token_file, error, size);
+    if (rc == LN_OK)
+        rc = module_load(&module, "http", error, size);
+    if (rc == LN_OK) {
+        admin->api = module->api;
+        rc = open_port(admin, loop, error, size);
+    }
+    if (rc < 0)
+        free(admin);
+    else
+        *out = admin;
+    return rc;
+}
+
+const char *admin_url(const struct admin *admin) {
+    return admin->url;
+}
+
+bool admin_is_public(const struct admin *admin) {
+    return !address_is_local(&admin->guard.address);
+}
+
+static void on_closed(void *owner) {
+    struct admin *admin = owner;
+    void (*tell)(void *) = admin->on_closed;
+    void *whom = admin->close_owner;
+    OPENSSL_cleanse(admin, sizeof(*admin));
+    free(admin);
+    tell(whom);
+}
+
+void admin_close(struct admin *admin, void (*fn)(void *owner), void *owner) {
+    admin->on_closed = fn;
+    admin->close_owner = owner;
+    address_unlink(&admin->guard.address);
+    admin->api->close(admin->http, CLOSE_MS, on_closed, admin);
+}

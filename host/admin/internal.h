@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder know of each other. */
+#ifndef LUNATS_ADMIN_INTERNAL_H
+#define LUNATS_ADMIN_INTERNAL_H
+
+#include "host/admin/admin.h"
+#include "host/base/address.h"
+#include "host/base/text.h"
+#include "host/http/http.h"
+
+#define TOKEN_MAX 256
+
+/* Whom the port answers: guard.c. */
+struct guard {
+    struct address address;
+    char host[ADDRESS_TEXT_SIZE]; /* of the address, without its port */
+    char token[TOKEN_MAX + 1];    /* "": none */
+};
+
+struct admin {
+    struct admin_options options;
+    const struct http_api *api;
+    struct http *http;
+    struct guard guard;
+    char url[ADDRESS_TEXT_SIZE + 16];
+    void (*on_closed)(void *owner);
+    void *close_owner;
+};
+
+/* ---- guard.c ---- */
+
+/* Reads the file of the token. LN_OK, or LN_EINVAL with a reason in `error`. */
+int guard_read_token(struct guard *guard, const char *path, char *error, size_t size);
+
+/* 0: may go on, else the HTTP status to refuse with, and *why. */
+int guard_check(const struct guard *guard, const struct http_api *api,
+                const struct http_request *request, const char **why);
+
+/* ---- admin.c ---- */
+
+/* Answers with this text, which is taken. */
+void admin_answer(struct admin *admin, struct http_request *request, int status,
+                  const char *type, struct text *text);
+/* The same with {"error": why}. */
+void admin_refuse(struct admin *admin, struct http_request *request, int status,
+                  const char *why);
+
+/* The first service is after NULL, and NULL is after the last. */
+struct service *admin_next(const struct admin *admin, const struct service *after);
+
+/* The value of a name in the query, percent-decoded. False: it is not there, or too long. */
+bool admin_query(const struct http_request *request, const char *name, char *out, size_t size);
+
+/* ---- pages: each answers its request, at once or later ---- */
+
+typedef void admin_page(struct admin *admin, struct http_request *request);
+
+admin_page page_index;                         /* admin.c */
+admin_page page_live, page_ready, page_health; /* health.c */
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/utf8.h"
+
+/* Room for so many more bytes and a zero. */
+static bool reserve(struct text *text, size_t more) {
+    size_t size = text->size != 0 ? text->size : 256;
+    if (text->failed)
+        return false;
+    while (size <= text->len + more)
+        size *= 2;
+    if (size == text->size)
+        return true;
+    char *bytes = realloc(text->bytes, size);
+    if (bytes == NULL) {
+        text->failed = true;
+        return false;
+    }
+    text->bytes = bytes;
+    text->size = size;
+    return true;
+}
+
+void text_put(struct text *text, const char *bytes, size_t len) {
+    if (!reserve(text, len))
+        return;
+    memcpy(text->bytes + text->len, bytes, len);
+    text->len += len;
+    text->bytes[text->len] = '\0';
+}
+
+void text_puts(struct text *text, const char *string) {
+    text_put(text, string, strlen(string));
+}
+
+void text_printf(struct text *text, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (len < 0 || !reserve(text, (size_t)len))
+        return;
+    va_start(args, format);
+    vsnprintf(text->bytes + text->len, (size_t)len + 1, format, args);
+    va_end(args);
+    text->len += (size_t)len;
+}
+
+void text_json(struct text *text, const char *string) {
+    if (string == NULL) {
+        text_puts(text, "null");
+        return;
+    }
+    const char *end = string + strlen(string);
+    text_put(text, "\"", 1);
+    while (string < end) {
+        size_t len = utf8_length(string, end);
+        if (len == 0)
+            text_puts(text, "\xef\xbf\xbd");
+        else if ((unsigned char)*string < ' ')
+            text_printf(text, "\\u%04x", (unsigned)*string);
+        else if (*string == '"' || *string == '\\')
+            text_printf(text, "\\%c", *string);
+        else
+            text_put(text, string, len);
+        string += len != 0 ? len : 1;
+    }
+    text_put(text, "\"", 1);
+}
+
+void text_free(struct text *text) {
+    free(text->bytes);
+    *text = (struct text){0};
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Text that grows while it is written. A write that finds no memory marks the text as failed,
+ * and what follows is left out: one look at the end is enough.
+ */
+#ifndef LUNATS_BASE_TEXT_H
+#define LUNATS_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* All zero is empty. `bytes` is malloc'd, owned by whoever holds the struct, and ends with a
+ * zero that `len` does not count; NULL while nothing was written. */
+struct text {
+    char *bytes;
+    size_t len, size;
+    bool failed;
+};
+
+void text_put(struct text *text, const char *bytes, size_t len);
+void text_puts(struct text *text, const char *string);
+void text_printf(struct text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. NULL: null. */
+void text_json(struct text *text, const char *string);
+
+/* Frees it; it is empty again. */
+void text_free(struct text *text);
+
+#endif

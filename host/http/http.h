@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A port that speaks HTTP/1, on the loop: what the module "http" does for the host, which is
+ * not linked to its library. `module->api` is a struct http_api.
+ *
+ * A request is told when all of it has come, its body included, and is answered at once or in a
+ * later turn of the loop. Everything happens on the loop thread; nothing here raises.
+ */
+#ifndef LUNATS_HTTP_H
+#define LUNATS_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+struct http;
+
+/* One request. Strings end with a zero and are borrowed until it has been answered. */
+struct http_request {
+    const char *method;
+    const char *path;  /* as it was sent, percent-encoded: up to the '?' */
+    const char *query; /* what follows the '?'; "" when there is none */
+    const char *body;  /* NULL when it is empty */
+    size_t body_len;
+    void *data; /* the owner's; NULL at first */
+};
+
+struct http_header {
+    const char *name, *value;
+};
+
+/* Everything but `body` is copied. */
+struct http_response {
+    int status;
+    const struct http_header *headers;
+    size_t header_count;
+    char *body; /* malloc'd and taken; NULL: empty */
+    size_t len;
+};
+
+/* Limits of 0 are the defaults. */
+struct http_options {
+    int fd;                   /* a listening socket that does not block; taken on success */
+    uint32_t max_connections; /* 256; further ones wait until one is closed */
+    size_t max_header;        /* bytes of a request line with its headers; 16 KiB */
+    size_t max_body;          /* bytes; 1 MiB */
+    /* Milliseconds, each for all of it, however little comes at a time. */
+    uint32_t header_ms; /* from the connection to the end of the first header; 10 s */
+    uint32_t body_ms;   /* for the body; 30 s */
+    uint32_t answer_ms; /* until the client has read the answer; 30 s */
+    uint32_t idle_ms;   /* between two requests, the header of the second included; 60 s */
+    /* answer() follows, possibly from inside this call. */
+    void (*on_request)(void *owner, struct http_request *request);
+    /* The port ends before this request was answered: it is gone after the call. */
+    void (*on_gone)(void *owner, struct http_request *request);
+    void *owner;
+};
+
+struct http_api {
+    /* Opens a port. On success *out is the caller's, who hands it to close(). Returns LN_OK,
+     * LN_ENOMEM or a code of libuv. */
+    int (*open)(struct http **out, uv_loop_t *loop, const struct http_options *options);
+
+    /* A header of the request, by its name in any case, or NULL; *count is how often it is
+     * there, and may be NULL. */
+    const char *(*header)(const struct http_request *request, const char *name, size_t *count);
+
+    /* Answers; the request is gone after the call. A HEAD request gets the headers only. */
+    void (*answer)(struct http_request *request, const struct http_response *response);
+
+    /*
+     * No more connections; answers that are under way are written within `bound_ms`, requests
+     * that nobody has answered get a 503. on_closed() follows, from the loop, and the memory is
+     * gone.
+     */
+    void (*close)(struct http *http, uint32_t bound_ms, void (*on_closed)(void *owner),
+                  void *owner);
+};
+
+#endif

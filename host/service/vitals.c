@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/service/vitals.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the connection ---- */
+
+static void tell(struct vitals *vitals, const char *state, const char *detail) {
+    list_each (struct connection_watcher, at, &vitals->watchers, node)
+        at->on_change(at, state, detail);
+}
+
+void vitals_connection(struct vitals *vitals, const struct link *link, enum link_state state,
+                       const char *text) {
+    struct link_info info;
+    if (state == LINK_DISCONNECTED)
+        tell(vitals, "disconnected", text != NULL ? text : "");
+    if (state != LINK_CONNECTED)
+        return;
+    vitals->lame_duck = false;
+    link_get_info(link, &info);
+    tell(vitals, "connected", info.url);
+}
+
+void vitals_lame_duck(struct vitals *vitals) {
+    vitals->lame_duck = true;
+    tell(vitals, "lame_duck", "");
+}
+
+/* ---- checks ---- */
+
+static void free_check(struct health_check *check) {
+    list_remove(&check->node);
+    free(check->name);
+    free(check->why);
+    free(check);
+}
+
+static struct health_check *new_check(struct vitals *vitals, const char *name) {
+    struct health_check *check = calloc(1, sizeof(*check));
+    if (check == NULL)
+        return NULL;
+    check->name = strdup(name);
+    if (check->name == NULL) {
+        free(check);
+        return NULL;
+    }
+    list_push_back(&vitals->checks, &check->node);
+    return check;
+}
+
+struct health_check *health_hold(struct vitals *vitals, const char *name, bool critical) {
+    struct health_check *check = NULL;
+    list_each (struct health_check, at, &vitals->checks, node)
+        if (strcmp(at->name, name) == 0)
+            check = at;
+    if (check == NULL)
+        check = new_check(vitals, name);
+    if (check == NULL)
+        return NULL;
+    check->critical = critical;
+    check->users++;
+    return check;
+}
+
+void health_release(struct health_check *check) {
+    if (--check->users == 0)
+        free_check(check);
+}
+
+void health_set(struct health_check *check, const char *why, double now) {
+    free(check->why);
+    check->why = why != NULL ? strdup(why) : NULL;
+    check->health = why != NULL ? HEALTH_FAILED : HEALTH_OK;
+    check->checked_at = now;
+}
+
+/* ---- consumers ---- */
+
+static void free_reader(struct reader *reader) {
+    list_remove(&reader->node);
+    free(reader->stream);
+    free(reader->consumer);
+    free(reader->label);
+    free(reader);
+}
+
+static struct reader *new_reader(struct vitals *vitals, const char *stream,
+                                 const char *consumer, bool named) {
+    struct reader *reader = calloc(1, sizeof(*reader));
+    if (reader == NULL)
+        return NULL;
+    reader->stream = strdup(stream);
+    reader->consumer = strdup(consumer);
+    reader->label = strdup(named ? consumer : "(ephemeral)");
+    list_push_back(&vitals->readers, &reader->node);
+    if (reader->stream == NULL || reader->consumer == NULL || reader->label == NULL) {
+        free_reader(reader);
+        return NULL;
+    }
+    return reader;
+}
+
+struct reader *reader_hold(struct vitals *vitals, const char *stream, const char *consumer,
+                           bool named) {
+    struct reader *reader = NULL;
+    list_each (struct reader, at, &vitals->readers, node)
+        if (strcmp(at->stream, stream) == 0 && strcmp(at->consumer, consumer) == 0)
+            reader = at;
+    if (reader == NULL)
+        reader = new_reader(vitals, stream, consumer, named);
+    if (reader != NULL)
+        reader->users++;
+    return reader;
+}
+
+void reader_release(struct reader *reader) {
+    if (--reader->users == 0)
+        free_reader(reader);
+}
+
+void reader_set(struct reader *reader, enum reader_state state, const char *why) {
+    reader->state = state;
+    snprintf(reader->why, sizeof(reader->why), "%s", why != NULL ? why : "");
+}
+
+/* ---- the end ---- */
+
+/* Scripts have released what they held; nothing is left but what a failure has left. */
+void vitals_free(struct vitals *vitals) {
+    list_each (struct health_check, check, &vitals->checks, node)
+        free_check(check);
+    list_each (struct reader, reader, &vitals->readers, node)
+        free_reader(reader);
+}

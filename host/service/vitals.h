@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a service is, beside its state: its server's lame duck, the checks that its script has
+ * declared (app.health), its consumers, and who wants to hear of its connection. It belongs to
+ * the service, so it lasts over the versions of the script; scripts hold parts of it.
+ */
+#ifndef LUNATS_SERVICE_VITALS_H
+#define LUNATS_SERVICE_VITALS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/base/list.h"
+#include "host/link/link.h"
+
+/* ---- checks ---- */
+
+enum health { HEALTH_UNKNOWN, HEALTH_OK, HEALTH_FAILED };
+
+/* One check. Versions of a script that declare the same name share it: its last result counts
+ * until the new version has one. */
+struct health_check {
+    struct list_node node;
+    char *name; /* owned */
+    char *why;  /* owned; of a failure */
+    enum health health;
+    bool critical;     /* a failure makes the service not ready */
+    double checked_at; /* Unix time of the result; 0: none yet */
+    unsigned users;
+};
+
+/* ---- consumers ---- */
+
+enum reader_state { READER_OK, READER_MISSING, READER_SILENT };
+
+/* One consumer of a stream that the service reads from, whoever in it does. */
+struct reader {
+    struct list_node node;
+    char *stream, *consumer; /* owned */
+    char *label;             /* owned; what metrics call it: names that the server has made up
+                              * are one, "(ephemeral)" */
+    enum reader_state state;
+    char why[160];
+    uint64_t messages; /* so far */
+    uint64_t last_ms;  /* of the last one, on the service's clock; 0: none yet */
+    unsigned users;
+};
+
+/* ---- the connection ---- */
+
+/* Wants to hear of the connection. Embedded; all zero is idle. */
+struct connection_watcher {
+    struct list_node node;
+    /* "connected" (detail: the server's URL), "disconnected" (the reason), "lame_duck" (""). */
+    void (*on_change)(struct connection_watcher *watcher, const char *state,
+                      const char *detail);
+};
+
+/* ---- the whole ---- */
+
+/* Embedded in the service; all zero is one about which nobody has said anything. */
+struct vitals {
+    bool lame_duck; /* the server goes away */
+    struct list checks, readers, watchers;
+};
+
+void vitals_free(struct vitals *vitals);
+
+/* What the link tells, for the watchers. */
+void vitals_connection(struct vitals *vitals, const struct link *link, enum link_state state,
+                       const char *text);
+void vitals_lame_duck(struct vitals *vitals);
+
+/* The check of this name, made if it is not there, or NULL without memory. Each call is matched
+ * by health_release(); the last one removes it. */
+struct health_check *health_hold(struct vitals *vitals, const char *name, bool critical);
+void health_release(struct health_check *check);
+/* Its result; `why` is copied, NULL when it is well. */
+void health_set(struct health_check *check, const char *why, double now);
+
+/* The same for consumers. `named`: its name stays the same when it is made again. */
+struct reader *reader_hold(struct vitals *vitals, const char *stream, const char *consumer,
+                           bool named);
+void reader_release(struct reader *reader);
+void reader_set(struct reader *reader, enum reader_state state, const char *why);
+
+#endif

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The module "http": later answers, slow and vanishing clients, limits, and its end. */
+#include "host/http/http.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/base/address.h"
+#include "host/base/module.h"
+#include "host/base/status.h"
+#include "spec/unit/test.h"
+
+#define WAITING_MAX 64
+
+static uv_loop_t loop;
+static const struct http_api *api;
+static struct http *http;
+static struct address address;
+static bool later; /* requests are kept in `waiting` */
+static struct http_request *waiting[WAITING_MAX];
+static size_t waiting_count, asked, gone, answer_len;
+static char last[256]; /* method, path, query, body of the last request */
+static bool closed;
+
+/* ---- the port ---- */
+
+static void answer(struct http_request *request) {
+    size_t len = answer_len != 0 ? answer_len : 3;
+    char *body = malloc(len);
+    memset(body, '.', len);
+    memcpy(body, "yes", 3);
+    struct http_response response = {.status = 200, .body = body, .len = len};
+    api->answer(request, &response);
+}
+
+static void on_request(void *owner, struct http_request *request) {
+    (void)owner;
+    asked++;
+    snprintf(last, sizeof(last), "%s %s ?%s %.*s", request->method, request->path,
+             request->query, (int)(request->body_len < 60 ? request->body_len : 60),
+             request->body != NULL ? request->body : "");
+    if (later && waiting_count < WAITING_MAX)
+        waiting[waiting_count++] = request;
+    else
+        answer(request);
+}
+
+static void on_gone(void *owner, struct http_request *request) {
+    (void)owner, (void)request;
+    gone++;
+}
+
+static void answer_all(void) {
+    while (waiting_count > 0)
+        answer(waiting[--waiting_count]);
+}
+
+static void open_port(struct http_options options) {
+    char error[256];
+    asked = gone = waiting_count = answer_len = 0;
+    later = closed = false;
+    address_parse(&address, "127.0.0.1:0");
+    CHECK_INT(address_listen(&address, &options.fd, error, sizeof(error)), LN_OK);
+    options.on_request = on_request;
+    options.on_gone = on_gone;
+    CHECK_INT(api->open(&http, &loop, &options), LN_OK);
+}
+
+static void on_closed(void *owner) {
+    *(bool *)owner = true;
+}
+
+static void turn(void) {
+    uv_run(&loop, UV_RUN_NOWAIT);
+    usleep(500);
+}
+
+static void close_port(void) {
+    api->close(http, 100, on_closed, &closed);
+    for (int i = 0; i < 4000 && !closed; i++)
+        turn();
+    CHECK_INT(closed, true);
+    CHECK_INT(uv_loop_alive(&loop), false);
+}
+
+/* ---- clients ---- */
+
+static int dial(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, &address.to.any, address.len) < 0)
+        perror("connect");
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static void say(int fd, const char *text) {
+    if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
+        turn();
+}
+
+#define GET "GET /a%20b?c=d HTTP/1.1\r\nHost: x\r\n\r\n"
+
+static char heard[8192];
+static size_t heard_len;
+
+/* Runs the loop until the client has heard the text, or the end (NULL). False: in vain. */
+static bool hears(int fd, const char *text) {
+    heard_len = 0;
+    for (int i = 0; i < 6000; i++) {
+        ssize_t n = recv(fd, heard + heard_len, sizeof(heard) - 1 - heard_len, 0);
+        if (n > 0)
+            heard_len += (size_t)n;
+        heard[heard_len] = '\0';
+        if (text != NULL && strstr(heard, text) != NULL)
+            return true;
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+            return text == NULL;
+        turn();
+    }
+    return false;
+}
+
+/* ---- tests ---- */
+
+static void answers_at_once(void) {
+    open_port((struct http_options){0});
+    int fd = dial();
+    say(fd, GET GET); /* both in one piece */
+    CHECK_INT(hears(fd, "yes"), true);
+    CHECK_INT(asked == 2 || hears(fd, "yes"), true);
+    CHECK_INT((int)asked, 2);
+    CHECK_STR(last, "GET /a%20b ?c=d ");
+    close(fd);
+    close_port();
+}
+
+static void answers_later(void) {
+    open_port((struct http_options){0});
+    later = true;
+    int fds[20];
+    for (int i = 0; i < 20; i++)
+        say(fds[i] = dial(), GET);
+    while (waiting_count < 20)
+        turn();
+    answer_all();
+    for (int i = 0; i < 20; i++) {
+        CHECK_INT(hears(fds[i], "yes"), true);
+        say(fds[i], GET); /* the connection goes on */
+    }
+    while (waiting_count < 20)
+        turn();
+    answer_all();
+    for (int i = 0; i < 20; i++) {
+        CHECK_INT(hears(fds[i], "yes"), true);
+        close(fds[i]);
+    }
+    close_port();
+}
+
+static void outlives_clients_that_leave(void) {
+    static const char post[] = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc";
+    static const char *const parts[] = {
+        "",  "G", "GET / HT", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX: ",
+        GET, post};
+    open_port((struct http_options){0});
+    for (int round = 0; round < 2; round++) {
+        later = round == 1;
+        for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+            int fd = dial();
+            say(fd, parts[i]);
+            for (int n = 0; n < 5; n++)
+                turn();
+            close(fd);
+            for (int n = 0; n < 5; n++)
+                turn();
+        }
+    }
+    answer_all(); /* nobody is there any more */
+    int fd = dial();
+    later = false;
+    say(fd, GET);
+    CHECK_INT(hears(fd, "yes"), true);
+    close(fd);
+    close_port();
+}
+
+static void reads_bodies(void) {
+    open_port((struct http_options){.max_body = 10});
+    int fd = dial();
+    say(fd, "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234");
+    turn();
+    say(fd, "56789");
+    CHECK_INT(hears(fd, "yes"), true);
+    CHECK_STR(last, "POST /p ? 0123456789");
+    say(fd, "POST /q HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    turn();
+    say(fd, "2\r\nde\r\n0\r\n\r\n");
+    CHECK_INT(hears(fd, "yes"), true);
+    CHECK_STR(last, "POST /q ? abcde");
+    say(fd, "POST /r HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "b\r\n01234567890\r\n0\r\n\r\n");
+    CHECK_INT(hears(fd, "413"), true);
+    close(fd);
+    fd = dial();
+    say(fd, "POST /s HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n");
+    CHECK_INT(hears(fd, "413"), true);
+    CHECK_INT((int)asked, 2);
+    close(fd);
+    close_port();
+}
+
+/* One byte every few milliseconds is no silence. */
+static bool is_cut_while_it_says(int fd, const char *text) {
+    for (size_t i = 0; i < 4000; i++) {
+        char byte[2] = {text[i % strlen(text)], '\0'};
+        send(fd, byte, 1, MSG_NOSIGNAL);
+        for (int n = 0; n < 4; n++)
+            turn();
+        ssize_t got = recv(fd, heard, sizeof(heard), 0);
+        if (got == 0 || (got < 0 && errno != EAGAIN))
+            return true;
+    }
+    return false;
+}
+
+static void cuts_slow_headers(void) {
+    open_port((struct http_options){.header_ms = 100});
+    int fd = dial();
+    say(fd, "GET / HTTP/1.1\r\nX: ");
+    CHECK_INT(is_cut_while_it_says(fd, "abc"), true);
+    CHECK_INT((int)asked, 0);
+    close(fd);
+    close_port();
+}
+
+static void cuts_slow_bodies(void) {
+    open_port((struct http_options){.body_ms = 100});
+    int fd = dial();
+    say(fd, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+    CHECK_INT(is_cut_while_it_says(fd, "abc"), true);
+    CHECK_INT((int)asked, 0);
+    close(fd);
+    close_port();
+}
+
+static void cuts_idle_connections(void) {
+    open_port((struct http_options){.idle_ms = 100});
+    int fd = dial();
+    say(fd, GET);
+    CHECK_INT(hears(fd, "yes"), true);
+    CHECK_INT(hears(fd, NULL), true);
+    close(fd);
+    close_port();
+}
+
+static void cuts_who_does_not_read(void) {
+    open_port((struct http_options){.answer_ms = 100});
+    answer_len = (size_t)64 << 20;
+    int fd = dial();
+    say(fd, GET);
+    while (asked == 0)
+        turn();
+    for (int i = 0; i < 1500; i++)
+        turn();
+    size_t got = 0;
+    for (ssize_t n; (n = recv(fd, heard, sizeof(heard), 0)) != 0;) {
+        if (n < 0 && errno != EAGAIN)
+            break;
+        got += n > 0 ? (size_t)n : 0;
+        turn();
+    }
+    CHECK_INT(got < answer_len, true);
+    close(fd);
+    close_port();
+}
+
+static void limits_connections(void) {
+    open_port((struct http_options){.max_connections = 4});
+    int fds[12];
+    for (int i = 0; i < 12; i++)
+        say(fds[i] = dial(), GET);
+    for (int i = 0; i < 12; i++) {
+        CHECK_INT(hears(fds[i], "yes"), true);
+        CHECK_INT(asked <= (size_t)i + 4, true);
+        close(fds[i]); /* the next one's turn */
+    }
+    close_port();
+}
+
+static void tells_waiting_clients_of_its_end(void) {
+    open_port((struct http_options){0});
+    later = true;
+    int fd = dial(), begun = dial(), idle = dial();
+    say(fd, GET);
+    say(begun, "GET / HT");
+    while (waiting_count < 1)
+        turn();
+    close_port();
+    CHECK_INT((int)gone, 1);
+    CHECK_INT(hears(fd, "503 "), true);
+    CHECK_INT(hears(begun, NULL), true);
+    CHECK_INT(hears(idle, NULL), true);
+    close(fd);
+    close(begun);
+    close(idle);
+}
+
+static void ends_within_its_bound(void) {
+    open_port((struct http_options){0});
+    answer_len = (size_t)64 << 20;
+    int fd = dial();
+    say(fd, GET);
+    while (asked == 0)
+        turn();
+    close_port(); /* although nobody reads */
+    close(fd);
+}
+
+int main(int argc, char **argv) {
+    char error[512] = "";
+    const struct module *module;
+    test_begin(argc, argv);
+    if (module_load(&module, "http", error, sizeof(error)) < 0) {
+        printf("skipped: %s\n", error);
+        return test_end();
+    }
+    api = module->api;
+    uv_loop_init(&loop);
+    RUN(answers_at_once);
+    RUN(answers_later);
+    RUN(outlives_clients_that_leave);
+    RUN(reads_bodies);
+    RUN(cuts_slow_headers);
+    RUN(cuts_slow_bodies);
+    RUN(cuts_idle_connections);
+    RUN(cuts_who_does_not_read);
+    RUN(limits_connections);
+    RUN(tells_waiting_clients_of_its_end);
+    RUN(ends_within_its_bound);
+    uv_loop_close(&loop);
+    return test_end();
+}
