@@ -250,8 +250,10 @@ static void look_for_missing(struct services *services, const char *folder) {
         bool was_missing = unit->missing;
         unit->missing = access(unit->path, F_OK) < 0;
         unit->leaves = was_missing && unit->missing;
-        if (unit->missing && !was_missing)
+        if (unit->missing && !was_missing) {
+            log_debug(NULL, "%s is missing", unit->path);
             uv_timer_start(&services->again, on_again, GONE_MS, 0);
+        }
         if (!unit->leaves)
             continue;
         log_info(NULL, "%s is gone%s", unit->path, unit->service != NULL ? ": stopping" : "");

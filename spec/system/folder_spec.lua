@@ -185,9 +185,9 @@ describe("with --watch a folder of scripts", function()
 
   it("does not stop what is replaced", function()
     local path = put("orders.lua", service("orders", 1))
-    local child = run { "--watch", folder }
+    local child = run { "--watch", "--log-level", "debug", folder }
     assert(os.rename(path, path .. "~"))
-    app.sleep(0.1) -- seen to be missing
+    child:expect "orders.lua is missing"
     put("orders.lua", service("orders", 2))
     answers("orders", 2)
     put("stock.lua", service("stock", 2))
