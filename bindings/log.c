@@ -32,7 +32,7 @@ static int to_text(lua_State *L) {
         return 1;
     }
     size_t len;
-    const char *json = json_encode(L, 1, &len);
+    const char *json = json_encode_sorted(L, 1, &len);
     lua_pushlstring(L, json, len);
     return 1;
 }
@@ -126,6 +126,15 @@ static int core_log(lua_State *L) {
     return 0;
 }
 
+/* core.sorted_json(value) -> JSON whose fields are in order: for what commands print */
+static int core_sorted_json(lua_State *L) {
+    size_t len;
+    luaL_checkany(L, 1);
+    const char *json = json_encode_sorted(L, 1, &len);
+    lua_pushlstring(L, json, len);
+    return 1;
+}
+
 /*
  * print() of services: the line goes out at once, and a reader that stops does not stop them.
  * What io.write has left in its buffer goes first, unless that would wait.
@@ -158,4 +167,6 @@ void bindings_log(lua_State *L) {
     }
     lua_pushcfunction(L, core_log);
     lua_setfield(L, -2, "log");
+    lua_pushcfunction(L, core_sorted_json);
+    lua_setfield(L, -2, "sorted_json");
 }

@@ -15,6 +15,7 @@
 #include "bindings/json/plain.h"
 #include "host/base/utf8.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -29,6 +30,7 @@ struct frame {
     bool decided;      /* the bracket is written */
     bool is_list;
     bool is_indexed;       /* walked by index, because lua_next() has another order */
+    bool is_sorted;        /* walked through what sort_object() has put in its place */
     bool marked_as_list;   /* by json.array() or the decoder */
     bool marked_as_object; /* by json.object() */
 };
@@ -41,6 +43,7 @@ struct encoder {
     char *next; /* where to write */
     char *limit;
     int depth;
+    bool sorted; /* objects by their keys */
     struct frame frames[JSON_MAX_DEPTH];
 };
 
@@ -214,6 +217,58 @@ static struct frame *innermost(struct encoder *e) {
     return &e->frames[e->depth - 1];
 }
 
+/* ---- objects in order ---- */
+
+struct sorted_key {
+    const char *text;
+    size_t len;
+    lua_Integer place;
+};
+
+static int by_text(const void *one, const void *other) {
+    const struct sorted_key *a = one, *b = other;
+    int order = memcmp(a->text, b->text, a->len < b->len ? a->len : b->len);
+    return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+/* Adds the key and the value on top to the list below them. */
+static void add_pair(lua_State *L, lua_Integer place) {
+    lua_pushvalue(L, -2);              /* list, key, value, key */
+    lua_rawseti(L, -4, 2 * place);     /* list, key, value */
+    lua_pushvalue(L, -1);              /* list, key, value, value */
+    lua_rawseti(L, -4, 2 * place + 1); /* list, key, value */
+}
+
+/*
+ * Puts a list { order, key, value, key, value, ... } in the place of the table on top, where
+ * order is an array of struct sorted_key. Returns false, and changes nothing, when it has other
+ * keys than strings.
+ */
+static bool sort_object(struct encoder *e, struct frame *f) {
+    lua_State *L = e->L;
+    luaL_checkstack(L, 2 * STACK_SPARE, NULL);
+    lua_newtable(L); /* table, list */
+    for (lua_pushnil(L); lua_next(L, -3) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            lua_pop(L, 3); /* table */
+            f->count = 0;
+            return false;
+        }
+        add_pair(L, ++f->count);
+    }
+    struct sorted_key *order = lua_newuserdatauv(L, (size_t)f->count * sizeof(*order), 0);
+    for (lua_Integer i = 0; i < f->count; i++) { /* table, list, order */
+        lua_rawgeti(L, -2, 2 * (i + 1));
+        order[i].text = lua_tolstring(L, -1, &order[i].len); /* kept by the list */
+        order[i].place = i + 1;
+        lua_pop(L, 1);
+    }
+    qsort(order, (size_t)f->count, sizeof(*order), by_text);
+    lua_rawseti(L, -2, 1); /* table, list */
+    lua_replace(L, -2);
+    return true;
+}
+
 /* The table on top becomes a frame. */
 static void open_frame(struct encoder *e) {
     lua_State *L = e->L;
@@ -228,6 +283,8 @@ static void open_frame(struct encoder *e) {
         f->marked_as_object = mark == e->state->object_mark;
         lua_pop(L, 1);
     }
+    if (e->sorted && !f->marked_as_list)
+        f->is_sorted = f->is_indexed = sort_object(e, f);
     lua_pushnil(L); /* table, nil: lua_next() starts from here */
 }
 
@@ -305,6 +362,25 @@ static bool next_indexed(struct encoder *e, struct frame *f) {
     return true;
 }
 
+static void write_key(struct encoder *e);
+
+static bool next_sorted(struct encoder *e, struct frame *f) {
+    lua_State *L = e->L;
+    lua_pop(L, 1); /* list */
+    if (f->items == f->count)
+        return false;
+    put_byte(e, f->decided ? ',' : '{');
+    f->decided = true;
+    lua_rawgeti(L, -1, 1);
+    const struct sorted_key *order = lua_touserdata(L, -1);
+    lua_Integer place = order[f->items++].place;
+    lua_pop(L, 1);
+    lua_rawgeti(L, -1, 2 * place);
+    lua_rawgeti(L, -2, 2 * place + 1); /* list, key, value */
+    write_key(e);
+    return true;
+}
+
 /* 1 to JSON_CACHED_KEY_BYTES bytes, as words that overlap. */
 static void copy_key(char *out, const char *key, size_t len) {
     if (len >= 16) {
@@ -362,7 +438,7 @@ static bool next_item(struct encoder *e) {
     lua_State *L = e->L;
     struct frame *f = innermost(e);
     if (f->is_indexed)
-        return next_indexed(e, f);
+        return f->is_sorted ? next_sorted(e, f) : next_indexed(e, f);
     if (lua_next(L, -2) == 0)
         return false;
     int key_type = lua_type(L, -2);
@@ -442,7 +518,7 @@ static void write_value(struct encoder *e) {
     lua_pop(e->L, 1);
 }
 
-const char *json_encode(lua_State *L, int idx, size_t *len) {
+static const char *encode(lua_State *L, int idx, bool sorted, size_t *len) {
     struct encoder e; /* the frames are not cleared: 6 KiB would cost more than a small text */
     idx = lua_absindex(L, idx);
     luaL_checkstack(L, STACK_SPARE, NULL);
@@ -451,6 +527,7 @@ const char *json_encode(lua_State *L, int idx, size_t *len) {
     e.L = L;
     e.state = state;
     e.depth = 0;
+    e.sorted = sorted;
     take_scratch(&e, state_index); /* state, scratch */
     lua_pushvalue(L, idx);
     write_value(&e);
@@ -464,4 +541,12 @@ const char *json_encode(lua_State *L, int idx, size_t *len) {
     lua_settop(L, state_index - 1);
     *len = state->last_len = (size_t)(e.next - e.begin);
     return e.begin;
+}
+
+const char *json_encode(lua_State *L, int idx, size_t *len) {
+    return encode(L, idx, false, len);
+}
+
+const char *json_encode_sorted(lua_State *L, int idx, size_t *len) {
+    return encode(L, idx, true, len);
 }

@@ -18,6 +18,10 @@
  */
 const char *json_encode(lua_State *L, int idx, size_t *len);
 
+/* The same with the fields of each object in the order of their names: for people, and for
+ * programs that compare. It costs more. */
+const char *json_encode_sorted(lua_State *L, int idx, size_t *len);
+
 /*
  * The bytes of a message: a string as it is, nil as empty, anything else as JSON. Borrowed:
  * until the next message is encoded or the value leaves the stack.

@@ -7,7 +7,6 @@ local json = require "lunats.json"
 local luacheck = require "lunats.commands.luacheck"
 local members = require "lunats.commands.members"
 local names = require "lunats.commands.names"
-local ordered = require "lunats.commands.ordered_json"
 local subjects = require "lunats.commands.check_subjects"
 
 ---@class check.problem
@@ -239,7 +238,7 @@ local function print_json(results)
     declared.path, declared.problems = result.path, json.array(problems)
     list[i] = declared
   end
-  line("%s", ordered.encode(json.array(list)))
+  line("%s", core.sorted_json(json.array(list)))
 end
 
 return function()

@@ -1,7 +1,6 @@
 ---`lunats record`: writes messages and the replies to them to a file, one JSON object a line.
 ---testing.replay() reads it.
 local core = require "lunats.core"
-local ordered = require "lunats.commands.ordered_json"
 
 ---How long a request may wait for its reply before it is written without one.
 local REPLY_WAIT = 10
@@ -42,7 +41,7 @@ local function write(everything)
     local awaited = entry.reply and waiting[entry.reply] == entry
     if awaited and not everything and app.now() - entry.time < REPLY_WAIT then break end
     if awaited then waiting[entry.reply] = nil end
-    out:write(ordered.encode(entry), "\n")
+    out:write(core.sorted_json(entry), "\n")
     queue[first] = nil
     first = first + 1
   end

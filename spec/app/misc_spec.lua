@@ -90,6 +90,32 @@ describe("app.log", function()
     assert.is_nil(output:find("\27[31m", 1, true))
   end)
 
+  it("writes fields in the order of their names, those of tables in fields, too", function()
+    local child = process.run [[
+      local function table_of(...)
+        local t = {}
+        for _, name in ipairs { ... } do
+          t[name] = { z = 1, a = {}, m = { 2, { y = 1, b = 2 } } }
+        end
+        return t
+      end
+      app.log.info("fields", { zoo = 1, apple = 2, ["a\0b"] = 3, list = app.json.array {},
+        nested = table_of("zz", "a", "aa", "ab", "Z"), mixed = { 1, x = 2 } })
+      app.log.info { b = 1, a = 2 }
+      app.log.info "the end"
+    ]]
+    child:expect "the end"
+    local inner = '{"a":{},"m":[2,{"b":2,"y":1}],"z":1}'
+    local output = child:output()
+    local at = 1
+    for _, part in ipairs { "apple=2 ", "list=[] ", "mixed=",
+      ('nested={"Z":%s,"a":%s,"aa":%s,"ab":%s,"zz":%s} '):gsub("%%s", inner), "zoo=1\n",
+      'svc: {"a":2,"b":1}\n' } do
+      at = assert.truthy(output:find(part, at, true), part .. " in " .. output)
+    end
+    assert.matches("mixed=[^\n]*both list items and named fields", output)
+  end)
+
   it("writes debug lines when asked for", function()
     local child = process.run(LINES, { "--log-level", "debug" })
     child:expect "a debug line"
