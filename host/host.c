@@ -420,6 +420,9 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct host host = {.options = options, .hooks = hooks};
     const struct services_hooks parts = {open_service, on_ended, &host};
     set_handler(SIGPIPE, on_pipe);
+    if (options->origin != NULL)
+        log_printf(serves(&host) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, NULL,
+                   "connection settings from %s", options->origin);
     int rc = uv_loop_init(&host.loop);
     if (rc == LN_OK)
         rc = scheduler_open(&host.scheduler);

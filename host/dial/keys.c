@@ -49,7 +49,18 @@ static void find_keys(struct keys *out, char *bytes) {
     }
 }
 
+/* How messages name it: what is inline is secret. */
+static const char *shown(const char *path) {
+    return strncmp(path, KEYS_INLINE, strlen(KEYS_INLINE)) == 0
+               ? "what the environment or the context gives as keys"
+               : path;
+}
+
 static int read_file(const char *path, char *bytes, size_t size, char *text, size_t text_size) {
+    if (shown(path) != path) {
+        snprintf(bytes, size, "%s", path + strlen(KEYS_INLINE));
+        return LN_OK;
+    }
     FILE *file = fopen(path, "rbe");
     if (file == NULL)
         return refuse(text, text_size, "cannot read %s: %s", path, strerror(errno));
@@ -75,10 +86,10 @@ int keys_read(struct keys *out, const char *path, bool with_jwt, char *text, siz
     if (rc != LN_OK)
         return rc;
     if (with_jwt && out->jwt[0] == '\0')
-        return refuse(text, size, "%s holds no user JWT: is it a .creds file?", path);
+        return refuse(text, size, "%s holds no user JWT: is it a .creds file?", shown(path));
     if (out->seed[0] == '\0' || nkey_public(out->seed, out->public) != LN_OK)
         return refuse(text, size, "%s holds no valid user seed (a line that begins with SU)",
-                      path);
+                      shown(path));
     return LN_OK;
 }
 

@@ -14,6 +14,7 @@
 #include "host/dial/nkey.h"
 
 #define KEYS_JWT_SIZE 16384
+#define KEYS_INLINE "data:," /* in front of contents that stand in the place of a path */
 
 struct keys {
     char jwt[KEYS_JWT_SIZE]; /* "" without */
@@ -22,8 +23,9 @@ struct keys {
 };
 
 /*
- * Reads a credentials file or, without `with_jwt`, a file with a seed. Lines may be indented
- * and end in CR LF. Returns LN_OK, or LN_EINVAL with the reason in `text`.
+ * Reads a credentials file, or what stands in its place, or, without `with_jwt`, a file with a
+ * seed. Lines may be indented and end in CR LF. Returns LN_OK, or LN_EINVAL with the reason in
+ * `text`.
  */
 int keys_read(struct keys *out, const char *path, bool with_jwt, char *text, size_t size);
 

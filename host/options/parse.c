@@ -312,6 +312,10 @@ static int choose_connection(struct parser *p) {
     bool server_given = is_argument(p, OPTIONS_FIELD(servers));
     if (server_given && o->embedded && is_argument(p, OPTIONS_FIELD(embedded)))
         return options_fail(p, "--embedded and --server exclude each other");
+    if (o->embedded && is_argument(p, OPTIONS_FIELD(embedded)) &&
+        is_argument(p, OPTIONS_FIELD(context)))
+        return options_fail(p, "--embedded and --context exclude each other");
+    server_given = server_given || is_argument(p, OPTIONS_FIELD(context));
     if (server_given)
         o->embedded = false; /* the environment asked for it, the command line did not */
     if (o->embedded) {
@@ -321,7 +325,7 @@ static int choose_connection(struct parser *p) {
         o->server_given = false;
     }
     o->connection = options_commands[o->command].connection;
-    if (o->server_given)
+    if (o->server_given || is_argument(p, OPTIONS_FIELD(context)))
         o->connection = OPTIONS_SERVERS;
     if (o->embedded)
         o->connection = OPTIONS_PRIVATE;
@@ -343,8 +347,7 @@ static int read_environment(struct parser *p) {
         rc = options_read_environment(p, OPTIONS_ABOUT_PRIVATE);
     if (rc == 0 && o->connection == OPTIONS_SERVERS)
         rc = options_read_environment(p, OPTIONS_ABOUT_SERVERS);
-    if (rc == 0 && o->connection == OPTIONS_SERVERS &&
-        options_commands[o->command].connection == OPTIONS_SERVERS)
+    if (rc == 0 && o->connection == OPTIONS_SERVERS)
         rc = options_read_nats(p);
     return rc;
 }
@@ -457,6 +460,7 @@ void options_free(struct options *o) {
     options_list_free(o->args, &o->arg_count);
     options_list_free(o->servers, &o->server_count);
     options_list_free(o->inherited, &o->inherited_count);
+    free(o->origin);
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         enum options_kind kind = options_table[i].kind;
         void *field = (char *)o + options_table[i].field;

@@ -66,7 +66,8 @@ int options_read_environment(struct parser *p, enum options_about about);
 
 /* ---- ./nats.c; returns 0 or the exit status ---- */
 
-/* Reads what users of NATS have set for all programs. */
+/* Reads what users of NATS have set for all programs: variables, where the command is about
+ * their servers, and a context. */
 int options_read_nats(struct parser *p);
 
 /* ---- ./scripts.c ---- */

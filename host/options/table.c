@@ -45,6 +45,9 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("server", 's', OPTIONS_KIND_SERVERS, LUA, servers, "URL",
           "NATS server; repeat it or separate several with commas; without it there is no "
           "connection"),
+    OPTION("context", 0, OPTIONS_KIND_TEXT, CONNECTED, context, "NAME",
+           "context of the `nats` tool: server, keys and more that no option and no variable "
+           "gives; @selected is the selected one", OPTIONS_ABOUT_SERVERS),
     SERVERS("user", OPTIONS_KIND_TEXT, user, "NAME", "user name"),
     SERVERS("password", OPTIONS_KIND_TEXT, password, "TEXT",
             "password; better given as LUNATS_PASSWORD, which `ps` does not show"),
@@ -73,7 +76,7 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     SERVERS("js-prefix", OPTIONS_KIND_SUBJECT, js_prefix, "SUBJECT",
             "where the JetStream API is, if imported from another account (default $JS.API)"),
     TEXT("name", CONNECTED | DEV, name, "NAME",
-         "name of the connection as the server shows it (default: the service's)"),
+         "name of the connection as the server shows it (default: SERVICE/INSTANCE)"),
     FLAG("retry", CONNECTED, 0, retry,
          "wait for a server instead of giving up when none is there at the start", NULL),
     FLAG("embedded", RUN | LUA, 0, embedded,

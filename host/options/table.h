@@ -48,7 +48,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 41
+#define OPTIONS_COUNT 42
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

@@ -46,8 +46,9 @@ struct service {
     struct vitals vitals;
     bool started, stop_wanted;
     int exit_status;
-    char *name;                 /* owned */
-    char instance[UNIQUE_SIZE]; /* tells this run from every other one */
+    char *name;                            /* owned */
+    char connection[64 + 1 + UNIQUE_SIZE]; /* its name, as the server shows it */
+    char instance[UNIQUE_SIZE];            /* tells this run from every other one */
     uint64_t errors;
     char *last_error; /* owned; of the script */
 };
@@ -237,8 +238,11 @@ static void on_lame_duck(void *owner) {
 
 static int open_link(struct service *service) {
     struct link_options options = service->options.link;
-    if (options.name == NULL)
-        options.name = service->name;
+    if (options.name == NULL) {
+        snprintf(service->connection, sizeof(service->connection), "%s/%s", service->name,
+                 service->instance);
+        options.name = service->connection;
+    }
     options.api_prefix = service->options.js_prefix;
     struct link_events events = {
         .on_state = on_state,

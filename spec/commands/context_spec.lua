@@ -1,0 +1,169 @@
+-- Connecting as users of NATS do: contexts of the `nats` tool, NATS_*, names of connections.
+local lfs = require "lfs"
+local process = require "spec.support.process"
+
+after_each(process.close_all)
+
+local SECRET = "s3cretOfAda"
+---The pair that the documentation of nats-server uses.
+local SEED = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"
+local PUBLIC = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+
+local SCRIPT = "app.listen('x', function() return app.name end)"
+
+local function write(path, text)
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(text)
+end
+
+---A folder of settings with this context "prod", as the tool keeps it.
+---@return string folder  for XDG_CONFIG_HOME
+local function settings(context)
+  local folder = process.path "config"
+  for _, name in ipairs { "", "/nats", "/nats/context" } do
+    assert(lfs.mkdir(folder .. name))
+  end
+  write(folder .. "/nats/context/prod.json", app.json.encode(context))
+  return folder
+end
+
+local function server(config)
+  return process.server { args = { "-DV", "-c", process.write("nats.conf", config) } }
+end
+
+local function ada()
+  return server(("authorization { user: ada, password: %s }"):format(SECRET))
+end
+
+local function run(env, options)
+  return process.run(SCRIPT, options, { servers = {}, env = env })
+end
+
+local function assert_secret(child)
+  local words = {}
+  local file = io.open(("/proc/%d/cmdline"):format(child.pid), "rb")
+  if file then words[1] = file:read "a" file:close() end
+  assert.is_nil((child:output() .. table.concat(words)):find("s3cret", 1, true), child:output())
+end
+
+describe("a service connects", function()
+  it("by --context, with the server and the user in it", function()
+    local folder = settings { url = ada().url, user = "ada", password = SECRET, token = "",
+      description = "" }
+    local child = run({ XDG_CONFIG_HOME = folder }, { "--context", "prod", "--log-level",
+      "debug" })
+    child:expect "settings from the context prod %(%S+prod%.json%): url, user, password\n"
+    child:expect "started, connected to nats://127.0.0.1:%d+\n"
+    assert_secret(child)
+    assert.equal(0, child:stop())
+  end)
+
+  it("by NATS_CONTEXT, and by the file of a context", function()
+    local folder = settings { url = ada().url, user = "ada", password = "env://PASSWORD" }
+    for _, how in ipairs { { env = { NATS_CONTEXT = "prod" } },
+      { options = { "--context", folder .. "/nats/context/prod.json" } } } do
+      local env = how.env or {}
+      env.XDG_CONFIG_HOME, env.PASSWORD = folder, SECRET
+      local child = run(env, how.options)
+      child:expect "started, connected"
+      assert_secret(child)
+      assert.equal(0, child:stop())
+    end
+  end)
+
+  it("by the selected context only when it is told to", function()
+    local url = ada().url
+    local folder = settings { url = url, user = "ada", password = SECRET }
+    write(folder .. "/nats/context.txt", "prod\n")
+    local child = run({ XDG_CONFIG_HOME = folder }, { "--context", "@selected" })
+    child:expect("connected to " .. url)
+    assert.equal(0, child:stop())
+    child = run({ XDG_CONFIG_HOME = folder, NATS_URL = "nats://127.0.0.1:1" })
+    assert.equal(3, child:wait())
+  end)
+
+  it("by NATS_URL with NATS_USER and NATS_PASSWORD, or with NATS_TOKEN", function()
+    local child = run { NATS_URL = ada().url, NATS_USER = "ada", NATS_PASSWORD = SECRET }
+    child:expect "started, connected"
+    assert_secret(child)
+    assert.equal(0, child:stop())
+    local other = server(("authorization { token: %s }"):format(SECRET))
+    for _, name in ipairs { "NATS_TOKEN", "NATS_USER" } do
+      child = run { NATS_URL = other.url, [name] = SECRET }
+      child:expect "started, connected"
+      assert_secret(child)
+      assert.equal(0, child:stop())
+    end
+  end)
+
+  it("with a key in a file or in the environment", function()
+    local one = server(("authorization { users = [{ nkey: %s }] }"):format(PUBLIC))
+    local file = process.write("seed", SEED)
+    local folder = settings { url = one.url, nkey = "env://SEED" }
+    for _, env in ipairs { { NATS_URL = one.url, NATS_NKEY = file },
+      { NATS_CONTEXT = "prod", SEED = SEED }, { NATS_CONTEXT = "prod", SEED = "s3cret" } } do
+      env.XDG_CONFIG_HOME = folder
+      local child = run(env)
+      if env.SEED ~= "s3cret" then
+        child:expect "started, connected"
+        assert.equal(0, child:stop())
+      else
+        assert.equal(3, child:wait())
+        assert.matches("or the context gives as keys holds no valid user seed", child:output())
+      end
+      assert_secret(child)
+    end
+  end)
+
+  it("with the name SERVICE/INSTANCE, or that of --name", function()
+    local one = server ""
+    local child = run({ NATS_URL = one.url })
+    child:expect "started"
+    one:expect '"name":"svc/%w+"'
+    assert.equal(0, child:stop())
+    child = run({ NATS_URL = one.url }, { "--name", "mine" })
+    one:expect '"name":"mine"'
+    assert.equal(0, child:stop())
+  end)
+
+  it("with the inbox prefix and the domain of the context", function()
+    local one = server(
+      ("jetstream { domain: hub, store_dir: '%s' }"):format(process.path "store"))
+    local folder = settings { url = one.url, inbox_prefix = "_IN.ada",
+      jetstream_domain = "hub" }
+    local child = process.run([[
+      app.on_start(function() assert(app.js.account_info()) end)]],
+      { "--context", "prod" }, { servers = {}, env = { XDG_CONFIG_HOME = folder } })
+    child:expect "started"
+    one:expect "%[SUB _IN%.ada%."
+    one:expect "%[PUB %$JS%.hub%.API%.INFO"
+    assert.equal(0, child:stop())
+  end)
+end)
+
+describe("a context that cannot be used", function()
+  it("is named, with its file and field and what to do", function()
+    local folder = settings { url = "nats://127.0.0.1:1", user = "ada", creds = "/none",
+      password = "op://" .. SECRET }
+    for name, text in pairs {
+      prod = "password of the context prod %(%S+prod%.json%): a secret in op:",
+      prdo = "there is no context prdo %(%S+%); did you mean prod%?",
+    } do
+      local child = run({ XDG_CONFIG_HOME = folder }, { "--context", name })
+      assert.equal(2, child:wait())
+      assert.matches(text, child:output())
+      assert_secret(child)
+    end
+  end)
+end)
+
+describe("lunats record", function()
+  it("goes where `nats` would go: to the selected context", function()
+    local url = ada().url
+    local folder = settings { url = url, user = "ada", password = SECRET }
+    write(folder .. "/nats/context.txt", "prod")
+    local status, output = process.lunats_to_end({ "record", "x", "-o", "-", "--seconds",
+      "0.1" }, { env = { XDG_CONFIG_HOME = folder } })
+    assert.equal(0, status, output)
+  end)
+end)
