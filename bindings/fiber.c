@@ -170,6 +170,15 @@ static int core_current(lua_State *L) {
     return 1;
 }
 
+/* core.label(text): what the log calls the running fiber. */
+static int core_label(lua_State *L) {
+    struct fiber *fiber = current(L);
+    const char *text = luaL_checkstring(L, 1);
+    if (fiber != NULL)
+        fiber_set_label(fiber, text);
+    return 0;
+}
+
 /* core.can_wait() -> boolean: whether a function that waits may be called here */
 static int core_can_wait(lua_State *L) {
     lua_pushboolean(L, can_wait(L));
@@ -190,9 +199,10 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn},       {"background", core_background}, {"fibers", core_fibers},
-    {"tell", core_tell},         {"fiber", core_fiber},           {"current", core_current},
-    {"can_wait", core_can_wait}, {"cancelled", core_cancelled},   {NULL, NULL},
+    {"spawn", core_spawn}, {"background", core_background}, {"fibers", core_fibers},
+    {"tell", core_tell},   {"fiber", core_fiber},           {"current", core_current},
+    {"label", core_label}, {"can_wait", core_can_wait},     {"cancelled", core_cancelled},
+    {NULL, NULL},
 };
 
 void bindings_fiber(lua_State *L) {

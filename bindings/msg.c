@@ -50,7 +50,7 @@ struct msg *check_msg(lua_State *L, int arg) {
 }
 
 const struct msg *test_msg(lua_State *L, int arg) {
-    return lua_type(L, arg) == LUA_TUSERDATA ? luaL_testudata(L, arg, MSG_TYPE) : NULL;
+    return luaL_testudata(L, arg, MSG_TYPE);
 }
 
 bool msg_answerable(const struct msg *msg) {

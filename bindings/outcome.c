@@ -7,6 +7,7 @@
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "host/base/log.h"
+#include "host/script/title.h"
 #include "host/script/trace.h"
 
 /* ---- errors as answers ---- */
@@ -131,12 +132,13 @@ static int reply_failed(lua_State *L, const struct job *job, const struct link_o
 }
 
 static int reply(lua_State *L, struct job *job) {
-    if (lua_isnil(L, OUTCOME_AT_RESULT)) {
+    int type = lua_type(L, OUTCOME_AT_RESULT);
+    if (type == LUA_TNIL) {
         if (!lua_isnil(L, OUTCOME_AT_RESULT + 1))
             return fail(L, job, OUTCOME_AT_RESULT + 1);
         return 0;
     }
-    const struct msg *msg = test_msg(L, OUTCOME_AT_RESULT);
+    const struct msg *msg = type == LUA_TUSERDATA ? test_msg(L, OUTCOME_AT_RESULT) : NULL;
     if (msg != NULL && push_service_error(L, msg->headers, msg->headers_len))
         return fail(L, job, -1);
     if (!job_wants_reply(job))

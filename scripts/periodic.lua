@@ -83,6 +83,7 @@ end
 
 ---A handle that has ended is forgotten: scripts may start and stop timers all day long.
 local function run(self)
+  core.label(self.label)
   if self.interval then run_timer(self) else run_task(self) end
   for i, one in ipairs(declared) do
     if one == self then table.remove(declared, i) break end

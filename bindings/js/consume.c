@@ -36,6 +36,7 @@ struct consume_box {
     int lost_status;
     bool lost_silent;
     char lost_text[160];
+    char title[256]; /* for the log */
 };
 
 /* Stack of the body; then what the handler returned. */
@@ -119,6 +120,14 @@ static void on_body_end(struct fiber *fiber, void *arg, int status, const char *
     /* Cut off, or failed where nothing should fail: somebody else shall try. */
     consume_done(record, status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK);
 }
+
+static void write_title(const void *arg, char *out, size_t size) {
+    const struct consume_msg *record = arg;
+    const struct consume_box *box = record->owner;
+    snprintf(out, size, "%s (%s)", box->title, record->msg->subject);
+}
+
+static const struct fiber_role role = {on_body_end, write_title, NULL};
 
 static void on_msg(void *owner, struct consume_msg *record) {
     const struct consume_box *box = owner;
@@ -291,6 +300,8 @@ static int js_consume(lua_State *L) {
     memset(box, 0, sizeof(*box));
     box->script = script;
     box->client = who.id;
+    snprintf(box->title, sizeof(box->title), "consumer %s of stream %s", consumer, stream);
+    fibers_add_role(script_fibers(script), &role);
     luaL_setmetatable(L, CONSUME_TYPE); /* ..., box */
     struct consume_options options = {.version = script};
     take_options(L, box, &options);

@@ -7,9 +7,10 @@
 #include <lauxlib.h>
 
 #include "host/base/container_of.h"
-#include "host/base/list.h"
 #include "host/base/status.h"
+#include "host/script/internal.h"
 #include "host/script/trace.h"
+#include "host/script/watchdog.h"
 
 /* Idle coroutines kept per script: a burst as large as a listener's default concurrency finds
  * its coroutines ready. */
@@ -18,58 +19,12 @@
 /* How often a cancelled fiber that catches the error and waits again is told so. */
 #define CANCEL_TRIES 8
 
-#define FIBER_KINDS 3
-
 const char fiber_wait_token = 'w', fiber_rest_token = 'r';
-
-struct fiber {
-    lua_State *L;
-    struct fibers *owner;
-    struct list_node node;  /* in fibers->live or fibers->pool */
-    struct list_node ready; /* in the queue of the scheduler, or in none */
-    enum fiber_kind kind;
-    int nargs; /* on the stack of L for the next resume */
-    int wake_status;
-    lua_State
-        *waiter; /* where the wait has yielded; NULL before and from the continuation on */
-    int blocked; /* coroutines that cannot pass a wait on, see fiber_block() */
-    unsigned char cancel_tries;
-    bool exposed;   /* the script knows its coroutine */
-    bool in_wait;   /* between begin_wait and end_wait */
-    bool woken;     /* the wait has its result */
-    bool suspended; /* yielded */
-    bool cancelled;
-    bool doomed; /* never resumed again, only closed */
-    bool quiet;  /* see fiber_set_quiet() */
-    struct clock_timer deadline;
-    fiber_end_fn on_end;
-    void *arg;
-    void (*abandon)(struct fiber *, void *area);
-    _Alignas(max_align_t) unsigned char area[FIBER_WAIT_SIZE];
-};
-
-struct fibers {
-    lua_State *aux; /* a thread for the host's own protected calls */
-    struct scheduler *scheduler;
-    struct clock *clock;
-    struct list live, pool;
-    struct fiber *current; /* the one that runs, or NULL */
-    struct fiber *ending;  /* the one whose on_end is called, or NULL */
-    int raised;            /* where aux has what it has raised; 0: nothing */
-    size_t pooled;
-    size_t count[FIBER_KINDS];
-    struct {
-        void (*fn)(void *owner);
-        void *owner;
-    } idle[FIBER_KINDS];
-    void (*on_error)(void *owner, const char *text);
-    void *owner;
-    bool closing;
-};
 
 struct scheduler {
     struct list ready; /* fibers, first in first out */
     int held;          /* > 0 while a fiber runs or the host holds */
+    struct watchdog dog;
 };
 
 static void finish(struct fiber *fiber, int rc);
@@ -80,11 +35,13 @@ int scheduler_open(struct scheduler **out) {
     struct scheduler *scheduler = calloc(1, sizeof(*scheduler));
     if (scheduler == NULL)
         return LN_ENOMEM;
+    watchdog_init(&scheduler->dog);
     *out = scheduler;
     return LN_OK;
 }
 
 void scheduler_close(struct scheduler *scheduler) {
+    watchdog_close(&scheduler->dog);
     free(scheduler);
 }
 
@@ -128,6 +85,13 @@ bool fiber_at_rest(lua_State *L) {
     return lua_status(L) != LUA_YIELD || has_yielded(L, &fiber_rest_token);
 }
 
+static void first_wait(struct fiber *fiber) {
+    const struct fibers_watch *watch = &fiber->owner->watch;
+    fiber->began = clock_now(fiber->owner->clock);
+    if (watch->on_wait != NULL)
+        watch->on_wait(watch->owner, fiber);
+}
+
 static void resume(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     int nargs = fiber->nargs, nresults;
@@ -136,8 +100,12 @@ static void resume(struct fiber *fiber) {
         lua_pop(fiber->L, 1); /* the token */
     fiber->suspended = false;
     fibers->current = fiber;
+    watchdog_begin(&fibers->scheduler->dog);
     int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
+    uint64_t held_ms = watchdog_end(&fibers->scheduler->dog);
     fibers->current = NULL;
+    if (held_ms > 0 && fibers->watch.on_held != NULL)
+        fibers->watch.on_held(fibers->watch.owner, fiber, held_ms);
     if (rc == LUA_OK && nresults > 0)
         lua_settop(fiber->L, 0);
     if (rc != LUA_YIELD || fiber->doomed || !fiber->in_wait || nresults != 1 ||
@@ -146,6 +114,8 @@ static void resume(struct fiber *fiber) {
         return;
     }
     fiber->suspended = true;
+    if (fiber->began == 0)
+        first_wait(fiber);
     if (fiber->woken) /* woken between begin_wait and the yield */
         make_ready(fiber);
 }
@@ -167,6 +137,7 @@ static void free_fiber(struct fiber *fiber) {
     lua_State *aux = fiber->owner->aux;
     lua_pushnil(aux); /* aux always has room, and clearing a field allocates nothing */
     lua_rawsetp(aux, LUA_REGISTRYINDEX, fiber);
+    free(fiber->label);
     free(fiber);
 }
 
@@ -204,6 +175,7 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fiber->suspended = false;
     fiber->quiet = fibers->current != NULL && fibers->current->quiet;
     fiber->cancel_tries = 0;
+    fiber->began = 0;
     fiber->deadline.fire = on_deadline;
     list_push_front(&fibers->live, &fiber->node);
     fibers->count[kind]++;
@@ -371,27 +343,6 @@ void fibers_close(struct fibers *fibers) {
 
 size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind) {
     return fibers->count[kind];
-}
-
-static int describe_fiber(lua_State *L) {
-    const struct fiber *fiber = lua_touserdata(L, 1);
-    luaL_traceback(L, fiber->L, NULL, 0);
-    return 1;
-}
-
-void fibers_describe(struct fibers *fibers, enum fiber_kind kind,
-                     void (*each)(void *owner, const char *text), void *owner) {
-    lua_State *aux = fibers->aux;
-    list_each (struct fiber, fiber, &fibers->live, node) {
-        if (fiber->kind != kind)
-            continue;
-        lua_pushcfunction(aux, describe_fiber);
-        lua_pushlightuserdata(aux, fiber);
-        lua_pcall(aux, 1, 1, 0);
-        const char *text = lua_tostring(aux, -1);
-        each(owner, text != NULL ? text : "(out of memory)");
-        lua_pop(aux, 1);
-    }
 }
 
 struct fiber *fibers_next(const struct fibers *fibers, const struct fiber *after) {

@@ -81,6 +81,18 @@ void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void
 /* Cancels all fibers of a kind. */
 void fibers_cancel(struct fibers *fibers, enum fiber_kind kind);
 
+/* What somebody wants to know of all fibers of a set. Both may be NULL, and neither may resume
+ * one. */
+struct fibers_watch {
+    /* A fiber waits for the first time. */
+    void (*on_wait)(void *owner, const struct fiber *fiber);
+    /* A fiber has held the loop; it may have ended, and its `arg` is there still. */
+    void (*on_held)(void *owner, const struct fiber *fiber, uint64_t ms);
+    void *owner;
+};
+/* One at a time; copied. */
+void fibers_watch(struct fibers *fibers, const struct fibers_watch *watch);
+
 /* ---- one fiber ---- */
 
 /*
@@ -105,6 +117,26 @@ int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body,
  */
 int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, int nargs,
                 fiber_end_fn on_end, void *arg, struct fiber **out);
+
+/* What the log says of fibers with this on_end(); `arg` is theirs. */
+struct fiber_role {
+    fiber_end_fn on_end;
+    /* Writes what one does: "listener orders.create". */
+    void (*title)(const void *arg, char *out, size_t size);
+    /* Whether somebody waits for its result. May be NULL: nobody. */
+    bool (*awaited)(const void *arg);
+};
+/* Tells the set of a role, borrowed until its end; again is fine. */
+void fibers_add_role(struct fibers *fibers, const struct fiber_role *role);
+/* Its role, or NULL. */
+const struct fiber_role *fiber_role(const struct fiber *fiber);
+
+/* A title for one without role; copies. */
+void fiber_set_label(struct fiber *fiber, const char *text);
+const char *fiber_label(const struct fiber *fiber); /* NULL without */
+
+/* When it has waited for the first time, on the clock of its set; 0: not yet. */
+uint64_t fiber_began(const struct fiber *fiber);
 
 /* The fiber that runs now in this set, or NULL (also when the set is NULL: see script_close()).
  */

@@ -7,13 +7,11 @@
 
 #include "host/base/unique.h"
 #include "host/link/message.h"
+#include "host/script/title.h"
 #include "host/service/internal.h"
 
 /* Longest text of an error reply; headers of a message share 64 KiB. */
 #define ERROR_TEXT_MAX 1024
-
-/* Of a listener and a subject in the log. */
-#define TITLE_SIZE 512
 
 /* Letters and digits of the id of an error: 47 bits, found in any log by a search. */
 #define ERROR_ID_LEN 8
@@ -123,6 +121,16 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     if (last)
         give_back(delivery);
 }
+
+static void write_title(const void *arg, char *out, size_t size) {
+    job_title(arg, out, size);
+}
+
+static bool is_awaited(const void *arg) {
+    return job_wants_reply(arg);
+}
+
+const struct fiber_role job_role = {on_job_end, write_title, is_awaited};
 
 void delivery_start(struct delivery *delivery) {
     size_t count = delivery->job_count;

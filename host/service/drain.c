@@ -4,6 +4,7 @@
 #include "host/base/container_of.h"
 #include "host/base/log.h"
 #include "host/service/connection.h"
+#include "host/service/slow.h"
 
 /* A server that neither sends nor takes anything for so long, when nothing but its confirmation
  * is missing, hangs. */
@@ -26,6 +27,7 @@ static void finish(struct drain *drain) {
 
 /* Tasks and handlers that are left get no more time. */
 static void cut(struct drain *drain) {
+    slow_tell_cut(drain->script);
     struct fibers *fibers = script_fibers(drain->script);
     finish(drain);
     fibers_cancel(fibers, FIBER_BACKGROUND);
@@ -58,8 +60,8 @@ static void on_deadline(struct clock_timer *timer) {
     size_t handlers = fibers_count(script_fibers(drain->script), FIBER_HANDLER);
     double seconds = drain->bound_ms / 1000.0;
     if (handlers > 0)
-        log_warn(drain->name, "%zu handlers did not finish within %g s and are cut", handlers,
-                 seconds);
+        log_warn(drain->name, "%zu handler%s did not finish within %g s", handlers,
+                 handlers == 1 ? "" : "s", seconds);
     else
         log_warn(drain->name, "the server did not end the subscriptions within %g s", seconds);
     cut(drain);

@@ -47,6 +47,9 @@ struct delivery *delivery_new(struct deliveries *deliveries, struct message *msg
 void delivery_add(struct delivery *delivery, struct listener *listener);
 void delivery_start(struct delivery *delivery);
 
+/* Of the fibers of jobs. */
+extern const struct fiber_role job_role;
+
 /* Frees what is kept for later. */
 void deliveries_free(struct deliveries *deliveries);
 

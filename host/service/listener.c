@@ -64,6 +64,7 @@ int listener_open(struct listener **out, struct intake *intake, struct script *s
     }
     listener->resource.close = on_script_close;
     script_add_resource(script, &listener->resource);
+    fibers_add_role(script_fibers(script), &job_role);
     intake_add(intake, listener);
     listener->holder = out;
     *out = listener;

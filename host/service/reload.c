@@ -9,6 +9,7 @@
 #include "host/base/log.h"
 #include "host/service/connection.h"
 #include "host/service/internal.h"
+#include "host/service/slow.h"
 
 /* on_start of a new version may take so long, and the confirmation of its subscriptions. */
 #define START_MS 30000
@@ -148,9 +149,10 @@ static bool is_retiring(const struct reload *reload, const struct script *script
 
 bool reload_take_exit(struct reload *reload, const struct script *script, int status,
                       const char *where) {
-    /* While a version is loaded or closed, reload->next does not name it. */
-    if (reload->stage == STAGE_NONE || script == service_script(reload->service) ||
-        is_retiring(reload, script))
+    /* While a version is loaded or closed, reload->next does not name it. A finalizer may exit
+     * when there is no reload any more. */
+    if (reload == NULL || reload->stage == STAGE_NONE ||
+        script == service_script(reload->service) || is_retiring(reload, script))
         return false;
     char reason[sizeof(reload->reason)];
     snprintf(reason, sizeof(reason), "%sthe new version called os.exit(%d)", where, status);
@@ -228,10 +230,11 @@ void reload_drained(struct reload *reload) {
 static void on_retire_deadline(struct clock_timer *timer) {
     struct retiring *retiring = container_of(timer, struct retiring, deadline);
     struct fibers *fibers = script_fibers(retiring->script);
+    size_t handlers = fibers_count(fibers, FIBER_HANDLER);
     log_warn(service_name(retiring->reload->service),
-             "%zu handlers of the version before did not finish within %g s and are cut",
-             fibers_count(fibers, FIBER_HANDLER),
-             service_drain_ms(retiring->reload->service) / 1000.0);
+             "%zu handler%s of the version before did not finish within %g s", handlers,
+             handlers == 1 ? "" : "s", service_drain_ms(retiring->reload->service) / 1000.0);
+    slow_tell_cut(retiring->script);
     fibers_cancel(fibers, FIBER_HANDLER);
     close_retired(retiring);
 }

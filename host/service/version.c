@@ -2,6 +2,7 @@
 /* Loading a version of the script, and what versions tell their service. */
 #include "host/base/log.h"
 #include "host/service/internal.h"
+#include "host/service/slow.h"
 
 static void on_error(void *owner, const char *text, bool logged) {
     service_failed(owner, text, logged);
@@ -46,5 +47,8 @@ int service_load(struct service *service, const char *source, size_t source_len,
         .on_file = on_file,
         .owner = service,
     };
-    return script_open(out, service_loop(service), service_scheduler(service), &options);
+    int rc = script_open(out, service_loop(service), service_scheduler(service), &options);
+    if (rc == LN_OK && !from->runner)
+        slow_watch(*out);
+    return rc;
 }

@@ -206,7 +206,7 @@ describe("a stop", function()
     app.spawn(function() reply, err = app.request(s) end)
     child:expect "handler begins"
     assert.equal(0, child:stop())
-    assert_order(child, { "1 handlers did not finish", "closed", "on_stop", "stopped" })
+    assert_order(child, { "1 handler did not finish", "closed", "on_stop", "stopped" })
     eventually("the error", function() return err end)
     assert.is_nil(reply)
     assert.equal(503, err.status)

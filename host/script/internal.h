@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fibers as the files of this folder see them: fiber.c runs them, title.c says what they are.
+ */
+#ifndef LUNATS_SCRIPT_INTERNAL_H
+#define LUNATS_SCRIPT_INTERNAL_H
+
+#include "host/base/list.h"
+#include "host/script/fiber.h"
+
+#define FIBER_KINDS 3
+
+/* Kinds of fibers that have a role, see fibers_add_role(). */
+#define ROLES 4
+
+struct fiber {
+    lua_State *L;
+    struct fibers *owner;
+    struct list_node node;  /* in fibers->live or fibers->pool */
+    struct list_node ready; /* in the queue of the scheduler, or in none */
+    enum fiber_kind kind;
+    int nargs; /* on the stack of L for the next resume */
+    int wake_status;
+    lua_State
+        *waiter; /* where the wait has yielded; NULL before and from the continuation on */
+    int blocked; /* coroutines that cannot pass a wait on, see fiber_block() */
+    unsigned char cancel_tries;
+    bool exposed;   /* the script knows its coroutine */
+    bool in_wait;   /* between begin_wait and end_wait */
+    bool woken;     /* the wait has its result */
+    bool suspended; /* yielded */
+    bool cancelled;
+    bool doomed;    /* never resumed again, only closed */
+    bool quiet;     /* see fiber_set_quiet() */
+    uint64_t began; /* its first wait, milliseconds on the clock; 0: it has not waited yet */
+    char *label;    /* owned; NULL: none */
+    struct clock_timer deadline;
+    fiber_end_fn on_end;
+    void *arg;
+    void (*abandon)(struct fiber *, void *area);
+    _Alignas(max_align_t) unsigned char area[FIBER_WAIT_SIZE];
+};
+
+struct fibers {
+    lua_State *aux; /* a thread for the host's own protected calls */
+    struct scheduler *scheduler;
+    struct clock *clock;
+    struct list live, pool;
+    struct fiber *current; /* the one that runs, or NULL */
+    struct fiber *ending;  /* the one whose on_end is called, or NULL */
+    int raised;            /* where aux has what it has raised; 0: nothing */
+    size_t pooled;
+    size_t count[FIBER_KINDS];
+    struct {
+        void (*fn)(void *owner);
+        void *owner;
+    } idle[FIBER_KINDS];
+    void (*on_error)(void *owner, const char *text);
+    void *owner;
+    const struct fiber_role *roles[ROLES];
+    struct fibers_watch watch;
+    bool closing;
+};
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fibers as the log names them. */
+#ifndef LUNATS_SCRIPT_TITLE_H
+#define LUNATS_SCRIPT_TITLE_H
+
+#include <stddef.h>
+
+#include "host/script/fiber.h"
+
+#define TITLE_SIZE 512
+
+/* Writes what the fiber does: what its role says, its label, or that it was spawned. */
+void fiber_title(const struct fiber *fiber, char *out, size_t size);
+
+/* Writes where a fiber that waits does so, " at orders.lua:17"; "" if that is nowhere in the
+ * script. */
+void fiber_place(const struct fiber *fiber, char *out, size_t size);
+
+#endif
