@@ -4,13 +4,15 @@
 ---@class testing
 local testing = {}
 
----@class testing.start_opts
+---@class testing.start_opts: testing.connect_opts
 ---@field server string|string[]|nil URL; default: the server of `lunats test`
 ---@field clock "manual"|"real"|nil manual: the service's time moves with svc:advance() only
 ---@field stubs table<string, fun(msg: msg): any, any>|nil handlers by subject that stand in for other services
 ---@field name string|nil of the service; default: of its file
 ---@field log boolean|nil also print its log lines
 ---@field drain_timeout number|nil given to running handlers at the end (1; 0.1 with a manual clock)
+
+---@class testing.connect_opts
 ---@field user string|nil
 ---@field password string|nil
 ---@field token string|nil
@@ -49,6 +51,16 @@ function testing.start(script, opts) end
 ---@param opts testing.broker_opts|nil
 ---@return testing.broker
 function testing.broker(opts) end
+
+---@class testing.reset_opts: testing.connect_opts
+---@field purge boolean|nil take the messages only: streams, consumers and buckets stay, and services that use them may run
+
+---Deletes all streams, and with them consumers and buckets, of an account, for a test that begins
+---with nothing. Raises, with nothing deleted, when a service of this spec runs that uses one.
+---@param target testing.broker|testing.cluster|string|nil a server, or its URL; default: that of `lunats test`
+---@param opts testing.reset_opts|nil
+---@return integer count of streams
+function testing.reset(target, opts) end
 
 ---URL of the server that the specs are connected to, with user and password: for other programs
 ---that a spec starts.
@@ -103,7 +115,7 @@ function service:request(to, message, opts) end
 function service:publish(to, message, opts) end
 
 ---Waits for a message of the service that no call of expect() has returned before; raises when
----none comes.
+---none comes, and says what the service has sent instead.
 ---@param pattern string subject, wildcards allowed
 ---@param opts { timeout: number|nil, where: (fun(msg: testing.sent): any)|nil }|nil timeout: 2
 ---@return testing.sent

@@ -3,7 +3,10 @@
 local core = require "lunats.core"
 local json = require "lunats.json"
 local subject = require "lunats.subject"
+local came = require "lunats.testing.came"
+local connection = require "lunats.testing.connection"
 local fake = require "lunats.testing.fake"
+local reset = require "lunats.testing.reset"
 ---Nil outside of busted.
 local guard = require("lunats.testing.guard").current()
 
@@ -87,11 +90,15 @@ local sinks = {
       fields = record.fields }
   end,
   sent = function(self, record)
+    reset.note(self.used, self.js_prefix, record.subject)
     if is_own_traffic(self, record.subject) then return end
     self.sent[#self.sent + 1] = setmetatable(record, sent)
   end,
   fiber = function(self, record) self.tracebacks[#self.tracebacks + 1] = record.text end,
 }
+
+---Those of the spec; they go when nobody has them any more.
+local services = setmetatable({}, { __mode = "k" })
 
 ---Takes what the service has done since the last look.
 local function look(self)
@@ -130,6 +137,7 @@ end
 function service:request(to, message, opts)
   opts = opts or {}
   opts.timeout = opts.timeout or DEFAULT_TIMEOUT
+  self.asked[to] = true
   local reply, err = self.client.request(to, message, opts)
   if reply then return reply end
   look(self)
@@ -142,14 +150,20 @@ end
 
 ---Sends a message; returns when the server has it.
 function service:publish(to, message, opts)
+  self.asked[to] = true
   assert(self.client.publish(to, message, opts))
   assert(self.client.flush(DEFAULT_TIMEOUT))
 end
 
----Waits for a message of the service that no call of expect() has returned before.
+---Waits for a message of the service that no call of expect() has returned before. The error
+---says what the service has sent instead.
 function service:expect(pattern, opts)
   opts = core.check("svc:expect", opts, { timeout = "number", where = "function" })
-  local deadline = core.hrtime() + (opts.timeout or DEFAULT_TIMEOUT)
+  if type(pattern) ~= "string" or not pcall(core.check_pattern, pattern) then
+    error(("svc:expect: '%s' is no subject"):format(tostring(pattern)), 2)
+  end
+  local timeout = opts.timeout or DEFAULT_TIMEOUT
+  local deadline = core.hrtime() + timeout
   while true do
     look(self)
     for i, msg in ipairs(self.sent) do
@@ -161,11 +175,12 @@ function service:expect(pattern, opts)
     end
     local left = deadline - core.hrtime()
     if left <= 0 or not self.handle:wait(left) and deadline <= core.hrtime() then
-      local why = explain(self, pattern)
-      error(("no message on %s came%s"):format(pattern, why ~= "" and ":\n" .. why or ""), 2)
+      error(("no message on %s came within %g s:\n%s"):format(pattern, timeout,
+        came.instead(self, pattern, explain(self, pattern))), 2)
     end
     if not self.handle:running() then
-      error(("no message on %s came: the service has ended"):format(pattern), 2)
+      error(("no message on %s came: the service has ended\n%s"):format(pattern,
+        came.instead(self, pattern, explain(self, pattern))), 2)
     end
   end
 end
@@ -283,32 +298,10 @@ end
 
 local START_OPTIONS = {
   server = "string|table", name = "string", clock = "string", stubs = "table",
-  log = "boolean", drain_timeout = "number", js_domain = "string",
+  log = "boolean", drain_timeout = "number",
 }
 
----Options of the connection as core.connect() has them.
-local CONNECTION_OPTIONS = {
-  user = "string", password = "string", token = "string", creds = "string", nkey = "string",
-  tls_ca = "string", tls_cert = "string", tls_key = "string", tls_name = "string",
-  tls_first = "boolean", inbox_prefix = "string", connect_timeout = "number",
-  ping_interval = "number", max_control_line = "number", js_prefix = "string",
-}
-for name, kind in pairs(CONNECTION_OPTIONS) do START_OPTIONS[name] = kind end
-
-local function connection(opts)
-  local server = opts.server or M.server_url()
-  if not server then error("testing.start: no server: give { server = broker.url }", 3) end
-  local servers = type(server) == "table" and { table.unpack(server) } or { server }
-  local connect = { servers = servers }
-  for name in pairs(CONNECTION_OPTIONS) do connect[name] = opts[name] end
-  if opts.js_domain then
-    if opts.js_prefix then
-      error("testing.start: js_domain and js_prefix exclude each other", 3)
-    end
-    connect.js_prefix = ("$JS.%s.API"):format(opts.js_domain)
-  end
-  return connect
-end
+for name, kind in pairs(connection.OPTIONS) do START_OPTIONS[name] = kind end
 
 ---Doubles of other services answer on the spec's connection.
 local function stub(self, to, fn)
@@ -327,9 +320,10 @@ function M.start(script, opts)
   if opts.clock and opts.clock ~= "manual" and opts.clock ~= "real" then
     error('testing.start: clock must be "manual" or "real"', 2)
   end
-  local connect = connection(opts)
+  local connect = connection.of("testing.start", opts, M.server_url())
   local self = setmetatable({ unexpected = {}, known = {}, lines = {}, sent = {},
-    expected = {}, tracebacks = {} }, service)
+    expected = {}, tracebacks = {}, asked = {}, manual = opts.clock == "manual",
+    used = {}, servers = connect.servers, js_prefix = connect.js_prefix or "$JS.API" }, service)
   self.own_prefixes = { (connect.inbox_prefix or "_INBOX") .. ".", "$JS.", "lunats.events.",
     connect.js_prefix and connect.js_prefix .. "." }
   self.client = assert(core.connect(connect))
@@ -350,12 +344,43 @@ function M.start(script, opts)
     error("the service did not start:\n" .. table.concat(self.unexpected, "\n"), 2)
   end
   self.name, self.instance_id = handle:name()
+  local caller = debug.getinfo(2, "Sl")
+  self.where = ("%s:%d"):format(caller.short_src, caller.currentline)
+  services[self] = function()
+    look(self)
+    return handle:running()
+  end
   if guard then
-    local caller = debug.getinfo(2, "Sl")
-    guard:add(self, ("%s:%d"):format(caller.short_src, caller.currentline),
+    guard:add(self, self.where,
       function(timeout) settle_if_possible(self, timeout) end)
   end
   return self
+end
+
+-- ---- between tests ---------------------------------------------------------
+
+local RESET_OPTIONS = { purge = "boolean" }
+for name, kind in pairs(connection.OPTIONS) do RESET_OPTIONS[name] = kind end
+
+---Deletes all streams, and with them consumers and buckets, of an account. Raises when a
+---service is running that uses one of them.
+---@param target testing.broker|testing.cluster|string|nil
+---@param opts table|nil
+---@return integer count of streams
+function M.reset(target, opts)
+  local own = {}
+  for name, value in pairs(core.check("testing.reset", opts, RESET_OPTIONS)) do
+    own[name] = value
+  end
+  if type(target) == "table" then target = target.urls end
+  own.server = type(target) == "userdata" and target.url or target
+  local connect = connection.of("testing.reset", own, M.server_url())
+  local client = assert(core.connect(connect))
+  local ok, result = pcall(reset.reset, { client = client,
+    prefix = connect.js_prefix or "$JS.API" }, connect.servers, services, own.purge)
+  client.handle:close()
+  if not ok then error(result, 2) end
+  return result
 end
 
 ---Errors of the spec's own fibers that were not handled. Asking for them makes them expected.
