@@ -107,10 +107,11 @@ struct options {
 };
 
 /*
- * Parses a command line (argv[0] is skipped) and the environment. Returns 0 and fills *out,
- * which the caller gives to options_free(); or returns the exit status (2: wrong usage) with
- * one or two lines for people in `error` and nothing to free. Passwords and tokens never appear
- * in `error`.
+ * Parses a command line (argv[0] is skipped) and the environment. Secrets in argv are
+ * overwritten: everybody on the machine could see them. Returns 0 and fills *out, which the
+ * caller gives to options_free(); or returns the exit status (2: wrong usage) with one or two
+ * lines for people in `error` and nothing to free. Passwords and tokens never appear in
+ * `error`.
  */
 int options_parse(int argc, char **argv, struct options *out, char *error, size_t error_size);
 

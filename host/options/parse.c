@@ -48,6 +48,22 @@ static bool may_stand_anywhere(const struct options_option *option) {
     return is_of_parent(option) || option->field == OPTIONS_FIELD(coverage);
 }
 
+/* Overwrites what `ps` would show to everybody: a password or token, and those in URLs. */
+static void hide(const struct options_option *option, char *value) {
+    bool whole =
+        option->field == OPTIONS_FIELD(password) || option->field == OPTIONS_FIELD(token);
+    if (whole)
+        memset(value, '*', strlen(value));
+    while (option->field == OPTIONS_FIELD(servers) && *value != '\0') {
+        size_t len = strcspn(value, ", ");
+        char *from = memmem(value, len, "://", 3), *at = memrchr(value, '@', len);
+        from = from != NULL ? from + 3 : value;
+        if (at != NULL && at > from)
+            memset(from, '*', (size_t)(at - from));
+        value += len + (value[len] != '\0');
+    }
+}
+
 /* Sets an option that was found at p->at; `attached` is its value if it is in there. */
 static int take_option(struct parser *p, const struct options_option *option, const char *label,
                        const char *attached, bool negated) {
@@ -67,6 +83,9 @@ static int take_option(struct parser *p, const struct options_option *option, co
         if (!options_list_add(&o->inherited, &o->inherited_count, p->argv[i],
                               strlen(p->argv[i])))
             rc = options_fail_memory(p);
+    char *word = p->argv[p->at - 1]; /* ends with the value */
+    if (option->kind != OPTIONS_KIND_FLAG)
+        hide(option, word + strlen(word) - strlen(attached));
     return rc;
 }
 

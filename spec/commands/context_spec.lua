@@ -141,6 +141,20 @@ describe("a service connects", function()
   end)
 end)
 
+describe("a secret on the command line", function()
+  it("is not there any more when the service runs", function()
+    local url = ada().url:gsub("//", "//ada:" .. SECRET .. "@")
+    local plain = url:gsub("//.*@", "//")
+    for _, options in ipairs { { "-s", url },
+      { "-s", plain, "--user", "ada", "--password=" .. SECRET } } do
+      local child = run({}, options)
+      child:expect "started, connected"
+      assert_secret(child)
+      assert.equal(0, child:stop())
+    end
+  end)
+end)
+
 describe("a context that cannot be used", function()
   it("is named, with its file and field and what to do", function()
     local folder = settings { url = "nats://127.0.0.1:1", user = "ada", creds = "/none",

@@ -123,6 +123,32 @@ static void a_domain_is_a_prefix(void) {
     unsetenv("LUNATS_JS_PREFIX");
 }
 
+static void secrets_are_wiped_from_the_command_line(void) {
+    char words[][64] = {"lunats",
+                        "run",
+                        "--user=bob",
+                        "--password=s3cret",
+                        "--password",
+                        "s3cret",
+                        "-snats://bob:s3cret@a:1,b:2",
+                        "--server",
+                        "tls://s3cret@c,nats://d:1",
+                        "a.lua"};
+    char *argv[sizeof(words) / sizeof(words[0])];
+    int argc = sizeof(words) / sizeof(words[0]);
+    for (int i = 0; i < argc; i++)
+        argv[i] = words[i];
+    options_free(&options);
+    CHECK_INT(options_parse(argc, argv, &options, error, sizeof(error)), 0);
+    CHECK_STR(words[2], "--user=bob");
+    CHECK_STR(words[3], "--password=******");
+    CHECK_STR(words[5], "******");
+    CHECK_STR(words[6], "-snats://**********@a:1,b:2");
+    CHECK_STR(words[8], "tls://******@c,nats://d:1");
+    CHECK_STR(options.password, "s3cret");
+    CHECK_STR(options.servers[0], "nats://bob:s3cret@a:1");
+}
+
 static void the_last_of_two_values_wins(void) {
     CHECK_INT(parse("run --name a --name b --retry --no-retry a.lua"), 0);
     CHECK_STR(options.name, "b");
@@ -509,6 +535,7 @@ int main(int argc, char **argv) {
     RUN(every_option);
     RUN(errors_are_short_where_strangers_send);
     RUN(a_domain_is_a_prefix);
+    RUN(secrets_are_wiped_from_the_command_line);
     RUN(the_last_of_two_values_wins);
     RUN(dev_is_embedded);
     RUN(specs_and_tools_stay_away_from_the_servers_of_services);
