@@ -3,15 +3,30 @@
 
 #include <stdio.h>
 
-void event_publish(struct link *link, const char *service, const char *instance,
-                   const char *version, const char *event) {
+#include "host/base/log.h"
+
+void event_publish(const struct service *service, const char *event) {
     char subject[256], body[512];
+    struct link *link = service_link(service);
+    const char *name = service_name(service), *instance = service_instance(service);
     if (!link_is_connected(link))
         return;
-    snprintf(subject, sizeof(subject), "lunats.events.%s.%s.%s", service, instance, event);
+    snprintf(subject, sizeof(subject), "lunats.events.%s.%s.%s", name, instance, event);
     int len = snprintf(body, sizeof(body),
-                       "{\"service\":\"%s\",\"instance\":\"%s\",\"version\":\"%s\"}", service,
-                       instance, version);
+                       "{\"service\":\"%s\",\"instance\":\"%s\",\"version\":\"%s\"}", name,
+                       instance, script_version(service_script(service)));
     struct link_out out = {.subject = subject, .data = body, .len = (size_t)len};
     link_publish(link, &out);
+}
+
+void event_started(const struct service *service) {
+    struct link_info info;
+    event_publish(service, "started");
+    link_get_info(service_link(service), &info);
+    log_info(service_name(service), "started, connected to %s", info.url);
+}
+
+void event_stopped(const struct service *service) {
+    event_publish(service, "stopped");
+    log_info(service_name(service), "stopped");
 }

@@ -77,9 +77,6 @@ int service_load(struct service *service, const char *source, size_t source_len,
 /* This version serves from now on. */
 void service_set_script(struct service *service, struct script *script);
 
-/* Publishes lunats.events.<service>.<instance>.<event>. */
-void service_publish_event(struct service *service, const char *event);
-
 /* Of its versions. */
 const struct reload *service_reload_state(const struct service *service);
 

@@ -8,6 +8,7 @@
 #include "host/base/container_of.h"
 #include "host/base/log.h"
 #include "host/service/connection.h"
+#include "host/service/event.h"
 #include "host/service/internal.h"
 #include "host/service/slow.h"
 
@@ -129,7 +130,7 @@ static void fail(struct reload *reload) {
     reload->failed_reloads++;
     log_warn(service_name(service), "reload failed, the running version goes on%s%s",
              *reload->reason != '\0' ? ": " : "", reload->reason);
-    service_publish_event(service, "reload_failed");
+    event_publish(service, "reload_failed");
     script_tell(service_script(service),
                 &(struct script_error){.text = text, .kind = "reload"});
     finish(reload, LN_ESCRIPT, text);
@@ -324,7 +325,7 @@ static void switch_over(struct reload *reload) {
     retire(reload, old, retiring);
     reload->reloads++;
     log_reloaded(reload, next);
-    service_publish_event(service, "reloaded");
+    event_publish(service, "reloaded");
     subscribe_late(service, next);
     script_run_phase(next, SCRIPT_RELOADED, on_reloaded_end, next);
     finish(reload, LN_OK, NULL);

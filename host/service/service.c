@@ -85,11 +85,6 @@ static void fail(struct service *service, int exit_status) {
     go(service, SERVICE_CLOSING);
 }
 
-void service_publish_event(struct service *service, const char *event) {
-    event_publish(service->link, service->name, service->instance,
-                  script_version(service->script), event);
-}
-
 /* ---- start ---- */
 
 static void on_main_end(struct fiber *fiber, void *arg, int status, const char *text) {
@@ -108,22 +103,16 @@ static void on_run_end(struct fiber *fiber, void *arg, int status, const char *t
         report(arg, NULL, text);
 }
 
-static void announce(struct service *service) {
-    struct link_info info;
-    service_publish_event(service, "started");
-    link_get_info(service->link, &info);
-    log_info(service->name, "started, connected to %s", info.url);
-    script_begin_resources(service->script);
-}
-
 static void run(struct service *service) {
     bool runner = service->options.runner;
     script_set_state(service->script, SCRIPT_RUNNING);
     if (service->options.on_started !=
         NULL) /* first: it subscribes to what the event promises */
         service->options.on_started(service->options.owner, service);
-    if (!runner)
-        announce(service);
+    if (!runner) {
+        event_started(service);
+        script_begin_resources(service->script);
+    }
     script_run_phase(service->script, SCRIPT_RUN, on_run_end, service); /* timers and tasks */
     if (runner && script_run_main(service->script, on_main_end, service) < 0)
         service_stop(service, EXIT_SCRIPT);
@@ -311,8 +300,7 @@ static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *
     if (status == LN_ESCRIPT && service->exit_status == EXIT_OK)
         service->exit_status = EXIT_SCRIPT;
     if (service->link != NULL && !service->options.runner) {
-        service_publish_event(service, "stopped");
-        log_info(service->name, "stopped");
+        event_stopped(service);
     }
     go(service, SERVICE_CLOSING);
 }
