@@ -160,9 +160,10 @@ static void push_listener(lua_State *L, const struct listener *listener) {
     set_integer(L, "queued", stats.queued);
 }
 
+/* Argument 1 is the intake. */
 static int push_listeners(lua_State *L) {
     const struct script *script = script_of(L);
-    const struct intake *intake = service_intake(script_service(script));
+    const struct intake *intake = lua_touserdata(L, 1);
     struct listener *at = NULL;
     lua_newtable(L);
     for (lua_Integer i = 1; (at = listener_next(intake, script, at)) != NULL; i++) {
@@ -175,7 +176,13 @@ static int push_listeners(lua_State *L) {
 /* core.listeners() -> list of { subject, queue, name, where, concurrency, received, failed,
  * running, queued } */
 static int core_listeners(lua_State *L) {
+    struct intake *intake = check_who(L).intake;
     lua_settop(L, 0);
+    if (intake == NULL) { /* closed */
+        lua_newtable(L);
+        return 1;
+    }
+    lua_pushlightuserdata(L, intake);
     return call_undisturbed(L, push_listeners); /* a finalizer may stop one */
 }
 

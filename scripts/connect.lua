@@ -79,6 +79,7 @@ return function(opts)
   local bound, err = core.connect(opts)
   if not bound then return nil, err end
   setmetatable(bound, { __index = core })
+  connection.all[bound] = opts.label
   core.after_start(function()
     if bound.handle:begin() then bound.flush() end -- fails where it is away: no harm
   end)

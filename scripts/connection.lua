@@ -2,7 +2,11 @@
 ---a core that works for the one or the other.
 local check = require "lunats.check"
 
-local M = {}
+local M = {
+  ---The core of each further connection, with its name: for those who list what runs.
+  ---@type table<table, string>
+  all = setmetatable({}, { __mode = "k" }),
+}
 
 ---Options are optional and come before the function: f(x, fn) or f(x, opts, fn).
 local function options_first(opts, fn)

@@ -1,6 +1,7 @@
 ---What runs in a script, as text: for the log, when SIGUSR1 asks for it. It is called from the
 ---loop, so it must not wait; all lists are bounded.
 local core = require "lunats.core"
+local connection = require "lunats.connection"
 local periodic = require "lunats.periodic"
 
 ---How many of a kind are listed, and how many fibers with their tracebacks.
@@ -16,18 +17,32 @@ local function list(lines, title, all, print_one)
   if #all > MOST then add(lines, "  and %d more", #all - MOST) end
 end
 
-local function connection(lines)
-  local info, stats = core.nats_info(), core.nats_stats()
-  add(lines, "connection: %s%s, messages in %d, out %d, reconnects %d", core.nats_status(),
+---@param of table core of the connection
+---@param title string
+local function state_of(lines, of, title)
+  local info, stats = of.nats_info(), of.nats_stats()
+  add(lines, "%s: %s%s, messages in %d, out %d, reconnects %d", title, of.nats_status(),
     info.url and " to " .. info.url or "", stats.in_msgs, stats.out_msgs, stats.reconnects)
 end
 
-local function listeners(lines)
-  list(lines, "listeners", core.listeners(), function(one)
+local function listeners(lines, of, title)
+  list(lines, title, of.listeners(), function(one)
     add(lines, "  %s (%s): running %d of %d, queued %d, received %d, failed %d",
       one.name == one.subject and one.name or one.name .. " on " .. one.subject, one.where,
       one.running, one.concurrency, one.queued, one.received, one.failed)
   end)
+end
+
+---Those of app.connect().
+local function connections(lines)
+  local all = {}
+  for of, name in pairs(connection.all) do all[#all + 1] = { of = of, name = name } end
+  table.sort(all, function(a, b) return a.name < b.name end)
+  for i = 1, math.min(#all, MOST) do
+    local title = "connection " .. all[i].name
+    state_of(lines, all[i].of, title)
+    listeners(lines, all[i].of, title .. ", listeners")
+  end
 end
 
 local function next_tick(one)
@@ -83,8 +98,9 @@ return function()
   local lines = {}
   add(lines, "version %s, instance %s, Lua has %.0f KiB", app.version, app.instance_id,
     collectgarbage "count")
-  connection(lines)
-  listeners(lines)
+  state_of(lines, core, "connection")
+  listeners(lines, core, "listeners")
+  connections(lines)
   timers(lines)
   consumers(lines)
   fibers(lines)

@@ -15,8 +15,9 @@
 #include "host/service/internal.h"
 #include "host/service/outage.h"
 
-/* Bytes already published get this long to reach the server. */
+/* Bytes already published get this long to reach the server, and less when it seems to hang. */
 #define CLOSE_FLUSH_MS 1000
+#define HUNG_FLUSH_MS 250
 
 /* What the log lines of a connection without a name are said by. */
 #define NAMELESS "client"
@@ -35,7 +36,7 @@ struct connection {
     char *name;        /* NULL: it has none */
     char failure[512]; /* why the first connection has failed */
     bool connected;    /* once */
-    bool closing, link_closed, released;
+    bool draining, closing, link_closed, released;
 };
 
 /* ---- what the log says ---- */
@@ -68,7 +69,7 @@ static void free_connection(struct connection *connection) {
 
 static void on_link_closed(void *owner, size_t unsent) {
     struct connection *connection = owner;
-    if (connection->connected)
+    if (connection->name != NULL && connection->connected)
         outage_log_unsent(speaker(connection), connection->name, unsent);
     list_remove(&connection->node);
     service_connection_closed(connection->service);
@@ -81,6 +82,7 @@ static void on_link_closed(void *owner, size_t unsent) {
 static void finish(struct connection *connection) {
     struct scheduler *scheduler = script_scheduler(connection->script);
     struct intake *intake = connection->intake;
+    bool hangs = connection->draining && !intake_drained(intake);
     scheduler_hold(scheduler);
     connection->closing = true;
     connection->intake = NULL;
@@ -88,7 +90,8 @@ static void finish(struct connection *connection) {
     script_remove_resource(&connection->resource);
     resources_close(&connection->opened);
     intake_close(intake);
-    link_close(connection->link, CLOSE_FLUSH_MS, on_link_closed, connection);
+    link_close(connection->link, hangs ? HUNG_FLUSH_MS : CLOSE_FLUSH_MS, on_link_closed,
+               connection);
     service_connection_drained(connection->service);
     scheduler_release(scheduler);
 }
@@ -117,6 +120,7 @@ static void on_removed(struct resources *opened) {
 }
 
 static void drain(struct connection *connection) {
+    connection->draining = true;
     resources_drain(&connection->opened);
     intake_drain(connection->intake, service_drain_ms(connection->service));
 }

@@ -4,6 +4,14 @@ local core = require "lunats.core"
 
 local M = {}
 
+---What there is one of, whatever it is used for.
+local SHARED = { ["lunats.js.active"] = true }
+
+---@param name string
+local function is_own(name)
+  return (name == "lunats.js" or name:sub(1, 10) == "lunats.js.") and not SHARED[name]
+end
+
 ---@param given table<string, any> what require returns in them for these names
 ---@param outside fun(name: string): any where all but the modules of app.js come from
 ---@return fun(name: string): any require
@@ -11,7 +19,7 @@ function M.loader(given, outside)
   local globals
   local function load(name)
     if given[name] ~= nil then return given[name] end
-    if name ~= "lunats.js" and name:sub(1, 10) ~= "lunats.js." then return outside(name) end
+    if not is_own(name) then return outside(name) end
     given[name] = core.module(name, globals)(name)
     return given[name]
   end

@@ -462,6 +462,21 @@ describe("app.connect", function()
   end)
 
   describe("at a stop of the service", function()
+    it("does not wait for a server that hangs", function()
+      local hung = testing.broker()
+      finally(function() hung:stop() end)
+      start(([[
+        app.on_start(function()
+          assert(app.connect { server = %q }).listen("x", function() end)
+        end)]]):format(hung.url), { drain_timeout = 30 })
+      hung:pause()
+      local began = core.hrtime()
+      assert.equal(0, svc:stop())
+      svc = nil
+      assert(core.hrtime() - began < 10) -- far less on a machine that is not busy
+      hung:resume()
+    end)
+
     it("finishes handlers, then on_stop sends over it, then it closes", function()
       start_with [[
         other.listen("work", { queue = false }, function()
@@ -513,6 +528,31 @@ describe("app.connect", function()
     assert.equal(2, answers[#answers])
     assert.equal(2, #svc:logs "^connection far: connected to")
     assert.same({}, svc:logs "^connection far: connection lost")
+  end)
+
+  it("goes on reading from streams in a new version", function()
+    local source = ([[
+      local FAR = %q
+      app.on_start(function()
+        local other = assert(app.connect { server = FAR, name = "far" })
+        assert(other.js.ensure_stream { name = "KEPT", subjects = { "kept.*" } })
+        assert(other.js.subscribe("kept.*", { durable = "pushed" }, function(msg)
+          app.publish("out.pushed." .. VERSION, msg.raw)
+        end))
+        local psub = assert(other.js.pull_subscribe("kept.*", { durable = "pulled" }))
+        assert(psub:consume(function(msg) app.publish("out.pulled." .. VERSION, msg.raw) end))
+      end)
+      app.listen("version", function() return VERSION end)
+    ]]):format(far.url)
+    start("VERSION = 1\n" .. source)
+    assert(client.publish("kept.a", "one"))
+    svc:expect "out.pushed.1"
+    svc:expect "out.pulled.1"
+    assert(svc:reload("VERSION = 2\n" .. source))
+    eventually("the new version", function() -- the old one handles what has been under way
+      assert(client.publish("kept.a", "two"))
+      return svc:calls("out.pushed.2")[1] and svc:calls("out.pulled.2")[1]
+    end)
   end)
 
   it("bridges two accounts of one server", function()

@@ -1,6 +1,7 @@
 -- SIGUSR1: what runs is in the log, and nothing else happens.
 local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 after_each(process.close_all)
@@ -49,6 +50,25 @@ describe("SIGUSR1", function()
     end
     assert(app.request(prefix .. ".echo", "x"))
     child:signal "KILL"
+  end)
+
+  it("tells of further connections", function()
+    local prefix = unique("FAR"):gsub("%W", "")
+    finally(function() app.js.delete_stream(prefix) end)
+    local child = process.run(([[
+      app.on_start(function()
+        local other = assert(app.connect { server = %q, name = "far" })
+        other.listen(%q, function() end)
+        assert(other.js.add_stream { name = %q, subjects = { %q }, storage = "memory" })
+        assert(other.js.subscribe(%q, { durable = "d" }, function() end))
+      end)]]):format(testing.server_url(), prefix .. ".far", prefix, prefix .. "js",
+      prefix .. "js"))
+    child:expect "started"
+    child:signal "USR1"
+    child:expect "connection far: connected to nats://127%.0%.0%.1:%d+, messages in %d+"
+    child:expect "connection far, listeners: 1\n[^\n]*%.far %([^\n]*svc%.lua:3%): running 0"
+    child:expect("consumers: 1\n +push: consumer 'd' of stream '" .. prefix .. "'")
+    assert.equal(0, child:stop())
   end)
 
   it("is answered where the log is of warnings only, and before the start", function()

@@ -184,6 +184,12 @@ static const struct {
     {"app.nats", "app.nats.status()\n"
                  "app.nats.stats()\n"
                  "app.nats.server_info()"},
+    {"app.connect",
+     "local other = app.connect { server = 'nats://127.0.0.1:1', retry = true }\n"
+     "assert(other.publish('a', { b = 1 }) and other.nats.status() == 'connecting')\n"
+     "other.listen('a.*', function() end):stop()\n"
+     "other.close()\n"
+     "refused(app.connect, { sever = 'x' })"},
     {"core.error", "local err = core.error('code', 'text')\n"
                    "assert('a' .. err == 'atext' and tostring(err) == 'text')"},
     {"core.check", "core.check('f', { a = 1 }, { a = 'number' })\n"
