@@ -365,7 +365,7 @@ function app.nats.rtt(timeout) end
 
 ---@class connect_opts
 ---@field server string|string[] URLs; also several with commas between them
----@field name string|nil of the connection, as the server and the log show it; default: the service's, and the URL
+---@field name string|nil of the connection: for the server (else `SERVICE/INSTANCE`) and in log lines (else its URL)
 ---@field retry boolean|nil return at once and try for ever, with the reasons in the log
 ---@field timeout number|nil seconds to wait at most; default: until each server was tried once
 ---@field user string|nil

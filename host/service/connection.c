@@ -255,8 +255,11 @@ static int open_parts(struct connection *connection, const struct connection_opt
             return LN_ENOMEM;
     }
     struct link_options link = options->link;
+    char called[256];
+    snprintf(called, sizeof(called), "%s/%s", speaker(connection),
+             service_instance(connection->service));
     if (link.name == NULL)
-        link.name = speaker(connection);
+        link.name = called;
     int rc = intake_open(&connection->intake, &intake_events, connection);
     if (rc == LN_OK)
         rc = link_open(&connection->link, script_loop(connection->script),
