@@ -57,6 +57,7 @@ int bindings_take_options(lua_State *L) {
     set_integer(L, "count", options->count);
     set_text(L, "output", options->output);
     set_text(L, "inbox_prefix", options->inbox_prefix);
+    set_text(L, "origin", options->origin);
     set_text(L, "log_level", log_level_name(options->log_level));
     lua_pushnumber(L, options->watch_poll);
     lua_setfield(L, -2, "watch_poll");

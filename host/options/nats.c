@@ -106,22 +106,27 @@ static bool is_wanted(const struct parser *p, const struct place *place,
     return true;
 }
 
-/* Adds a name to what is said of the connection. */
-static int note(struct parser *p, const struct place *place, const struct shared *from) {
-    char *grown = NULL;
-    const char *before = p->out->origin;
-    int rc = place->context == NULL ? asprintf(&grown, "%s%s%s", before != NULL ? before : "",
-                                               before != NULL ? ", " : "", from->variable)
-             : before != NULL && strstr(before, place->context->path) != NULL
-                 ? asprintf(&grown, "%s, %s", before, from->key)
-                 : asprintf(&grown, "%s%sthe context %s (%s): %s", before != NULL ? before : "",
-                            before != NULL ? "; " : "", place->context->name,
-                            place->context->path, from->key);
-    if (rc < 0)
+int options_note(struct parser *p, const char *name) {
+    char *before = p->out->origin;
+    if (asprintf(&p->out->origin, "%s%s%s", before != NULL ? before : "",
+                 before != NULL ? ", " : "", name) < 0) {
+        p->out->origin = before;
         return options_fail_memory(p);
-    free(p->out->origin);
-    p->out->origin = grown;
+    }
+    free(before);
     return 0;
+}
+
+/* Adds what was taken to what is said of the connection. */
+static int note(struct parser *p, const struct place *place, const struct shared *from) {
+    char name[PATH_MAX + 400];
+    const struct context *context = place->context;
+    if (context == NULL)
+        return options_note(p, from->variable);
+    bool named = p->out->origin != NULL && strstr(p->out->origin, context->path) != NULL;
+    snprintf(name, sizeof(name), "the context %s (%s): %s", context->name, context->path,
+             from->key);
+    return options_note(p, named ? from->key : name);
 }
 
 /* A user JWT and its seed are a credentials file without the file. */

@@ -63,7 +63,7 @@ struct options {
     char **servers; /* at least one URL, the default included; ends with NULL */
     size_t server_count;
     char *context;     /* of the `nats` tool: its name, the path of its file, or "@selected" */
-    char *origin;      /* what says where to connect besides our own options, without secrets */
+    char *origin;      /* variables and context that say where to connect; no values */
     bool server_given; /* by flag or environment; otherwise servers is the default */
     char *user, *password, *token;
     char *creds;                       /* path of a .creds file */

@@ -342,6 +342,8 @@ static int choose_connection(struct parser *p) {
         options_list_free(o->servers, &o->server_count);
         o->servers = NULL;
         o->server_given = false;
+        free(o->origin);
+        o->origin = NULL;
     }
     o->connection = options_commands[o->command].connection;
     if (o->server_given || is_argument(p, OPTIONS_FIELD(context)))
@@ -454,7 +456,7 @@ static int parse(struct parser *p) {
         check_words,     options_resolve_scripts, set_default_server};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);
-    return rc;
+    return rc == 0 && o->command == OPTIONS_CHECK ? options_describe_run(p) : rc;
 }
 
 int options_parse(int argc, char **argv, struct options *out, char *error, size_t error_size) {

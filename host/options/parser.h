@@ -64,7 +64,15 @@ int options_read_variable(struct parser *p, const struct options_option *option,
  * of those about one thing. */
 int options_read_environment(struct parser *p, enum options_about about);
 
+/* ---- ./describe.c; returns 0 or the exit status ---- */
+
+/* Says in `origin` to what `lunats run` would connect, where the environment says anything. */
+int options_describe_run(struct parser *p);
+
 /* ---- ./nats.c; returns 0 or the exit status ---- */
+
+/* Adds a name to `origin`. */
+int options_note(struct parser *p, const char *name);
 
 /* Reads what users of NATS have set for all programs: variables, where the command is about
  * their servers, and a context. */

@@ -223,6 +223,10 @@ int options_read_environment(struct parser *p, enum options_about about) {
             continue;
         variable_name(option, name);
         int rc = options_read_variable(p, option, name, OPTIONS_LUNATS);
+        bool told = p->source[i] != OPTIONS_UNSET &&
+                    (about == OPTIONS_ABOUT_SERVERS || option->kind == OPTIONS_KIND_SERVERS);
+        if (rc == 0 && told)
+            rc = options_note(p, name);
         if (rc != 0)
             return rc;
     }

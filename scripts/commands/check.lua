@@ -253,6 +253,9 @@ return function()
       if result.declared then print_declared(result.declared, path) end
     end
   end
+  if core.options.origin and not core.options.json then
+    line("`lunats run` %s", core.options.origin)
+  end
   if core.options.json then print_json(results) end
   if without_luacheck then
     io.stderr:write("lunats check: ", luacheck.MISSING,

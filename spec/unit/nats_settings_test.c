@@ -152,7 +152,7 @@ static void private_servers_and_tools_are_left_alone(void) {
     setenv("NATS_CONTEXT", "none", 1);
     setenv("NATS_CREDS", "none", 1);
     setenv("LUNATS_CONTEXT", "none", 1);
-    static const char *const lines[] = {"dev a.lua", "test", "lua a.lua", "check a.lua",
+    static const char *const lines[] = {"dev a.lua", "test", "lua a.lua",
                                         "run --embedded a.lua"};
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         CHECK_INT(parse(lines[i]), 0);
@@ -163,6 +163,20 @@ static void private_servers_and_tools_are_left_alone(void) {
     CHECK(options.creds == NULL);
     CHECK_INT(parse("run --embedded --context prod a.lua"), 2);
     CHECK_STR(error, "--embedded and --context exclude each other\nSee `lunats run --help`.");
+}
+
+static void check_tells_where_run_would_connect(void) {
+    CHECK_INT(parse("check a.lua"), 0);
+    CHECK(options.origin == NULL);
+    setenv("NATS_URL", "nats://u:s3cret@a:1,b", 1);
+    setenv("LUNATS_TOKEN", "s3cret", 1);
+    CHECK_INT(parse("check a.lua"), 0);
+    CHECK_STR(options.origin,
+              "connects to nats://a:1, nats://b; settings from LUNATS_TOKEN, NATS_URL");
+    setenv("NATS_CONTEXT", "prdo", 1);
+    CHECK_INT(parse("check a.lua"), 0);
+    CHECK(strstr(options.origin, "cannot connect: there is no context prdo (") ==
+          options.origin);
 }
 
 static void the_selected_context_is_for_tools(void) {
@@ -291,6 +305,8 @@ int main(int argc, char **argv) {
     RUN(options_win_over_variables_and_these_over_a_context);
     forget();
     RUN(private_servers_and_tools_are_left_alone);
+    forget();
+    RUN(check_tells_where_run_would_connect);
     forget();
     RUN(the_selected_context_is_for_tools);
     forget();
