@@ -1,4 +1,5 @@
--- Messages through a file stream into psub:consume while the server is killed again and again.
+-- Messages through a file stream into psub:consume while the server is killed again and again,
+-- each time when some are through.
 --
 --   build/release/lunats lua bench/soak.lua [MESSAGES [SECONDS_BETWEEN_KILLS]]
 --
@@ -22,10 +23,19 @@ local broker = testing.broker()
 local worker = process.spawn { process.lunats(), "lua", "--server", broker.url, "--log-level",
   "error", "bench/soak_worker.lua", tostring(MESSAGES) }
 
+---What the worker has stored and handled.
+local function progress()
+  local stored, handled = worker:output():match ".*: (%d+) stored, (%d+) handled"
+  return tonumber(stored or 0) + tonumber(handled or 0)
+end
+
+-- On a busy machine it may get nowhere between two kills: then the next one waits.
+local STEP = MESSAGES // 20
+
 local kills, memory = 0, {}
 while not worker:status() do
-  local due = app.now() + KILL_EVERY
-  while app.now() < due and not worker:status() do app.sleep(0.1) end
+  local due, enough = app.now() + KILL_EVERY, progress() + STEP
+  while (app.now() < due or progress() < enough) and not worker:status() do app.sleep(0.1) end
   if worker:status() then break end
   memory[#memory + 1] = resident_kib(worker.pid)
   broker:kill()

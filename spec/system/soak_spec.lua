@@ -7,7 +7,7 @@ local FACTOR = tonumber(os.getenv "LN_SOAK") or 1
 local function times(number) return tostring(number * FACTOR // 1 | 0) end
 
 local function bench(...)
-  return process.lunats_to_end({ "lua", ... }, { timeout = 60 * FACTOR })
+  return process.lunats_to_end({ "lua", ... }, { timeout = 180 * FACTOR })
 end
 
 describe("a soak", function()
