@@ -307,7 +307,10 @@ static void watch_folders(struct services *services) {
         rc = watch_add_folder(services->watch, resolve_logical(options->folders[i], real),
                               FOLDER_SUFFIX, true);
     if (rc < 0)
-        log_warn(NULL, "cannot watch for new files: %s", uv_strerror(rc));
+        log_warn(NULL,
+                 "cannot watch for new files: %s; --watch-poll SECONDS needs nothing of "
+                 "the system",
+                 uv_strerror(rc));
 }
 
 /* ---- all of them ---- */

@@ -30,7 +30,8 @@ void trigger_add_file(struct trigger *trigger, const char *path) {
         return;
     int rc = watch_add(trigger->watch, path);
     if (rc < 0)
-        log_warn(NULL, "cannot watch %s: %s", path, uv_strerror(rc));
+        log_warn(NULL, "cannot watch %s: %s; --watch-poll SECONDS needs nothing of the system",
+                 path, uv_strerror(rc));
 }
 
 /* The files of the version that runs now, which have been added as it loaded them, and no
