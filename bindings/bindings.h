@@ -29,6 +29,7 @@ void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
 
 void bindings_broker(lua_State *L);  /* ./tools/broker.c: broker */
 void bindings_hosted(lua_State *L);  /* ./tools/hosted.c: start_service */
+void bindings_input(lua_State *L);   /* ./tools/input.c: input, is_terminal */
 void bindings_load(lua_State *L);    /* ./tools/load.c: load_service */
 void bindings_loop(lua_State *L);    /* ./tools/loop.c: loop_handles, error_watch */
 void bindings_process(lua_State *L); /* ./tools/process.c: process */

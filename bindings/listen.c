@@ -75,7 +75,8 @@ static int open_listener(lua_State *L, struct listener **out, struct intake *int
 
 /*
  * core.listen(subject, opts | nil, fn) -> handle
- * opts are checked by the Lua side: queue, name, data_type, concurrency, pending.
+ * opts are checked by the Lua side: queue, name, data_type, concurrency, pending. Of commands
+ * also `needed`: when the server refuses it, the command fails.
  */
 static int core_listen(lua_State *L) {
     check_open(L);
@@ -88,6 +89,7 @@ static int core_listen(lua_State *L) {
     options.body = listener_body;
     options.queue = text_option(L, "queue");
     options.name = text_option(L, "name");
+    options.needed = lua_istable(L, 2) && lua_getfield(L, 2, "needed") == LUA_TBOOLEAN;
     read_numbers(L, &options);
 
     lua_Debug info;

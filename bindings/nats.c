@@ -64,6 +64,16 @@ static int nats_stats(lua_State *L) {
     return 1;
 }
 
+/* core.nats_error() -> the last thing that the server refused or that went wrong with it, or
+ * nil
+ */
+static int nats_error(lua_State *L) {
+    const struct link *link = link_or_null(L);
+    const char *text = link != NULL ? link_last_error(link) : "";
+    lua_pushstring(L, *text != '\0' ? text : NULL);
+    return 1;
+}
+
 /* core.js_prefix() -> subject of the JetStream API: "$JS.API", "$JS.hub.API", ... */
 static int js_prefix(lua_State *L) {
     lua_pushstring(L, check_who(L).js_prefix);
@@ -71,11 +81,8 @@ static int js_prefix(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"js_prefix", js_prefix},
-    {"nats_status", nats_status},
-    {"nats_info", nats_info},
-    {"nats_stats", nats_stats},
-    {NULL, NULL},
+    {"js_prefix", js_prefix}, {"nats_status", nats_status}, {"nats_error", nats_error},
+    {"nats_info", nats_info}, {"nats_stats", nats_stats},   {NULL, NULL},
 };
 
 void bindings_nats(lua_State *L) {

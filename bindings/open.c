@@ -64,6 +64,7 @@ static int open_core(lua_State *L) {
     bindings_send(L);
     bindings_broker(L);
     bindings_hosted(L);
+    bindings_input(L);
     bindings_load(L);
     bindings_loop(L);
     bindings_folder(L);

@@ -208,7 +208,8 @@ static void stop(struct host *host, int status) {
 static void on_interrupt(uv_async_t *handle) {
     struct host *host = handle->data;
     int signum = signals.last;
-    log_info(NULL, "%s: stopping (once more to end at once)", signal_text(signum));
+    if (serves(host)) /* others end before anybody has read it */
+        log_info(NULL, "%s: stopping (once more to end at once)", signal_text(signum));
     /* A service has done its work; tests that did not run have not passed. */
     stop(host, serves(host) ? EXIT_OK : 128 + signum);
 }
@@ -263,6 +264,7 @@ static void fill_link_options(const struct host *host, struct link_options *link
         .ping_interval_ms = (uint32_t)(options->ping_interval * 1000),
         .max_control_line = (uint32_t)options->max_control_line,
         .inbox_prefix = options->inbox_prefix,
+        .no_replies = options_command_needs_no_inbox(options->command),
     };
     if (is_private(host)) {
         link->servers = host->servers;
@@ -290,6 +292,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
     struct service_options service = {
         .path = path,
         .runner = !options_command_serves(options->command),
+        .own_errors = options->command != OPTIONS_LUA,
         .offline = options->connection == OPTIONS_OFFLINE,
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
@@ -305,7 +308,8 @@ static int open_service(void *owner, const char *path, const struct service_opti
     if (host->source[0] != '\0') {
         service.source = host->source;
         service.source_len = strlen(host->source);
-        service.name = options_command_name(options->command);
+        if (options_lua_file(options) == NULL) /* whose name the service has otherwise */
+            service.name = options_command_name(options->command);
     }
     service.js_prefix = options->js_prefix;
     fill_link_options(host, &service.link);
@@ -351,9 +355,11 @@ static int load_all(struct host *host) {
     const struct options *options = host->options;
     const char *module = options_command_module(options->command);
     if (module != NULL)
-        snprintf(host->source, sizeof(host->source), "require('%s')()", module);
-    return services_load(host->services,
-                         module != NULL ? options_command_name(options->command) : NULL);
+        snprintf(host->source, sizeof(host->source), "return require('%s')(...)", module);
+    const char *path = options_lua_file(options);
+    if (module != NULL && path == NULL)
+        path = options_command_name(options->command);
+    return services_load(host->services, path);
 }
 
 static void on_broker_ready(void *owner, int status, const char *url, const char *text) {

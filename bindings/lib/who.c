@@ -71,7 +71,8 @@ static struct link *check_own_link(lua_State *L) {
         raise_error(L, "there is no connection yet at the top level of a script; use it in "
                        "app.on_start, a task, a timer or a handler");
     if (link == NULL)
-        raise_error(L, "there is no connection: the script runs without a server");
+        raise_error(L, "there is no connection: the script runs without a server "
+                       "(`lunats lua` connects to one with -s URL)");
     return link;
 }
 

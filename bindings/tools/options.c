@@ -15,6 +15,18 @@ static void push_list(lua_State *L, char *const *list, size_t count) {
     }
 }
 
+static void push_words(lua_State *L, char *const *words) {
+    size_t count = 0;
+    while (words != NULL && words[count] != NULL)
+        count++;
+    push_list(L, words, count);
+}
+
+static void set_number(lua_State *L, const char *name, lua_Number value) {
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
+}
+
 static void set_text(lua_State *L, const char *name, const char *text) {
     lua_pushstring(L, text); /* nil for NULL */
     lua_setfield(L, -2, name);
@@ -50,19 +62,27 @@ int bindings_take_options(lua_State *L) {
     lua_setfield(L, -2, "args");
     push_list(L, options->inherited, options->inherited_count);
     lua_setfield(L, -2, "inherited");
+    push_list(L, options->headers.items, options->headers.count);
+    lua_setfield(L, -2, "headers");
+    push_list(L, options->code.items, options->code.count);
+    lua_setfield(L, -2, "code");
+    push_words(L, options->words);
+    lua_setfield(L, -2, "words");
+    set_flag(L, "interactive", options->interactive);
+    set_flag(L, "offline", options->connection == OPTIONS_OFFLINE);
     set_flag(L, "watch", options->watch);
     set_flag(L, "coverage", options->coverage);
     set_flag(L, "json", options->json);
     set_integer(L, "jobs", options->jobs);
     set_integer(L, "count", options->count);
+    set_integer(L, "replies", options->replies);
     set_text(L, "output", options->output);
     set_text(L, "inbox_prefix", options->inbox_prefix);
     set_text(L, "origin", options->origin);
     set_text(L, "log_level", log_level_name(options->log_level));
-    lua_pushnumber(L, options->watch_poll);
-    lua_setfield(L, -2, "watch_poll");
-    lua_pushnumber(L, options->seconds);
-    lua_setfield(L, -2, "seconds");
+    set_number(L, "watch_poll", options->watch_poll);
+    set_number(L, "seconds", options->seconds);
+    set_number(L, "timeout", options->timeout);
     lua_setfield(L, -2, "options");
     lua_pushcfunction(L, core_private_file);
     lua_setfield(L, -2, "private_file");

@@ -287,7 +287,9 @@ static int open_parts(struct link *link, const struct link_options *options) {
     if (link->calls == NULL || link->outbox == NULL || link->subs == NULL)
         return LN_ENOMEM;
     subs_set_max_line(link->subs, link->options.max_control_line);
-    int rc = subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg,
+    int rc = LN_OK;
+    if (!options->no_replies)
+        rc = subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg,
                       on_inbox_refused, link, &link->inbox);
     return rc == LN_OK ? open_dialler(link, &link->options) : rc;
 }

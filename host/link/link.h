@@ -48,6 +48,7 @@ struct link_options {
     const char *inbox_prefix; /* default "_INBOX" */
     const char *api_prefix; /* subjects below it are the server's own, as those with a "$" are:
                              * the JetStream API under another name; NULL: none */
+    bool no_replies;        /* requests fail: no inbox is subscribed to */
     bool retry;             /* keep trying when the first connection fails */
     uint32_t connect_timeout_ms; /* default 2000 */
     uint32_t ping_interval_ms;   /* silence after which the peer is probed; default 5000 */

@@ -73,7 +73,7 @@ static int request(struct link *link, struct link_call *call, struct clock *cloc
     if (link->state != LINK_CONNECTED && link->state != LINK_CLOSED)
         return LN_EDISCONNECTED;
     int rc = check_out(link, out, NULL);
-    if (rc == LN_OK && link->inbox_denied)
+    if (rc == LN_OK && (link->inbox_denied || link->inbox == NULL))
         rc = LN_EINBOX;
     if (rc == LN_OK)
         rc = calls_begin(link->calls, call, clock, out->subject, timeout_ms, many, on_reply,
@@ -152,6 +152,6 @@ void link_get_stats(const struct link *link, struct link_stats *out) {
     out->dropped = subs_dropped(link->subs);
     out->buffered =
         link->stream != NULL ? stream_unsent(link->stream) : outbox_kept(link->outbox);
-    out->subscriptions = subs_count(link->subs) - 1; /* the inbox is our own */
+    out->subscriptions = subs_count(link->subs) - (link->inbox != NULL); /* which is our own */
     out->calls = calls_count(link->calls);
 }

@@ -24,6 +24,9 @@ enum options_command {
     OPTIONS_LUA,
     OPTIONS_RECORD,
     OPTIONS_NEW,
+    OPTIONS_REQUEST,
+    OPTIONS_PUB,
+    OPTIONS_SUB,
     OPTIONS_VERSION, /* print the version, exit 0 */
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
 };
@@ -41,22 +44,31 @@ enum options_errors {
     OPTIONS_ERRORS_SHORT, /* an id by which it is found in the log */
 };
 
+/* What an option was given that may be repeated, in order. */
+struct options_list {
+    char **items; /* ends with NULL; NULL: none */
+    size_t count;
+};
+
 /* Everything is owned by the struct; strings are NULL when not set. */
 struct options {
     enum options_command command;
     enum options_command topic; /* of OPTIONS_HELP: a command, or OPTIONS_HELP: the overview */
 
     /* What to run. Both lists end with NULL. */
-    char **scripts; /* run, dev, check: at least one file, directories expanded; lua: FILE */
+    char **scripts; /* run, dev, check: at least one file, directories expanded; lua: FILE, or
+                     * "-", or none */
     size_t script_count;
     char **folders; /* the directories among them, as they were named; ends with NULL */
     size_t folder_count;
     char **args; /* lua: what follows FILE; test: the arguments of busted; record: the
-                  * subjects; new: the name */
+                  * subjects; new: the name; request, pub: the subject and perhaps the body;
+                  * sub: the subjects */
     size_t arg_count;
     char **inherited; /* test: options as they were given, for the processes that it starts;
                        * ends with NULL */
     size_t inherited_count;
+    char *const *words; /* borrowed: argv of main(), which ends with NULL */
 
     /* The connection. */
     enum options_connection connection;
@@ -96,10 +108,16 @@ struct options {
 
     bool coverage;  /* test */
     long jobs;      /* test: spec files at a time; 0: all in this process */
-    bool json;      /* check */
+    bool json;      /* check, request, pub, sub */
     char *output;   /* record: path of the file; "-": stdout */
-    long count;     /* record: stop after so many messages; 0: never */
+    long count;     /* record, sub: stop after so many messages; 0: never; request, pub: how
+                     * often; 0: once */
     double seconds; /* record: stop after that time; 0: never */
+    double timeout; /* request, pub, sub: seconds; 0: the default of the command */
+    long replies;   /* request: that many to each request; 0: one */
+    struct options_list headers; /* request, pub: "Name: value" */
+    struct options_list code;    /* lua: Lua to run first */
+    bool interactive;            /* lua: read and run lines in the end */
 
     enum options_errors errors; /* default full; run: short */
     enum log_format log_format; /* default text */
@@ -127,6 +145,13 @@ const char *options_command_name(enum options_command command);
 /* The Lua module behind a command, which returns a function; NULL: the command runs the user's
  * scripts. Borrowed, static. */
 const char *options_command_module(enum options_command command);
+
+/* The FILE that `lunats lua` was given; NULL for other commands, the standard input, or none.
+ * Borrowed. */
+const char *options_lua_file(const struct options *options);
+
+/* It sends no requests, and so wants no inbox for replies. */
+bool options_command_needs_no_inbox(enum options_command command);
 
 /* Its scripts are services, which go on until they are stopped; others run to their end. */
 bool options_command_serves(enum options_command command);

@@ -107,7 +107,10 @@ static int take_short(struct parser *p, const char *arg, bool *foreign) {
     char label[] = {'-', arg[1], '\0'};
     if (option == NULL) {
         *foreign = p->out->command == OPTIONS_TEST;
-        return *foreign ? 0 : options_fail(p, "unknown option %s", label);
+        bool body = p->out->command == OPTIONS_REQUEST || p->out->command == OPTIONS_PUB;
+        return *foreign ? 0
+                        : options_fail(p, "unknown option %s%s", label,
+                                       body ? " (a BODY like that stands behind --)" : "");
     }
     return take_option(p, option, label, arg[2] != '\0' ? arg + 2 : NULL, false);
 }
@@ -122,7 +125,8 @@ static void ask_for_help(struct parser *p, enum options_command topic) {
 }
 
 bool options_takes_scripts(enum options_command command) {
-    return command != OPTIONS_TEST && command != OPTIONS_RECORD && command != OPTIONS_NEW;
+    return command == OPTIONS_RUN || command == OPTIONS_DEV || command == OPTIONS_CHECK ||
+           command == OPTIONS_LUA;
 }
 
 /* A script, or what else the command is about. */
@@ -314,9 +318,26 @@ static int choose_admin(struct parser *p) {
     return 0;
 }
 
+/* `lunats request` and `pub`: SUBJECT [BODY]. */
+static int check_message(struct parser *p) {
+    const struct options *o = p->out;
+    const char *name = options_commands[o->command].name;
+    if (o->arg_count == 0)
+        return options_fail(p, "no SUBJECT given: lunats %s [options] SUBJECT [BODY|-]", name);
+    if (!options_is_subject(o->args[0]))
+        return options_fail(p, "'%s' is not a subject without wildcards", o->args[0]);
+    if (o->arg_count > 2)
+        return options_fail(p, "lunats %s takes one BODY: put it in quotes", name);
+    return 0;
+}
+
 /* What a command cannot do without. */
 static int check_words(struct parser *p) {
     const struct options *o = p->out;
+    if (o->command == OPTIONS_REQUEST || o->command == OPTIONS_PUB)
+        return check_message(p);
+    if (o->command == OPTIONS_SUB && o->arg_count == 0)
+        return options_fail(p, "no SUBJECT given: lunats sub [options] SUBJECT...");
     if (o->command == OPTIONS_NEW && o->arg_count != 1)
         return options_fail(p, "lunats new takes one NAME");
     if (o->command == OPTIONS_RECORD && o->arg_count == 0)
@@ -381,11 +402,22 @@ static int set_default_server(struct parser *p) {
     return ok ? 0 : options_fail_memory(p);
 }
 
-static bool is_lua_file(const char *path) {
+/* `lunats FILE`: 0 when it is one; or tells what is wrong with the word that is no command. */
+static int check_file(const struct parser *p, const char *path) {
     struct stat st;
     size_t len = strlen(path);
-    bool looks = strchr(path, '/') != NULL || (len > 4 && strcmp(path + len - 4, ".lua") == 0);
-    return looks && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    bool named = len > 4 && strcmp(path + len - 4, ".lua") == 0;
+    if (!named && strchr(path, '/') == NULL)
+        return options_fail_unknown_command(p, path);
+    bool there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode))
+        return options_fail(p,
+                            "%s is a directory; `lunats run %s` or `lunats dev %s` serves the "
+                            "scripts in it",
+                            path, path, path);
+    if (!there && named)
+        return options_fail(p, "there is no file %s", path);
+    return there ? 0 : options_fail_unknown_command(p, path);
 }
 
 /* Finds the command; p->at is behind it afterwards. */
@@ -404,8 +436,9 @@ static int take_command(struct parser *p) {
             p->known = i < OPTIONS_VERSION;
             return 0;
         }
-    if (!is_lua_file(word))
-        return options_fail_unknown_command(p, word);
+    int rc = check_file(p, word);
+    if (rc != 0)
+        return rc;
     p->out->command = OPTIONS_LUA;
     p->known = true;
     p->at--;
@@ -461,6 +494,7 @@ static int parse(struct parser *p) {
 
 int options_parse(int argc, char **argv, struct options *out, char *error, size_t error_size) {
     memset(out, 0, sizeof(*out));
+    out->words = argv;
     struct parser parser = {
         .out = out,
         .argv = argv,
@@ -489,6 +523,10 @@ void options_free(struct options *o) {
             kind == OPTIONS_KIND_TOKEN || kind == OPTIONS_KIND_SUBJECT ||
             kind == OPTIONS_KIND_ADDRESS)
             free(*(char **)field);
+        if (kind == OPTIONS_KIND_CODE || kind == OPTIONS_KIND_HEADERS) {
+            struct options_list *list = field;
+            options_list_free(list->items, &list->count);
+        }
     }
     memset(o, 0, sizeof(*o));
 }

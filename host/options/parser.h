@@ -56,6 +56,9 @@ bool options_takes_scripts(enum options_command command);
 int options_set_value(struct parser *p, const struct options_option *option, const char *label,
                       const char *text);
 
+/* Tokens with single dots in between, without blanks and wildcards. */
+bool options_is_subject(const char *text);
+
 /* Sets an option from this variable, if there is one; it comes from `source` then. */
 int options_read_variable(struct parser *p, const struct options_option *option,
                           const char *name, enum options_source source);

@@ -29,6 +29,8 @@ static int expand_folder(struct parser *p, const char *path, char ***list, size_
 
 static int add_script(struct parser *p, const char *path, char ***list, size_t *count) {
     struct stat st;
+    if (p->out->command == OPTIONS_LUA && strcmp(path, "-") == 0) /* the standard input */
+        return options_list_add(list, count, path, 1) ? 0 : options_fail_memory(p);
     if (path[0] == '\0' || stat(path, &st) < 0)
         return options_fail(p, "cannot open the script %s: %s", path,
                             strerror(path[0] == '\0' ? ENOENT : errno));
@@ -47,9 +49,12 @@ int options_resolve_scripts(struct parser *p) {
     int rc = 0;
     if (!options_takes_scripts(o->command))
         return 0;
+    if (o->command == OPTIONS_LUA && (o->code.count > 0 || o->interactive) &&
+        o->script_count == 0)
+        return 0;
     if (o->script_count == 0)
         return options_fail(p, "no %s given: lunats %s [options] %s",
-                            o->command == OPTIONS_LUA ? "FILE" : "SCRIPT",
+                            o->command == OPTIONS_LUA ? "FILE, -e CODE or -i" : "SCRIPT",
                             options_commands[o->command].name,
                             options_commands[o->command].arguments);
     for (size_t i = 0; i < o->script_count && rc == 0; i++)

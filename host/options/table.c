@@ -14,8 +14,12 @@ enum {
     CHECK = 1U << OPTIONS_CHECK,
     LUA = 1U << OPTIONS_LUA,
     RECORD = 1U << OPTIONS_RECORD,
-    CONNECTED = RUN | TEST | LUA | RECORD, /* to servers that the user names */
-    PRIVATE = RUN | DEV | LUA,             /* to a private server that can be configured */
+    REQUEST = 1U << OPTIONS_REQUEST,
+    PUB = 1U << OPTIONS_PUB,
+    SUB = 1U << OPTIONS_SUB,
+    TOOLS = RECORD | REQUEST | PUB | SUB,
+    CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
+    PRIVATE = RUN | DEV | LUA,            /* to a private server that can be configured */
 };
 
 #define FLAG(name, commands, on, field, help, no_help)                                         \
@@ -36,7 +40,7 @@ enum {
 
 /* clang-format off */
 const struct options_option options_table[OPTIONS_COUNT] = {
-    VALUE("server", 's', OPTIONS_KIND_SERVERS, RUN | RECORD, servers, "URL",
+    VALUE("server", 's', OPTIONS_KIND_SERVERS, RUN | TOOLS, servers, "URL",
           "NATS server; repeat it or separate several with commas (environment: NATS_URL; "
           "default " OPTIONS_DEFAULT_SERVER ")"),
     VALUE("server", 's', OPTIONS_KIND_SERVERS, TEST, servers, "URL",
@@ -109,10 +113,28 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "run that many spec files at a time, each in a process with a server of its own"),
     FLAG("coverage", TEST, 0, coverage, "measure with luacov what the specs reach", NULL),
     FLAG("json", CHECK, 0, json, "print one JSON document instead of text", NULL),
+    FLAG("json", REQUEST | SUB, 0, json,
+         "print each message as one line of JSON: subject, reply_to, headers, data", NULL),
+    FLAG("json", PUB, 0, json, "print what was published as one line of JSON", NULL),
+    VALUE("header", 'H', OPTIONS_KIND_HEADERS, REQUEST | PUB, headers, "NAME:VALUE",
+          "a header of the message; may be repeated"),
+    VALUE("execute", 'e', OPTIONS_KIND_CODE, LUA, code, "CODE",
+          "run this Lua first; may be repeated"),
+    VALUE("interactive", 'i', OPTIONS_KIND_FLAG, LUA, interactive, NULL,
+          "read Lua line by line in the end, run it and print its results"),
     VALUE("output", 'o', OPTIONS_KIND_TEXT, RECORD, output, "FILE",
           "required: where the messages go, one JSON object a line; - is the "
           "standard output"),
-    VALUE("count", 0, OPTIONS_KIND_COUNT, RECORD, count, "N", "stop after that many messages"),
+    VALUE("count", 0, OPTIONS_KIND_COUNT, RECORD | SUB, count, "N",
+          "stop after that many messages"),
+    VALUE("count", 0, OPTIONS_KIND_COUNT, REQUEST | PUB, count, "N",
+          "send the message that many times (default 1)"),
+    VALUE("replies", 0, OPTIONS_KIND_COUNT, REQUEST, replies, "N",
+          "collect up to that many replies of several services, until --timeout"),
+    VALUE("timeout", 0, OPTIONS_KIND_PERIOD, REQUEST | PUB, timeout, "SECONDS",
+          "time for the answer (default 5)"),
+    VALUE("timeout", 0, OPTIONS_KIND_PERIOD, SUB, timeout, "SECONDS",
+          "stop after that time; with --count the status is 1 then"),
     VALUE("seconds", 0, OPTIONS_KIND_SECONDS, RECORD, seconds, "S", "stop after that time"),
     VALUE("drain-timeout", 0, OPTIONS_KIND_SECONDS, CONNECTED | DEV, drain_timeout, "SECONDS",
           "time for running handlers to end at a stop or reload (default 30)"),
@@ -167,13 +189,17 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats check --json services/\n",
         OPTIONS_OFFLINE, "lunats.commands.check", false},
     [OPTIONS_LUA] = {
-        "lua", "FILE [ARGUMENTS]", "run a Lua file inside the host",
-        "Runs FILE as `lua` would, with the modules of lunats and a running loop.\n"
-        "Everything after FILE is the script's, in the table `arg`. `lunats FILE ...`\n"
-        "is short for it, so that `busted --lua=lunats` works.\n",
+        "lua", "[FILE|-] [ARGUMENTS]", "run Lua inside the host, or type it in (-i)",
+        "Runs FILE as `lua` would, with the modules of lunats and a running loop: calls\n"
+        "of `app` may wait. `-` is the standard input. What -e says runs before, the\n"
+        "lines of -i are read after it. Everything after FILE is the script's, in the\n"
+        "table `arg`. `lunats FILE ...` is short for it, so that `busted --lua=lunats`\n"
+        "works. A service is no such FILE: see `lunats run` and `lunats dev`.\n",
         "  lunats lua tools/fill.lua 1000\n"
+        "  lunats lua -s nats://a:4222 -e 'print(app.js.account_info().streams)'\n"
+        "  lunats lua -s nats://a:4222 -i\n"
         "  busted --lua=lunats spec\n",
-        OPTIONS_OFFLINE, NULL, false},
+        OPTIONS_OFFLINE, "lunats.commands.lua", false},
     [OPTIONS_RECORD] = {
         "record", "SUBJECT...", "write messages to a file, for testing.replay",
         "Writes every message of the subjects (wildcards allowed), with the reply where\n"
@@ -189,6 +215,34 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "to know. `lunats test` in it passes at once. Nothing is ever overwritten.\n",
         "  lunats new orders && cd orders && lunats test\n",
         OPTIONS_OFFLINE, "lunats.commands.new", false},
+    [OPTIONS_REQUEST] = {
+        "request", "SUBJECT [BODY|-]", "send a request and print the reply",
+        "Sends BODY, or the standard input for `-`, and prints the body of the reply.\n"
+        "An error reply goes to the standard error with its code. The status is 1 for\n"
+        "an error reply, and when no reply comes.\n",
+        "  lunats request greet '{\"name\":\"Ada\"}'\n"
+        "  lunats request images.shrink - <photo.jpg >small.jpg\n"
+        "  lunats request stock.level --json -H Trace:7 --timeout 2 | jq .data\n"
+        "  lunats request '$SRV.PING' --replies 100 --timeout 1\n",
+        OPTIONS_SERVERS, "lunats.commands.request", false},
+    [OPTIONS_PUB] = {
+        "pub", "SUBJECT [BODY|-]", "publish a message",
+        "Publishes BODY, or the standard input for `-`, and waits until the server has\n"
+        "it. The status is 1 when the server refuses it. Whether a stream has stored\n"
+        "it, `lunats request` shows: the stream replies.\n",
+        "  lunats pub orders.created '{\"id\":1}'\n"
+        "  lunats pub -s nats://a:4222 logs.app - <app.log\n"
+        "  lunats pub load.test x --count 1000 -H Nats-Msg-Id:7\n",
+        OPTIONS_SERVERS, "lunats.commands.pub", false},
+    [OPTIONS_SUB] = {
+        "sub", "SUBJECT...", "print the messages of some subjects",
+        "Prints every message of the subjects (wildcards allowed): subject, headers in\n"
+        "parentheses, body. Services go on getting them. SIGINT ends it; an outage of\n"
+        "the server does not.\n",
+        "  lunats sub 'orders.>'\n"
+        "  lunats sub orders.done --count 1 --timeout 10\n"
+        "  lunats sub 'orders.*' --json | jq -c '[.subject, .data.id]'\n",
+        OPTIONS_SERVERS, "lunats.commands.sub", false},
     [OPTIONS_VERSION] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {
@@ -206,6 +260,15 @@ const char *options_command_name(enum options_command command) {
 
 const char *options_command_module(enum options_command command) {
     return options_commands[command].module;
+}
+
+const char *options_lua_file(const struct options *options) {
+    bool given = options->command == OPTIONS_LUA && options->script_count > 0;
+    return given && strcmp(options->scripts[0], "-") != 0 ? options->scripts[0] : NULL;
+}
+
+bool options_command_needs_no_inbox(enum options_command command) {
+    return command == OPTIONS_PUB || command == OPTIONS_SUB || command == OPTIONS_RECORD;
 }
 
 bool options_command_serves(enum options_command command) {

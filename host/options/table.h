@@ -22,6 +22,8 @@ enum options_kind {
     OPTIONS_KIND_PERIOD,  /* double: seconds, not 0 */
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
     OPTIONS_KIND_PORT,    /* long, 1 to 65535 */
+    OPTIONS_KIND_CODE,    /* struct options_list; repeatable */
+    OPTIONS_KIND_HEADERS, /* struct options_list of "Name: value"; repeatable */
     OPTIONS_KIND_LEVEL,   /* enum log_level */
     OPTIONS_KIND_FORMAT,  /* enum log_format */
     OPTIONS_KIND_ERRORS,  /* enum options_errors */
@@ -48,7 +50,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 42
+#define OPTIONS_COUNT 51
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

@@ -64,8 +64,7 @@ static int set_text(struct parser *p, const struct options_option *option, const
     return *field != NULL ? 0 : options_fail_memory(p);
 }
 
-/* Tokens with single dots in between, without blanks and wildcards. */
-static bool is_subject(const char *text) {
+bool options_is_subject(const char *text) {
     for (const char *token = text;; token++) {
         size_t len = strcspn(token, ".");
         if (len == 0)
@@ -81,7 +80,7 @@ static bool is_subject(const char *text) {
 
 static int set_subject(struct parser *p, const struct options_option *option, const char *label,
                        const char *text, char **field) {
-    if (!is_subject(text))
+    if (!options_is_subject(text))
         return options_fail(p, "%s: '%s' is not a subject without wildcards", label, text);
     if (option->kind == OPTIONS_KIND_TOKEN && strchr(text, '.') != NULL)
         return options_fail(p, "%s: '%s' is not a name without dots", label, text);
@@ -135,6 +134,24 @@ static int set_port(struct parser *p, const char *label, const char *text, long 
     return 0;
 }
 
+/* The name as the server takes it: letters of ASCII, digits, punctuation. */
+static bool is_header(const char *text) {
+    size_t len = strcspn(text, ":");
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] <= ' ' || (unsigned char)text[i] > '~')
+            return false;
+    return len > 0 && text[len] == ':' && strpbrk(text, "\r\n") == NULL;
+}
+
+static int add_to_list(struct parser *p, const struct options_option *option, const char *label,
+                       const char *text, struct options_list *list) {
+    if (option->kind == OPTIONS_KIND_HEADERS && !is_header(text))
+        return options_fail(p, "%s: '%s' is not a header like Name:value", label, text);
+    return options_list_add(&list->items, &list->count, text, strlen(text))
+               ? 0
+               : options_fail_memory(p);
+}
+
 static int set_errors(struct parser *p, const char *label, const char *text,
                       enum options_errors *field) {
     bool is_short = strcmp(text, "short") == 0;
@@ -168,6 +185,9 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         return set_count(p, label, text, field);
     case OPTIONS_KIND_PORT:
         return set_port(p, label, text, field);
+    case OPTIONS_KIND_CODE:
+    case OPTIONS_KIND_HEADERS:
+        return add_to_list(p, option, label, text, field);
     case OPTIONS_KIND_LEVEL:
         if (log_level_parse(text, field))
             return 0;

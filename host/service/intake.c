@@ -269,7 +269,7 @@ static int subscribe_listener(struct listener *listener, bool needed) {
 }
 
 int listener_subscribe(struct listener *listener) {
-    return subscribe_listener(listener, false);
+    return subscribe_listener(listener, listener->options.needed);
 }
 
 int intake_subscribe(struct intake *intake, struct script *script, bool needed,

@@ -71,6 +71,7 @@ struct listener_options {
     const char *where;    /* "orders.lua:12", the handler; may be NULL */
     uint32_t concurrency; /* handlers that may run at once; 0 = 256 */
     int pending_msgs;     /* bound of the queue in front of it; 0 = default */
+    bool needed;          /* the script cannot do without it: see on_refused() */
     lua_CFunction body;   /* runs one message as a fiber, with its struct job * */
     int handler;          /* registry reference of the Lua function; released with it */
     int anchor;           /* of what has to last as long; the same */

@@ -9,16 +9,19 @@
 
 #define PREFIX_SIZE 320
 
-void outage_first(char *out, size_t size, const struct link_options *to, int status,
-                  const char *reason) {
+void outage_first(char *out, size_t size, const struct link_options *to, bool serves,
+                  int status, const char *reason) {
     char server[256];
     bool several = to->server_count > 1; /* the reason names them */
-    snprintf(out, size, "cannot connect to %s: %s%s",
-             several ? "a server" : url_shown(to->servers[0], server, sizeof(server)), reason,
-             status != LN_ENOSERVER
-                 ? ""
-                 : " (start a nats-server there, give another one with --server, wait for it "
-                   "with --retry, or use a private one with --embedded)");
+    int len = snprintf(out, size, "cannot connect to %s: %s",
+                       several ? "a server" : url_shown(to->servers[0], server, sizeof(server)),
+                       reason);
+    if (status != LN_ENOSERVER || len < 0 || (size_t)len >= size)
+        return;
+    snprintf(out + len, size - (size_t)len,
+             " (start a nats-server there, give another one with --server, %s)",
+             serves ? "wait for it with --retry, or use a private one with --embedded"
+                    : "or wait for it with --retry");
 }
 
 /* What the lines of this connection begin with. */

@@ -5,9 +5,10 @@
 
 #include "host/link/link.h"
 
-/* Why a service has not started: a line for the log that says what to do about it. */
-void outage_first(char *out, size_t size, const struct link_options *to, int status,
-                  const char *reason);
+/* Why there is no connection at the start: a line for the log that says what to do about it;
+ * serves: a private server would do. */
+void outage_first(char *out, size_t size, const struct link_options *to, bool serves,
+                  int status, const char *reason);
 
 /* `connection` is the name of a further one of the service, NULL for its own; all is borrowed
  * for the call. */

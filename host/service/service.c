@@ -92,8 +92,7 @@ static void on_main_end(struct fiber *fiber, void *arg, int status, const char *
     struct service *service = arg;
     if (text != NULL)
         report(service, "main", text);
-    /* Specs count their errors themselves. */
-    bool failed = service->errors > 0 && service->options.source == NULL;
+    bool failed = service->errors > 0 && !service->options.own_errors;
     service_stop(service, status == LN_ESCRIPT || failed ? EXIT_SCRIPT : EXIT_OK);
 }
 
@@ -179,7 +178,8 @@ static void on_connected(struct service *service) {
 
 static void on_first_failure(struct service *service, int status, const char *text) {
     char line[2048];
-    outage_first(line, sizeof(line), &service->options.link, status, text);
+    outage_first(line, sizeof(line), &service->options.link, !service->options.runner, status,
+                 text);
     service_failed(service, line, false);
     service->exit_status = EXIT_NO_CONNECTION;
     go(service, SERVICE_CLOSING);

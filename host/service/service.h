@@ -47,6 +47,8 @@ struct service_options {
     char *const *argv;
     bool runner;          /* `lunats lua` and `lunats test`: the chunk itself runs as a fiber
                            * after the connection is there, and its end stops the service */
+    bool own_errors;      /* of a runner that counts its errors itself: they are not in its
+                           * exit status */
     bool offline;         /* never connect (a runner without a server) */
     struct clock *clock;  /* the real one of the loop; borrowed until on_stopped() */
     bool manual_clock;    /* the script has a clock of its own either way */

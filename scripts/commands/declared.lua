@@ -7,7 +7,8 @@ local M = {}
 local timers, subscriptions, places = {}, {}, {}
 
 ---"file.lua:12" of the script's own code that is calling.
-local function where()
+---@return string
+function M.where()
   local level = 3
   while true do
     local info = debug.getinfo(level, "Sl")
@@ -19,11 +20,12 @@ local function where()
   end
 end
 
----Calls note(...) before the function; a tail call, so that its errors point at the script.
-local function wrap(t, name, note)
+---Calls note(place, ...) before the function; a tail call, so that its errors point at the
+---script.
+function M.wrap(t, name, note)
   local original = t[name]
   t[name] = function(...)
-    note(where(), ...)
+    note(M.where(), ...)
     return original(...)
   end
 end
@@ -60,11 +62,11 @@ end
 
 ---From now on declarations are noted.
 function M.watch()
-  wrap(app, "listen", note_listener)
-  wrap(app, "timer", note_periodic "timer")
-  wrap(app, "task", note_periodic "task")
-  wrap(app.js, "subscribe", note_subscription "push")
-  wrap(app.js, "pull_subscribe", note_subscription "pull")
+  M.wrap(app, "listen", note_listener)
+  M.wrap(app, "timer", note_periodic "timer")
+  M.wrap(app, "task", note_periodic "task")
+  M.wrap(app.js, "subscribe", note_subscription "push")
+  M.wrap(app.js, "pull_subscribe", note_subscription "pull")
 end
 
 ---The names of all globals, those of modules and of dofile() included; true when others come

@@ -1,5 +1,6 @@
 ---`lunats record`: writes messages and the replies to them to a file, one JSON object a line.
 ---testing.replay() reads it.
+local client = require "lunats.commands.client"
 local core = require "lunats.core"
 
 ---How long a request may wait for its reply before it is written without one.
@@ -120,15 +121,16 @@ return function()
   out = open(options.output)
   app.on_stop(finish)
   local done = core.alarm()
-  local settings = { queue = false, data_type = "string", concurrency = 1 }
-  app.listen(inboxes .. ">", settings, on_reply)
-  app.listen(options.args, settings, function(msg) on_message(msg, done) end)
+  app.listen(inboxes .. ">", { queue = false, data_type = "string", concurrency = 1 }, on_reply)
+  client.listen(options.args, function(msg) on_message(msg, done) end)
   assert(app.flush())
   app.timer(1, function()
     forget_early()
     write()
   end)
   io.stderr:write(("recording %s (Ctrl-C ends)\n"):format(table.concat(options.args, ", ")))
-  done:sleep(options.seconds > 0 and options.seconds or 1e9)
+  if options.count == 0 or totals.messages < options.count then
+    done:sleep(options.seconds > 0 and options.seconds or 1e9)
+  end
   if options.count > 0 and totals.messages >= options.count then wait_for_replies() end
 end

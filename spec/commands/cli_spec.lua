@@ -1,4 +1,4 @@
--- The command line: help, mistakes, check, lua, test.
+-- The command line: help, mistakes, test, run, dev.
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
@@ -10,13 +10,14 @@ describe("help", function()
       local status, output = process.lunats_to_end(arguments)
       assert.equal(0, status)
       for _, word in ipairs { "run", "dev", "test", "check", "lua", "record", "new",
-        "Exit status" } do
+        "request", "pub", "sub", "Exit status" } do
         assert.truthy(output:find(word, 1, true), word)
       end
     end)
   end
 
-  for _, command in ipairs { "run", "dev", "test", "check", "lua", "record", "new" } do
+  for _, command in ipairs { "run", "dev", "test", "check", "lua", "record", "new", "request",
+    "pub", "sub" } do
     it("of " .. command .. " shows its usage, options and examples", function()
       local status, output = process.lunats_to_end { command, "--help" }
       assert.equal(0, status)
@@ -43,7 +44,10 @@ describe("a mistake", function()
     { "an option of another command", { "check", "--watch", "x.lua" }, "%-%-watch" },
     { "an option of another command", { "run", "--jobs", "x.lua" }, "does not take %-%-jobs" },
     { "no script", { "run" }, "no SCRIPT given" },
-    { "no file", { "lua" }, "no FILE given" },
+    { "no file", { "lua" }, "no FILE, %-e CODE or %-i given" },
+    { "a command that is almost one", { "rqeuest", "x" }, "did you mean request%?" },
+    { "a file that is not there", { "no.lua" }, "there is no file no%.lua" },
+    { "a folder", { "/tmp" }, "is a directory; `lunats run /tmp` or `lunats dev /tmp` serves" },
     { "a missing script", { "run", "no.lua" }, "cannot open the script no%.lua" },
     { "a wrong number", { "run", "--drain-timeout", "soon", "x" }, "soon is not a number" },
   } do
@@ -54,75 +58,6 @@ describe("a mistake", function()
       assert.matches("See `lunats.*%-%-help`", output)
     end)
   end
-end)
-
-describe("lunats lua", function()
-  local ARGUMENTS = [[
-    print(arg[0]:match "[^/]+$", #arg, ...)
-    app.sleep(0.001)
-    print "slept"
-  ]]
-
-  for name, command in pairs { ["lunats lua FILE"] = { "lua" }, ["lunats FILE"] = {} } do
-    it(name .. " runs a file with its arguments; it may wait", function()
-      local path = process.write("tool.lua", ARGUMENTS)
-      local words = { path, "a b", "--server", "-x" }
-      table.move(words, 1, #words, #command + 1)
-      table.move(command, 1, #command, 1, words)
-      local status, output = process.lunats_to_end(words)
-      assert.equal(0, status)
-      assert.equal("tool.lua\t3\ta b\t--server\t-x\nslept\n", output)
-    end)
-  end
-
-  for _, case in ipairs {
-    { "0 at its end", "", 0, "^$" },
-    { "1 for an error, with the line", "\nerror 'failed'", 1, "tool.lua:2: failed" },
-    { "1 for a syntax error", "x = = 1", 1, "tool.lua:1:" },
-    { "what os.exit gets", "os.exit(42)", 42, "^$" },
-    { "what os.exit gets after waiting", "app.sleep(0.001) os.exit(4)", 4, "^$" },
-    { "0 when it has started endless things", "app.timer(1, function() end)\n" ..
-      "app.spawn(function() app.sleep(1000) end)", 0, "^$" },
-    { "1 when it sends without a server", "app.publish('x', 1)", 1, "no connection" },
-  } do
-    it("ends with status " .. case[1], function()
-      local status, output = process.lunats_to_end { "lua", process.write("tool.lua", case[2]) }
-      assert.equal(case[3], status)
-      assert.matches(case[4], output)
-    end)
-  end
-
-  for signal, expected in pairs { INT = 130, TERM = 143, HUP = 129 } do
-    it("that is interrupted by SIG" .. signal .. " ends with " .. expected, function()
-      local path = process.write("tool.lua", "print 'asleep' io.stdout:flush() app.sleep(1000)")
-      local child = process.spawn { process.lunats(), "lua", path }
-      child:expect "asleep"
-      child:signal(signal)
-      assert.equal(expected, child:wait())
-    end)
-  end
-
-  it("starts programs that SIGPIPE ends, as a shell does", function()
-    local path = process.write("tool.lua", [[
-      local file = io.popen "grep SigIgn /proc/self/status"
-      local ignored = tonumber(file:read "a":match "(%x+)%s*$", 16)
-      file:close()
-      print(ignored & 1 << 12)
-    ]])
-    local status, output = process.lunats_to_end { "lua", "-s", testing.server_url(), path }
-    assert.equal(0, status, output)
-    assert.matches("^0\n", output)
-  end)
-
-  it("connects when a server is given", function()
-    local path = process.write("tool.lua", [[
-      app.listen("tool.echo", function(msg) return msg.data end)
-      print(app.request("tool.echo", 5).data)
-    ]])
-    local status, output = process.lunats_to_end { "lua", "-s", testing.server_url(), path }
-    assert.equal(0, status)
-    assert.matches("^5\n", output)
-  end)
 end)
 
 describe("specs", function()

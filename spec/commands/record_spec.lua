@@ -119,6 +119,30 @@ describe("lunats record", function()
     end)
   end
 
+  it("writes the fields of a line in a stable order", function()
+    local svc = start(5, "b")
+    local path, child = record(function()
+      assert(svc:request("shop.raw", "hello", { headers = { B = "2", A = "1" } }))
+    end, "--count", "1")
+    assert.equal(0, child:wait())
+    local file <close> = assert(io.open(path))
+    assert.matches('^{"data":"hello","headers":{"A":"1","B":"2"},"reply":"_INBOX[^"]+",'
+      .. '"response":{"data":"hello","subject":"_INBOX[^"]+","time":[%d.e+]+},'
+      .. '"subject":"shop%.raw","time":[%d.e+]+}\n$', file:read "a")
+  end)
+
+  it("ends with 1 when the server does not permit a subject", function()
+    local config = process.write("server.conf", [[
+      authorization { users = [ { user: u, password: p, permissions: {
+        subscribe: ["ok.>", "_INBOX.>"] } } ] }
+    ]])
+    local server = process.server { args = { "-c", config } }
+    local status, output = process.lunats_to_end { "record", "-o", process.path "jsonl", "-s",
+      ("nats://u:p@127.0.0.1:%d"):format(server.port), "shop.>" }
+    assert.equal(1, status)
+    assert.matches('[Pp]ermissions [Vv]iolation for [Ss]ubscription to "shop%.>"', output)
+  end)
+
   it("says when it cannot write", function()
     local status, output = process.lunats_to_end { "record", "-s", testing.server_url(), "x",
       "-o", "/no/such/folder/f" }

@@ -7,6 +7,7 @@ local read = require "spec.support.read"
 
 local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" }
 local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
+  "docs/command_line.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
@@ -302,7 +303,7 @@ describe("the pages", function()
       known[name], known["no-" .. name] = true, true
     end
     for _, path in ipairs { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
-      "SECURITY.md", table.unpack(STREAM_PAGES) } do
+      "docs/command_line.md", "SECURITY.md", table.unpack(STREAM_PAGES) } do
       for name in read(path):gmatch "%f[%-]%-%-(%l[%l-]+)" do
         if not known[name] and not FOREIGN[name] then
           wrong[#wrong + 1] = path .. ": --" .. name

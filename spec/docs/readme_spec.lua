@@ -12,7 +12,7 @@ local blocks, file_name = code.of, code.file_name
 
 local DOCUMENTS = { "README.md", "docs/api.md", "docs/key_value.md", "docs/object_store.md",
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "docs/operations.md",
-  "ARCHITECTURE.md", "docs/decisions.md", "docs/performance.md",
+  "docs/command_line.md", "ARCHITECTURE.md", "docs/decisions.md", "docs/performance.md",
   "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
 
 ---Writes all complete files of a document; returns the folder.
@@ -85,7 +85,8 @@ for _, path in ipairs(DOCUMENTS) do
 
     it("names commands and options that exist", function()
       local known = {}
-      for _, command in ipairs { "run", "dev", "test", "check", "lua", "record", "new" } do
+      for _, command in ipairs { "run", "dev", "test", "check", "lua", "record", "new",
+        "request", "pub", "sub" } do
         known[command] = true
         local _, help = process.lunats_to_end { command, "--help" }
         for option in help:gmatch "%-%-[%a-]+" do known[option] = true end

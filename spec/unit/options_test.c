@@ -327,6 +327,40 @@ static void polling_implies_watching(void) {
     unsetenv("LUNATS_WATCH_POLL");
 }
 
+static void lua_takes_code_and_the_standard_input(void) {
+    CHECK_INT(parse("lua -e a=1 -eb=2 - c -i"), 0);
+    CHECK_INT(options.code.count, 2);
+    CHECK_STR(options.code.items[0], "a=1");
+    CHECK_STR(options.code.items[1], "b=2");
+    CHECK(!options.interactive && options_lua_file(&options) == NULL);
+    CHECK_STR(options.scripts[0], "-");
+    CHECK_INT(options.arg_count, 2);
+    CHECK_INT(parse("lua -i"), 0);
+    CHECK(options.interactive && options.script_count == 0);
+    CHECK_INT(parse("lua -i a.lua"), 0);
+    CHECK_STR(options_lua_file(&options), "a.lua");
+}
+
+static void messages_have_a_subject_and_a_body(void) {
+    CHECK_INT(parse("request a.b - -H A:b --header C: --timeout 0.5 --json --replies 3"), 0);
+    CHECK_STR(options.args[0], "a.b");
+    CHECK_STR(options.args[1], "-");
+    CHECK_INT(options.headers.count, 2);
+    CHECK_STR(options.headers.items[1], "C:");
+    CHECK(options.timeout >= 0.5 && options.timeout <= 0.5);
+    CHECK(options.json && options.replies == 3);
+    CHECK_INT(options.connection, OPTIONS_SERVERS);
+    CHECK_INT(parse("pub a --count 2"), 0);
+    CHECK_INT(options.arg_count, 1);
+    CHECK_INT(options.count, 2);
+    CHECK_INT(parse("sub a.* b.> --count 2"), 0);
+    CHECK_INT(options.arg_count, 2);
+    setenv("NATS_URL", "nats://elsewhere", 1);
+    CHECK_INT(parse("sub a"), 0);
+    CHECK_STR(options.servers[0], "nats://elsewhere");
+    unsetenv("NATS_URL");
+}
+
 static void help_and_version(void) {
     CHECK_INT(parse("--version"), 0);
     CHECK_INT(options.command, OPTIONS_VERSION);
@@ -351,7 +385,8 @@ static const struct {
     {"serve", "unknown command serve\nSee `lunats --help`."},
     {"--retry run", "options follow the command: lunats run --retry ...\nSee `lunats --help`."},
     {"run", "no SCRIPT given: lunats run [options] SCRIPT...\nSee `lunats run --help`."},
-    {"lua", "no FILE given: lunats lua [options] FILE [ARGUMENTS]\nSee `lunats lua --help`."},
+    {"lua", "no FILE, -e CODE or -i given: lunats lua [options] [FILE|-] [ARGUMENTS]\nSee "
+            "`lunats lua --help`."},
     {"run no.lua", "cannot open the script no.lua: No such file or directory\n"
                    "See `lunats run --help`."},
     {"run --sever x a.lua",
@@ -406,6 +441,16 @@ static const struct {
      "--connect-timeout: x is not a number of seconds\nSee `lunats run --help`."},
     {"run --max-control-line 0 a.lua",
      "--max-control-line: 0 is not a whole number, 1 or more\nSee `lunats run --help`."},
+    {"request", "no SUBJECT given: lunats request [options] SUBJECT [BODY|-]\n"
+                "See `lunats request --help`."},
+    {"pub a.*", "'a.*' is not a subject without wildcards\nSee `lunats pub --help`."},
+    {"pub a b c", "lunats pub takes one BODY: put it in quotes\nSee `lunats pub --help`."},
+    {"pub a -H b", "-H: 'b' is not a header like Name:value\nSee `lunats pub --help`."},
+    {"pub a -5",
+     "unknown option -5 (a BODY like that stands behind --)\nSee `lunats pub --help`."},
+    {"sub", "no SUBJECT given: lunats sub [options] SUBJECT...\nSee `lunats sub --help`."},
+    {"sub a -H b:c", "unknown option -H\nSee `lunats sub --help`."},
+    {"no.lua", "there is no file no.lua\nSee `lunats --help`."},
     {"dev --retry a.lua", "lunats dev does not take --retry\nSee `lunats dev --help`."},
     {"dev --port 0 a.lua", "--port: 0 is not a port, 1 to 65535\nSee `lunats dev --help`."},
     {"dev --port 65536 a.lua",
@@ -546,6 +591,8 @@ int main(int argc, char **argv) {
     RUN(commands_connect_to_what_they_need);
     RUN(lua_leaves_the_rest_to_the_script);
     RUN(polling_implies_watching);
+    RUN(lua_takes_code_and_the_standard_input);
+    RUN(messages_have_a_subject_and_a_body);
     RUN(help_and_version);
     RUN(mistakes_are_explained);
     RUN(environment_comes_after_the_command_line);

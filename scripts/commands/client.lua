@@ -1,0 +1,153 @@
+---What `lunats request`, `pub` and `sub` share: their input and what they print.
+local core = require "lunats.core"
+local json = require "lunats.json"
+
+local M = {}
+
+---128 + SIGPIPE, which other programs end with when nobody reads their output any more.
+local NO_READER = 141
+
+---Tells what is wrong and ends.
+---@param status integer
+function M.fail(status, text, ...)
+  io.stderr:write(("lunats %s: %s\n"):format((core.identity()), text:format(...)))
+  os.exit(status)
+end
+
+---BODY of the command line.
+---@return string
+function M.body()
+  local body = core.options.args[2] or ""
+  if body ~= "-" then return body end
+  return require("lunats.commands.input").all()
+end
+
+---The headers of the command line; one that is given twice has two values.
+---@return table<string, string[]>|nil
+function M.headers()
+  local headers = {}
+  for _, one in ipairs(core.options.headers) do
+    local name, value = one:match "^([^:]*):%s*(.-)%s*$"
+    headers[name] = headers[name] or {}
+    table.insert(headers[name], value)
+  end
+  return next(headers) and headers
+end
+
+---What a person is told when a message could not be sent or answered.
+function M.explain(err, subject, message)
+  local url = app.nats.connected_url or "the server"
+  if err.code == "no_responders" then
+    return ("nobody listens to %s at %s: start what answers it, or name its server with "
+      .. "--server URL"):format(subject, url)
+  elseif err.code == "too_large" then
+    return ("%d bytes are too large for %s, which takes %s"):format(#message, url,
+      app.nats.max_payload or "less")
+  elseif err.code == "permission" then
+    return ("this user may not publish to %s at %s"):format(subject, url)
+  end
+  return ("%s: %s"):format(subject, err)
+end
+
+---"1 message", "2 messages".
+function M.plural(count, word)
+  return ("%d %s%s"):format(count, word, count == 1 and "" or "s")
+end
+
+---Calls fn for every message of the subjects, one at a time. If the server refuses one of them,
+---the command fails.
+---@param subjects string[]
+function M.listen(subjects, fn)
+  for _, subject in ipairs(subjects) do
+    core.listen(subject, { data_type = "string", concurrency = 1, needed = true }, fn)
+  end
+end
+
+-- ---- printing ------------------------------------------------------------------
+
+local terminal = core.is_terminal(1)
+
+---A terminal obeys what a sender puts into its message: control characters are shown instead.
+local function shown(text)
+  if not terminal then return text end
+  text = text:gsub("[%z\1-\8\11-\31\127]", function(c) return ("\\x%02x"):format(c:byte()) end)
+  return (text:gsub("\xc2([\x80-\x9f])", function(c) return ("\\u00%02x"):format(c:byte()) end))
+end
+
+---Writes at once.
+function M.write(text)
+  local ok, err, code = io.stdout:write(shown(text))
+  if ok then ok, err, code = io.stdout:flush() end
+  if ok then return end
+  if code == 32 then os.exit(NO_READER) end -- EPIPE
+  M.fail(1, "cannot write to the standard output: %s", err)
+end
+
+---Ends of lines are for people, and between messages; a single body stays as it is for a file.
+function M.write_body(body, alone)
+  local line = not alone or terminal and body:sub(-1) ~= "\n"
+  M.write(line and body .. "\n" or body)
+end
+
+---Header fields in the order of their names, each with a list of values.
+---@return { name: string, values: string[] }[]
+local function header_list(msg)
+  local list = {}
+  for name, value in pairs(msg.headers or {}) do
+    list[#list + 1] = { name = name, values = type(value) == "table" and value or { value } }
+  end
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return list
+end
+
+---The message on one line for people: subject, headers, body.
+function M.line(msg)
+  local fields = {}
+  for _, field in ipairs(header_list(msg)) do
+    for _, value in ipairs(field.values) do
+      fields[#fields + 1] = ("%s: %s"):format(field.name, value)
+    end
+  end
+  local headers = #fields > 0 and (" (%s)"):format(table.concat(fields, ", ")) or ""
+  return ("%s%s%s%s\n"):format(msg.subject, headers, msg.raw ~= "" and " " or "", msg.raw)
+end
+
+---Text for JSON, which is UTF-8: other bytes become U+FFFD.
+local function utf8_text(text)
+  return utf8.len(text) and text or (text:gsub("[\x80-\xff]", "\u{fffd}"))
+end
+
+---The last field. A body that is JSON is part of the line as it came, without its line ends:
+---they stand between its tokens, since strings of JSON have none.
+local function body_field(raw)
+  if raw == "" then
+    return '"data":null'
+  elseif json.decode(raw) ~= nil then
+    return '"data":' .. raw:gsub("[\r\n]", "")
+  elseif utf8.len(raw) then
+    return '"data":' .. json.encode(raw)
+  end
+  return '"base64":' .. json.encode(core.base64(raw))
+end
+
+---The message as one line of JSON; a reply has the subject of its request, not the inbox.
+---@param subject string|nil  of the request
+function M.json(msg, subject)
+  local inboxes = (core.options.inbox_prefix or "_INBOX") .. "."
+  if not subject or msg.subject:sub(1, #inboxes) ~= inboxes then subject = msg.subject end
+  local headers = {}
+  for _, field in ipairs(header_list(msg)) do
+    for i, value in ipairs(field.values) do field.values[i] = utf8_text(value) end
+    local several = #field.values > 1
+    headers[utf8_text(field.name)] = several and json.array(field.values) or field.values[1]
+  end
+  local fields = { '"subject":' .. json.encode(utf8_text(subject)) }
+  if msg.reply_to then
+    fields[2] = '"reply_to":' .. json.encode(utf8_text(msg.reply_to))
+  end
+  fields[#fields + 1] = '"headers":' .. core.sorted_json(headers)
+  fields[#fields + 1] = body_field(msg.raw)
+  return "{" .. table.concat(fields, ",") .. "}\n"
+end
+
+return M
