@@ -134,6 +134,14 @@ static const struct {
      "assert(app.json.decode '{\"a\":[1,2.5,\"x\\\\n\"],\"b\":{}}'.a[2] == 2.5)\n"
      "assert(not app.json.decode '[1,')"},
     {"core.folder", "assert(next(core.folder '/proc/self/task') and not core.folder '/none')"},
+    {"core.sorted_json",
+     "assert(core.sorted_json { b = 1, a = { 'c' } } == '{\"a\":[\"c\"],\"b\":1}')"},
+    {"core.raised", "local _, caught = xpcall(error, core.raised, 'x')\n"
+                    "local _, err = core.caught(caught)\n"
+                    "if err ~= 'x' then error(err, 0) end"},
+    {"core.fibers", "local list = core.fibers(5)\n"
+                    "assert(type(list[1].thread) == 'thread')"},
+    {"app.on_error", "app.on_error(function() end)"},
     {"app.log", "app.log.error('text', { a = 1, b = { 'c' } })"},
     {"app.config", "refused(app.config, { name = 'a b' })"},
     {"app.name", "assert(app.name .. app.version .. app.instance_id)"},
