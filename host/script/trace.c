@@ -10,15 +10,8 @@ static int to_text(lua_State *L) {
     return 1;
 }
 
-/* A table that says for itself what it is needs no look inside. */
-static bool has_message(lua_State *L, int index) {
-    if (!lua_istable(L, index))
-        return false;
-    if (luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
-        lua_pop(L, 1);
-        return false;
-    }
-    lua_pushliteral(L, "message");
+/* Leaves the text that the table has for the key on top, or nothing. */
+static bool take_text(lua_State *L, int index) {
     lua_rawget(L, index);
     if (lua_isstring(L, -1))
         return true;
@@ -26,9 +19,28 @@ static bool has_message(lua_State *L, int index) {
     return false;
 }
 
+/* Pushes what a table says: its message, else its first item, else its code. One that says for
+ * itself what it is needs no look inside. */
+static bool push_message(lua_State *L, int index) {
+    if (!lua_istable(L, index))
+        return false;
+    if (luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_pushliteral(L, "message");
+    if (take_text(L, index))
+        return true;
+    lua_pushinteger(L, 1);
+    if (take_text(L, index))
+        return true;
+    lua_pushliteral(L, "code");
+    return take_text(L, index);
+}
+
 const char *error_text(lua_State *L, int index) {
     index = lua_absindex(L, index);
-    if (has_message(L, index))
+    if (push_message(L, index))
         return lua_tostring(L, -1);
     lua_pushcfunction(L, to_text);
     lua_pushvalue(L, index);

@@ -113,6 +113,16 @@ describe("an error table", function()
     assert.truthy(output:find("top.lua:1", 1, true), output)
   end)
 
+  it("is shown by its first item, or its code, when it has no message", function()
+    for source, shown in pairs { ['{ "db down" }'] = "db down", ['{ code = "empty" }'] = "empty",
+      ["{ code = 17 }"] = "17", ['{ "a", message = "m" }'] = "m" } do
+      local svc = testing.start("app.task(function() error(" .. source .. ") end)")
+      eventually("the error", function() return #svc:errors() > 0 end)
+      svc:stop()
+      assert.matches("^task: " .. shown .. "\nstack traceback:", svc:errors()[1])
+    end
+  end)
+
   it("without a text says why there is none", function()
     local subject = unique "errs"
     local svc = testing.start(([[app.listen(%q, function()
