@@ -52,6 +52,22 @@ function app.on_stop(fn) end
 ---@param fn fun(old_version: string)
 function app.on_reload(fn) end
 
+---Hears of the connection to NATS: called when the service has started, with the present state,
+---and for each change: "connected" (detail: the URL of the server), "disconnected" (the reason),
+---"lame_duck" (the server is about to go away). Each call is a fiber of its own.
+---@param fn fun(state: "connected"|"disconnected"|"lame_duck", detail: string)
+function app.on_connection(fn) end
+
+---Declares a check. Its result is shown by /readyz and /healthz of the admin port; a critical
+---check (that is the default) that fails makes the service not ready. `interval` is 10 s,
+---`timeout` 2 s. Two checks have two names; a new version goes on with the last result.
+---@param name string
+---@param opts { interval: number|nil, timeout: number|nil, critical: boolean|nil }
+---@param fn fun(): boolean|nil, any true when all is well, or nil and why not; an error says why not, too
+---@return periodic
+---@overload fun(name: string, fn: fun(): boolean|nil, any): periodic
+function app.health(name, opts, fn) end
+
 ---@class app.where where an error comes from
 ---@field kind "listener"|"consume"|"watch"|"timer"|"task"|"fiber"|"on_start"|"on_stop"|"on_reload"|"reload"|"main"|"service"
 ---@field name string|nil of the listener, timer, task or consumer

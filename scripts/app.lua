@@ -107,6 +107,12 @@ core.set_phase("stop", function()
   if failed then error(core.error("on_stop", "an on_stop hook failed"), 0) end
 end)
 
+---fn(state, detail) is called with the state of the connection and for each change.
+function app.on_connection(fn)
+  check.fn("app.on_connection", fn)
+  core.on_connection(fn)
+end
+
 -- ---- timers and tasks -----------------------------------------------------
 
 local periodic = require "lunats.periodic"
@@ -174,18 +180,16 @@ local lazy = {
   instance_id = function() return (select(3, core.identity())) end,
 }
 
+---Loaded when first used: not every service needs it.
+local late = { js = true, crypto = true, health = true }
+
 return setmetatable(app, {
   __index = function(_, key)
     if lazy[key] then return lazy[key]() end
-    if key == "js" then -- loaded when first used: not every service needs it
-      local js = require "lunats.js"
-      rawset(app, "js", js)
-      return js
-    end
-    if key == "crypto" then
-      local crypto = require "lunats.crypto"
-      rawset(app, "crypto", crypto)
-      return crypto
+    if late[key] then
+      local value = require("lunats." .. key)
+      rawset(app, key, value)
+      return value
     end
   end,
 })

@@ -17,6 +17,7 @@
 #include "host/jetstream/consume.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
+#include "host/service/vitals.h"
 
 #define CONSUME_TYPE "lunats.consume"
 
@@ -24,6 +25,7 @@ struct consume_box {
     struct script_resource resource;
     struct script *script;
     struct consume *consume;         /* NULL: over */
+    const struct reader_box *reader; /* user value 1 */
     struct consume_stats stats;      /* when it is over */
     int self, handler, failed, lost; /* registry references */
     lua_Integer max_deliver;         /* 0: no limit */
@@ -131,6 +133,9 @@ static const struct fiber_role role = {on_body_end, write_title, NULL};
 
 static void on_msg(void *owner, struct consume_msg *record) {
     const struct consume_box *box = owner;
+    struct reader *reader = box->reader->reader;
+    if (reader != NULL)
+        reader->last_ms = clock_now(service_clock(script_service(box->script)));
     if (fiber_spawn(script_fibers(box->script), FIBER_HANDLER, body, record, on_body_end) < 0)
         consume_done(record, CONSUME_NAK);
 }
@@ -165,6 +170,9 @@ static void on_lost(void *owner, int status, const char *text, bool silent) {
     struct consume_box *box = owner;
     box->lost_status = status;
     box->lost_silent = silent;
+    if (box->reader->reader != NULL)
+        reader_set(box->reader->reader, silent ? READER_SILENT : READER_MISSING,
+                   text != NULL ? text : status_text(status));
     snprintf(box->lost_text, sizeof(box->lost_text), "%s", text != NULL ? text : "");
     if (fiber_spawn(script_fibers(box->script), FIBER_BACKGROUND, lost_body, box, on_lost_end) <
         0)
@@ -269,6 +277,9 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     lua_getfield(L, 4, "auto_ack");
     box->auto_ack = lua_toboolean(L, -1);
     lua_settop(L, 8);
+    lua_getfield(L, 4, "reader");
+    box->reader = check_reader(L, 9);
+    lua_setiuservalue(L, 8, 1);
     lua_getfield(L, 4, "pull"); /* at 9 */
 }
 
@@ -280,10 +291,11 @@ static int ref_argument(lua_State *L, int arg) {
 /*
  * core.js_consume(stream, consumer, api_prefix, opts, handler, failed, lost) -> consume
  * opts are checked by the Lua side: max_messages, concurrency, max_batch, expires, heartbeat,
- * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack, group (check_group()),
- * pull (whose pin it shares); of a consumer that pushes: deliver (its subject), queue, pending.
- * failed(msg, why): why is for core.caught(), what the handler refused with, or nil when the
- * message was delivered more than max_deliver times. lost(err, silent): the consumer is gone.
+ * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack, reader, group
+ * (check_group()), pull (whose pin it shares); of a consumer that pushes: deliver (its
+ * subject), queue, pending. failed(msg, why): why is for core.caught(), what the handler
+ * refused with, or nil when the message was delivered more than max_deliver times. lost(err,
+ * silent): the consumer is gone.
  */
 static int js_consume(lua_State *L) {
     const char *stream = luaL_checkstring(L, 1), *consumer = luaL_checkstring(L, 2);
@@ -296,7 +308,7 @@ static int js_consume(lua_State *L) {
     struct link *link = check_link(L);
     struct who who = check_who(L);
     struct script *script = script_of(L);
-    struct consume_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
+    struct consume_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
     memset(box, 0, sizeof(*box));
     box->script = script;
     box->client = who.id;

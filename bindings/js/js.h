@@ -16,6 +16,7 @@ void bindings_js_msg(lua_State *L);       /* ./msg.c: of the class of messages *
 void bindings_js_ordered(lua_State *L);   /* ./ordered.c */
 void bindings_js_publish(lua_State *L);   /* ./publish.c */
 void bindings_js_publisher(lua_State *L); /* ./publisher.c */
+void bindings_js_reader(lua_State *L);    /* ./reader.c */
 
 /* ---- pulling (./pull.c) ---- */
 
@@ -27,6 +28,16 @@ struct js_group check_group(lua_State *L, int arg);
 
 /* The pin of the pull at `arg`; NULL for a closed one. */
 struct js_pin *check_pin(lua_State *L, int arg);
+
+/* ---- readers (./reader.c) ---- */
+
+/* A consumer as the service's health sees it. */
+struct reader_box {
+    struct reader *reader; /* of the service; NULL: nothing is read any more */
+};
+
+/* Lives as long as its userdata at `arg`. */
+struct reader_box *check_reader(lua_State *L, int arg);
 
 /* ---- publishing (./publish.c) ---- */
 

@@ -235,4 +235,5 @@ void bindings_js(lua_State *L) {
     bindings_js_ordered(L);
     bindings_js_publish(L);
     bindings_js_publisher(L);
+    bindings_js_reader(L);
 }

@@ -79,7 +79,7 @@ void health_set(struct health_check *check, const char *why, double now) {
 
 /* ---- consumers ---- */
 
-static void free_reader(struct reader *reader) {
+void reader_close(struct reader *reader) {
     list_remove(&reader->node);
     free(reader->stream);
     free(reader->consumer);
@@ -87,38 +87,33 @@ static void free_reader(struct reader *reader) {
     free(reader);
 }
 
-static struct reader *new_reader(struct vitals *vitals, const char *stream,
-                                 const char *consumer, bool named) {
+/* One that reads the same, or the version before: its last message was ours. */
+static const struct reader *find_reader(const struct vitals *vitals,
+                                        const struct reader *reader) {
+    list_each (struct reader, at, &vitals->readers, node)
+        if (at != reader && strcmp(at->stream, reader->stream) == 0 &&
+            strcmp(at->label, reader->label) == 0)
+            return at;
+    return NULL;
+}
+
+struct reader *reader_open(struct vitals *vitals, const char *stream, const char *consumer,
+                           bool named) {
     struct reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL)
         return NULL;
     reader->stream = strdup(stream);
     reader->consumer = strdup(consumer);
     reader->label = strdup(named ? consumer : "(ephemeral)");
-    list_push_back(&vitals->readers, &reader->node);
     if (reader->stream == NULL || reader->consumer == NULL || reader->label == NULL) {
-        free_reader(reader);
+        reader_close(reader);
         return NULL;
     }
+    const struct reader *before = find_reader(vitals, reader);
+    if (before != NULL)
+        reader->last_ms = before->last_ms;
+    list_push_back(&vitals->readers, &reader->node);
     return reader;
-}
-
-struct reader *reader_hold(struct vitals *vitals, const char *stream, const char *consumer,
-                           bool named) {
-    struct reader *reader = NULL;
-    list_each (struct reader, at, &vitals->readers, node)
-        if (strcmp(at->stream, stream) == 0 && strcmp(at->consumer, consumer) == 0)
-            reader = at;
-    if (reader == NULL)
-        reader = new_reader(vitals, stream, consumer, named);
-    if (reader != NULL)
-        reader->users++;
-    return reader;
-}
-
-void reader_release(struct reader *reader) {
-    if (--reader->users == 0)
-        free_reader(reader);
 }
 
 void reader_set(struct reader *reader, enum reader_state state, const char *why) {
@@ -133,5 +128,5 @@ void vitals_free(struct vitals *vitals) {
     list_each (struct health_check, check, &vitals->checks, node)
         free_check(check);
     list_each (struct reader, reader, &vitals->readers, node)
-        free_reader(reader);
+        reader_close(reader);
 }

@@ -33,7 +33,7 @@ struct health_check {
 
 enum reader_state { READER_OK, READER_MISSING, READER_SILENT };
 
-/* One consumer of a stream that the service reads from, whoever in it does. */
+/* One consumer of a stream that something in the service reads from. */
 struct reader {
     struct list_node node;
     char *stream, *consumer; /* owned */
@@ -43,7 +43,6 @@ struct reader {
     char why[160];
     uint64_t messages; /* so far */
     uint64_t last_ms;  /* of the last one, on the service's clock; 0: none yet */
-    unsigned users;
 };
 
 /* ---- the connection ---- */
@@ -78,10 +77,11 @@ void health_release(struct health_check *check);
 /* Its result; `why` is copied, NULL when it is well. */
 void health_set(struct health_check *check, const char *why, double now);
 
-/* The same for consumers. `named`: its name stays the same when it is made again. */
-struct reader *reader_hold(struct vitals *vitals, const char *stream, const char *consumer,
+/* Something begins to read; NULL without memory. The caller hands it to reader_close().
+ * `named`: its name stays the same when it is made again. */
+struct reader *reader_open(struct vitals *vitals, const char *stream, const char *consumer,
                            bool named);
-void reader_release(struct reader *reader);
+void reader_close(struct reader *reader);
 void reader_set(struct reader *reader, enum reader_state state, const char *why);
 
 #endif

@@ -130,6 +130,7 @@ local function finish(self, err)
   self.error = err
   stop(self, false)
   if self.on_error then
+    self.reader:close() -- the script knows, and decides
     self.on_error(err)
   else
     core.report(("psub:consume has ended: %s"):format(err.message))
@@ -214,12 +215,14 @@ local function lost(self, why, silent)
   while not self.box:stopped() do
     local there, err = revive(self, refused)
     if there then
+      self.reader:set "ok"
       -- One that is there and yet ends every request must not be asked in a busy loop.
       if core.clock() - (self.revived or -1) < 1 then core.sleep(1) end
       self.revived = core.clock()
       return self.box:resume()
     end
     if there == nil then return finish(self, err) end
+    self.reader:set(err.code == "not_found" and "missing" or "silent", err.message)
     if err.code == "not_found" and delay > M.retry_first and not told then
       told = true
       core.report(("psub:consume: %s is gone, waiting for it: %s"):format(describe(self),
@@ -314,12 +317,13 @@ function M.start(self, psub, info, fn)
       describe(self), most, self.concurrency))
   end
   self.alarm = core.alarm()
+  self.reader = core.js_reader(self.stream, self.consumer, psub.durable ~= nil)
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     max_messages = math.max(opts.max_messages or 100, self.concurrency),
     concurrency = self.concurrency, max_batch = limits.max_batch, expires = limits.expires,
     heartbeat = limits.heartbeat, ack_wait = limits.ack_wait, max_deliver = limits.max_deliver,
     data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
-    group = group, pull = psub.pull,
+    group = group, pull = psub.pull, reader = self.reader,
   }, fn, function(msg, why) failed(self, msg, why) end,
     function(why, silent) lost(self, why, silent) end)
   self.limits = limits
@@ -331,17 +335,22 @@ end
 ---@return consume a handle that is not started yet
 function M.new(opts) return setmetatable({ opts = opts }, consume) end
 
+local function leave(self, drain)
+  self.stop_wanted = true
+  if not self.box then return end
+  self.reader:close()
+  stop(self, drain)
+end
+
 ---No more messages: those that have arrived and are not started go back to the server, running
 ---handlers finish.
 function consume:stop()
-  self.stop_wanted = true
-  if self.box then stop(self, false) end
+  leave(self, false)
 end
 
 ---No more messages: those that have arrived are handled.
 function consume:drain()
-  self.stop_wanted = true
-  if self.box then stop(self, true) end
+  leave(self, true)
 end
 
 ---Whether it has ended: stopped, and the last handler is done.

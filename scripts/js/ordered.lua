@@ -96,6 +96,7 @@ end
 
 ---It cannot be made again just now.
 local function tell(self, err)
+  self.reader:set("missing", err.message)
   if self.on_error then return self.on_error(err) end
   if err.err_code ~= errors.STREAM_NOT_FOUND or self.told then return end
   self.told = true
@@ -121,6 +122,7 @@ local function reset(self, due)
       begin_anew(self)
     elseif info and replaced == false then
       self.told = nil
+      self.reader:set "ok"
       return true
     elseif not passes(self, err) then
       return nil, err
@@ -157,6 +159,8 @@ function ordered:next(timeout)
     end
     if err and err.code ~= "timeout" then
       self.failed = err
+      self.reader:set("missing", err.message)
+      if not self.on_message or self.on_error then self.reader:close() end -- somebody decides
       self.box:close()
       return nil, err
     end
@@ -170,6 +174,7 @@ end
 ---Ends it, also from within on_message. A fiber in next() gets nil, err (code "closed").
 function ordered:stop()
   self.stopped = true
+  self.reader:close()
   self.box:close()
 end
 
@@ -215,6 +220,7 @@ function M.open(opts)
     on_message = opts.on_message, on_error = opts.on_error,
     data_type = opts.data_type, heartbeat = opts.heartbeat or M.heartbeat,
     box = core.js_ordered(opts.on_message ~= nil),
+    reader = core.js_reader(opts.stream, "(ordered)", true),
   }, ordered)
   local info, err
   if opts.created or opts.on_message then
@@ -222,6 +228,7 @@ function M.open(opts)
   end
   if not err then info, err = create(self) end
   if not info then
+    self.reader:close()
     self.box:close()
     return nil, err
   end

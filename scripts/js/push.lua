@@ -163,11 +163,13 @@ local lost
 local function open(self, info)
   self.deliver, self.limits = info.config.deliver_subject, limits_of(self, info)
   self.no_ack = info.config.ack_policy == "none"
+  self.reader = self.reader or core.js_reader(self.stream, self.consumer, self.durable)
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     deliver = self.deliver, queue = self.queue, max_messages = 1,
     concurrency = self.concurrency or CONCURRENCY, pending = self.pending or PENDING,
     heartbeat = self.limits.heartbeat, ack_wait = self.limits.ack_wait,
     data_type = self.data_type, auto_ack = not (self.manual_ack or self.no_ack),
+    reader = self.reader,
   }, self.fn, function(msg, why) failed(self, msg, why) end,
     function(why, silent) lost(self, why, silent) end)
 end
@@ -215,7 +217,11 @@ local function look_after(self)
   self.looking = nil
   if ok then
     self.failures = 0
-  elseif GONE[err.code] and not self.stopped then
+    self.reader:set "ok"
+  elseif not GONE[err.code] then
+    self.reader:set("silent", err.message)
+  elseif not self.stopped then
+    self.reader:set("missing", err.message)
     self.failures = self.failures + 1
     -- At the first time another instance may just have been faster.
     if self.failures == 2 then
@@ -300,6 +306,7 @@ function jsub:stop()
   self.stopped = true
   leave(self)
   if not self.box then return end
+  self.reader:close()
   self.box:stop(true)
   if self.alarm then self.alarm:ring() end
   if not self.durable then consumers.forget(self.stream, self.consumer) end

@@ -56,7 +56,10 @@ describe("the declarations", function()
   local declared = declared_functions()
 
   local tables = {
-    ["app"] = function() return app end,
+    ["app"] = function()
+      assert(app.health) -- loaded when it is first used
+      return app
+    end,
     ["app.log"] = function() return app.log end,
     ["app.nats"] = function() return app.nats end,
     ["app.crypto"] = function() return app.crypto end,

@@ -1,0 +1,51 @@
+---app.health: checks of a script, whose results /readyz and /healthz of the admin port show.
+local core = require "lunats.core"
+local check = require "lunats.check"
+local fiber = require "lunats.fiber"
+local periodic = require "lunats.periodic"
+
+local declared = {}
+
+---What speaks against it, or nil.
+local function look(timeout, fn)
+  local ok, result, why = xpcall(fiber.timeout, core.raised, timeout, fn)
+  if core.cancelled() then error(result, 0) end
+  if not ok then return (tostring(select(2, core.caught(result)))) end
+  if result then return nil end
+  if type(why) == "table" and why.code == "timeout" and result == nil then
+    return tostring(why)
+  end
+  return why ~= nil and tostring(why) or "it returned " .. tostring(result)
+end
+
+---@param name string
+---@param opts table|nil
+---@param fn fun(): boolean|nil, any
+return function(name, opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  if type(name) ~= "string" or name == "" then
+    error("app.health: the name must be a string", 2)
+  end
+  check.fn("app.health", fn)
+  opts = core.check("app.health", opts, { interval = "number", timeout = "number",
+    critical = "boolean" })
+  for _, key in ipairs { "interval", "timeout" } do
+    local value = opts[key]
+    if value and not (value > 0 and value < math.huge) then
+      error(("app.health: %s must be a number of seconds greater than 0"):format(key), 2)
+    end
+  end
+  if declared[name] then
+    error(("app.health: there is a check '%s' already"):format(name), 2)
+  end
+  declared[name] = true
+  local record = core.health_check(name, opts.critical ~= false)
+  local timeout, failing = opts.timeout or 2, false
+  return periodic.timer(opts.interval or 10, { name = "health " .. name }, function()
+    local why = look(timeout, fn)
+    record:set(why)
+    if why and not failing then core.log(2, ("health check %s fails: %s"):format(name, why)) end
+    if failing and not why then core.log(1, ("health check %s is well again"):format(name)) end
+    failing = why ~= nil
+  end)
+end
