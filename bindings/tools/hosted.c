@@ -389,12 +389,19 @@ static int hosted_name(lua_State *L) {
     return 2;
 }
 
+/* Over all connections of the service. */
+static struct link_stats traffic_of(struct service *service) {
+    struct link_stats stats;
+    link_get_stats(service_link(service), &stats);
+    connections_add_stats(service_connections(service), &stats);
+    return stats;
+}
+
 /* service:activity() -> messages received, messages sent, requests that wait, handlers running
  */
 static int hosted_activity(lua_State *L) {
     struct service *service = check_running(L);
-    struct link_stats stats;
-    link_get_stats(service_link(service), &stats);
+    struct link_stats stats = traffic_of(service);
     lua_pushinteger(L, (lua_Integer)stats.in_msgs);
     lua_pushinteger(L, (lua_Integer)stats.out_msgs);
     lua_pushinteger(L, (lua_Integer)stats.calls);
@@ -458,8 +465,7 @@ static int hosted_partition(lua_State *L) {
 /* ---- the manual clock ---- */
 
 static bool is_busy(const struct hosted *hosted) {
-    struct link_stats stats;
-    link_get_stats(service_link(hosted->service), &stats);
+    struct link_stats stats = traffic_of(hosted->service);
     return stats.calls > 0 || stats.out_msgs != hosted->out_msgs;
 }
 
@@ -521,9 +527,7 @@ static int hosted_advance(lua_State *L) {
         return luaL_error(L, "svc:advance needs testing.start(..., { clock = \"manual\" })");
     lua_Integer until = luaL_checkinteger(L, 2);
     struct fiber *fiber = check_fiber(L, "svc:advance");
-    struct link_stats stats;
-    link_get_stats(service_link(service), &stats);
-    hosted->out_msgs = stats.out_msgs;
+    hosted->out_msgs = traffic_of(service).out_msgs;
     hosted->until = (uint64_t)until;
     begin_wait(hosted, fiber);
     uv_timer_start(&hosted->stepper, on_step, 0, 0);

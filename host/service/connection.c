@@ -345,7 +345,9 @@ void connections_add_stats(const struct list *connections, struct link_stats *st
         struct link_stats own;
         link_get_stats(at->link, &own);
         stats->in_msgs += own.in_msgs;
+        stats->out_msgs += own.out_msgs;
         stats->buffered += own.buffered;
+        stats->calls += own.calls;
     }
 }
 

@@ -73,7 +73,7 @@ struct connection *connection_next(const struct list *connections,
 /* Nothing comes in any more over those of this script. */
 bool connections_drained(const struct list *connections, const struct script *script);
 
-/* Adds what has come in and what is not written yet. */
+/* Adds messages in and out, bytes that are not written yet, and requests that wait. */
 void connections_add_stats(const struct list *connections, struct link_stats *stats);
 
 /* link_send() */

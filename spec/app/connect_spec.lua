@@ -461,6 +461,19 @@ describe("app.connect", function()
     end)
   end)
 
+  it("is waited for by svc:advance", function()
+    client.listen("tick", nil, function() app.sleep(0.02) return "tock" end)
+    assert(client.flush())
+    start([[
+      local other
+      app.on_start(function() other = assert(app.connect { server = FAR }) end)
+      app.timer(60, { delay = 60 }, function()
+        app.publish("got", assert(other.request("tick", "", { timeout = 1 })).raw)
+      end)]], { clock = "manual" })
+    svc:advance(180)
+    assert.equal(3, #svc:calls "got")
+  end)
+
   describe("at a stop of the service", function()
     it("does not wait for a server that hangs", function()
       local hung = testing.broker()
