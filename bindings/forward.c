@@ -20,6 +20,24 @@ bool push_service_error(lua_State *L, const char *headers, size_t len) {
     return true;
 }
 
+/* An empty message with a status is word from the server: 404 "No Messages", say. */
+static bool push_status_error(lua_State *L, const struct msg *msg) {
+    const char *number = header_find(msg->headers, msg->headers_len, "Status");
+    long status = number != NULL && msg->len == 0 ? strtol(number, NULL, 10) : 0;
+    if (status < 400 || status > 599)
+        return false;
+    const char *text = header_find(msg->headers, msg->headers_len, "Description");
+    lua_pushnil(L);
+    push_error(L, status_word(LN_ESERVICE), text != NULL ? text : "the server refused");
+    lua_pushinteger(L, status);
+    lua_setfield(L, -2, "status");
+    return true;
+}
+
+bool push_msg_error(lua_State *L, const struct msg *msg) {
+    return push_service_error(L, msg->headers, msg->headers_len) || push_status_error(L, msg);
+}
+
 /* Word of NATS about this hop: sequence and time in a stream, what a publisher expects of it,
  * where traces go. An error of a service is for whoever gets the message. */
 static bool is_of_one_hop(const char *name) {

@@ -77,6 +77,10 @@ enum msg_data option_data_type(lua_State *L, int arg);
  */
 bool push_service_error(lua_State *L, const char *headers, size_t len);
 
+/* The same for a message, whose error may be the server's as well: an empty one with a status.
+ */
+bool push_msg_error(lua_State *L, const struct msg *msg);
+
 /*
  * Sends the message on: sets its body and its headers in *out, without those that NATS has set
  * for one hop, "Nats-...". They are borrowed from the message and from what is pushed. Headers

@@ -139,7 +139,7 @@ static int reply(lua_State *L, struct job *job) {
         return 0;
     }
     const struct msg *msg = type == LUA_TUSERDATA ? test_msg(L, OUTCOME_AT_RESULT) : NULL;
-    if (msg != NULL && push_service_error(L, msg->headers, msg->headers_len))
+    if (msg != NULL && push_msg_error(L, msg))
         return fail(L, job, -1);
     if (!job_wants_reply(job))
         return 0;

@@ -148,6 +148,17 @@ describe("a msg as the result of a handler", function()
     assert.same({ "service_error", 418, "teapot" }, { err.code, err.status, err.message })
   end)
 
+  it("that is word of the server is an error, too", function()
+    local stream = subject():gsub("%W", "_")
+    assert(app.js.add_stream { name = stream, subjects = { stream }, storage = "memory" })
+    finally(function() app.js.delete_stream(stream) end)
+    assert(app.js.add_consumer { stream = stream, durable_name = "c", ack_policy = "explicit" })
+    local _, err = through(nil, function()
+      return app.request("$JS.API.CONSUMER.MSG.NEXT." .. stream .. ".c", { no_wait = true })
+    end)
+    assert.same({ "service_error", 404, "No Messages" }, { err.code, err.status, err.message })
+  end)
+
   it("can be responded with, and given other headers", function()
     local source = function(msg) msg:respond("x", { headers = { A = "1" } }) end
     local reply = assert(through(source, function(inner, msg)
