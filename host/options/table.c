@@ -341,5 +341,10 @@ void options_help(FILE *out, enum options_command topic) {
           "LUNATS_DRAIN_TIMEOUT=5, flags with 1 or 0. The command line wins.\n"
           "NO_COLOR turns colours off.\n",
           out);
+    if (command->connection == OPTIONS_SERVERS)
+        fputs("After these NATS_URL, NATS_USER, NATS_PASSWORD, NATS_TOKEN, NATS_CREDS,\n"
+              "NATS_NKEY, NATS_CA, NATS_CERT, NATS_KEY and NATS_CONTEXT count, as they do for\n"
+              "the `nats` tool.\n",
+              out);
     fprintf(out, "\nExamples:\n%s", command->examples);
 }

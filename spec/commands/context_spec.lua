@@ -141,6 +141,15 @@ describe("a service connects", function()
   end)
 end)
 
+describe("the help", function()
+  it("names the variables of those commands that look at them", function()
+    for command, named in pairs { run = true, record = true, dev = false, test = false } do
+      local _, output = process.lunats_to_end { command, "--help" }
+      assert.equal(named, output:find("NATS_CONTEXT", 1, true) ~= nil, command)
+    end
+  end)
+end)
+
 describe("a secret on the command line", function()
   it("is not there any more when the service runs", function()
     local url = ada().url:gsub("//", "//ada:" .. SECRET .. "@")
