@@ -9,8 +9,14 @@ if os.getenv "LN_GC_STRESS" == "1" then
   local STRESS = 'collectgarbage("incremental", 1, 1000, 1) '
   local start_service = core.start_service
   assert(load(STRESS))()
+  ---Behind what has to be first in a file, and on the same line as what comes then.
+  local function stressed(source)
+    local mark = source:match "^\u{FEFF}" or ""
+    local shell = source:match("^#[^\n]*\n", #mark + 1) or ""
+    return mark .. shell .. STRESS .. source:sub(#mark + #shell + 1)
+  end
   function core.start_service(connect, path, source, opts) -- luacheck: ignore 122
-    return start_service(connect, path, source and STRESS .. source, opts)
+    return start_service(connect, path, source and stressed(source), opts)
   end
 end
 
