@@ -40,6 +40,11 @@ end
 
 local WARN, ERROR = 2, 3
 
+---What a watcher of errors is told of it.
+local function facts_of(self)
+  return { kind = "consume", name = self.name or self.consumer, stream = self.stream }
+end
+
 ---One line about a message, for people and, in fields, for programs.
 ---@param self table stream, consumer, name
 ---@param text string the rest of the line
@@ -133,7 +138,7 @@ local function finish(self, err)
     self.reader:close() -- the script knows, and decides
     self.on_error(err)
   else
-    core.report(("psub:consume has ended: %s"):format(err.message))
+    core.report(("psub:consume has ended: %s"):format(err.message), facts_of(self), err)
   end
 end
 
@@ -177,7 +182,7 @@ local function take_limits(self, info)
   for name, value in pairs(limits) do changed = changed or self.limits[name] ~= value end
   if changed then self.box:set_limits(limits) end
   if self.dead_letter and self.server_limit and self.server_limit ~= before then
-    core.report(dead_letter.limited(self, self.server_limit).message)
+    core.report(dead_letter.limited(self, self.server_limit).message, facts_of(self))
   end
   self.limits = limits
   return changed
@@ -226,7 +231,7 @@ local function lost(self, why, silent)
     if err.code == "not_found" and delay > M.retry_first and not told then
       told = true
       core.report(("psub:consume: %s is gone, waiting for it: %s"):format(describe(self),
-        err.message))
+        err.message), facts_of(self), err)
     end
     core.sleep(delay)
     delay = math.min(delay * 2, M.retry_last)

@@ -178,7 +178,9 @@ function M.publish(self, msg, reason, text)
       limit = smaller
     else
       core.report(("%s: message %d cannot be published as a dead letter to '%s': %s"):format(
-        describe(self), meta.stream_sequence, self.dead_letter, err.message))
+        describe(self), meta.stream_sequence, self.dead_letter, err.message),
+        { kind = "consume", name = self.name or self.consumer, stream = self.stream,
+          sequence = meta.stream_sequence, subject = msg.subject }, err)
       if is_final(err) then refused = refused + 1 end
       if refused == M.tries then break end
       core.sleep(delay)

@@ -101,7 +101,7 @@ local function tell(self, err)
   if err.err_code ~= errors.STREAM_NOT_FOUND or self.told then return end
   self.told = true
   core.report(("the ordered consumer of stream '%s' waits for it: %s"):format(self.stream,
-    err.message))
+    err.message), { kind = "watch", stream = self.stream }, err)
 end
 
 ---Makes the consumer again, for ever, unless that cannot succeed.
@@ -187,7 +187,7 @@ local function run(self)
           self.on_error(err)
         else
           core.report(("the ordered consumer of stream '%s' has ended: %s"):format(self.stream,
-            err.message))
+            err.message), { kind = "watch", stream = self.stream }, err)
         end
       end
       return

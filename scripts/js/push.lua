@@ -194,6 +194,11 @@ local function adopt(self, info)
   end
 end
 
+---What a watcher of errors is told of it.
+local function facts_of(self)
+  return { kind = "consume", name = self.name or self.consumer, stream = self.stream }
+end
+
 ---Looks at the consumer, and makes it again.
 ---@return true|nil ok, table|nil err
 local function look(self)
@@ -226,7 +231,7 @@ local function look_after(self)
     -- At the first time another instance may just have been faster.
     if self.failures == 2 then
       core.report(("app.js.subscribe: %s is gone: %s"):format(consumers.describe(self),
-        err.message))
+        err.message), facts_of(self), err)
     end
   end
 end
@@ -240,7 +245,7 @@ function lost(self, why, silent)
   end
   box:stop(true)
   core.report(("app.js.subscribe: %s is not read any more: %s"):format(
-    consumers.describe(self), why.message))
+    consumers.describe(self), why.message), facts_of(self), why)
 end
 
 ---Runs in the background for as long as the subscription lasts.

@@ -114,7 +114,8 @@ describe("an error table", function()
   end)
 
   it("is shown by its first item, or its code, when it has no message", function()
-    for source, shown in pairs { ['{ "db down" }'] = "db down", ['{ code = "empty" }'] = "empty",
+    for source, shown in pairs {
+      ['{ "db down" }'] = "db down", ["{ code = 'empty' }"] = "empty",
       ["{ code = 17 }"] = "17", ['{ "a", message = "m" }'] = "m" } do
       local svc = testing.start("app.task(function() error(" .. source .. ") end)")
       eventually("the error", function() return #svc:errors() > 0 end)
