@@ -137,13 +137,11 @@ static int join_seed(struct parser *p, const struct place *place, const char *la
         return options_fail(p, "%s: it needs %s, too", label,
                             place->context != NULL ? SEED_KEY : SEED_VARIABLE);
     int rc = secret_resolve(p, label, SECRET_TEXT, &seed);
-    if (rc == 0 && asprintf(&both, KEYS_INLINE "%s\n%s", *value, seed) < 0) {
+    if (rc == 0 && asprintf(&both, KEYS_INLINE "%s\n%s", *value, seed) < 0)
         both = NULL;
-        rc = options_fail_memory(p);
-    }
     secret_free(seed);
-    if (rc != 0)
-        return rc;
+    if (rc != 0 || both == NULL)
+        return rc != 0 ? rc : options_fail_memory(p);
     secret_free(*value);
     *value = both;
     return 0;
@@ -172,7 +170,7 @@ static int take(struct parser *p, const struct place *place, const struct shared
     int rc = secret_resolve(p, name, from->form, &value);
     if (rc == 0 && from->field == OPTIONS_FIELD(creds) && from->form == SECRET_TEXT)
         rc = join_seed(p, place, name, &value);
-    if (rc == 0)
+    if (rc == 0 && value != NULL)
         rc = set(p, option, name, &value);
     p->source[option - options_table] = place->source;
     secret_free(value);
