@@ -29,6 +29,8 @@ for _, one in ipairs(require "lunats.commands.new_templates") do
   end
 end
 
+services["docs/api.md: alarm.lua"] = nil -- fails on purpose, whatever it is asked
+
 ---The subjects that a script listens to, wildcards filled in.
 local function subjects(source)
   local found = {}
