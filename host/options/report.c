@@ -49,13 +49,23 @@ int options_fail_unknown_option(const struct parser *p, const char *name) {
     return options_fail(p, "unknown option --%s; did you mean --%s?", name, nearest.best);
 }
 
+/* "publish" means pub, "req" request. */
+static bool begins_alike(const char *word, const char *name) {
+    size_t len = strlen(word), name_len = strlen(name);
+    return len > 2 && strncmp(word, name, len < name_len ? len : name_len) == 0;
+}
+
 int options_fail_unknown_command(const struct parser *p, const char *word) {
     struct nearest nearest = nearest_to(word);
     if (word[0] == '-')
         return options_fail(p, "options follow the command: lunats run %s ...",
                             strchr(word, '=') != NULL ? "--NAME=VALUE" : word);
-    for (size_t i = 0; i < OPTIONS_COMMANDS; i++)
+    for (size_t i = 0; i < OPTIONS_COMMANDS; i++) {
+        if (begins_alike(word, options_commands[i].name))
+            return options_fail(p, "unknown command %s; did you mean %s?", word,
+                                options_commands[i].name);
         nearest_try(&nearest, options_commands[i].name);
+    }
     if (nearest.best == NULL)
         return options_fail(p, "unknown command %s", word);
     return options_fail(p, "unknown command %s; did you mean %s?", word, nearest.best);

@@ -46,6 +46,8 @@ describe("a mistake", function()
     { "no script", { "run" }, "no SCRIPT given" },
     { "no file", { "lua" }, "no FILE, %-e CODE or %-i given" },
     { "a command that is almost one", { "rqeuest", "x" }, "did you mean request%?" },
+    { "a longer word for a command", { "publish", "x" }, "did you mean pub%?" },
+    { "a shorter one", { "req", "x" }, "did you mean request%?" },
     { "a file that is not there", { "no.lua" }, "there is no file no%.lua" },
     { "a folder", { "/tmp" }, "is a directory; `lunats run /tmp` or `lunats dev /tmp` serves" },
     { "a missing script", { "run", "no.lua" }, "cannot open the script no%.lua" },
