@@ -84,12 +84,15 @@ static int core_add_file(lua_State *L) {
 static int core_identity(lua_State *L) {
     struct service *service = script_service(script_of(L));
     lua_pushstring(L, service_name(service));
-    lua_pushstring(L, script_version(script_of(L)));
+    lua_pushstring(L, script_about(script_of(L))->version);
     lua_pushstring(L, service_instance(service));
     return 3;
 }
 
-/* core.configure(name | nil, version | nil) */
+/*
+ * core.configure(name | nil, version | nil, description | nil, metadata | nil, discover)
+ * metadata is JSON.
+ */
 static int core_configure(lua_State *L) {
     struct service *service = script_service(script_of(L));
     if (script_state(script_of(L)) != SCRIPT_LOADING)
@@ -106,10 +109,19 @@ static int core_configure(lua_State *L) {
         return raise_error(L, "app.config: the name '%s' may hold letters, digits, '_' and '-'",
                            name);
     if (version != NULL && !identity_version_ok(version))
-        return raise_error(
-            L, "app.config: the version '%s' may hold letters, digits and '.+-_'", version);
-    if (version != NULL)
-        script_set_version(script_of(L), version);
+        return raise_error(L,
+                           "app.config: the version '%s' must be a semantic version of at most "
+                           "64 characters: three numbers, as in 1.2.0, perhaps with -rc.1 or "
+                           "+build behind",
+                           version);
+    struct script_about about = {
+        .version = version,
+        .description = luaL_optstring(L, 3, NULL),
+        .metadata = luaL_optstring(L, 4, NULL),
+        .hidden = !lua_isnoneornil(L, 5) && !lua_toboolean(L, 5),
+    };
+    if (script_set_about(script_of(L), &about) < 0)
+        return raise_error(L, "app.config: %s", status_text(LN_ENOMEM));
     return 0;
 }
 

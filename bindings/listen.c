@@ -50,6 +50,11 @@ static const char *text_option(lua_State *L, const char *name) {
     return lua_tostring(L, -1); /* stays on the stack while it is used */
 }
 
+static bool flag_option(lua_State *L, const char *name) {
+    return lua_istable(L, 2) && lua_getfield(L, 2, name) == LUA_TBOOLEAN &&
+           lua_toboolean(L, -1);
+}
+
 /* Pushes a handle without listener. */
 static struct listener **push_handle(lua_State *L) {
     struct listener **box = lua_newuserdatauv(L, sizeof(*box), 0);
@@ -75,8 +80,8 @@ static int open_listener(lua_State *L, struct listener **out, struct intake *int
 
 /*
  * core.listen(subject, opts | nil, fn) -> handle
- * opts are checked by the Lua side: queue, name, data_type, concurrency, pending. Of commands
- * also `needed`: when the server refuses it, the command fails.
+ * opts are checked by the Lua side: queue, name, data_type, concurrency, pending, hidden,
+ * metadata (JSON). Of commands also `needed`: when the server refuses it, the command fails.
  */
 static int core_listen(lua_State *L) {
     check_open(L);
@@ -89,7 +94,9 @@ static int core_listen(lua_State *L) {
     options.body = listener_body;
     options.queue = text_option(L, "queue");
     options.name = text_option(L, "name");
-    options.needed = lua_istable(L, 2) && lua_getfield(L, 2, "needed") == LUA_TBOOLEAN;
+    options.metadata = text_option(L, "metadata");
+    options.hidden = flag_option(L, "hidden");
+    options.needed = flag_option(L, "needed");
     read_numbers(L, &options);
 
     lua_Debug info;

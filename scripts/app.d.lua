@@ -29,9 +29,16 @@
 ---@field nats nats
 app = {}
 
----Names the service. At the top level only. The name may hold letters, digits, `_` and `-`, the
----version also `.` and `+`; 64 characters at most.
----@param opts { name: string|nil, version: string|nil }
+---@class config_opts
+---@field name string|nil letters, digits, `_` and `-`, 64 at most; default the file name without `.lua`
+---@field version string|nil a semantic version, like 1.2.0 or 2.0.0-rc.1; default 0.0.0
+---@field description string|nil for those who discover the service
+---@field metadata table<string, string>|nil the same; names that begin with `_nats` are kept for NATS
+---@field queue string|false|nil queue group of listeners that name none; default `<service>:<subject>`
+---@field discover boolean|nil whether $SRV.PING, INFO and STATS are answered, default true
+
+---Says who the service is. At the top level only.
+---@param opts config_opts
 function app.config(opts) end
 
 -- ---- life -------------------------------------------------------------------
@@ -129,7 +136,10 @@ function app.task(opts, fn) end
 ---@field data_type "json"|"string"|nil what msg.data is, default "json"
 ---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
 ---@field pending integer|nil messages that may wait for a handler, default 65536; more are dropped and counted
----@field name string|nil for the log
+---@field name string|nil for the log, and the name of the endpoint; default the subject
+---@field endpoint boolean|nil false: not shown to those who discover the service
+---@field description string|nil of the endpoint, in its metadata
+---@field metadata table<string, string>|nil of the endpoint
 
 ---What app.listen returns.
 ---@class listener
@@ -149,6 +159,34 @@ function listener:stop() end
 ---@return listener handle
 ---@overload fun(subject: string|string[], fn: fun(msg: msg): message|msg, any): listener
 function app.listen(subject, opts, fn) end
+
+---@class group_opts
+---@field queue string|false|nil queue group of its listeners
+---@field metadata table<string, string>|nil of its endpoints; each may add to it
+---@field description string|nil of its endpoints
+
+---@class group
+local group = {}
+
+---Listeners below a common prefix of their subjects, with options in common.
+---@param prefix string tokens with dots between them
+---@param opts group_opts|nil
+---@return group
+function app.group(prefix, opts) end
+
+---app.listen with the prefix in front of the subject; its options win over those of the group.
+---@param subject string|string[]
+---@param opts listen_opts
+---@param fn fun(msg: msg): any, any
+---@return listener handle
+---@overload fun(self: group, subject: string|string[], fn: fun(msg: msg): any, any): listener
+function group:listen(subject, opts, fn) end
+
+---A group inside of this one.
+---@param prefix string
+---@param opts group_opts|nil
+---@return group
+function group:group(prefix, opts) end
 
 ---Sends a message. While the server is away, up to 8 MiB are kept and sent later; while it takes
 ---less than is published, the fiber waits.
@@ -377,6 +415,7 @@ function app.nats.rtt(timeout) end
 ---@field request_many fun(subject: string, message: message, opts: request_many_opts|nil): msg[]|nil, err|nil as app.request_many
 ---@field flush fun(timeout: number|nil): true|nil, err|nil as app.flush
 ---@field listen fun(subject: string|string[], opts: listen_opts|fun(msg: msg): (message, any), fn: nil|fun(msg: msg): (message, any)): listener as app.listen
+---@field group fun(prefix: string, opts: group_opts|nil): group as app.group
 ---@field close fun() loses nothing: what has arrived is handled, what was published is sent. Goes on by itself
 
 ---@class connect_opts

@@ -4,6 +4,7 @@ local json = require "lunats.json"
 local check = require "lunats.check"
 local connection = require "lunats.connection"
 local fiber = require "lunats.fiber"
+local service = require "lunats.service"
 require "lunats.files"
 
 -- The first error of a state makes the metatable of all errors. If it were one of the JSON
@@ -24,12 +25,7 @@ local app = connection.add({
 
 -- ---- identity -------------------------------------------------------------
 
-function app.config(opts)
-  if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
-  core.check("app.config", opts, { name = "string", version = "string" })
-  core.configure(opts.name, opts.version)
-  core.declare()
-end
+app.config = service.config
 
 -- ---- hooks ----------------------------------------------------------------
 

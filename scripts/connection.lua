@@ -1,6 +1,7 @@
 ---What a connection can do, for `app` and for what app.connect returns: the same functions over
 ---a core that works for the one or the other.
 local check = require "lunats.check"
+local service = require "lunats.service"
 
 local M = {
   ---The core of each further connection, with its name: for those who list what runs.
@@ -18,7 +19,8 @@ end
 
 local LISTEN_OPTIONS = {
   queue = "string|boolean", data_type = "string", concurrency = "number",
-  pending = "number", name = "string",
+  pending = "number", name = "string", endpoint = "boolean", description = "string",
+  metadata = "table",
 }
 
 ---Handle of one app.listen(): several subjects are stopped together.
@@ -29,10 +31,11 @@ function handle:stop()
   for _, one in ipairs(self) do one:stop() end
 end
 
-local function check_queue(queue)
-  if queue == true or type(queue) == "string" and (queue == "" or queue:find "[%s%c]") then
-    error("app.listen: queue is false, or the name of a queue group (without blanks)", 3)
-  end
+---The queue group of a listener, nil for none.
+local function queue_of(core, subject, queue)
+  if queue == nil then queue = service.queue end
+  if queue == nil then queue = core.identity() .. ":" .. tostring(subject) end
+  return queue or nil
 end
 
 local function listen(core, subject, opts, fn)
@@ -41,18 +44,19 @@ local function listen(core, subject, opts, fn)
   opts = core.check("app.listen", opts, LISTEN_OPTIONS)
   check.whole("app.listen", "concurrency", opts.concurrency, 1)
   check.whole("app.listen", "pending", opts.pending, 1)
-  check_queue(opts.queue)
+  service.check_queue("app.listen", opts.queue)
+  local description = opts.description and { description = opts.description }
+  local metadata = service.metadata("app.listen", opts.metadata, description)
   local subjects = type(subject) == "table" and subject or { subject }
   if #subjects == 0 then error("app.listen: no subject", 2) end
   core.declare()
   local listeners = setmetatable({}, handle)
   for _, one in ipairs(subjects) do core.check_pattern(one) end -- all of them, or none
   for i, one in ipairs(subjects) do
-    local queue = opts.queue
-    if queue == nil then queue = core.identity() .. ":" .. tostring(one) end
     listeners[i] = core.listen(one, {
-      queue = queue or nil, data_type = opts.data_type, name = opts.name,
-      concurrency = opts.concurrency, pending = opts.pending,
+      queue = queue_of(core, one, opts.queue), data_type = opts.data_type, name = opts.name,
+      concurrency = opts.concurrency, pending = opts.pending, metadata = metadata,
+      hidden = opts.endpoint == false or nil,
     }, fn)
   end
   return listeners
@@ -92,6 +96,10 @@ function M.add(t, core)
   t.flush, t.nats = core.flush, nats_of(core)
   -- A tail call, so that errors blame the script.
   function t.listen(subject, opts, fn) return listen(core, subject, opts, fn) end
+  function t.group(prefix, opts)
+    local group = service.group(prefix, opts, t.listen)
+    return group
+  end
   return t
 end
 

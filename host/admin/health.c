@@ -155,7 +155,7 @@ static void put_service(struct text *text, struct service *service) {
     const struct link *link = service_link(service);
     text_puts(text, "{\"name\":");
     text_json(text, service_name(service));
-    put_field(text, "version", script_version(service_script(service)));
+    put_field(text, "version", script_about(service_script(service))->version);
     put_field(text, "instance", service_instance(service));
     put_field(text, "state", states[service_state(service)]);
     text_printf(text, ",\"connected\":%s,\"checks\":[",

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "host/base/decimal.h"
 #include "host/base/utf8.h"
 
 #define LINE_LIMIT 32768    /* bytes of a line, a little more with the marks of what is cut */
@@ -75,18 +76,9 @@ static void put_time(struct log_line *line, int64_t time_ms) {
     put_text(line, text);
 }
 
-/* The shortest of three that reads back as the same number. */
 static void put_double(struct log_line *line, double number) {
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, number);
-        if (strtod(text, NULL) == number)
-            break;
-    }
-    /* A script may have set a locale with another decimal point. */
-    for (char *c = text; *c != '\0'; c++)
-        if (strchr("0123456789+-e.naif", *c) == NULL)
-            *c = '.';
+    char text[DECIMAL_SIZE];
+    decimal_write(text, number);
     put_text(line, text);
 }
 

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "host/base/decimal.h"
 #include "host/base/utf8.h"
 
 /* Room for so many more bytes and a zero. */
@@ -72,6 +74,22 @@ void text_json(struct text *text, const char *string) {
         string += len != 0 ? len : 1;
     }
     text_put(text, "\"", 1);
+}
+
+void text_double(struct text *text, double number) {
+    char digits[DECIMAL_SIZE];
+    decimal_write(digits, number);
+    text_puts(text, digits);
+}
+
+void text_time(struct text *text, double unix_time) {
+    int64_t ms = (int64_t)(unix_time * 1000);
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    char date[64];
+    gmtime_r(&seconds, &tm);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+    text_printf(text, "%s.%03dZ", date, (int)(ms % 1000));
 }
 
 void text_free(struct text *text) {

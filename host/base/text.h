@@ -25,6 +25,12 @@ void text_printf(struct text *text, const char *format, ...)
 /* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. NULL: null. */
 void text_json(struct text *text, const char *string);
 
+/* A number, see decimal_write(). */
+void text_double(struct text *text, double number);
+
+/* RFC 3339 in UTC, with milliseconds: "2026-11-23T09:19:34.925Z". `unix_time` in seconds. */
+void text_time(struct text *text, double unix_time);
+
 /* Frees it; it is empty again. */
 void text_free(struct text *text);
 

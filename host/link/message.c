@@ -158,6 +158,7 @@ struct message *message_new(const struct message_parts *parts) {
     if (msg->headers_len == 0)
         msg->headers = NULL;
     msg->data = at;
+    msg->received = parts->received;
     msg->len = parts->len;
     at = put(at, parts->data, parts->len);
     msg->size = (size_t)(at - msg->bytes);

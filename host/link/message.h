@@ -7,6 +7,7 @@
 #define LUNATS_LINK_MESSAGE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct message {
     struct message *next; /* for whoever owns it: lists */
@@ -19,9 +20,10 @@ struct message {
      * first header line (503, 404, 100, ...), has its number here, others 0. As in other
      * clients `Status` and `Description` are headers then. */
     int status;
-    size_t class; /* message.c's */
-    size_t size;  /* of bytes */
-    char bytes[]; /* all of the above that is not NULL, in this order */
+    uint64_t received; /* when it was read, clock_precise(); 0: it did not come over a wire */
+    size_t class;      /* message.c's */
+    size_t size;       /* of bytes */
+    char bytes[];      /* all of the above that is not NULL, in this order */
 };
 
 /* What a message is made from; not zero-terminated, borrowed for the call. */
@@ -30,6 +32,7 @@ struct message_parts {
     const char *headers; /* as on the wire: "NATS/1.0[ status]\r\nName: value\r\n\r\n" */
     const char *data;
     size_t subject_len, reply_len, headers_len, len;
+    uint64_t received; /* see struct message */
 };
 
 /*

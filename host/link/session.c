@@ -133,6 +133,7 @@ static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wante
     struct session *session = owner;
     struct wire_frame frame;
     size_t at = 0;
+    uint64_t now = clock_precise(); /* once for all that was read together */
     session->busy++;
     while (at < len && !session->closed) {
         enum wire_kind kind = wire_next(bytes + at, len - at, &frame);
@@ -145,6 +146,7 @@ static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wante
             tell_complaint(session);
         if (session->closed)
             break;
+        frame.parts.received = now;
         if (kind == WIRE_MSG)
             session->events.on_msg(session->owner, frame.sid, &frame.parts);
         else

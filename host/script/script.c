@@ -8,6 +8,7 @@
 #include <lualib.h>
 
 #include "host/base/log.h"
+#include "host/base/strings.h"
 #include "host/script/modules.h"
 #include "host/script/pool.h"
 #include "host/script/tell.h"
@@ -27,8 +28,9 @@ struct script {
     int main;                 /* of an as_fiber script: the loaded chunk */
     int kept;                 /* of the bindings */
     enum script_state state;
-    char version[SCRIPT_VERSION_MAX + 1];
-    char **files; /* owned */
+    struct script_about about;
+    struct strings about_strings; /* owned; what `about` points at */
+    char **files;                 /* owned */
     size_t file_count;
     struct warnings warnings;
     bool follows; /* another version, by a reload */
@@ -179,7 +181,7 @@ int script_open(struct script **out, uv_loop_t *loop, struct scheduler *schedule
     script->follows = options->saved != NULL;
     for (int i = 0; i < SCRIPT_PHASES; i++)
         script->phase[i] = LUA_NOREF;
-    strcpy(script->version, "0.0.0");
+    script->about = (struct script_about){.version = "0.0.0", .description = ""};
     script->path = strdup(options->path);
     int rc = script->path == NULL ? LN_ENOMEM
                                   : clock_open(&script->clock, loop, options->manual_clock);
@@ -295,12 +297,27 @@ void script_push_kept(const struct script *script, lua_State *L) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, script->kept);
 }
 
-const char *script_version(const struct script *script) {
-    return script->version;
+const struct script_about *script_about(const struct script *script) {
+    return &script->about;
 }
 
-void script_set_version(struct script *script, const char *version) {
-    snprintf(script->version, sizeof(script->version), "%s", version);
+int script_set_about(struct script *script, const struct script_about *about) {
+    struct script_about all = script->about;
+    struct strings strings;
+    if (about->version != NULL)
+        all.version = about->version;
+    if (about->description != NULL)
+        all.description = about->description;
+    if (about->metadata != NULL)
+        all.metadata = about->metadata;
+    all.hidden = about->hidden;
+    const char **const fields[] = {&all.version, &all.description, &all.metadata};
+    if (!strings_copy(&strings, fields, 3))
+        return LN_ENOMEM;
+    strings_free(&script->about_strings);
+    script->about_strings = strings;
+    script->about = all;
+    return LN_OK;
 }
 
 bool script_declares(const struct script *script) {
@@ -390,6 +407,7 @@ static void free_script(struct script *script) {
         free(script->files[i]);
     free(script->files);
     free(script->path);
+    strings_free(&script->about_strings);
     free(script);
 }
 

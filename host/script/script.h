@@ -126,10 +126,18 @@ int script_exchange(struct script *script, enum script_phase phase, const char *
 enum script_state script_state(const struct script *script);
 void script_set_state(struct script *script, enum script_state state);
 
-/* The version that the script gave itself, "0.0.0" without. At most SCRIPT_VERSION_MAX long. */
-#define SCRIPT_VERSION_MAX 64
-const char *script_version(const struct script *script);
-void script_set_version(struct script *script, const char *version);
+/* What the script says of itself. */
+struct script_about {
+    const char *version;     /* "0.0.0" without */
+    const char *description; /* "" without */
+    const char *metadata;    /* a JSON object of strings; NULL = none */
+    bool hidden;             /* others cannot discover it */
+};
+
+/* Valid until it is set again. */
+const struct script_about *script_about(const struct script *script);
+/* Copies; what is NULL stays as it is. LN_OK or LN_ENOMEM. */
+int script_set_about(struct script *script, const struct script_about *about);
 
 /* The script declares something to serve: a listener, a timer, a task, a hook, its own name. */
 bool script_declares(const struct script *script);

@@ -49,7 +49,8 @@ struct delivery *delivery_new(struct deliveries *deliveries, struct message *msg
 }
 
 void delivery_add(struct delivery *delivery, struct listener *listener) {
-    delivery->jobs[delivery->job_count++] = (struct job){delivery, listener, NULL, false};
+    delivery->jobs[delivery->job_count++] =
+        (struct job){.delivery = delivery, .listener = listener};
     delivery->jobs_left++;
 }
 
@@ -114,6 +115,7 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
         job_failed(job, 503, "the service is stopping");
     if (job->holder != NULL)
         *job->holder = NULL;
+    endpoint_count(job->listener->endpoint, clock_precise() - delivery->msg->received);
     bool last = --delivery->jobs_left == 0;
     if (last)
         send_error(delivery, job);
@@ -218,7 +220,10 @@ void job_raised(const struct job *job, const struct script_error *error, const c
 
 void job_failed(const struct job *job, int code, const char *text) {
     struct delivery *delivery = job->delivery;
-    job->listener->failed++;
+    if (!job->failed) {
+        delivery->jobs[job - delivery->jobs].failed = true;
+        endpoint_failed(job->listener->endpoint, code, text);
+    }
     if (delivery->error_code != 0)
         return;
     delivery->error_code = code;

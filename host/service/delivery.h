@@ -21,6 +21,7 @@ struct job {
     struct listener *listener;
     struct job **holder; /* see job_hold() */
     bool replying;       /* the body makes a message of what the handler has returned */
+    bool failed;         /* job_failed() was called */
 };
 
 /* The message; borrowed until the body ends. */

@@ -14,7 +14,7 @@ void event_publish(const struct service *service, const char *event) {
     snprintf(subject, sizeof(subject), "lunats.events.%s.%s.%s", name, instance, event);
     int len = snprintf(body, sizeof(body),
                        "{\"service\":\"%s\",\"instance\":\"%s\",\"version\":\"%s\"}", name,
-                       instance, script_version(service_script(service)));
+                       instance, script_about(service_script(service))->version);
     struct link_out out = {.subject = subject, .data = body, .len = (size_t)len};
     link_publish(link, &out);
 }

@@ -30,7 +30,7 @@ struct intake {
     struct intake_events events;
     void *owner;
     struct link *link; /* borrowed; NULL: none yet, or none any more */
-    struct list listeners, subscriptions;
+    struct list listeners, subscriptions, endpoints;
     struct deliveries deliveries;
     size_t draining;   /* subscriptions that are being drained */
     bool drain_wanted; /* on_drained() has to be called */
@@ -77,8 +77,22 @@ size_t intake_busy(const struct intake *intake) {
     return intake->deliveries.count;
 }
 
-void intake_add(struct intake *intake, struct listener *listener) {
+/* Whether another listener of the same script counts there. */
+static bool endpoint_taken(const struct endpoint *endpoint, const void *arg) {
+    const struct listener *listener = arg;
+    list_each (struct listener, at, &listener->intake->listeners, declared)
+        if (at->endpoint == endpoint && at->script == listener->script && !at->gone)
+            return true;
+    return false;
+}
+
+int intake_add(struct intake *intake, struct listener *listener) {
+    listener->endpoint = endpoint_join(&intake->endpoints, listener->options.subject,
+                                       listener->options.queue, endpoint_taken, listener);
+    if (listener->endpoint == NULL)
+        return LN_ENOMEM;
     list_push_back(&intake->listeners, &listener->declared);
+    return LN_OK;
 }
 
 struct listener *listener_next(const struct intake *intake, const struct script *script,
@@ -143,7 +157,6 @@ static void on_msg(void *owner, struct message *msg) {
     /* A handler may end listeners, so all jobs are written down before the first one runs. */
     list_each (struct listener, at, &subscription->listeners, shared) {
         delivery_add(delivery, at);
-        at->received++;
         if (++at->running >= at->options.concurrency && !subscription->paused)
             pause_delivery(subscription);
     }

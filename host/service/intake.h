@@ -19,6 +19,7 @@
 #include "host/service/delivery.h"
 
 struct intake;
+struct endpoint;
 
 /* What the owner is told. Every member may be NULL; texts are borrowed for the call. */
 struct intake_events {
@@ -69,6 +70,8 @@ struct listener_options {
     const char *queue;    /* NULL = no queue group */
     const char *name;     /* what logs and lists call it; NULL: its subject */
     const char *where;    /* "orders.lua:12", the handler; may be NULL */
+    const char *metadata; /* a JSON object of strings, for $SRV; may be NULL */
+    bool hidden;          /* $SRV does not show it */
     uint32_t concurrency; /* handlers that may run at once; 0 = 256 */
     int pending_msgs;     /* bound of the queue in front of it; 0 = default */
     bool needed;          /* the script cannot do without it: see on_refused() */
@@ -110,6 +113,10 @@ struct listener *listener_next(const struct intake *intake, const struct script 
 
 /* Borrowed, as are its strings. */
 const struct listener_options *listener_options(const struct listener *listener);
+const struct endpoint *listener_endpoint(const struct listener *listener);
+/* What $SRV and metrics call it: its name or subject in letters, digits, "_" and "-"; no other
+ * listener of its script has the same. */
+const char *listener_endpoint_name(const struct listener *listener);
 void listener_get_stats(const struct listener *listener, struct listener_stats *out);
 
 /* ---- the versions of a script ---- */

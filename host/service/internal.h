@@ -6,6 +6,7 @@
 #include "host/base/list.h"
 #include "host/link/answer.h"
 #include "host/service/delivery.h"
+#include "host/service/endpoint.h"
 #include "host/service/intake.h"
 #include "host/service/service.h"
 
@@ -25,7 +26,8 @@ struct listener {
     struct listener_options options;   /* the strings are owned */
     uint32_t running;                  /* handlers that run */
     bool gone;                         /* freed when no handler runs any more */
-    uint64_t received, failed;
+    struct endpoint *endpoint;         /* its numbers */
+    char *endpoint_name;               /* owned; unique among the listeners of its script */
     struct answer_log refusals;
 };
 
@@ -65,8 +67,8 @@ size_t subscription_queued(const struct subscription *subscription);
 /* Frees it once no handler runs any more. */
 void listener_retire(struct listener *listener);
 void listener_free(struct listener *listener);
-/* Puts a new listener behind the others. */
-void intake_add(struct intake *intake, struct listener *listener);
+/* Puts a new listener, which has its options, behind the others. LN_OK or LN_ENOMEM. */
+int intake_add(struct intake *intake, struct listener *listener);
 
 /* ---- a service: service.c, for reload.c and version.c ---- */
 

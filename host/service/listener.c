@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Listeners: what scripts declare. How they get their messages is in intake.c. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/base/container_of.h"
+#include "host/service/identity.h"
 #include "host/service/internal.h"
 
 #define CONCURRENCY 256
@@ -14,6 +16,8 @@ void listener_free(struct listener *listener) {
     if (listener->holder != NULL)
         *listener->holder = NULL;
     list_remove(&listener->declared);
+    if (listener->endpoint != NULL)
+        endpoint_leave(listener->endpoint);
     script_remove_resource(&listener->resource);
     /* Clears fields that exist: cannot raise. */
     luaL_unref(script_lua(listener->script), LUA_REGISTRYINDEX, listener->options.handler);
@@ -22,6 +26,8 @@ void listener_free(struct listener *listener) {
     free((char *)(uintptr_t)listener->options.queue);
     free((char *)(uintptr_t)listener->options.name);
     free((char *)(uintptr_t)listener->options.where);
+    free((char *)(uintptr_t)listener->options.metadata);
+    free(listener->endpoint_name);
     free(listener);
 }
 
@@ -43,9 +49,36 @@ static bool copy_strings(struct listener_options *options) {
     options->queue = copy(from.queue);
     options->name = copy(from.name != NULL ? from.name : from.subject);
     options->where = copy(from.where);
+    options->metadata = copy(from.metadata);
     return options->subject != NULL && options->name != NULL &&
            (options->queue != NULL || from.queue == NULL) &&
-           (options->where != NULL || from.where == NULL);
+           (options->where != NULL || from.where == NULL) &&
+           (options->metadata != NULL || from.metadata == NULL);
+}
+
+/* Whether this is the name of another listener of the same script. */
+static bool named(const struct listener *listener, const char *name) {
+    struct listener *at = NULL;
+    while ((at = listener_next(listener->intake, listener->script, at)) != NULL)
+        if (at != listener && strcmp(at->endpoint_name, name) == 0)
+            return true;
+    return false;
+}
+
+/* "orders", or "orders_2", ... when that is taken. */
+static char *endpoint_name(const struct listener *listener) {
+    char *base = identity_endpoint_name(listener->options.name), *name = NULL;
+    if (base == NULL || !named(listener, base))
+        return base;
+    for (unsigned number = 2; name == NULL || named(listener, name); number++) {
+        free(name);
+        if (asprintf(&name, "%s_%u", base, number) < 0) {
+            name = NULL;
+            break;
+        }
+    }
+    free(base);
+    return name;
 }
 
 int listener_open(struct listener **out, struct intake *intake, struct script *script,
@@ -58,14 +91,15 @@ int listener_open(struct listener **out, struct intake *intake, struct script *s
     listener->options = *options;
     if (options->concurrency == 0)
         listener->options.concurrency = CONCURRENCY;
-    if (!copy_strings(&listener->options)) {
+    if (!copy_strings(&listener->options) ||
+        (listener->endpoint_name = endpoint_name(listener)) == NULL ||
+        intake_add(intake, listener) < 0) {
         listener_free(listener);
         return LN_ENOMEM;
     }
     listener->resource.close = on_script_close;
     script_add_resource(script, &listener->resource);
     fibers_add_role(script_fibers(script), &job_role);
-    intake_add(intake, listener);
     listener->holder = out;
     *out = listener;
     return LN_OK;
@@ -97,10 +131,18 @@ const struct listener_options *listener_options(const struct listener *listener)
     return &listener->options;
 }
 
+const struct endpoint *listener_endpoint(const struct listener *listener) {
+    return listener->endpoint;
+}
+
+const char *listener_endpoint_name(const struct listener *listener) {
+    return listener->endpoint_name;
+}
+
 void listener_get_stats(const struct listener *listener, struct listener_stats *out) {
     *out = (struct listener_stats){
-        .received = listener->received,
-        .failed = listener->failed,
+        .received = listener->endpoint->requests + listener->running,
+        .failed = listener->endpoint->errors,
         .running = listener->running,
         .queued = subscription_queued(listener->subscription),
     };

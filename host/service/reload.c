@@ -300,7 +300,7 @@ static void subscribe_late(struct service *service, struct script *script) {
 }
 
 static void log_reloaded(const struct reload *reload, const struct script *script) {
-    const char *version = script_version(script);
+    const char *version = script_about(script)->version;
     bool has_version = strcmp(version, "0.0.0") != 0;
     log_info(service_name(reload->service), "reloaded%s%s in %llu ms",
              has_version ? ", version " : "", has_version ? version : "",

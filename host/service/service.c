@@ -8,8 +8,10 @@
 #include "host/base/container_of.h"
 #include "host/base/log.h"
 #include "host/base/unique.h"
+#include "host/service/discovery.h"
 #include "host/service/drain.h"
 #include "host/service/event.h"
+#include "host/service/farewell.h"
 #include "host/service/identity.h"
 #include "host/service/internal.h"
 #include "host/service/last_words.h"
@@ -34,7 +36,6 @@ struct service {
     enum service_state state;  /* what goes on */
     enum service_state wanted; /* what the next turn of the loop begins */
     struct clock_timer turn;
-    struct clock_timer deadline; /* of the on_stop hooks */
     struct script *script;
     struct link *link;
     struct intake *intake;
@@ -44,7 +45,10 @@ struct service {
     struct drain drain;
     struct last_words last_words;
     struct vitals vitals;
+    struct farewell farewell;
+    struct discovery *discovery; /* NULL: not shown to others */
     bool started, stop_wanted;
+    double started_at; /* Unix time */
     int exit_status;
     char *name;                            /* owned */
     char connection[64 + 1 + UNIQUE_SIZE]; /* its name, as the server shows it */
@@ -136,11 +140,20 @@ static void confirm(struct service *service) {
                on_confirmed);
 }
 
+/* After the listeners: who is told of an endpoint can use it. */
+static void discover(struct service *service) {
+    if (script_about(service->script)->hidden)
+        discovery_close(&service->discovery);
+    else if (service->discovery == NULL && discovery_open(&service->discovery, service) < 0)
+        log_warn(service->name, "out of memory: the service cannot be discovered ($SRV)");
+}
+
 static void subscribe(struct service *service) {
     struct listener *failed;
     script_set_state(service->script, SCRIPT_RUNNING);
     int rc = intake_subscribe(service->intake, service->script, true, &failed);
     if (rc == LN_OK) {
+        discover(service);
         confirm(service);
         return;
     }
@@ -292,12 +305,9 @@ static void drain(struct service *service) {
     drain_begin(&service->drain, service, service->reload, on_drain_done);
 }
 
-static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *text) {
-    (void)fiber;
-    struct service *service = arg;
-    if (text != NULL)
-        service_failed(service, text, false); /* the hooks have told theirs */
-    if (status == LN_ESCRIPT && service->exit_status == EXIT_OK)
+static void on_farewell_done(struct farewell *farewell, bool failed) {
+    struct service *service = container_of(farewell, struct service, farewell);
+    if (failed && service->exit_status == EXIT_OK)
         service->exit_status = EXIT_SCRIPT;
     if (service->link != NULL && !service->options.runner) {
         event_stopped(service);
@@ -305,22 +315,17 @@ static void on_stop_end(struct fiber *fiber, void *arg, int status, const char *
     go(service, SERVICE_CLOSING);
 }
 
-static void on_stop_deadline(struct clock_timer *timer) {
-    struct service *service = container_of(timer, struct service, deadline);
-    log_warn(service->name, "on_stop took longer than %g s and was cut",
-             service->options.drain_timeout);
-    if (service->exit_status == EXIT_OK)
-        service->exit_status = EXIT_SCRIPT;
-    fibers_cancel(script_fibers(service->script), FIBER_PHASE);
-    go(service, SERVICE_CLOSING); /* unless the fiber ended by the cancellation */
-}
-
 static void run_stop_hooks(struct service *service) {
     reload_close_retiring(service->reload);
-    service->deadline.fire = on_stop_deadline;
-    clock_arm(service_clock(service), &service->deadline, service_drain_ms(service));
-    if (script_run_phase(service->script, SCRIPT_STOP, on_stop_end, service) < 0)
-        go(service, SERVICE_CLOSING);
+    discovery_close(&service->discovery);
+    service->farewell = (struct farewell){
+        .name = service->name,
+        .clock = service_clock(service),
+        .script = service->script,
+        .bound_ms = service_drain_ms(service),
+        .on_done = on_farewell_done,
+    };
+    farewell_begin(&service->farewell);
 }
 
 static void drop_script(struct service *service) {
@@ -348,12 +353,13 @@ static void on_link_closed(void *owner, size_t unsent) {
 
 /* The end of every way through a service. */
 static void close_all(struct service *service) {
-    clock_disarm(service_clock(service), &service->deadline);
+    farewell_cancel(&service->farewell);
     last_words_cancel(&service->last_words);
     drain_cancel(&service->drain);
     link_call_cancel(&service->confirm);
     drop_script(service);
     intake_set_link(service->intake, NULL);
+    discovery_close(&service->discovery);
     if (service->link != NULL)
         link_close(service->link, service->drain.server_hangs ? HUNG_FLUSH_MS : CLOSE_FLUSH_MS,
                    on_link_closed, service);
@@ -497,6 +503,7 @@ int service_open(struct service **out, uv_loop_t *loop, struct scheduler *schedu
 
 int service_start(struct service *service) {
     service->started = true;
+    service->started_at = clock_wall(service_clock(service));
     service->state = service->wanted = SERVICE_CONNECTING;
     if (service->stop_wanted) /* os.exit() at the top level of the script */
         go(service, SERVICE_CLOSING);
@@ -531,6 +538,7 @@ int service_set_name(struct service *service, const char *name) {
 
 void service_set_script(struct service *service, struct script *script) {
     service->script = script;
+    discover(service);
 }
 
 bool service_stopping(const struct service *service) {
@@ -575,6 +583,10 @@ const char *service_instance(const struct service *service) {
 
 const struct reload *service_reload_state(const struct service *service) {
     return service->reload;
+}
+
+double service_started(const struct service *service) {
+    return service->started_at;
 }
 
 const struct service_options *service_options(const struct service *service) {

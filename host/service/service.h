@@ -122,6 +122,7 @@ struct intake *service_intake(const struct service *service);
 struct list *service_connections(struct service *service);
 const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
+double service_started(const struct service *service);      /* Unix time */
 struct clock *service_clock(const struct service *service); /* real time, always */
 /* As it was given them, with the passwords in the URLs of its servers; borrowed. */
 const struct service_options *service_options(const struct service *service);

@@ -92,7 +92,7 @@ static void answer(struct trigger *trigger, const char *reply, int status, const
     }
     char body[128];
     int len = snprintf(body, sizeof(body), "{\"status\":\"reloaded\",\"version\":\"%s\"}",
-                       script_version(service_script(service)));
+                       script_about(service_script(service))->version);
     link_publish(link,
                  &(struct link_out){
                      .subject = reply, .data = body, .len = (size_t)len, .checked = true});

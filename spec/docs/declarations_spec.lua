@@ -144,6 +144,11 @@ describe("the declarations", function()
     assert(app.js.delete_object_store "docs")
   end)
 
+  it("name the methods of a group of listeners", function()
+    local methods = functions_of(getmetatable(app.group "docs").__index)
+    assert.same(sorted(methods), sorted(declared.group))
+  end)
+
   it("name the methods and fields of a message", function()
     local methods, fields = msg_members()
     assert.same(sorted(methods), sorted(declared.msg))
@@ -171,7 +176,7 @@ describe("the declarations", function()
 
   it("belong to no table that does not exist", function()
     local known = { testing = true, service = true, broker = true, cluster = true, msg = true,
-      subscription = true, kv = true, store = true, watch = true }
+      subscription = true, kv = true, store = true, watch = true, group = true }
     for name in pairs(tables) do known[name] = true end
     for owner in pairs(declared) do
       assert.is_true(known[owner] or false, owner .. " is new: compare it in this spec, too")
@@ -187,7 +192,8 @@ describe("the options in the declarations", function()
   } do
     it("of " .. class .. " are known to the function", function()
       local values = {
-        name = '"n"', data_type = '"string"', restart = '"never"', queue = '"q"' }
+        name = '"n"', data_type = '"string"', restart = '"never"', queue = '"q"',
+        endpoint = "false", description = '"d"', metadata = "{}" }
       for field in pairs(declared_fields(class)) do
         local chunk = assert(load("return " .. source:format(field, values[field] or "1000")))
         chunk():stop()

@@ -20,7 +20,7 @@ local OWNERS = {
   cluster = "cluster:", msg = "msg:", psub = "psub:", consume = "handle:", future = "future:",
   batch = "batch:", counter = "counter:", kv = "kv:", store = "store:", watch = "watch:",
   stored_msg = "message:", periodic = "timer:", listener = "listener:",
-  subscription = "subscription:", fiber = "f:", mutex = "m:",
+  subscription = "subscription:", fiber = "f:", mutex = "m:", group = "group:",
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,
@@ -88,13 +88,17 @@ local function told(fn, list)
 end
 
 ---The options that the pages name for a function, or refer to: "those of `app.js.publish`".
-local function told_options(fn, list)
+local function told_options(fn, list, seen)
   local found = {}
+  seen = seen or {}
+  seen[fn] = true
   for _, unit in ipairs(told(fn, list)) do
     found[#found + 1] = table.concat(pages.spans(unit.text), "\n")
     for reference in unit.text:gmatch "[Oo]ptions: those of `([^`]+)`" do
       for _, other in ipairs(FUNCTIONS) do
-        if names(reference, other) then found[#found + 1] = told_options(other, list) end
+        if names(reference, other) and not seen[other] then
+          found[#found + 1] = told_options(other, list, seen)
+        end
       end
     end
   end

@@ -2,8 +2,7 @@
 -- here, and the other way round.
 --
 -- nats.go: Debian's golang-go and golang-github-nats-io-go-nats-dev.
--- nats.js: npm install --prefix build/interop/npm @nats-io/transport-node @nats-io/jetstream
---          @nats-io/kv @nats-io/obj
+-- nats.js: spec/interop/package.json, which ./dev test installs where there is npm.
 local eventually = require "spec.support.eventually"
 local json = require "lunats.json"
 local lfs = require "lfs"

@@ -1,0 +1,132 @@
+---What a service says of itself to others: app.config, the metadata of endpoints, app.group.
+local core = require "lunats.core"
+local json = require "lunats.json"
+
+local M = {}
+
+---The most that names and values may have together: the service API says so.
+local METADATA_BYTES = 128 * 1024
+
+---A JSON object of strings, its keys in order.
+---@param what string names the function in errors
+---@param metadata table<string, string>|nil
+---@param more table<string, string>|nil wins over metadata
+---@return string|nil
+function M.metadata(what, metadata, more)
+  local values, keys, members, size = {}, {}, {}, 0
+  for _, from in ipairs { metadata or {}, more or {} } do
+    for key, value in pairs(from) do
+      if type(key) ~= "string" or type(value) ~= "string" then
+        error(("%s: metadata must be a table of strings with names, like { team = \"orders\" }")
+          :format(what), 3)
+      elseif key:sub(1, 5) == "_nats" then
+        error(("%s: metadata.%s: names that begin with _nats are kept for NATS itself")
+          :format(what, key), 3)
+      elseif not (utf8.len(key) and utf8.len(value)) then
+        error(("%s: metadata must be UTF-8"):format(what), 3)
+      end
+      if not values[key] then keys[#keys + 1] = key end
+      values[key] = value
+    end
+  end
+  if #keys == 0 then return nil end
+  table.sort(keys)
+  for i, key in ipairs(keys) do
+    members[i] = json.encode(key) .. ":" .. json.encode(values[key])
+    size = size + #key + #values[key]
+  end
+  if size > METADATA_BYTES then
+    local text = "%s: metadata of %d bytes; at most %d are allowed"
+    error(text:format(what, size, METADATA_BYTES), 3)
+  end
+  return "{" .. table.concat(members, ",") .. "}"
+end
+
+---Raises unless it is `false` or the name of a queue group; nil passes.
+function M.check_queue(what, queue)
+  if queue == true or type(queue) == "string" and (queue == "" or queue:find "[%s%c]") then
+    error(what .. ": queue is false, or the name of a queue group (without blanks)", 3)
+  end
+end
+
+-- ---- app.config -----------------------------------------------------------
+
+local CONFIG_OPTIONS = {
+  name = "string", version = "string", description = "string", metadata = "table",
+  queue = "string|boolean", discover = "boolean",
+}
+
+---What app.config has said: the queue group of listeners that name none, if any.
+M.queue = nil
+
+function M.config(opts)
+  if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
+  core.check("app.config", opts, CONFIG_OPTIONS)
+  M.check_queue("app.config", opts.queue)
+  local metadata = M.metadata("app.config", opts.metadata)
+  core.configure(opts.name, opts.version, opts.description, metadata, opts.discover)
+  if opts.queue ~= nil then M.queue = opts.queue end
+  core.declare()
+end
+
+-- ---- app.group ------------------------------------------------------------
+
+local GROUP_OPTIONS = { queue = "string|boolean", metadata = "table", description = "string" }
+
+
+local Group = {}
+Group.__index = Group
+
+---Options of one endpoint: its own before those of its group.
+local function inherit(opts, defaults)
+  local merged = {}
+  for key, value in pairs(defaults) do merged[key] = value end
+  for key, value in pairs(opts or {}) do merged[key] = value end
+  if defaults.metadata and opts and opts.metadata then
+    merged.metadata = {}
+    for _, from in ipairs { defaults.metadata, opts.metadata } do
+      for key, value in pairs(from) do merged.metadata[key] = value end
+    end
+  end
+  return merged
+end
+
+local function new_group(what, prefix, opts, defaults, listen)
+  local ok = pcall(core.check_subject, prefix)
+  if not ok then
+    error(("%s: the prefix must be a subject: tokens with dots between them, without wildcards")
+      :format(what), 4)
+  end
+  core.check(what, opts, GROUP_OPTIONS)
+  M.check_queue(what, opts and opts.queue)
+  M.metadata(what, opts and opts.metadata)
+  local group = { prefix = prefix, defaults = inherit(opts, defaults), on = listen }
+  return setmetatable(group, Group)
+end
+
+---@param listen function app.listen
+function M.group(prefix, opts, listen)
+  local group = new_group("app.group", prefix, opts, {}, listen)
+  return group
+end
+
+function Group:listen(subject, opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  if opts ~= nil and type(opts) ~= "table" then
+    error("group:listen: the options must be a table", 2)
+  end
+  local subjects = {}
+  for i, one in ipairs(type(subject) == "table" and subject or { subject }) do
+    if type(one) ~= "string" then error("group:listen: a subject must be a string", 2) end
+    subjects[i] = self.prefix .. "." .. one
+  end
+  return self.on(subjects, inherit(opts, self.defaults), fn)
+end
+
+function Group:group(prefix, opts)
+  local group = new_group("group:group", self.prefix .. "." .. tostring(prefix), opts,
+    self.defaults, self.on)
+  return group
+end
+
+return M
