@@ -180,13 +180,19 @@ describe("a context that cannot be used", function()
   end)
 end)
 
-describe("lunats record", function()
-  it("goes where `nats` would go: to the selected context", function()
+describe("lunats record, request and pub", function()
+  it("go where `nats` would go: to the selected context", function()
     local url = ada().url
     local folder = settings { url = url, user = "ada", password = SECRET }
     write(folder .. "/nats/context.txt", "prod")
-    local status, output = process.lunats_to_end({ "record", "x", "-o", "-", "--seconds",
-      "0.1" }, { env = { XDG_CONFIG_HOME = folder } })
-    assert.equal(0, status, output)
+    local opts = { env = { XDG_CONFIG_HOME = folder } }
+    for _, words in ipairs { { "record", "y", "-o", "-", "--seconds", "0.1" },
+      { "pub", "x", "hello" } } do
+      local status, output = process.lunats_to_end(words, opts)
+      assert.equal(0, status, output)
+    end
+    local status, output = process.lunats_to_end({ "request", "x", "" }, opts)
+    assert.equal(1, status, output) -- connected: nobody listens
+    assert.matches("nobody listens", output)
   end)
 end)
