@@ -151,6 +151,10 @@ static void close_handles(struct host *host) {
     uv_close((uv_handle_t *)&host->interrupt, NULL);
     uv_close((uv_handle_t *)&host->hangup, NULL);
     uv_close((uv_handle_t *)&host->inquiry, NULL);
+    if (serves(host)) { /* too late for these, which would end us with another status */
+        set_handler(SIGUSR1, SIG_IGN);
+        set_handler(SIGHUP, SIG_IGN);
+    }
 }
 
 static void on_broker_stopped(void *owner) {

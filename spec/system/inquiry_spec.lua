@@ -95,4 +95,15 @@ describe("SIGUSR1", function()
     assert.equal(20, child:count "background: stack traceback")
     assert.equal(0, child:stop())
   end)
+
+  it("changes nothing about a stop, however late it comes", function()
+    local child = process.run("app.on_stop(function() app.sleep(0.05) end)")
+    child:expect "started"
+    child:signal "TERM"
+    eventually("the end", function()
+      child:signal "USR1"
+      return child:status()
+    end)
+    assert.equal(0, child:status(), child:output())
+  end)
 end)
