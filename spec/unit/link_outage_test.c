@@ -276,7 +276,7 @@ WITH_SERVER(close_gives_up_when_nobody_reads, NULL) {
     free(data);
     uint64_t start = uv_hrtime();
     CHECK(peer_close(&a, 200));
-    CHECK(uv_hrtime() - start < 1000000000u);
+    CHECK(uv_hrtime() - start < 10000000000u); /* a deadline for busy machines */
     CHECK(a.unsent > 1000000 && a.unsent <= 20001000);
 }
 
