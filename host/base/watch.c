@@ -256,7 +256,7 @@ static bool is_being_written(struct entry *entry, const struct signature *now) {
 }
 
 static bool differs(const struct entry *entry, const struct signature *now, bool named) {
-    if (entry->suffix != NULL)
+    if (entry->suffix != NULL && entry->poll == NULL)
         return named || !signature_same_file(now, &entry->before);
     return !signature_same(now, &entry->before) ||
            (named && now->content != entry->before.content);
@@ -334,26 +334,18 @@ static bool is_entry(const struct entry *entry, const char *path, const char *su
     return suffix == NULL || strcmp(entry->suffix, suffix) == 0;
 }
 
-static void on_difference(void *owner) {
+static void on_difference(void *owner, bool first) {
     struct entry *entry = owner;
-    entry->touched = entry->named = true;
+    entry->touched = true; /* the first time for what was between its look and ours */
+    entry->named |= !first;
     touch(entry->watch);
-}
-
-static int begin_poll(struct entry *entry) {
-    struct watch *watch = entry->watch;
-    /* Its first look comes after ours: what is in between is found by another one of ours. */
-    entry->touched = true;
-    if (!uv_is_active((uv_handle_t *)&watch->timer))
-        uv_timer_start(&watch->timer, on_quiet, watch->poll_ms, 0);
-    return poll_open(&entry->poll, watch->timer.loop, entry->path, watch->poll_ms,
-                     on_difference, entry);
 }
 
 /* Events or looks begin; the signature is taken afterwards. */
 static int begin(struct entry *entry) {
     if (entry->watch->poll_ms > 0)
-        return begin_poll(entry);
+        return poll_open(&entry->poll, entry->watch->timer.loop, entry->path,
+                         entry->watch->poll_ms, on_difference, entry);
     int rc = resolve(entry);
     if (rc == LN_OK && entry->suffix != NULL)
         rc = entry->leaf->folder->status; /* only events tell of the files in it */
