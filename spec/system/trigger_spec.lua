@@ -22,7 +22,7 @@ local function source(name, value)
   return ([[
     app.config { name = %q, version = "%s.0.0" }
     app.listen(%q, function() return %s end)
-  ]]):format(name, value, name, value)
+  ]]):format(name, math.abs(value), name, value)
 end
 
 local function run(options, text)
