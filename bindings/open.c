@@ -70,6 +70,7 @@ static int open_core(lua_State *L) {
     bindings_folder(L);
     bindings_nearest(L);
     bindings_vitals(L);
+    bindings_metrics(L);
     bindings_process(L);
     bindings_watch(L);
     bindings_time(L);

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
 
 #include "host/admin/internal.h"
+#include "host/admin/loop.h"
 #include "host/base/module.h"
 #include "host/base/status.h"
 #include "host/service/service.h"
@@ -95,6 +97,7 @@ static const struct page {
     {"/livez", "GET", "whether the process lives: restart it when this does not answer",
      page_live},
     {"/readyz", "GET", "whether it can work, and if not, why: 200 or 503, JSON", page_ready},
+    {"/metrics", "GET", "everything that is counted, for Prometheus", page_metrics},
     {"/healthz", "GET", "its checks, one by one; 200 as long as it lives, JSON", page_health},
 };
 
@@ -174,11 +177,15 @@ static int open_port(struct admin *admin, uv_loop_t *loop, char *error, size_t s
 int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *options,
                char *error, size_t size) {
     const struct module *module;
+    struct timespec now;
     struct admin *admin = calloc(1, sizeof(*admin));
-    if (admin == NULL) {
+    if (admin == NULL || loop_watch_open(&admin->loop_watch, loop) < 0) {
+        free(admin);
         snprintf(error, size, "%s", status_text(LN_ENOMEM));
         return LN_ENOMEM;
     }
+    clock_gettime(CLOCK_REALTIME, &now);
+    admin->started_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
     admin->options = *options;
     const char *fault = address_parse(&admin->guard.address, options->address);
     int rc = fault == NULL ? LN_OK : LN_EINVAL;
@@ -192,11 +199,13 @@ int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *
         admin->api = module->api;
         rc = open_port(admin, loop, error, size);
     }
-    if (rc < 0)
+    if (rc < 0) {
+        loop_watch_close(admin->loop_watch);
         free(admin);
-    else
-        *out = admin;
-    return rc;
+        return rc;
+    }
+    *out = admin;
+    return LN_OK;
 }
 
 const char *admin_url(const struct admin *admin) {
@@ -220,5 +229,6 @@ void admin_close(struct admin *admin, void (*fn)(void *owner), void *owner) {
     admin->on_closed = fn;
     admin->close_owner = owner;
     address_unlink(&admin->guard.address);
+    loop_watch_close(admin->loop_watch);
     admin->api->close(admin->http, CLOSE_MS, on_closed, admin);
 }

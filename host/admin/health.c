@@ -155,7 +155,8 @@ static void put_service(struct text *text, struct service *service) {
     const struct link *link = service_link(service);
     text_puts(text, "{\"name\":");
     text_json(text, service_name(service));
-    put_field(text, "version", script_about(service_script(service))->version);
+    const struct script *script = service_script(service); /* NULL: it closes */
+    put_field(text, "version", script != NULL ? script_about(script)->version : NULL);
     put_field(text, "instance", service_instance(service));
     put_field(text, "state", states[service_state(service)]);
     text_printf(text, ",\"connected\":%s,\"checks\":[",

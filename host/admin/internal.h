@@ -22,6 +22,8 @@ struct admin {
     const struct http_api *api;
     struct http *http;
     struct guard guard;
+    struct loop_watch *loop_watch;
+    double started_at; /* Unix time */
     char url[ADDRESS_TEXT_SIZE + 16];
     void (*on_closed)(void *owner);
     void *close_owner;
@@ -57,5 +59,6 @@ typedef void admin_page(struct admin *admin, struct http_request *request);
 
 admin_page page_index;                         /* admin.c */
 admin_page page_live, page_ready, page_health; /* health.c */
+admin_page page_metrics;                       /* samples.c */
 
 #endif

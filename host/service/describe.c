@@ -34,3 +34,7 @@ void service_describe(const struct service *service) {
     if (service_reload_state(service) != NULL)
         reload_each(service_reload_state(service), describe, owner);
 }
+
+void service_count_reloads(const struct service *service, uint64_t *done, uint64_t *failed) {
+    reload_count(service_reload_state(service), done, failed);
+}

@@ -328,6 +328,12 @@ size_t subscription_queued(const struct subscription *subscription) {
                : 0;
 }
 
+uint64_t subscription_dropped(const struct subscription *subscription) {
+    return subscription != NULL && subscription->sub != NULL
+               ? link_sub_dropped(subscription->sub)
+               : 0;
+}
+
 void intake_drain(struct intake *intake, uint32_t timeout_ms) {
     intake->ended = intake->drain_wanted = true;
     intake->draining++; /* none of them is the last one before all have been asked */

@@ -86,6 +86,7 @@ struct listener_stats {
     uint64_t received, failed;
     uint32_t running; /* handlers that run */
     size_t queued;    /* messages that wait for one */
+    uint64_t dropped; /* messages for which the queue had no place */
 };
 
 /*

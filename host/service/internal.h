@@ -64,6 +64,7 @@ void subscription_leave(struct listener *listener);
 bool subscription_stop(struct listener *listener, uint32_t timeout_ms);
 /* Messages that wait for a handler; NULL: none. */
 size_t subscription_queued(const struct subscription *subscription);
+uint64_t subscription_dropped(const struct subscription *subscription);
 /* Frees it once no handler runs any more. */
 void listener_retire(struct listener *listener);
 void listener_free(struct listener *listener);

@@ -145,5 +145,6 @@ void listener_get_stats(const struct listener *listener, struct listener_stats *
         .failed = listener->endpoint->errors,
         .running = listener->running,
         .queued = subscription_queued(listener->subscription),
+        .dropped = subscription_dropped(listener->subscription),
     };
 }

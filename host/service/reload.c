@@ -455,6 +455,11 @@ int reload_open(struct reload **out, struct service *service) {
     return LN_OK;
 }
 
+void reload_count(const struct reload *reload, uint64_t *done, uint64_t *failed) {
+    *done = reload != NULL ? reload->reloads : 0;
+    *failed = reload != NULL ? reload->failed_reloads : 0;
+}
+
 void reload_close(struct reload *reload) {
     if (reload == NULL)
         return;

@@ -128,6 +128,8 @@ struct clock *service_clock(const struct service *service); /* real time, always
 const struct service_options *service_options(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
+/* Since the start (./describe.c). */
+void service_count_reloads(const struct service *service, uint64_t *done, uint64_t *failed);
 struct vitals *service_vitals(struct service *service); /* ./vitals.h */
 struct script *service_script(const struct service *service);
 

@@ -87,14 +87,17 @@ void reader_close(struct reader *reader) {
     free(reader);
 }
 
-/* One that reads the same, or the version before: its last message was ours. */
-static const struct reader *find_reader(const struct vitals *vitals,
-                                        const struct reader *reader) {
+/* The first that reads the same, be it of the version before. */
+static const struct reader *find_reader(const struct vitals *vitals, const char *stream,
+                                        const char *label) {
     list_each (struct reader, at, &vitals->readers, node)
-        if (at != reader && strcmp(at->stream, reader->stream) == 0 &&
-            strcmp(at->label, reader->label) == 0)
+        if (strcmp(at->stream, stream) == 0 && strcmp(at->label, label) == 0)
             return at;
     return NULL;
+}
+
+bool reader_is_first(const struct vitals *vitals, const struct reader *reader) {
+    return find_reader(vitals, reader->stream, reader->label) == reader;
 }
 
 struct reader *reader_open(struct vitals *vitals, const char *stream, const char *consumer,
@@ -109,7 +112,7 @@ struct reader *reader_open(struct vitals *vitals, const char *stream, const char
         reader_close(reader);
         return NULL;
     }
-    const struct reader *before = find_reader(vitals, reader);
+    const struct reader *before = find_reader(vitals, stream, reader->label);
     if (before != NULL)
         reader->last_ms = before->last_ms;
     list_push_back(&vitals->readers, &reader->node);
@@ -129,4 +132,6 @@ void vitals_free(struct vitals *vitals) {
         free_check(check);
     list_each (struct reader, reader, &vitals->readers, node)
         reader_close(reader);
+    list_each (struct meter, meter, &vitals->meters.list, node)
+        meter_free(meter);
 }

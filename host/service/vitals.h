@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "host/base/list.h"
+#include "host/base/meter.h"
 #include "host/link/link.h"
 
 /* ---- checks ---- */
@@ -61,6 +62,7 @@ struct connection_watcher {
 struct vitals {
     bool lame_duck; /* the server goes away */
     struct list checks, readers, watchers;
+    struct meters meters; /* of the scripts, and of the host what is counted by labels */
 };
 
 void vitals_free(struct vitals *vitals);
@@ -82,6 +84,9 @@ void health_set(struct health_check *check, const char *why, double now);
 struct reader *reader_open(struct vitals *vitals, const char *stream, const char *consumer,
                            bool named);
 void reader_close(struct reader *reader);
+/* Whether none before it has the same stream and label: several ordered consumers, or two
+ * versions of a script, read the same. */
+bool reader_is_first(const struct vitals *vitals, const struct reader *reader);
 void reader_set(struct reader *reader, enum reader_state state, const char *why);
 
 #endif

@@ -62,6 +62,16 @@ describe("the declarations", function()
     end,
     ["app.log"] = function() return app.log end,
     ["app.nats"] = function() return app.nats end,
+    ["app.metrics"] = function() return app.metrics end,
+    ["metric_counter"] = function()
+      return getmetatable(app.metrics.counter { name = "docs_total", help = "x" }).__index
+    end,
+    ["metric_gauge"] = function()
+      return getmetatable(app.metrics.gauge { name = "docs", help = "x" }).__index
+    end,
+    ["metric_histogram"] = function()
+      return getmetatable(app.metrics.histogram { name = "docs_h", help = "x" }).__index
+    end,
     ["app.crypto"] = function() return app.crypto end,
     ["json"] = function() return app.json end,
     ["js"] = function() return app.js end,

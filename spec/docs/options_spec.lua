@@ -96,7 +96,7 @@ describe("the declared options", function()
       store = assert(app.js.create_object_store { bucket = "docs", storage = "memory" }),
       psub = app.js.pull_subscribe("docs", { stream = "DOCS" }),
       batch = app.js.batch(), counter = app.js.counter "docs",
-      group = app.group "docs",
+      group = app.group "docs", ["app.metrics"] = app.metrics,
     }
   end)
   teardown(function()

@@ -14,6 +14,8 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.
 
 ---How the pages write the owner of a function; a `?` may be left out.
 local OWNERS = {
+  ["app.metrics"] = "app.metrics.", metric_counter = "c:", metric_gauge = "gauge:",
+  metric_histogram = "histogram:",
   app = "app.", ["app.log"] = "app.log.", ["app.crypto"] = "app.crypto.",
   ["app.nats"] = "app.nats.", json = "app.json.",
   js = "app.js.?", testing = "testing.", service = "svc:", broker = "broker:",

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /metrics: what there is to count, family by family. It reads the structs in which things are
+ * counted where they happen, and keeps nothing.
+ */
+#include <dirent.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "host/admin/internal.h"
+#include "host/admin/loop.h"
+#include "host/admin/metrics.h"
+#include "host/service/endpoint.h"
+#include "host/service/service.h"
+#include "host/service/vitals.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* What is being written. */
+struct view {
+    struct metrics metrics;
+    struct admin *admin;
+    struct service *service; /* of the family's present sample */
+    struct vitals *vitals;
+    struct link_stats link;
+    char label[160]; /* of the service */
+};
+
+/* A sample with the service and up to two further labels; a NULL name: no label. */
+static void put2(struct view *view, double value, const char *name, const char *text,
+                 const char *name2, const char *text2) {
+    const struct metrics_label labels[] = {
+        {"service", view->label},
+        {name, name != NULL ? text : NULL},
+        {name2, name2 != NULL ? text2 : NULL},
+    };
+    metrics_sample(&view->metrics, labels, COUNT(labels), value);
+}
+
+static void put(struct view *view, double value) {
+    put2(view, value, NULL, NULL, NULL, NULL);
+}
+
+/* ---- the process ---- */
+
+static double resident_bytes(void) {
+    unsigned long pages = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file != NULL && fscanf(file, "%lu %lu", &pages, &resident) != 2)
+        resident = 0;
+    if (file != NULL)
+        fclose(file);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double open_descriptors(void) {
+    DIR *folder = opendir("/proc/self/fd");
+    double count = -3; /* ".", ".." and the folder itself */
+    while (folder != NULL && readdir(folder) != NULL)
+        count++;
+    if (folder != NULL)
+        closedir(folder);
+    return count < 0 ? 0 : count;
+}
+
+static double cpu_seconds(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static double heap_bytes(void) {
+    struct mallinfo2 info = mallinfo2();
+    return (double)(info.uordblks + info.hblkhd);
+}
+
+static void put_one(struct view *view, const char *name, enum meter_type type, const char *help,
+                    double value) {
+    metrics_family(&view->metrics, name, type, help);
+    metrics_sample(&view->metrics, NULL, 0, value);
+}
+
+static void put_process(struct view *view) {
+    const struct metrics_label build[] = {
+        {"version", LN_VERSION}, {"libuv", uv_version_string()}, {"lua", LUA_RELEASE}};
+    metrics_family(&view->metrics, "lunats_build_info", METER_GAUGE,
+                   "The program; the value is 1.");
+    metrics_sample(&view->metrics, build, COUNT(build), 1);
+    put_one(view, "lunats_start_time_seconds", METER_GAUGE,
+            "When the process started, Unix time.", view->admin->started_at);
+    put_one(view, "lunats_cpu_seconds_total", METER_COUNTER,
+            "Processor time of the process, user and system.", cpu_seconds());
+    put_one(view, "lunats_resident_memory_bytes", METER_GAUGE,
+            "Memory of the process that is resident.", resident_bytes());
+    put_one(view, "lunats_heap_bytes", METER_GAUGE,
+            "Memory of C in use: malloc, with what Lua has of it.", heap_bytes());
+    put_one(view, "lunats_open_fds", METER_GAUGE, "Open file descriptors.", open_descriptors());
+}
+
+static void put_loop(struct view *view) {
+    double seconds;
+    const uint64_t *turns = loop_watch_turns(view->admin->loop_watch, &seconds);
+    metrics_family(&view->metrics, "lunats_loop_lag_seconds", METER_HISTOGRAM,
+                   "Turns of the event loop, by how long each kept everything else waiting.");
+    metrics_histogram(&view->metrics, NULL, 0, loop_bounds, turns, LOOP_BOUNDS, seconds);
+}
+
+/* ---- one service ---- */
+
+static void put_info(struct view *view) {
+    put2(view, 1, "version", script_about(service_script(view->service))->version, "instance",
+         service_instance(view->service));
+}
+
+static void put_up(struct view *view) {
+    const struct link *link = service_link(view->service);
+    put(view, link != NULL && link_is_connected(link));
+}
+
+static void put_lame_duck(struct view *view) {
+    put(view, view->vitals->lame_duck);
+}
+
+static void put_reconnects(struct view *view) {
+    put(view, (double)view->link.reconnects);
+}
+
+static void put_in_msgs(struct view *view) {
+    put(view, (double)view->link.in_msgs);
+}
+
+static void put_in_bytes(struct view *view) {
+    put(view, (double)view->link.in_bytes);
+}
+
+static void put_out_msgs(struct view *view) {
+    put(view, (double)view->link.out_msgs);
+}
+
+static void put_out_bytes(struct view *view) {
+    put(view, (double)view->link.out_bytes);
+}
+
+static void put_buffered(struct view *view) {
+    put(view, (double)view->link.buffered);
+}
+
+static void put_calls(struct view *view) {
+    put(view, (double)view->link.calls);
+}
+
+static void put_subscriptions(struct view *view) {
+    put(view, (double)view->link.subscriptions);
+}
+
+static const struct listener *next_listener(struct view *view, const struct listener *after) {
+    return listener_next(service_intake(view->service), service_script(view->service), after);
+}
+
+static void put_requests(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        const struct endpoint *endpoint = listener_endpoint(at);
+        const char *name = listener_endpoint_name(at);
+        put2(view, (double)(endpoint->requests - endpoint->errors), "endpoint", name, "code",
+             "200");
+        for (size_t i = 0; i <= ENDPOINT_CODES && endpoint->codes[i].count > 0; i++) {
+            char code[16] = "other";
+            if (endpoint->codes[i].code != 0)
+                snprintf(code, sizeof(code), "%d", endpoint->codes[i].code);
+            put2(view, (double)endpoint->codes[i].count, "endpoint", name, "code", code);
+        }
+    }
+}
+
+static void put_seconds(struct view *view) {
+    double bounds[ENDPOINT_BOUNDS];
+    for (size_t i = 0; i < ENDPOINT_BOUNDS; i++)
+        bounds[i] = (double)endpoint_bounds[i] / 1e9;
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        const struct endpoint *endpoint = listener_endpoint(at);
+        const struct metrics_label labels[] = {{"service", view->label},
+                                               {"endpoint", listener_endpoint_name(at)}};
+        metrics_histogram(&view->metrics, labels, COUNT(labels), bounds, endpoint->buckets,
+                          ENDPOINT_BOUNDS, (double)endpoint->nanoseconds / 1e9);
+    }
+}
+
+static void put_running(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        struct listener_stats stats;
+        listener_get_stats(at, &stats);
+        put2(view, stats.running, "endpoint", listener_endpoint_name(at), NULL, NULL);
+    }
+}
+
+static void put_pending(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        struct listener_stats stats;
+        listener_get_stats(at, &stats);
+        put2(view, (double)stats.queued, "endpoint", listener_endpoint_name(at), NULL, NULL);
+    }
+}
+
+static void put_lost(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        struct listener_stats stats;
+        listener_get_stats(at, &stats);
+        put2(view, (double)stats.dropped, "endpoint", listener_endpoint_name(at), NULL, NULL);
+    }
+}
+
+static void put_fibers(struct view *view) {
+    const struct fibers *fibers = script_fibers(service_script(view->service));
+    put2(view, (double)fibers_count(fibers, FIBER_HANDLER), "kind", "handler", NULL, NULL);
+    put2(view, (double)fibers_count(fibers, FIBER_BACKGROUND), "kind", "background", NULL,
+         NULL);
+}
+
+static void put_lua_memory(struct view *view) {
+    lua_State *L = script_lua(service_script(view->service));
+    int kilobytes = lua_gc(L, LUA_GCCOUNT); /* these two raise nothing */
+    put(view, kilobytes * 1024.0 + lua_gc(L, LUA_GCCOUNTB));
+}
+
+static void put_reloads(struct view *view) {
+    uint64_t done, failed;
+    service_count_reloads(view->service, &done, &failed);
+    put2(view, (double)done, "result", "ok", NULL, NULL);
+    put2(view, (double)failed, "result", "failed", NULL, NULL);
+}
+
+static void put_checks(struct view *view) {
+    list_each (struct health_check, at, &view->vitals->checks, node)
+        put2(view, at->health == HEALTH_OK, "check", at->name, NULL, NULL);
+}
+
+static void put_readers(struct view *view) {
+    list_each (struct reader, at, &view->vitals->readers, node)
+        if (reader_is_first(view->vitals, at))
+            put2(view, at->state == READER_OK, "stream", at->stream, "consumer", at->label);
+}
+
+static void put_ages(struct view *view) {
+    uint64_t now = clock_now(service_clock(view->service));
+    list_each (struct reader, at, &view->vitals->readers, node)
+        if (at->last_ms != 0 && reader_is_first(view->vitals, at))
+            put2(view, (double)(now - at->last_ms) / 1e3, "stream", at->stream, "consumer",
+                 at->label);
+}
+
+static void put_dropped(struct view *view) {
+    list_each (struct meter, at, &view->vitals->meters.list, node)
+        if (at->dropped > 0)
+            put2(view, (double)at->dropped, "metric", at->options.name, NULL, NULL);
+}
+
+static const struct family {
+    const char *name, *help;
+    enum meter_type type;
+    void (*put)(struct view *view);
+} families[] = {
+    {"lunats_service_info", "A service; the value is 1.", METER_GAUGE, put_info},
+    {"lunats_connection_up", "Whether there is a connection to NATS.", METER_GAUGE, put_up},
+    {"lunats_connection_lame_duck", "Whether the server is about to go away.", METER_GAUGE,
+     put_lame_duck},
+    {"lunats_reconnects_total", "Connections made after one was lost.", METER_COUNTER,
+     put_reconnects},
+    {"lunats_received_messages_total", "Messages that came, replies included.", METER_COUNTER,
+     put_in_msgs},
+    {"lunats_received_bytes_total", "Bytes of the payloads and headers that came.",
+     METER_COUNTER, put_in_bytes},
+    {"lunats_sent_messages_total", "Messages that were published, replies included.",
+     METER_COUNTER, put_out_msgs},
+    {"lunats_sent_bytes_total", "Bytes of the payloads and headers that were published.",
+     METER_COUNTER, put_out_bytes},
+    {"lunats_publish_buffer_bytes", "Bytes published and not yet written to the socket.",
+     METER_GAUGE, put_buffered},
+    {"lunats_requests_waiting", "Requests of the service that wait for their reply.",
+     METER_GAUGE, put_calls},
+    {"lunats_subscriptions", "Subscriptions on the server.", METER_GAUGE, put_subscriptions},
+    {"lunats_requests_total",
+     "Messages that a listener has handled, by the code of the answer; 200: no error.",
+     METER_COUNTER, put_requests},
+    {"lunats_request_seconds", "From the receipt of a message to the end of its handler.",
+     METER_HISTOGRAM, put_seconds},
+    {"lunats_handlers_running", "Handlers of a listener that run.", METER_GAUGE, put_running},
+    {"lunats_pending_messages", "Messages that wait for a handler.", METER_GAUGE, put_pending},
+    {"lunats_dropped_total", "Messages dropped, as the queue of the listener was full.",
+     METER_COUNTER, put_lost},
+    {"lunats_fibers", "Fibers: handlers with what they spawned, and tasks and timers.",
+     METER_GAUGE, put_fibers},
+    {"lunats_lua_memory_bytes", "Memory that the Lua state uses.", METER_GAUGE, put_lua_memory},
+    {"lunats_reloads_total", "Reloads, by how they ended.", METER_COUNTER, put_reloads},
+    {"lunats_health_check_up", "Whether a check of app.health is well.", METER_GAUGE,
+     put_checks},
+    {"lunats_js_consumer_up", "Whether a consumer of a stream is there and heard of.",
+     METER_GAUGE, put_readers},
+    {"lunats_js_last_message_age_seconds", "Time since the last message of a consumer.",
+     METER_GAUGE, put_ages},
+    {"lunats_metrics_dropped_total",
+     "Values not counted, as a metric had too many sets of labels.", METER_COUNTER,
+     put_dropped},
+};
+
+/* Its name; two samples with the same labels would be an error, so of services that are called
+ * the same the second is "name#2". */
+static void set_label(struct view *view) {
+    const char *name = service_name(view->service);
+    struct service *at = NULL;
+    unsigned number = 1;
+    while ((at = admin_next(view->admin, at)) != view->service)
+        number += strcmp(service_name(at), name) == 0;
+    size_t len = (size_t)snprintf(view->label, sizeof(view->label) - 16, "%s", name);
+    if (number > 1)
+        snprintf(view->label + len, 16, "#%u", number);
+}
+
+static bool next_service(struct view *view) {
+    do
+        view->service = admin_next(view->admin, view->service);
+    while (view->service != NULL && service_script(view->service) == NULL); /* it closes */
+    if (view->service == NULL)
+        return false;
+    const struct link *link = service_link(view->service);
+    view->vitals = service_vitals(view->service);
+    view->link = (struct link_stats){0};
+    if (link != NULL)
+        link_get_stats(link, &view->link);
+    set_label(view);
+    return true;
+}
+
+/* ---- meters: those of scripts, and of what is counted by labels ---- */
+
+/* The one with this name in a service: while a reload changes its labels there are two, and the
+ * first one counts. */
+static const struct meter *find_meter(const struct vitals *vitals, const char *name) {
+    list_each (struct meter, at, &vitals->meters.list, node)
+        if (strcmp(at->options.name, name) == 0)
+            return at;
+    return NULL;
+}
+
+/* Whether a service before this one has shown the family. */
+static bool is_shown(struct admin *admin, const struct service *before, const char *name) {
+    struct service *at = NULL;
+    while ((at = admin_next(admin, at)) != before)
+        if (find_meter(service_vitals(at), name) != NULL)
+            return true;
+    return false;
+}
+
+/* The same metric of this service and of those behind it. Another type under the same name is
+ * left out: a reader could not tell them apart. */
+static void put_meter(struct view *view, const struct meter *meter) {
+    struct service *from = view->service;
+    metrics_family(&view->metrics, meter->options.name, meter->options.type,
+                   meter->options.help);
+    do {
+        const struct meter *at = find_meter(view->vitals, meter->options.name);
+        const struct metrics_label label = {"service", view->label};
+        if (at != NULL && at->options.type == meter->options.type)
+            metrics_meter(&view->metrics, at, &label, 1);
+    } while (next_service(view));
+    view->service = from;
+    view->vitals = service_vitals(from);
+    set_label(view);
+}
+
+static void put_meters(struct view *view) {
+    view->service = NULL;
+    while (next_service(view))
+        list_each (struct meter, at, &view->vitals->meters.list, node)
+            if (find_meter(view->vitals, at->options.name) == at &&
+                !is_shown(view->admin, view->service, at->options.name))
+                put_meter(view, at);
+}
+
+/* ---- the whole ---- */
+
+/* The weight that a client gives to a type, 0: not wanted. */
+static double weight(const char *accept, const char *type) {
+    const char *at = accept != NULL ? strstr(accept, type) : NULL;
+    if (at == NULL)
+        return 0;
+    size_t len = strcspn(at, ",");
+    const char *q = memmem(at, len, "q=", 2);
+    return q != NULL ? strtod(q + 2, NULL) : 1;
+}
+
+void page_metrics(struct admin *admin, struct http_request *request) {
+    const char *accept = admin->api->header(request, "Accept", NULL);
+    double open = weight(accept, "application/openmetrics-text");
+    struct text text = {0};
+    struct view view = {.admin = admin};
+    view.metrics.text = &text;
+    view.metrics.open_metrics = open > 0 && open >= weight(accept, "text/plain");
+    put_process(&view);
+    put_loop(&view);
+    for (size_t i = 0; i < COUNT(families); i++) {
+        metrics_family(&view.metrics, families[i].name, families[i].type, families[i].help);
+        view.service = NULL;
+        while (next_service(&view))
+            families[i].put(&view);
+    }
+    put_meters(&view);
+    metrics_end(&view.metrics);
+    admin_answer(admin, request, 200,
+                 view.metrics.open_metrics
+                     ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                     : "text/plain; version=0.0.4; charset=utf-8",
+                 &text);
+}
