@@ -6,7 +6,7 @@ local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("a consume", function()
-  local prefix, requests, inbox, box, listener, lost, seen, acks, ack_listener
+  local prefix, requests, inbox, box, reader, listener, lost, seen, acks, ack_listener
   local at_work -- how often it has said so of a message
 
   ---Says something on the inbox of the last request.
@@ -38,13 +38,15 @@ describe("a consume", function()
   after_each(function()
     box:stop(false)
     eventually("the end", function() return box:over() end)
+    reader:close()
     listener:stop()
     ack_listener:stop()
   end)
 
   local function start(opts, handler)
+    reader = core.js_reader("S", "C", true)
     local all = { max_messages = 10, concurrency = 1, expires = 30, heartbeat = 5,
-      ack_wait = 30, auto_ack = true }
+      ack_wait = 30, auto_ack = true, reader = reader }
     for name, value in pairs(opts or {}) do all[name] = value end
     box = core.js_consume("S", "C", prefix, all, handler or function(msg)
       seen[#seen + 1] = msg.data.seq

@@ -69,6 +69,7 @@ static int run(const char *source, long allocations) {
         .source_len = strlen(source),
         .runner = true,
         .offline = true,
+        .own_errors = true, /* on_error() says which ones count */
         .drain_timeout = 5,
         .open = open_bindings,
         .on_error = on_error,
