@@ -1,30 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/options/options.h"
-
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "spec/unit/options.h"
 #include "spec/unit/test.h"
 
-#define ARGS_MAX 32
-
-static struct options options;
-static char error[512];
 static char folder[] = "/tmp/options_test.XXXXXX";
-
-/* Parses "run --retry a.lua", split at blanks; the result is in `options`, or in `error`. */
-static int parse(const char *line) {
-    char copy[1024];
-    char *argv[ARGS_MAX] = {copy};
-    int argc = 1;
-    snprintf(copy, sizeof(copy), "%s", line);
-    for (char *word = strtok(copy, " "); word != NULL; word = strtok(NULL, " "))
-        argv[argc++] = word;
-    options_free(&options);
-    error[0] = '\0';
-    return options_parse(argc, argv, &options, error, sizeof(error));
-}
 
 static void scripts_and_defaults(void) {
     CHECK_INT(parse("run b.lua a.lua"), 0);
