@@ -17,17 +17,8 @@
 #include "host/service/last_words.h"
 #include "host/service/outage.h"
 #include "host/service/reload.h"
+#include "host/service/uplink.h"
 #include "host/service/vitals.h"
-
-/*
- * Bytes already published get this long to reach the server when a service closes, and less
- * when the server seems to hang: all in all a stop without handlers takes less than 2 s.
- */
-#define CLOSE_FLUSH_MS 1500
-#define HUNG_FLUSH_MS 250
-
-/* The server confirms subscriptions within this time, or the flush is repeated. */
-#define CONFIRM_MS 10000
 
 struct service {
     struct service_options options;
@@ -37,11 +28,10 @@ struct service {
     enum service_state wanted; /* what the next turn of the loop begins */
     struct clock_timer turn;
     struct script *script;
-    struct link *link;
+    struct uplink uplink;
     struct intake *intake;
     struct list connections; /* further ones of its scripts, until they are closed */
     struct reload *reload;
-    struct link_call confirm;
     struct drain drain;
     struct last_words last_words;
     struct vitals vitals;
@@ -50,9 +40,8 @@ struct service {
     bool started, stop_wanted;
     double started_at; /* Unix time */
     int exit_status;
-    char *name;                            /* owned */
-    char connection[64 + 1 + UNIQUE_SIZE]; /* its name, as the server shows it */
-    char instance[UNIQUE_SIZE];            /* tells this run from every other one */
+    char *name;                 /* owned */
+    char instance[UNIQUE_SIZE]; /* tells this run from every other one */
     uint64_t errors;
     char *last_error; /* owned; of the script */
 };
@@ -121,23 +110,8 @@ static void run(struct service *service) {
         service_stop(service, EXIT_SCRIPT);
 }
 
-static void confirm(struct service *service);
-
-static void on_confirmed(struct link_call *call, int status, struct message *reply) {
-    (void)reply;
-    struct service *service = container_of(call, struct service, confirm);
-    if (service->state != SERVICE_SUBSCRIBING)
-        return;
-    if (status == LN_OK)
-        go(service, SERVICE_RUNNING);
-    else if (link_is_connected(service->link)) /* otherwise on_state() confirms again */
-        confirm(service);
-}
-
-static void confirm(struct service *service) {
-    link_call_cancel(&service->confirm);
-    link_flush(service->link, &service->confirm, service_clock(service), CONFIRM_MS,
-               on_confirmed);
+static void on_confirmed(struct uplink *uplink) {
+    go(container_of(uplink, struct service, uplink), SERVICE_RUNNING);
 }
 
 /* After the listeners: who is told of an endpoint can use it. */
@@ -154,13 +128,13 @@ static void subscribe(struct service *service) {
     int rc = intake_subscribe(service->intake, service->script, true, &failed);
     if (rc == LN_OK) {
         discover(service);
-        confirm(service);
+        uplink_confirm(&service->uplink);
         return;
     }
     char line[512];
     snprintf(line, sizeof(line), "cannot subscribe to %s: %s",
              listener_options(failed)->subject,
-             rc == LN_ENATS ? link_last_error(service->link) : status_text(rc));
+             rc == LN_ENATS ? link_last_error(service->uplink.link) : status_text(rc));
     report(service, NULL, line);
     fail(service, EXIT_SCRIPT);
 }
@@ -198,64 +172,26 @@ static void on_first_failure(struct service *service, int status, const char *te
     go(service, SERVICE_CLOSING);
 }
 
-static void on_link_connected(struct service *service) {
-    if (service->state == SERVICE_CONNECTING) {
+static void on_first(struct uplink *uplink, int status, const char *text) {
+    struct service *service = container_of(uplink, struct service, uplink);
+    if (status == LN_OK)
         on_connected(service);
-        return;
-    }
-    outage_log_over(service->name, NULL, service->link);
-    if (service->state == SERVICE_SUBSCRIBING)
-        confirm(service);
-}
-
-static void on_state(void *owner, enum link_state state, int status, const char *text) {
-    struct service *service = owner;
-    if (service->state == SERVICE_CONNECTING && service->stop_wanted)
-        return; /* about to close; the strings of the options may be gone with their script */
-    vitals_connection(&service->vitals, service->link, state, text);
-    if (state == LINK_CONNECTED)
-        on_link_connected(service);
-    else if (state == LINK_DISCONNECTED)
-        outage_log_lost(service->name, NULL, service->link, text);
-    else if (state == LINK_CLOSED && service->state == SERVICE_CONNECTING)
+    else
         on_first_failure(service, status, text);
 }
 
-static void on_retry(void *owner, const char *url, int status, const char *text) {
-    const struct service *service = owner;
-    (void)status;
-    outage_log_retry(service->name, NULL, url, text);
+static void on_closed(struct uplink *uplink) {
+    service_connection_closed(container_of(uplink, struct service, uplink));
 }
 
-static void on_link_error(void *owner, int status, const char *text) {
-    struct service *service = owner;
-    log_error(service->name, "%s", text ? text : status_text(status));
-}
-
-static void on_lame_duck(void *owner) {
-    struct service *service = owner;
-    log_warn(service->name, "the server is going away (lame duck)");
-    vitals_lame_duck(&service->vitals);
-}
-
-static int open_link(struct service *service) {
-    struct link_options options = service->options.link;
-    if (options.name == NULL) {
-        snprintf(service->connection, sizeof(service->connection), "%s/%s", service->name,
-                 service->instance);
-        options.name = service->connection;
-    }
-    options.api_prefix = service->options.js_prefix;
-    struct link_events events = {
-        .on_state = on_state,
-        .on_retry = on_retry,
-        .on_error = on_link_error,
-        .on_lame_duck = on_lame_duck,
-    };
-    int rc = link_open(&service->link, service->loop, service_clock(service), &options, &events,
-                       service);
+static int connect_to_server(struct service *service) {
+    service->uplink.service = service;
+    service->uplink.on_first = on_first;
+    service->uplink.on_confirmed = on_confirmed;
+    service->uplink.on_closed = on_closed;
+    int rc = uplink_open(&service->uplink, service->loop);
     if (rc == LN_OK)
-        intake_set_link(service->intake, service->link);
+        intake_set_link(service->intake, service->uplink.link);
     return rc;
 }
 
@@ -309,7 +245,7 @@ static void on_farewell_done(struct farewell *farewell, bool failed) {
     struct service *service = container_of(farewell, struct service, farewell);
     if (failed && service->exit_status == EXIT_OK)
         service->exit_status = EXIT_SCRIPT;
-    if (service->link != NULL && !service->options.runner) {
+    if (service->uplink.link != NULL && !service->options.runner) {
         event_stopped(service);
     }
     go(service, SERVICE_CLOSING);
@@ -339,16 +275,9 @@ static void drop_script(struct service *service) {
 }
 
 void service_connection_closed(struct service *service) {
-    if (service->state == SERVICE_CLOSING && service->link == NULL &&
+    if (service->state == SERVICE_CLOSING && service->uplink.link == NULL &&
         list_empty(&service->connections))
         go(service, SERVICE_CLOSED);
-}
-
-static void on_link_closed(void *owner, size_t unsent) {
-    struct service *service = owner;
-    service->link = NULL;
-    outage_log_unsent(service->name, NULL, unsent);
-    service_connection_closed(service);
 }
 
 /* The end of every way through a service. */
@@ -356,13 +285,12 @@ static void close_all(struct service *service) {
     farewell_cancel(&service->farewell);
     last_words_cancel(&service->last_words);
     drain_cancel(&service->drain);
-    link_call_cancel(&service->confirm);
+    uplink_stop_confirming(&service->uplink);
     drop_script(service);
     intake_set_link(service->intake, NULL);
     discovery_close(&service->discovery);
-    if (service->link != NULL)
-        link_close(service->link, service->drain.server_hangs ? HUNG_FLUSH_MS : CLOSE_FLUSH_MS,
-                   on_link_closed, service);
+    if (service->uplink.link != NULL)
+        uplink_close(&service->uplink, service->drain.server_hangs);
     else
         service_connection_closed(service);
 }
@@ -510,7 +438,7 @@ int service_start(struct service *service) {
     else if (service->options.offline)
         on_connected(service);
     else
-        return open_link(service);
+        return connect_to_server(service);
     return LN_OK;
 }
 
@@ -562,7 +490,7 @@ struct clock *service_clock(const struct service *service) {
 }
 
 struct link *service_link(const struct service *service) {
-    return service->link;
+    return service->uplink.link;
 }
 
 struct list *service_connections(struct service *service) {
