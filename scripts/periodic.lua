@@ -22,13 +22,27 @@ function handle:stop()
   self.alarm:ring()
 end
 
+---The counter of ticks, made with the first timer: it belongs to the service, and goes on over
+---reloads as long as one version has it.
+local ticks
+
+local function count(self, result, n)
+  local labels = self.labels
+  labels.result = result
+  ticks:inc(n, labels)
+end
+
 ---Calls fn; an error is reported with its traceback and counted. Returns whether it succeeded.
 local function call(self, fn)
   self.ticks = self.ticks + 1
   local ok, caught = xpcall(fn, core.raised)
-  if ok then return true end
+  if ok then
+    count(self, "ok", 1)
+    return true
+  end
   if core.cancelled() then error(caught, 0) end -- a stop, not a failure
   self.errors = self.errors + 1
+  count(self, "error", 1)
   local trace, err = core.caught(caught)
   core.report(("%s: %s"):format(self.label, trace), { kind = self.kind, name = self.name }, err)
   return false
@@ -64,6 +78,7 @@ local function run_timer(self)
     local late = core.clock() - self.due + ROUNDING
     local missed = math.max(0, math.floor(late / self.interval))
     self.skipped = self.skipped + missed
+    if missed > 0 then count(self, "skipped", missed) end
     self.due = self.due + missed * self.interval
     if self.due <= core.clock() then core.sleep(0) end -- others get their turn
   end
@@ -95,6 +110,11 @@ local function start(self) core.background(run, self) end
 local function add(self)
   self.ticks, self.skipped, self.errors = 0, 0, 0
   self.alarm = core.alarm()
+  ticks = ticks or core.meter("counter", "lunats_timer_ticks_total",
+    "Ticks of timers and runs of tasks, by how they ended; skipped: the one before took too "
+    .. "long.", { "timer", "result" }, {})
+  self.labels = { timer = self.name or self.interval and ("every %g s"):format(self.interval)
+    or "task" }
   setmetatable(self, handle)
   declared[#declared + 1] = self
   core.declare()

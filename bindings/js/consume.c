@@ -120,7 +120,11 @@ static void on_body_end(struct fiber *fiber, void *arg, int status, const char *
         report(box, record->msg->subject, text);
     record->data = NULL;
     /* Cut off, or failed where nothing should fail: somebody else shall try. */
-    consume_done(record, status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK);
+    enum consume_how how = status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK;
+    struct reader *reader = box->reader->reader;
+    if (reader != NULL && how != CONSUME_SETTLED) /* else msg.c has counted it */
+        reader_settled(reader, how == CONSUME_ACK ? SETTLED_ACK : SETTLED_NAK);
+    consume_done(record, how);
 }
 
 static void write_title(const void *arg, char *out, size_t size) {

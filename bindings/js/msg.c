@@ -14,6 +14,7 @@
 #include "bindings/msg.h"
 #include "host/base/log.h"
 #include "host/jetstream/status.h"
+#include "host/service/vitals.h"
 
 #define ACK_SYNC_TIMEOUT_MS 5000
 
@@ -47,6 +48,13 @@ static int send_ack(lua_State *L, const struct msg *msg, const char *ack) {
     return rc < 0 ? push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL) : 0;
 }
 
+static void count(lua_State *L, const struct msg *msg, enum settled how) {
+    const struct vitals *vitals = service_vitals(script_service(script_of(L)));
+    struct reader *reader = reader_of_reply(vitals, msg->reply);
+    if (reader != NULL)
+        reader_settled(reader, how);
+}
+
 static int settle(lua_State *L, struct msg *msg, const char *ack) {
     if (msg->settled)
         return push_already_acked(L);
@@ -56,6 +64,7 @@ static int settle(lua_State *L, struct msg *msg, const char *ack) {
     if (pushed > 0)
         return pushed;
     msg->settled = true;
+    count(L, msg, ack[1] == 'A' ? SETTLED_ACK : ack[1] == 'N' ? SETTLED_NAK : SETTLED_TERM);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -195,6 +204,8 @@ static int ack_done(lua_State *L, int status, lua_KContext context) {
     int rc = fiber_wake_status(fiber);
     fiber_end_wait(fiber);
     msg->settled = rc == LN_OK;
+    if (msg->settled)
+        count(L, msg, SETTLED_ACK);
     return push_status(L, rc, NULL);
 }
 

@@ -6,15 +6,19 @@
 
 #define READER_TYPE "lunats.reader"
 
-/* core.js_reader(stream, consumer, named) -> reader */
+/* core.js_reader(stream, consumer, named, api_prefix | nil) -> reader. With the prefix the
+ * server can be asked how far behind the consumer is. */
 static int js_reader(lua_State *L) {
     const char *stream = luaL_checkstring(L, 1), *consumer = luaL_checkstring(L, 2);
+    const char *prefix = luaL_optstring(L, 4, NULL);
     struct vitals *vitals = service_vitals(script_service(script_of(L)));
+    if (check_who(L).id != 0) /* another server, which nobody asks */
+        prefix = NULL;
     check_open(L);
     struct reader_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     box->reader = NULL;
     luaL_setmetatable(L, READER_TYPE);
-    box->reader = reader_open(vitals, stream, consumer, lua_toboolean(L, 3));
+    box->reader = reader_open(vitals, stream, consumer, lua_toboolean(L, 3), prefix);
     return box->reader != NULL ? 1 : luaL_error(L, "out of memory");
 }
 
@@ -33,6 +37,14 @@ static int box_set(lua_State *L) {
     return 0;
 }
 
+/* reader:heard(): a message has come */
+static int box_heard(lua_State *L) {
+    struct reader *reader = check_reader(L, 1)->reader;
+    if (reader != NULL)
+        reader->last_ms = clock_now(service_clock(script_service(script_of(L))));
+    return 0;
+}
+
 /* reader:close(): nothing is read any more */
 static int box_close(lua_State *L) {
     struct reader_box *box = luaL_checkudata(L, 1, READER_TYPE);
@@ -43,10 +55,8 @@ static int box_close(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"set", box_set},
-    {"close", box_close},
-    {"__gc", box_close},
-    {NULL, NULL},
+    {"set", box_set},    {"heard", box_heard}, {"close", box_close},
+    {"__gc", box_close}, {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {

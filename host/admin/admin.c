@@ -57,6 +57,18 @@ struct service *admin_next(const struct admin *admin, const struct service *afte
     return admin->options.next(admin->options.owner, after);
 }
 
+void admin_label(const struct admin *admin, const struct service *service,
+                 char out[ADMIN_LABEL_SIZE]) {
+    const char *name = service_name(service);
+    struct service *at = NULL;
+    unsigned number = 1;
+    while ((at = admin_next(admin, at)) != service)
+        number += strcmp(service_name(at), name) == 0;
+    size_t len = (size_t)snprintf(out, ADMIN_LABEL_SIZE - 16, "%s", name);
+    if (number > 1)
+        snprintf(out + len, 16, "#%u", number);
+}
+
 /* Decodes up to `len` bytes; false: too long, or no text. */
 static bool decode(char *out, size_t size, const char *from, size_t len) {
     size_t at = 0;
@@ -146,12 +158,20 @@ static void on_request(void *owner, struct http_request *request) {
         page->show(admin, request);
 }
 
+static void on_gone(void *owner, struct http_request *request) {
+    (void)owner;
+    const struct admin_wait *wait = request->data;
+    if (wait != NULL)
+        wait->give_up(request);
+}
+
 /* ---- life ---- */
 
 static int open_port(struct admin *admin, uv_loop_t *loop, char *error, size_t size) {
     struct http_options http = {
         .max_header = MAX_HEADER,
         .on_request = on_request,
+        .on_gone = on_gone,
         .owner = admin,
     };
     struct guard *guard = &admin->guard;

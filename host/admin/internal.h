@@ -53,6 +53,17 @@ struct service *admin_next(const struct admin *admin, const struct service *afte
 /* The value of a name in the query, percent-decoded. False: it is not there, or too long. */
 bool admin_query(const struct http_request *request, const char *name, char *out, size_t size);
 
+/* What a service is called in metrics: its name; two samples with the same labels would be an
+ * error, so of services with the same name the second is "name#2". */
+#define ADMIN_LABEL_SIZE 160
+void admin_label(const struct admin *admin, const struct service *service,
+                 char out[ADMIN_LABEL_SIZE]);
+
+/* `data` of a request that is answered later: told when the port ends before. */
+struct admin_wait {
+    void (*give_up)(struct http_request *request);
+};
+
 /* ---- pages: each answers its request, at once or later ---- */
 
 typedef void admin_page(struct admin *admin, struct http_request *request);

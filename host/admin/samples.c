@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "host/admin/internal.h"
+#include "host/admin/lag.h"
 #include "host/admin/loop.h"
 #include "host/admin/metrics.h"
+#include "host/base/container_of.h"
 #include "host/service/endpoint.h"
 #include "host/service/service.h"
 #include "host/service/vitals.h"
@@ -27,7 +29,7 @@ struct view {
     struct service *service; /* of the family's present sample */
     struct vitals *vitals;
     struct link_stats link;
-    char label[160]; /* of the service */
+    char label[ADMIN_LABEL_SIZE]; /* of the service */
 };
 
 /* A sample with the service and up to two further labels; a NULL name: no label. */
@@ -242,15 +244,18 @@ static void put_checks(struct view *view) {
 static void put_readers(struct view *view) {
     list_each (struct reader, at, &view->vitals->readers, node)
         if (reader_is_first(view->vitals, at))
-            put2(view, at->state == READER_OK, "stream", at->stream, "consumer", at->label);
+            put2(view, reader_together(view->vitals, at).up, "stream", at->stream, "consumer",
+                 at->label);
 }
 
 static void put_ages(struct view *view) {
     uint64_t now = clock_now(service_clock(view->service));
-    list_each (struct reader, at, &view->vitals->readers, node)
-        if (at->last_ms != 0 && reader_is_first(view->vitals, at))
-            put2(view, (double)(now - at->last_ms) / 1e3, "stream", at->stream, "consumer",
+    list_each (struct reader, at, &view->vitals->readers, node) {
+        uint64_t last_ms = reader_together(view->vitals, at).last_ms;
+        if (last_ms != 0 && reader_is_first(view->vitals, at))
+            put2(view, (double)(now - last_ms) / 1e3, "stream", at->stream, "consumer",
                  at->label);
+    }
 }
 
 static void put_dropped(struct view *view) {
@@ -307,19 +312,6 @@ static const struct family {
      put_dropped},
 };
 
-/* Its name; two samples with the same labels would be an error, so of services that are called
- * the same the second is "name#2". */
-static void set_label(struct view *view) {
-    const char *name = service_name(view->service);
-    struct service *at = NULL;
-    unsigned number = 1;
-    while ((at = admin_next(view->admin, at)) != view->service)
-        number += strcmp(service_name(at), name) == 0;
-    size_t len = (size_t)snprintf(view->label, sizeof(view->label) - 16, "%s", name);
-    if (number > 1)
-        snprintf(view->label + len, 16, "#%u", number);
-}
-
 static bool next_service(struct view *view) {
     do
         view->service = admin_next(view->admin, view->service);
@@ -331,7 +323,7 @@ static bool next_service(struct view *view) {
     view->link = (struct link_stats){0};
     if (link != NULL)
         link_get_stats(link, &view->link);
-    set_label(view);
+    admin_label(view->admin, view->service, view->label);
     return true;
 }
 
@@ -369,7 +361,7 @@ static void put_meter(struct view *view, const struct meter *meter) {
     } while (next_service(view));
     view->service = from;
     view->vitals = service_vitals(from);
-    set_label(view);
+    admin_label(view->admin, view->service, view->label);
 }
 
 static void put_meters(struct view *view) {
@@ -393,11 +385,20 @@ static double weight(const char *accept, const char *type) {
     return q != NULL ? strtod(q + 2, NULL) : 1;
 }
 
-void page_metrics(struct admin *admin, struct http_request *request) {
-    const char *accept = admin->api->header(request, "Accept", NULL);
+/* One request, until the server has said how far behind consumers are. */
+struct scrape {
+    struct admin_wait wait;
+    struct admin *admin;
+    struct http_request *request;
+    struct lag *lag; /* while its answers are awaited */
+};
+
+static void answer(void *owner, struct lag *lag) {
+    struct scrape *scrape = owner;
+    const char *accept = scrape->admin->api->header(scrape->request, "Accept", NULL);
     double open = weight(accept, "application/openmetrics-text");
     struct text text = {0};
-    struct view view = {.admin = admin};
+    struct view view = {.admin = scrape->admin};
     view.metrics.text = &text;
     view.metrics.open_metrics = open > 0 && open >= weight(accept, "text/plain");
     put_process(&view);
@@ -408,11 +409,35 @@ void page_metrics(struct admin *admin, struct http_request *request) {
         while (next_service(&view))
             families[i].put(&view);
     }
+    lag_write(lag, &view.metrics);
+    lag_free(lag);
     put_meters(&view);
     metrics_end(&view.metrics);
-    admin_answer(admin, request, 200,
+    admin_answer(scrape->admin, scrape->request, 200,
                  view.metrics.open_metrics
                      ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                      : "text/plain; version=0.0.4; charset=utf-8",
                  &text);
+    free(scrape);
+}
+
+static void give_up(struct http_request *request) {
+    struct admin_wait *wait = request->data;
+    struct scrape *scrape = container_of(wait, struct scrape, wait);
+    lag_free(scrape->lag);
+    free(scrape);
+}
+
+void page_metrics(struct admin *admin, struct http_request *request) {
+    struct scrape *scrape = calloc(1, sizeof(*scrape));
+    if (scrape == NULL) {
+        admin_refuse(admin, request, 503, status_text(LN_ENOMEM));
+        return;
+    }
+    *scrape = (struct scrape){.wait = {give_up}, .admin = admin, .request = request};
+    struct lag *lag = lag_ask(admin, answer, scrape);
+    if (lag == NULL)
+        return; /* it has been answered */
+    scrape->lag = lag;
+    request->data = &scrape->wait;
 }

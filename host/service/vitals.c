@@ -84,31 +84,74 @@ void reader_close(struct reader *reader) {
     free(reader->stream);
     free(reader->consumer);
     free(reader->label);
+    free(reader->prefix);
+    free(reader->key);
     free(reader);
+}
+
+static bool reads_same(const struct reader *reader, const char *stream, const char *label) {
+    return strcmp(reader->stream, stream) == 0 && strcmp(reader->label, label) == 0;
 }
 
 /* The first that reads the same, be it of the version before. */
 static const struct reader *find_reader(const struct vitals *vitals, const char *stream,
                                         const char *label) {
     list_each (struct reader, at, &vitals->readers, node)
-        if (strcmp(at->stream, stream) == 0 && strcmp(at->label, label) == 0)
+        if (reads_same(at, stream, label))
             return at;
     return NULL;
+}
+
+struct reader_together reader_together(const struct vitals *vitals,
+                                       const struct reader *reader) {
+    struct reader_together all = {.up = true};
+    list_each (struct reader, at, &vitals->readers, node) {
+        if (!reads_same(at, reader->stream, reader->label))
+            continue;
+        all.up &= at->state == READER_OK;
+        all.last_ms = at->last_ms > all.last_ms ? at->last_ms : all.last_ms;
+    }
+    return all;
 }
 
 bool reader_is_first(const struct vitals *vitals, const struct reader *reader) {
     return find_reader(vitals, reader->stream, reader->label) == reader;
 }
 
+/* The numbers belong to the service: they go on when the reader is gone. */
+static void count_settled(struct vitals *vitals, struct reader *reader) {
+    static const char *const labels[] = {"stream", "consumer", "outcome"};
+    static const char *const outcomes[SETTLED_WAYS] = {"ack", "nak", "term"};
+    static const struct meter_options options = {
+        .type = METER_COUNTER,
+        .name = "lunats_js_settled_total",
+        .help = "Messages of a consumer, by how they ended.",
+        .labels = labels,
+        .label_count = 3,
+    };
+    if (vitals->settled == NULL)
+        vitals->settled = meter_open(&vitals->meters, &options);
+    for (size_t i = 0; i < SETTLED_WAYS && vitals->settled != NULL; i++) {
+        const char *values[] = {reader->stream, reader->label, outcomes[i]};
+        reader->settled[i] = meter_series(vitals->settled, values);
+    }
+}
+
 struct reader *reader_open(struct vitals *vitals, const char *stream, const char *consumer,
-                           bool named) {
+                           bool named, const char *prefix) {
     struct reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL)
         return NULL;
     reader->stream = strdup(stream);
     reader->consumer = strdup(consumer);
     reader->label = strdup(named ? consumer : "(ephemeral)");
-    if (reader->stream == NULL || reader->consumer == NULL || reader->label == NULL) {
+    reader->prefix = prefix != NULL ? strdup(prefix) : NULL;
+    int len = asprintf(&reader->key, "%s.%s.", stream, consumer);
+    if (len < 0)
+        reader->key = NULL;
+    reader->key_len = (size_t)len;
+    if (reader->stream == NULL || reader->consumer == NULL || reader->label == NULL ||
+        reader->key == NULL) {
         reader_close(reader);
         return NULL;
     }
@@ -116,7 +159,28 @@ struct reader *reader_open(struct vitals *vitals, const char *stream, const char
     if (before != NULL)
         reader->last_ms = before->last_ms;
     list_push_back(&vitals->readers, &reader->node);
+    count_settled(vitals, reader);
     return reader;
+}
+
+static struct reader *find_key(const struct vitals *vitals, const char *at) {
+    list_each (struct reader, reader, &vitals->readers, node)
+        if (strncmp(at, reader->key, reader->key_len) == 0)
+            return reader;
+    return NULL;
+}
+
+struct reader *reader_of_reply(const struct vitals *vitals, const char *reply) {
+    static const char prefix[] = "$JS.ACK.";
+    if (list_empty(&vitals->readers) || strncmp(reply, prefix, sizeof(prefix) - 1) != 0)
+        return NULL;
+    const char *at = reply + sizeof(prefix) - 1;
+    struct reader *reader = find_key(vitals, at);
+    for (int i = 0; i < 2 && reader == NULL && at != NULL; i++) { /* domain and account hash */
+        at = strchr(at, '.');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    return reader != NULL || at == NULL ? reader : find_key(vitals, at);
 }
 
 void reader_set(struct reader *reader, enum reader_state state, const char *why) {

@@ -32,6 +32,9 @@ struct health_check {
 
 /* ---- consumers ---- */
 
+/* How a message of a consumer ended. */
+enum settled { SETTLED_ACK, SETTLED_NAK, SETTLED_TERM, SETTLED_WAYS };
+
 enum reader_state { READER_OK, READER_MISSING, READER_SILENT };
 
 /* One consumer of a stream that something in the service reads from. */
@@ -40,10 +43,13 @@ struct reader {
     char *stream, *consumer; /* owned */
     char *label;             /* owned; what metrics call it: names that the server has made up
                               * are one, "(ephemeral)" */
+    char *key;               /* owned: "stream.consumer.", as it stands in reply subjects */
+    size_t key_len;
+    char *prefix; /* owned; of the API that knows it; NULL: nobody is asked */
     enum reader_state state;
     char why[160];
-    uint64_t messages; /* so far */
-    uint64_t last_ms;  /* of the last one, on the service's clock; 0: none yet */
+    uint64_t last_ms; /* of the last one, on the service's clock; 0: none yet */
+    struct series *settled[SETTLED_WAYS]; /* NULL: not counted */
 };
 
 /* ---- the connection ---- */
@@ -62,7 +68,8 @@ struct connection_watcher {
 struct vitals {
     bool lame_duck; /* the server goes away */
     struct list checks, readers, watchers;
-    struct meters meters; /* of the scripts, and of the host what is counted by labels */
+    struct meter *settled; /* NULL while nothing is read */
+    struct meters meters;  /* of the scripts, and of the host what is counted by labels */
 };
 
 void vitals_free(struct vitals *vitals);
@@ -80,13 +87,27 @@ void health_release(struct health_check *check);
 void health_set(struct health_check *check, const char *why, double now);
 
 /* Something begins to read; NULL without memory. The caller hands it to reader_close().
- * `named`: its name stays the same when it is made again. */
+ * `named`: its name stays the same when it is made again. `prefix` may be NULL. */
 struct reader *reader_open(struct vitals *vitals, const char *stream, const char *consumer,
-                           bool named);
+                           bool named, const char *prefix);
 void reader_close(struct reader *reader);
 /* Whether none before it has the same stream and label: several ordered consumers, or two
  * versions of a script, read the same. */
 bool reader_is_first(const struct vitals *vitals, const struct reader *reader);
+/* What is to say of all of these: they are up if each of them is. */
+struct reader_together {
+    bool up;
+    uint64_t last_ms; /* of the latest message; 0: none yet */
+};
+struct reader_together reader_together(const struct vitals *vitals,
+                                       const struct reader *reader);
+/* The reader of the consumer that has sent a message with this reply subject, "$JS.ACK....", or
+ * NULL. Per message: it compares, and does not parse. */
+struct reader *reader_of_reply(const struct vitals *vitals, const char *reply);
+/* A message has been settled. */
+static inline void reader_settled(struct reader *reader, enum settled how) {
+    series_add(reader->settled[how], 1);
+}
 void reader_set(struct reader *reader, enum reader_state state, const char *why);
 
 #endif

@@ -14,7 +14,7 @@ local M = {
   ---Seconds until a failed message is delivered again: after the first, second, ... failure.
   backoff = { 1, 2, 4, 8, 16, 32, 60 },
   ---Seconds between two attempts to find or make a lost consumer.
-  retry_first = 1, retry_last = 30,
+  retry_first = 0.5, retry_last = 2,
 }
 
 ---@class consume
@@ -322,7 +322,7 @@ function M.start(self, psub, info, fn)
       describe(self), most, self.concurrency))
   end
   self.alarm = core.alarm()
-  self.reader = core.js_reader(self.stream, self.consumer, psub.durable ~= nil)
+  self.reader = core.js_reader(self.stream, self.consumer, psub.durable, api.prefix)
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     max_messages = math.max(opts.max_messages or 100, self.concurrency),
     concurrency = self.concurrency, max_batch = limits.max_batch, expires = limits.expires,

@@ -24,7 +24,7 @@ local M = {
   ---Seconds between two heartbeats; twice as long a silence means that the consumer is lost.
   heartbeat = 5,
   ---Seconds until a consumer cannot be made again; then twice as long, up to the last.
-  retry_first = 1, retry_last = 10,
+  retry_first = 0.5, retry_last = 2,
 }
 
 ---The server forgets a consumer whose reader is gone after so many seconds.

@@ -103,6 +103,8 @@ local function resolve(self, afresh)
   take_limits(self, info)
   self.groups = info.config.priority_groups
   if self.stopped then return nil, core.error("closed", "the pull subscription was stopped") end
+  self.reader = self.reader
+    or core.js_reader(self.stream, self.consumer, self.durable, api.prefix)
   self.pull = self.pull or core.js_pull(self.stream, self.consumer, api.prefix)
   return self.pull, nil, info
 end
@@ -163,7 +165,10 @@ function psub:fetch(n, opts)
     list, err = pull:fetch(at_most(n, self.max_batch), left, opts.no_wait,
       at_most(opts.max_bytes, self.max_bytes), opts.heartbeat, self.max_expires,
       opts.data_type, group)
-    if list then return list end
+    if list then
+      if #list > 0 then self.reader:heard() end
+      return list
+    end
     if err.code ~= "consumer_lost" and not err.silent then return nil, err end
     local alive
     alive, err = revive(self, err)
@@ -223,6 +228,7 @@ function psub:stop()
   self.stopped = true
   for handle in pairs(self.consumes) do handle:stop() end
   if self.pull then self.pull:close() end
+  if self.reader then self.reader:close() end
   self.pull = nil
   if not self.created or self.durable then return end
   if next(self.consumes) then

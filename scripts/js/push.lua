@@ -12,6 +12,8 @@ local ordered = require "lunats.js.push_ordered"
 local M = {
   ---Seconds between two looks at the consumer: a server sends nothing to tell that it is gone.
   check_interval = 10,
+  ---The same while it is gone: its return is noticed soon.
+  gone_interval = 2,
   ---Seconds until a failed message comes again.
   nak_delay = 1,
 }
@@ -163,7 +165,8 @@ local lost
 local function open(self, info)
   self.deliver, self.limits = info.config.deliver_subject, limits_of(self, info)
   self.no_ack = info.config.ack_policy == "none"
-  self.reader = self.reader or core.js_reader(self.stream, self.consumer, self.durable)
+  self.reader = self.reader
+    or core.js_reader(self.stream, self.consumer, self.durable, api.prefix)
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     deliver = self.deliver, queue = self.queue, max_messages = 1,
     concurrency = self.concurrency or CONCURRENCY, pending = self.pending or PENDING,
@@ -251,7 +254,8 @@ end
 ---Runs in the background for as long as the subscription lasts.
 local function watch(self)
   while not self.stopped and core.nats_status() ~= "closed" do
-    self.alarm:sleep(M.check_interval)
+    local often = self.failures > 0 and M.gone_interval or math.huge
+    self.alarm:sleep(math.min(often, M.check_interval))
     if not self.stopped then look_after(self) end
   end
 end

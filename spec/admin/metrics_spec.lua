@@ -127,6 +127,97 @@ describe("/metrics", function()
     child:stop()
   end)
 
+  it("counts ticks of timers, also over a reload", function()
+    local source = [[
+      app.timer(0.01, { name = "good" }, function() end)
+      app.timer(1000, function() error "bad" end)
+      app.timer(0.01, { name = "slow" }, function() app.sleep(0.05) end)
+      ]] .. SIMPLE
+    local child, url = run(source, "--watch")
+    local function ticks(name, result)
+      return samples(url)[('lunats_timer_ticks_total{service="svc",timer="%s",result="%s"}')
+        :format(name, result)] or 0
+    end
+    eventually("ticks", function() return ticks("good", "ok") > 3 end)
+    eventually("skipped ticks", function() return ticks("slow", "skipped") > 3 end)
+    assert.equal(1, ticks("every 1000 s", "error"))
+    local before = ticks("good", "ok")
+    local file = assert(io.open(child.command[#child.command], "w"))
+    file:write(source, "--\n")
+    file:close()
+    child:expect "reloaded in"
+    assert.is_true(ticks("good", "ok") >= before)
+    assert.equal(0, child:stop())
+  end)
+
+  it("tells of consumers: what became of messages, how far behind they are", function()
+    assert(app.js.add_stream { name = "METRICS", subjects = { "metrics.>" } })
+    finally(function() assert(app.js.delete_stream "METRICS") end)
+    local child, url = run [[
+      app.on_start(function()
+        local psub = app.js.pull_subscribe("metrics.work", { durable = "worker" })
+        assert(psub:consume({ data_type = "string", max_deliver = 1 }, function(msg)
+          if msg.data == "nak" then msg:nak(1000) end
+          if msg.data == "fail" then error "no" end
+          if msg.data == "wait" then app.sleep(30) end
+        end))
+        local other = app.js.pull_subscribe("metrics.fetch", {})
+        app.listen("spec.fetch", function()
+          for _, msg in ipairs(other:fetch(2, { timeout = 10 })) do msg:ack() end
+          return 1
+        end)
+        app.js.subscribe("metrics.ordered", { ordered = true }, function() end)
+      end)]]
+    for _, data in ipairs { "a", "b", "nak", "fail", "wait", "c", "d", "e" } do
+      assert(app.js.publish("metrics.work", data))
+    end
+    assert(app.js.publish("metrics.ordered", 1))
+    for _ = 1, 2 do assert(app.js.publish("metrics.fetch", 1)) end
+    assert(app.request("spec.fetch", 1))
+    local found
+    local function of(name, consumer, more)
+      return found[('lunats_js_%s{service="svc",stream="METRICS",consumer="%s"%s}')
+        :format(name, consumer, more or "")]
+    end
+    eventually("the messages", function()
+      found = samples(url)
+      return of("settled_total", "worker", ',outcome="term"') == 1
+        and of("consumer_ack_pending", "worker")
+    end)
+    assert.equal(2, of("settled_total", "worker", ',outcome="ack"'))
+    assert.equal(1, of("settled_total", "worker", ',outcome="nak"'))
+    assert.equal(2, of("settled_total", "(ephemeral)", ',outcome="ack"'))
+    assert.equal(1, of("consumer_up", "worker"))
+    assert.equal(1, of("consumer_up", "(ordered)"))
+    assert.equal(0, of("consumer_pending", "worker"))
+    assert.equal(5, of("consumer_ack_pending", "worker")) -- nak, wait, c, d, e
+    assert.equal(0, of("consumer_ack_pending", "(ephemeral)"))
+    assert.is_nil(of("consumer_pending", "(ordered)"))
+    assert.is_true(of("last_message_age_seconds", "worker") < 60)
+    assert.is_true(of("last_message_age_seconds", "(ephemeral)") < 60)
+    child:signal "KILL"
+    child:wait()
+  end)
+
+  it("answers without the server's numbers when the server hangs", function()
+    local server = process.server { args = { "-js", "-sd", process.path "js" } }
+    local child = process.run([[
+      app.on_start(function()
+        assert(app.js.add_stream { name = "S", subjects = { "s" } })
+        assert(app.js.pull_subscribe("s", { durable = "worker" }):consume(function() end))
+      end)]], { "--admin", "127.0.0.1:0" }, { servers = { server.url } })
+    child:expect "started, connected to"
+    local url = admin.url(child)
+    local pending = 'lunats_js_consumer_pending{service="svc",stream="S",consumer="worker"}'
+    assert.equal(0, samples(url)[pending])
+    server:signal "STOP"
+    local found = samples(url)
+    assert.is_nil(found[pending])
+    assert.is_truthy(found['lunats_connection_up{service="svc"}'])
+    server:signal "CONT"
+    assert.equal(0, child:stop())
+  end)
+
   it("tells two services of one name apart", function()
     local path = process.write("svc.lua", SIMPLE)
     local child, url = run(SIMPLE, path)
