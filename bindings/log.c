@@ -25,6 +25,24 @@ static bool plain_table(lua_State *L, int index) {
     return false;
 }
 
+/* Zero bytes would end what C takes for text: they are shown as those that are no UTF-8. */
+static void show_zeros(lua_State *L, int index) {
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    if (strlen(text) == len)
+        return;
+    luaL_Buffer shown;
+    luaL_buffinit(L, &shown);
+    for (const char *end = text + len; text < end; text++) {
+        if (*text == '\0')
+            luaL_addstring(&shown, "\\x00");
+        else
+            luaL_addchar(&shown, *text);
+    }
+    luaL_pushresult(&shown);
+    lua_replace(L, index);
+}
+
 /* Protected body: a plain table as JSON, anything else by tostring. */
 static int to_text(lua_State *L) {
     if (!plain_table(L, 1)) {
@@ -58,6 +76,7 @@ static bool push_text(lua_State *L, int index) {
  * other things by tostring; their text takes the place of the value.
  */
 static void take_field(lua_State *L, int index, struct log_field *field) {
+    show_zeros(L, index);
     field->key = lua_tostring(L, index);
     index++;
     switch (lua_type(L, index)) {
@@ -121,6 +140,7 @@ static int core_log(lua_State *L) {
         qsort(fields, count, sizeof(fields[0]), by_key); /* the same order in every line */
     }
     push_text(L, 2);
+    show_zeros(L, lua_gettop(L));
     log_write(level, service_name(script_service(script_of(L))), lua_tostring(L, -1), fields,
               count);
     return 0;

@@ -117,7 +117,7 @@ static void on_printer(uv_timer_t *timer) {
         uv_timer_stop(timer);
 }
 
-static void on_kept(void *owner) {
+static void on_waiting(void *owner) {
     struct host *host = owner;
     uv_timer_start(&host->printer, on_printer, PRINT_MS, PRINT_MS);
 }
@@ -129,12 +129,13 @@ static void open_output(struct host *host) {
     if (!serves(host))
         return;
     output_never_wait();
-    output_on_kept(on_kept, host);
+    log_on_waiting(on_waiting, host);
 }
 
 /* The end waits for readers that read. What io.write has left in its buffer would wait for ever
  * for one that does not. */
 static void end_output(const struct host *host) {
+    log_end();
     if (output_flush(READER_MS))
         log_drain();
     struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
@@ -143,7 +144,7 @@ static void end_output(const struct host *host) {
 }
 
 static void close_handles(struct host *host) {
-    output_on_kept(NULL, NULL);
+    log_on_waiting(NULL, NULL);
     uv_close((uv_handle_t *)&host->printer, NULL);
     set_handlers(SIG_DFL);
     if (!serves(host))
@@ -300,6 +301,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .offline = options->connection == OPTIONS_OFFLINE,
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
+        .log_subject = options->log_subject,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
         .open = host->hooks->open_bindings,
         .on_started = events->on_started,

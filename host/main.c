@@ -57,6 +57,7 @@ int main(int argc, char **argv) {
         return status;
     }
     log_configure(options.log_level, options.log_format);
+    log_limit((unsigned)options.log_limit);
     status = run(&options);
     options_free(&options);
     return status;

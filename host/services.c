@@ -95,7 +95,7 @@ static void on_started(void *owner, struct service *service) {
         return;
     int rc = trigger_attach(unit->trigger, service);
     if (rc < 0)
-        log_error(service_name(service), "cannot wait for requests to reload: %s",
+        log_error(service_name(service), "cannot wait for requests on its control subjects: %s",
                   status_text(rc));
 }
 

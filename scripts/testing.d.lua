@@ -128,7 +128,7 @@ function service:calls(pattern) end
 
 ---Its log lines.
 ---@param pattern string|nil a Lua pattern that the message has to match
----@return { level: string, message: string, fields: table<string, any>|nil }[]
+---@return { level: string, message: string, fields: table<string, any>|nil, context: table<string, string>|nil }[]
 function service:logs(pattern) end
 
 ---Errors that it did not handle, with tracebacks. Asking for them makes them expected.

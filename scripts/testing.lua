@@ -87,7 +87,7 @@ local sinks = {
   error = function(self, record) self.unexpected[#self.unexpected + 1] = record.text end,
   log = function(self, record)
     self.lines[#self.lines + 1] = { level = record.level, message = record.text,
-      fields = record.fields }
+      fields = record.fields, context = record.context }
   end,
   sent = function(self, record)
     reset.note(self.used, self.js_prefix, record.subject)
@@ -195,8 +195,8 @@ function service:calls(pattern)
   return found
 end
 
----Its log lines: { level =, message =, fields = }; with a Lua pattern those whose message
----matches.
+---Its log lines: { level =, message =, fields =, context = }; with a Lua pattern those whose
+---message matches.
 function service:logs(pattern)
   look(self)
   local found = {}

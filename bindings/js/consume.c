@@ -133,7 +133,20 @@ static void write_title(const void *arg, char *out, size_t size) {
     snprintf(out, size, "%s (%s)", box->title, record->msg->subject);
 }
 
-static const struct fiber_role role = {on_body_end, write_title, NULL};
+static size_t facts(const void *arg, struct log_field out[LOG_CONTEXT_MAX]) {
+    const struct consume_msg *record = arg;
+    const struct consume_box *box = record->owner;
+    const struct reader *reader = box->reader->reader;
+    size_t count = 0;
+    if (reader != NULL) {
+        out[count++] = log_text("consumer", reader->consumer);
+        out[count++] = log_text("stream", reader->stream);
+    }
+    out[count++] = log_text("subject", record->msg->subject);
+    return count;
+}
+
+static const struct fiber_role role = {on_body_end, write_title, NULL, facts};
 
 static void on_msg(void *owner, struct consume_msg *record) {
     const struct consume_box *box = owner;

@@ -21,6 +21,7 @@ struct record {
     const char *data;  /* of what was sent */
     size_t data_len;
     size_t field_count;
+    size_t context_count;      /* of a log line; of the fields the last ones */
     struct log_field fields[]; /* of a log line; or headers */
 };
 
@@ -85,27 +86,41 @@ static bool has_bytes(const struct log_field *field) {
     return field->type == LOG_TYPE_STRING || field->type == LOG_TYPE_JSON;
 }
 
-void records_add_log(struct records *records, const struct log_record *line) {
-    size_t bytes = strlen(line->message) + 1;
-    for (size_t i = 0; i < line->field_count; i++) {
-        const struct log_field *field = &line->fields[i];
-        bytes += strlen(field->key) + 1;
-        bytes += has_bytes(field) ? field->value.string.len + 1 : 0;
+static size_t field_bytes(const struct log_field *fields, size_t count) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += strlen(fields[i].key) + 1;
+        bytes += has_bytes(&fields[i]) ? fields[i].value.string.len + 1 : 0;
     }
+    return bytes;
+}
+
+static void keep_fields(struct room *room, struct log_field *to, const struct log_field *from,
+                        size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct log_field *field = &to[i];
+        *field = from[i];
+        field->key = keep(room, field->key, strlen(field->key));
+        if (has_bytes(field))
+            field->value.string.data =
+                keep(room, field->value.string.data, field->value.string.len);
+    }
+}
+
+void records_add_log(struct records *records, const struct log_record *line) {
+    size_t count = line->field_count;
+    size_t bytes = strlen(line->message) + 1 + field_bytes(line->fields, count) +
+                   field_bytes(line->context, line->context_count);
     struct room room;
-    struct record *record = new_record(records, RECORD_LOG, line->field_count, bytes, &room);
+    struct record *record =
+        new_record(records, RECORD_LOG, count + line->context_count, bytes, &room);
     if (record == NULL)
         return;
     record->level = line->level;
+    record->context_count = line->context_count;
     record->text = keep(&room, line->message, strlen(line->message));
-    for (size_t i = 0; i < line->field_count; i++) {
-        struct log_field *field = &record->fields[i];
-        *field = line->fields[i];
-        field->key = keep(&room, field->key, strlen(field->key));
-        if (has_bytes(field))
-            field->value.string.data =
-                keep(&room, field->value.string.data, field->value.string.len);
-    }
+    keep_fields(&room, record->fields, line->fields, count);
+    keep_fields(&room, record->fields + count, line->context, line->context_count);
     add(records, record);
 }
 
@@ -158,9 +173,9 @@ static void push_value(lua_State *L, const struct log_field *field) {
 }
 
 /* A name that comes several times gets the list of its values, as in msg.headers. */
-static void push_fields(lua_State *L, const struct record *record) {
-    lua_createtable(L, 0, (int)record->field_count); /* fields */
-    for (size_t i = 0; i < record->field_count; i++) {
+static void push_fields(lua_State *L, const struct record *record, size_t from, size_t to) {
+    lua_createtable(L, 0, (int)(to - from)); /* fields */
+    for (size_t i = from; i < to; i++) {
         const struct log_field *field = &record->fields[i];
         int type = lua_getfield(L, -1, field->key); /* fields, before */
         if (type == LUA_TSTRING && record->kind == RECORD_SENT) {
@@ -196,9 +211,14 @@ static void push_record(lua_State *L, const struct record *record) {
         lua_pushlstring(L, record->data, record->data_len);
         lua_setfield(L, -2, "raw");
     }
-    if (record->kind == RECORD_SENT || record->field_count > 0) {
-        push_fields(L, record);
+    size_t own = record->field_count - record->context_count;
+    if (record->kind == RECORD_SENT || own > 0) {
+        push_fields(L, record, 0, own);
         lua_setfield(L, -2, record->kind == RECORD_SENT ? "headers" : "fields");
+    }
+    if (record->context_count > 0) {
+        push_fields(L, record, own, record->field_count);
+        lua_setfield(L, -2, "context");
     }
 }
 

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/base/clock.h"
+#include "host/base/log_flood.h"
 #include "host/base/log_line.h"
 #include "host/base/output.h"
 
@@ -22,8 +24,11 @@ static struct {
     bool colours;
     uint64_t lost;      /* lines that have not been reported */
     uint64_t unprinted; /* the same of print */
-    struct list taps;
-    bool in_taps;
+    struct list taps, copies, overrides;
+    bool in_taps, in_copies;
+    log_context_fn context;
+    void (*on_waiting)(void *owner);
+    void *owner;
 } sink = {.level = LOG_LEVEL_INFO};
 
 /* ---- writing ---- */
@@ -46,7 +51,11 @@ static void report(uint64_t *count, const char *message) {
     if (*count == 0)
         return;
     struct log_field field = {"lines", LOG_TYPE_INT, {.integer = (int64_t)*count}};
-    struct log_record record = {LOG_LEVEL_WARN, present(), NULL, message, &field, 1};
+    struct log_record record = {.level = LOG_LEVEL_WARN,
+                                .time_ms = present(),
+                                .message = message,
+                                .fields = &field,
+                                .field_count = 1};
     if (sink.level > LOG_LEVEL_WARN || sink_write(&record))
         *count = 0;
 }
@@ -63,14 +72,113 @@ static void report_lost(void) {
     }
 }
 
+/* Nobody has to be told of those that remove one: only the list that is walked changes. */
+static void offer_to_copies(const struct log_record *record) {
+    struct list walk = {0};
+    if (sink.in_copies || list_empty(&sink.copies))
+        return;
+    sink.in_copies = true;
+    list_move(&walk, &sink.copies);
+    for (struct list_node *node; (node = list_pop_front(&walk)) != NULL;) {
+        struct log_copy *copy = list_item(node, struct log_copy, node);
+        list_push_back(&sink.copies, node);
+        copy->on_record(copy, record);
+    }
+    sink.in_copies = false;
+}
+
+static void emit(const struct log_record *record) {
+    report_lost();
+    sink_write(record);
+    offer_to_copies(record);
+}
+
+/* ---- floods ---- */
+
+static uint64_t steady_ms(void) {
+    return clock_precise() / 1000000;
+}
+
+/* 1,234,567 */
+static void write_count(char *out, size_t size, uint64_t count) {
+    char digits[32];
+    int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)count);
+    size_t to = 0;
+    for (int i = 0; i < len && to + 2 < size; i++) {
+        if (i > 0 && (len - i) % 3 == 0)
+            out[to++] = ',';
+        out[to++] = digits[i];
+    }
+    out[to] = '\0';
+}
+
+static void report_flood(const struct log_flood *flood) {
+    char count[48], message[512];
+    write_count(count, sizeof(count), flood->hidden);
+    double seconds = flood->ms < 1000 ? (double)flood->ms / 1000 : 1;
+    snprintf(message, sizeof(message), "repeated %s times in %.2g s: %s", count, seconds,
+             flood->text);
+    struct log_field field = {"repeated", LOG_TYPE_INT, {.integer = (int64_t)flood->hidden}};
+    emit(&(struct log_record){.level = flood->level,
+                              .time_ms = present(),
+                              .service = flood->service,
+                              .message = message,
+                              .fields = &field,
+                              .field_count = 1});
+}
+
+static void report_floods(bool all) {
+    struct log_flood flood;
+    while (log_flood_counts() && log_flood_next(steady_ms(), all, &flood))
+        report_flood(&flood);
+}
+
+static bool admits(const struct log_record *record) {
+    report_floods(false);
+    bool counted = log_flood_counts();
+    if (log_flood_admits(record, steady_ms()))
+        return true;
+    if (!counted && sink.on_waiting != NULL)
+        sink.on_waiting(sink.owner);
+    return false;
+}
+
+void log_limit(unsigned per_second) {
+    log_flood_limit(per_second);
+}
+
+void log_end(void) {
+    report_floods(true);
+}
+
 bool log_drain(void) {
     report_lost();
+    report_floods(false);
     bool all = output_drain(OUTPUT_STDERR);
-    return output_drain(OUTPUT_STDOUT) && all;
+    return output_drain(OUTPUT_STDOUT) && all && !log_flood_counts();
+}
+
+void log_on_waiting(void (*on_waiting)(void *owner), void *owner) {
+    sink.on_waiting = on_waiting;
+    sink.owner = owner;
+    output_on_kept(on_waiting, owner);
+}
+
+/* ---- who hears what ---- */
+
+enum log_level log_level_of(const char *service) {
+    if (service != NULL)
+        list_each (struct log_override, override, &sink.overrides, node)
+            if (strcmp(override->service, service) == 0)
+                return override->level;
+    return sink.level;
 }
 
 static void update_threshold(void) {
     log_threshold = sink.level;
+    list_each (struct log_override, override, &sink.overrides, node)
+        if (override->level < log_threshold)
+            log_threshold = override->level;
     list_each (struct log_tap, tap, &sink.taps, node)
         if (tap->level < log_threshold)
             log_threshold = tap->level;
@@ -100,10 +208,26 @@ static bool offer_to_taps(const struct log_record *record) {
     return taken;
 }
 
+/* What the record names itself says more than what it is logged in. */
+static size_t take_context(const struct log_record *record,
+                           struct log_field out[LOG_CONTEXT_MAX]) {
+    size_t count = sink.context != NULL ? sink.context(out) : 0, kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < record->field_count && strcmp(record->fields[at].key, out[i].key) != 0)
+            at++;
+        if (at == record->field_count)
+            out[kept++] = out[i];
+    }
+    return kept;
+}
+
 void log_write(enum log_level level, const char *service, const char *message,
                const struct log_field *fields, size_t field_count) {
     if (!log_enabled(level) || level >= LOG_LEVEL_OFF)
         return;
+    int saved = errno; /* callers log first and look at errno afterwards */
+    struct log_field context[LOG_CONTEXT_MAX];
     struct log_record record = {
         .level = level,
         .time_ms = present(),
@@ -111,12 +235,11 @@ void log_write(enum log_level level, const char *service, const char *message,
         .message = message,
         .fields = fields,
         .field_count = field_count,
+        .context = context,
     };
-    if (offer_to_taps(&record) || level < sink.level)
-        return;
-    int saved = errno; /* callers log first and look at errno afterwards */
-    report_lost();
-    sink_write(&record);
+    record.context_count = take_context(&record, context);
+    if (!offer_to_taps(&record) && level >= log_level_of(service) && admits(&record))
+        emit(&record);
     errno = saved;
 }
 
@@ -149,11 +272,47 @@ void log_printf(enum log_level level, const char *service, const char *format, .
 
 /* ---- settings ---- */
 
+void log_set_context(log_context_fn fn) {
+    sink.context = fn;
+}
+
+static bool is_set(const char *name) {
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0';
+}
+
+static bool is(const char *name, const char *wanted) {
+    const char *value = getenv(name);
+    return value != NULL && strcmp(value, wanted) == 0;
+}
+
+/* https://no-color.org and https://bixense.com/clicolors: who wants none gets none. */
+static bool wants_colours(void) {
+    if (is_set("NO_COLOR"))
+        return false;
+    if (is_set("CLICOLOR_FORCE") && !is("CLICOLOR_FORCE", "0"))
+        return true;
+    return isatty(STDERR_FILENO) && !is("TERM", "dumb") && !is("CLICOLOR", "0");
+}
+
 void log_configure(enum log_level level, enum log_format format) {
-    const char *no_color = getenv("NO_COLOR");
     sink.level = level;
     sink.format = format;
-    sink.colours = isatty(STDERR_FILENO) && (no_color == NULL || no_color[0] == '\0');
+    sink.colours = wants_colours();
+    update_threshold();
+}
+
+void log_override_set(struct log_override *override, const char *service,
+                      enum log_level level) {
+    list_remove(&override->node);
+    override->service = service;
+    override->level = level;
+    list_push_back(&sink.overrides, &override->node);
+    update_threshold();
+}
+
+void log_override_clear(struct log_override *override) {
+    list_remove(&override->node);
     update_threshold();
 }
 
@@ -194,4 +353,25 @@ void log_tap_add(struct log_tap *tap) {
 void log_tap_remove(struct log_tap *tap) {
     list_remove(&tap->node);
     update_threshold();
+}
+
+void log_copy_add(struct log_copy *copy) {
+    list_push_back(&sink.copies, &copy->node);
+}
+
+void log_copy_remove(struct log_copy *copy) {
+    list_remove(&copy->node);
+}
+
+char *log_as_json(const struct log_record *record, size_t *len) {
+    struct log_line line;
+    log_line_compose(&line, record, LOG_FORMAT_JSON, false);
+    *len = line.len - 1;
+    char *json = malloc(line.len);
+    if (json != NULL) {
+        memcpy(json, line.data, *len);
+        json[*len] = '\0';
+    }
+    log_line_free(&line);
+    return json;
 }

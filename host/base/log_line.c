@@ -174,6 +174,55 @@ static bool is_string(const struct log_line *line, const struct log_field *field
            (field->type == LOG_TYPE_JSON && !fits(line, field->value.string.len));
 }
 
+/* ---- names ---- */
+
+/* Names of ours; but for the first one only JSON has them. */
+static const char *const taken[] = {"fields_cut", "time", "level", "service", "message"};
+enum { TAKEN_IN_TEXT = 1, TAKEN_IN_JSON = 5 };
+
+/* Where the names of the fields of a line are, as they were written: no two are the same, as
+ * readers of JSON would keep one of them only. */
+#define NAMES_MAX 64
+struct names {
+    size_t taken;
+    size_t count;
+    struct {
+        size_t at, len;
+    } name[NAMES_MAX];
+};
+
+static bool is_used(const struct log_line *line, const struct names *names, size_t at) {
+    size_t len = line->len - at;
+    for (size_t i = 0; i < names->taken; i++)
+        if (strlen(taken[i]) == len && memcmp(taken[i], line->data + at, len) == 0)
+            return true;
+    for (size_t i = 0; i < names->count; i++)
+        if (names->name[i].len == len &&
+            memcmp(line->data + names->name[i].at, line->data + at, len) == 0)
+            return true;
+    return false;
+}
+
+/* The name that has been written from `at` on gets underscores until it is another one. */
+static void name_end(struct log_line *line, struct names *names, size_t at) {
+    while (!line->full && is_used(line, names, at))
+        put_byte(line, '_');
+    if (names->count < NAMES_MAX) {
+        names->name[names->count].at = at;
+        names->name[names->count++].len = line->len - at;
+    }
+}
+
+/* Those of the record, then those of its context. */
+static size_t field_count(const struct log_record *record) {
+    return record->field_count + record->context_count;
+}
+
+static const struct log_field *field_at(const struct log_record *record, size_t i) {
+    return i < record->field_count ? &record->fields[i]
+                                   : &record->context[i - record->field_count];
+}
+
 /* What stands for fields that do not fit any more. */
 static void put_fields_cut(struct log_line *line, const char *name, size_t count) {
     char number[32];
@@ -207,13 +256,17 @@ static size_t json_char(struct log_line *line, const char *at, const char *end) 
     return n;
 }
 
-static void json_string(struct log_line *line, const char *data, size_t len, size_t max) {
+static void json_chars(struct log_line *line, const char *data, size_t len, size_t max) {
     size_t shown = shown_length(data, len, max), i = 0;
-    put_byte(line, '"');
     while (i < shown && line->len < line->limit)
         i += json_char(line, data + i, data + shown);
     if (i < len)
         put_cut(line, i, len);
+}
+
+static void json_string(struct log_line *line, const char *data, size_t len, size_t max) {
+    put_byte(line, '"');
+    json_chars(line, data, len, max);
     put_byte(line, '"');
 }
 
@@ -223,16 +276,13 @@ static void json_member(struct log_line *line, const char *key, const char *valu
     json_string(line, value, strlen(value), MESSAGE_LIMIT);
 }
 
-static void json_field(struct log_line *line, const struct log_field *field) {
-    static const char *const taken[] = {"time", "level", "service", "message"};
-    put_byte(line, ',');
-    json_string(line, field->key, strlen(field->key), VALUE_LIMIT);
-    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
-        if (strcmp(field->key, taken[i]) == 0) {
-            line->len -= line->full ? 0 : 1; /* the closing quote */
-            put_text(line, "_\"");
-        }
-    put_byte(line, ':');
+static void json_field(struct log_line *line, struct names *names,
+                       const struct log_field *field) {
+    put_text(line, ",\"");
+    size_t at = line->len;
+    json_chars(line, field->key, strlen(field->key), VALUE_LIMIT);
+    name_end(line, names, at);
+    put_text(line, "\":");
     if (is_string(line, field))
         json_string(line, field->value.string.data, field->value.string.len, VALUE_LIMIT);
     else if (field->type == LOG_TYPE_FLOAT && !isfinite(field->value.number))
@@ -252,11 +302,14 @@ static void compose_json(struct log_line *line, const struct log_record *record)
     }
     put_byte(line, ',');
     json_member(line, "message", record->message);
-    size_t i = 0;
-    for (; i < record->field_count && line->len < line->limit; i++)
-        json_field(line, &record->fields[i]);
-    if (i < record->field_count)
-        put_fields_cut(line, ",\"fields_cut\":", record->field_count - i);
+    struct names names;
+    names.taken = TAKEN_IN_JSON;
+    names.count = 0;
+    size_t i = 0, count = field_count(record);
+    for (; i < count && line->len < line->limit; i++)
+        json_field(line, &names, field_at(record, i));
+    if (i < count)
+        put_fields_cut(line, ",\"fields_cut\":", count - i);
     put_byte(line, '}');
 }
 
@@ -317,9 +370,27 @@ static void text_value(struct log_line *line, const char *data, size_t len) {
     put_byte(line, '"');
 }
 
-static void text_field(struct log_line *line, const struct log_field *field) {
+/* What would end a name, or look like a value, becomes an underscore. */
+static void text_key(struct log_line *line, struct names *names, const char *key) {
+    const char *end = key + strlen(key);
+    size_t at = line->len;
+    while (key < end && line->len < line->limit) {
+        if (*key == ' ' || *key == '=' || *key == '"' || *key == '\t') {
+            put_byte(line, '_');
+            key++;
+        } else {
+            key += text_char(line, key, end);
+        }
+    }
+    if (line->len == at)
+        put_byte(line, '_');
+    name_end(line, names, at);
+}
+
+static void text_field(struct log_line *line, struct names *names,
+                       const struct log_field *field) {
     put_byte(line, ' ');
-    text_name(line, field->key);
+    text_key(line, names, field->key);
     put_byte(line, '=');
     if (is_string(line, field))
         text_value(line, field->value.string.data, field->value.string.len);
@@ -328,11 +399,14 @@ static void text_field(struct log_line *line, const struct log_field *field) {
 }
 
 static void text_fields(struct log_line *line, const struct log_record *record) {
-    size_t i = 0;
-    for (; i < record->field_count && line->len < line->limit; i++)
-        text_field(line, &record->fields[i]);
-    if (i < record->field_count)
-        put_fields_cut(line, " fields_cut=", record->field_count - i);
+    struct names names;
+    names.taken = TAKEN_IN_TEXT;
+    names.count = 0;
+    size_t i = 0, count = field_count(record);
+    for (; i < count && line->len < line->limit; i++)
+        text_field(line, &names, field_at(record, i));
+    if (i < count)
+        put_fields_cut(line, " fields_cut=", count - i);
 }
 
 static void text_level(struct log_line *line, enum log_level level, bool colours) {

@@ -103,7 +103,7 @@ struct options {
     char *admin;       /* address of the admin port, or NULL; for dev a free one of loopback */
     bool admin_given;  /* somebody has asked for it, or for none */
     char *admin_token; /* path of a file */
-    bool control;      /* reload on request, see trigger.h */
+    bool control;      /* obey requests, see trigger.h */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 
     bool coverage;  /* test */
@@ -122,6 +122,9 @@ struct options {
     enum options_errors errors; /* default full; run: short */
     enum log_format log_format; /* default text */
     enum log_level log_level;   /* default info; test: warn */
+    long log_limit;    /* run, dev: how often in a second the same line is written; default
+                        * 100; 0: always, as for the other commands */
+    char *log_subject; /* run, dev: lines are published below it, too; NULL: they are not */
 };
 
 /*

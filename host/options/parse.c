@@ -479,6 +479,7 @@ static int parse(struct parser *p) {
     o->ping_interval = 5;
     o->max_control_line = 4096;
     o->errors = o->command == OPTIONS_RUN ? OPTIONS_ERRORS_SHORT : OPTIONS_ERRORS_FULL;
+    o->log_limit = options_command_serves(o->command) ? 100 : 0;
     o->log_level = o->command == OPTIONS_TEST ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
     rc = take_arguments(p);
     if (rc != 0 || o->command == OPTIONS_HELP)

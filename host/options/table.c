@@ -100,7 +100,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "look for changes that often instead of being told by the system, which hears nothing "
           "of those that other machines make; implies --watch"),
     FLAG("control", RUN | DEV, 0, control,
-         "reload on a request to lunats.control.SERVICE.INSTANCE.reload", NULL),
+         "reload on a request to lunats.control.SERVICE.INSTANCE.reload, and take another log "
+         "level on one to ....log_level", NULL),
     VALUE("admin", 0, OPTIONS_KIND_ADDRESS, RUN | DEV, admin, "ADDRESS",
           "port for health, metrics and the like: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; "
           "port 0 is a free one, which the log shows; off: none (default of run; dev takes a "
@@ -145,6 +146,11 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "text or json (default text)"),
     VALUE("log-level", 0, OPTIONS_KIND_LEVEL, CONNECTED | DEV | CHECK, log_level, "LEVEL",
           "debug, info, warn, error or off (default info; test: warn)"),
+    VALUE("log-limit", 0, OPTIONS_KIND_LIMIT, RUN | DEV, log_limit, "N",
+          "how often in a second the same line is written; more are counted (default 100; off: "
+          "no limit)"),
+    VALUE("log-subject", 0, OPTIONS_KIND_SUBJECT, RUN | DEV, log_subject, "SUBJECT",
+          "publish each line of a service as JSON, too, on SUBJECT.SERVICE.INSTANCE"),
 };
 
 const struct options_usage options_commands[OPTIONS_COMMANDS] = {

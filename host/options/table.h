@@ -21,6 +21,7 @@ enum options_kind {
     OPTIONS_KIND_SECONDS, /* double */
     OPTIONS_KIND_PERIOD,  /* double: seconds, not 0 */
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
+    OPTIONS_KIND_LIMIT,   /* long, 0 or more; "off" is 0 */
     OPTIONS_KIND_PORT,    /* long, 1 to 65535 */
     OPTIONS_KIND_CODE,    /* struct options_list; repeatable */
     OPTIONS_KIND_HEADERS, /* struct options_list of "Name: value"; repeatable */
@@ -50,7 +51,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 51
+#define OPTIONS_COUNT 53
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

@@ -114,12 +114,13 @@ static int set_seconds(struct parser *p, const struct options_option *option, co
     return 0;
 }
 
-static int set_count(struct parser *p, const char *label, const char *text, long *field) {
+static int set_count(struct parser *p, const char *label, const char *text, long least,
+                     long *field) {
     char *end;
     errno = 0;
     long count = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || count < 1 || count > INT_MAX)
-        return options_fail(p, "%s: %s is not a whole number, 1 or more", label, text);
+    if (end == text || *end != '\0' || errno != 0 || count < least || count > INT_MAX)
+        return options_fail(p, "%s: %s is not a whole number, %ld or more", label, text, least);
     *field = count;
     return 0;
 }
@@ -182,7 +183,9 @@ int options_set_value(struct parser *p, const struct options_option *option, con
     case OPTIONS_KIND_PERIOD:
         return set_seconds(p, option, label, text, field);
     case OPTIONS_KIND_COUNT:
-        return set_count(p, label, text, field);
+        return set_count(p, label, text, 1, field);
+    case OPTIONS_KIND_LIMIT:
+        return set_count(p, label, strcmp(text, "off") == 0 ? "0" : text, 0, field);
     case OPTIONS_KIND_PORT:
         return set_port(p, label, text, field);
     case OPTIONS_KIND_CODE:

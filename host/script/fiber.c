@@ -9,6 +9,7 @@
 #include "host/base/container_of.h"
 #include "host/base/status.h"
 #include "host/script/internal.h"
+#include "host/script/title.h"
 #include "host/script/trace.h"
 #include "host/script/watchdog.h"
 
@@ -27,6 +28,9 @@ struct scheduler {
     struct watchdog dog;
 };
 
+/* Of all schedulers: there is one thread that runs Lua. */
+static struct fiber *running;
+
 static void finish(struct fiber *fiber, int rc);
 
 /* ---- the queue ---- */
@@ -36,6 +40,7 @@ int scheduler_open(struct scheduler **out) {
     if (scheduler == NULL)
         return LN_ENOMEM;
     watchdog_init(&scheduler->dog);
+    log_set_context(fiber_log_context);
     *out = scheduler;
     return LN_OK;
 }
@@ -99,11 +104,11 @@ static void resume(struct fiber *fiber) {
     if (fiber->suspended)
         lua_pop(fiber->L, 1); /* the token */
     fiber->suspended = false;
-    fibers->current = fiber;
+    fibers->current = running = fiber;
     watchdog_begin(&fibers->scheduler->dog);
     int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
     uint64_t held_ms = watchdog_end(&fibers->scheduler->dog);
-    fibers->current = NULL;
+    fibers->current = running = NULL;
     if (held_ms > 0 && fibers->watch.on_held != NULL)
         fibers->watch.on_held(fibers->watch.owner, fiber, held_ms);
     if (rc == LUA_OK && nresults > 0)
@@ -173,7 +178,11 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fiber->arg = arg;
     fiber->cancelled = fiber->doomed = fiber->in_wait = fiber->woken = false;
     fiber->suspended = false;
-    fiber->quiet = fibers->current != NULL && fibers->current->quiet;
+    fiber->quiet = false;
+    if (fibers->current != NULL) {
+        fiber->quiet = fibers->current->quiet;
+        origin_inherit(fiber, fibers->current);
+    }
     fiber->cancel_tries = 0;
     fiber->began = 0;
     fiber->deadline.fire = on_deadline;
@@ -218,8 +227,9 @@ static const char *push_error(struct fiber *fiber) {
 static void close_thread(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     lua_State *L = fiber->L;
+    struct fiber *outer = running;
     int nresults;
-    fibers->current = fiber;
+    fibers->current = running = fiber;
     if (fiber_waits(L)) {
         fiber->cancelled = fiber->doomed = true;
         lua_pop(L, 1); /* the token */
@@ -230,11 +240,14 @@ static void close_thread(struct fiber *fiber) {
         lua_settop(L, 0); /* dead for whoever knows it */
     }
     fibers->current = NULL;
+    running = outer;
 }
 
 /* The next fiber may have the coroutine of one that ended well, and that nobody has seen. */
 static void recycle(struct fiber *fiber, bool ended_well) {
     struct fibers *fibers = fiber->owner;
+    if (fiber->origin != NULL)
+        origin_leave(fiber);
     if (!ended_well || fiber->exposed || lua_gethook(fiber->L) != NULL || fibers->closing ||
         fibers->pooled >= POOL_MAX) {
         free_fiber(fiber);
@@ -277,8 +290,14 @@ static void finish(struct fiber *fiber, int rc) {
 
     list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;
-    if (fiber->on_end != NULL || status == LN_ESCRIPT)
+    if (text != NULL) {
+        struct fiber *outer = running;
+        running = fiber;
         tell_end(fiber, status, text);
+        running = outer;
+    } else if (fiber->on_end != NULL) {
+        tell_end(fiber, status, text);
+    }
     if (text != NULL)
         lua_pop(fibers->aux, 2);
 
@@ -407,6 +426,10 @@ int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, in
         *out = fiber;
     make_ready(fiber);
     return LN_OK;
+}
+
+struct fiber *fiber_running(void) {
+    return running;
 }
 
 bool fibers_quiet(const struct fibers *fibers) {

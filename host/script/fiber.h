@@ -22,6 +22,7 @@
 #include <lua.h>
 
 #include "host/base/clock.h"
+#include "host/base/log.h"
 
 struct scheduler;
 struct fibers;
@@ -125,6 +126,9 @@ struct fiber_role {
     void (*title)(const void *arg, char *out, size_t size);
     /* Whether somebody waits for its result. May be NULL: nobody. */
     bool (*awaited)(const void *arg);
+    /* Fills in what each line has that it logs, and returns how many; borrowed until the fiber
+     * ends. May be NULL. */
+    size_t (*facts)(const void *arg, struct log_field out[LOG_CONTEXT_MAX]);
 };
 /* Tells the set of a role, borrowed until its end; again is fine. */
 void fibers_add_role(struct fibers *fibers, const struct fiber_role *role);
@@ -141,6 +145,9 @@ uint64_t fiber_began(const struct fiber *fiber);
 /* The fiber that runs now in this set, or NULL (also when the set is NULL: see script_close()).
  */
 struct fiber *fibers_current(const struct fibers *fibers);
+
+/* The fiber that runs now in any set, or whose failure is being told; NULL: none. */
+struct fiber *fiber_running(void);
 
 /* While on_end() of a fiber that has failed is called: the thread that has what it has raised
  * at *index of its stack. NULL at any other time. */

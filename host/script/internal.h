@@ -5,6 +5,7 @@
 #define LUNATS_SCRIPT_INTERNAL_H
 
 #include "host/base/list.h"
+#include "host/base/log.h"
 #include "host/script/fiber.h"
 
 #define FIBER_KINDS 3
@@ -33,12 +34,25 @@ struct fiber {
     bool quiet;     /* see fiber_set_quiet() */
     uint64_t began; /* its first wait, milliseconds on the clock; 0: it has not waited yet */
     char *label;    /* owned; NULL: none */
+    struct origin *origin; /* what it was started in, shared; NULL: nothing */
     struct clock_timer deadline;
     fiber_end_fn on_end;
     void *arg;
     void (*abandon)(struct fiber *, void *area);
     _Alignas(max_align_t) unsigned char area[FIBER_WAIT_SIZE];
 };
+
+/* What the log says of the fibers that one has started, as it may end before them: its fields.
+ */
+struct origin {
+    unsigned users;
+    size_t count;
+    struct log_field fields[LOG_CONTEXT_MAX]; /* the strings are in bytes */
+    char bytes[];
+};
+/* The new fiber is started in this one; without memory nothing is said of it. title.c */
+void origin_inherit(struct fiber *fiber, struct fiber *parent);
+void origin_leave(struct fiber *fiber);
 
 struct fibers {
     lua_State *aux; /* a thread for the host's own protected calls */

@@ -34,6 +34,8 @@ void fiber_set_label(struct fiber *fiber, const char *text) {
     free(fiber->label);
     fiber->label = strdup(text);
     fiber->exposed = true; /* not used again, under this label */
+    if (fiber->origin != NULL)
+        origin_leave(fiber);
 }
 
 const char *fiber_label(const struct fiber *fiber) {
@@ -42,6 +44,79 @@ const char *fiber_label(const struct fiber *fiber) {
 
 uint64_t fiber_began(const struct fiber *fiber) {
     return fiber->began;
+}
+
+/* ---- in fields ---- */
+
+/* "timer every 2 s", "task sync": a name behind a word. */
+static size_t label_facts(const char *label, struct log_field out[LOG_CONTEXT_MAX]) {
+    static const char *const kinds[] = {"timer", "task"};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        size_t len = strlen(kinds[i]);
+        if (strncmp(label, kinds[i], len) == 0 && label[len] == ' ') {
+            out[0] = log_text(kinds[i], label + len + 1);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+size_t fiber_facts(const struct fiber *fiber, struct log_field out[LOG_CONTEXT_MAX]) {
+    const struct fiber_role *role = fiber_role(fiber);
+    if (role != NULL && role->facts != NULL)
+        return role->facts(fiber_arg(fiber), out);
+    if (fiber->label != NULL)
+        return label_facts(fiber->label, out);
+    if (fiber->origin == NULL)
+        return 0;
+    memcpy(out, fiber->origin->fields, fiber->origin->count * sizeof(out[0]));
+    return fiber->origin->count;
+}
+
+size_t fiber_log_context(struct log_field out[LOG_CONTEXT_MAX]) {
+    const struct fiber *fiber = fiber_running();
+    return fiber != NULL ? fiber_facts(fiber, out) : 0;
+}
+
+/* ---- what they are started in ---- */
+
+static struct origin *origin_new(const struct log_field *fields, size_t count) {
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += fields[i].value.string.len;
+    struct origin *origin = malloc(sizeof(*origin) + len);
+    if (origin == NULL)
+        return NULL;
+    origin->users = 0;
+    origin->count = count;
+    char *to = origin->bytes;
+    for (size_t i = 0; i < count; i++) {
+        origin->fields[i] = fields[i];
+        origin->fields[i].value.string.data =
+            memcpy(to, fields[i].value.string.data, fields[i].value.string.len);
+        to += fields[i].value.string.len;
+    }
+    return origin;
+}
+
+/* The one of a fiber with a role or label is of itself, made when it starts its first. */
+void origin_inherit(struct fiber *fiber, struct fiber *parent) {
+    struct log_field fields[LOG_CONTEXT_MAX];
+    if (parent->origin == NULL) {
+        size_t count = fiber_facts(parent, fields);
+        parent->origin = count > 0 ? origin_new(fields, count) : NULL;
+        if (parent->origin == NULL)
+            return;
+        parent->origin->users++;
+    }
+    fiber->origin = parent->origin;
+    fiber->origin->users++;
+}
+
+void origin_leave(struct fiber *fiber) {
+    if (--fiber->origin->users == 0)
+        free(fiber->origin);
+    fiber->origin = NULL;
 }
 
 /* ---- in words ---- */

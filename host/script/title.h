@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include "host/base/log.h"
 #include "host/script/fiber.h"
 
 #define TITLE_SIZE 512
@@ -15,5 +16,12 @@ void fiber_title(const struct fiber *fiber, char *out, size_t size);
 /* Writes where a fiber that waits does so, " at orders.lua:17"; "" if that is nowhere in the
  * script. */
 void fiber_place(const struct fiber *fiber, char *out, size_t size);
+
+/* What each line has that the fiber logs, or one that it has started: what its role says, the
+ * name of its timer or task, else what it was started in. Returns how many. */
+size_t fiber_facts(const struct fiber *fiber, struct log_field out[LOG_CONTEXT_MAX]);
+
+/* The same for the fiber that runs, if one does; for log_set_context(). */
+size_t fiber_log_context(struct log_field out[LOG_CONTEXT_MAX]);
 
 #endif

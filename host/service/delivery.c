@@ -132,7 +132,25 @@ static bool is_awaited(const void *arg) {
     return job_wants_reply(arg);
 }
 
-const struct fiber_role job_role = {on_job_end, write_title, is_awaited};
+/* In the header, 00-TRACE-SPAN-FLAGS; false: there is none. */
+static bool read_trace(const struct message *msg, struct log_field *out) {
+    const char *text = msg->headers != NULL ? message_header(msg, "traceparent") : NULL;
+    if (text == NULL || strlen(text) < 55 || text[2] != '-' || text[35] != '-' ||
+        strspn(text + 3, "0123456789abcdef") != 32)
+        return false;
+    *out = (struct log_field){"trace_id", LOG_TYPE_STRING, {.string = {text + 3, 32}}};
+    return true;
+}
+
+static size_t job_facts(const void *arg, struct log_field out[LOG_CONTEXT_MAX]) {
+    const struct job *job = arg;
+    const struct message *msg = job->delivery->msg;
+    out[0] = log_text("listener", job->listener->options.name);
+    out[1] = log_text("subject", msg->subject);
+    return read_trace(msg, &out[2]) ? 3 : 2;
+}
+
+const struct fiber_role job_role = {on_job_end, write_title, is_awaited, job_facts};
 
 void delivery_start(struct delivery *delivery) {
     size_t count = delivery->job_count;

@@ -19,6 +19,7 @@
 #include "host/service/reload.h"
 #include "host/service/uplink.h"
 #include "host/service/vitals.h"
+#include "host/service/voice.h"
 
 struct service {
     struct service_options options;
@@ -35,6 +36,7 @@ struct service {
     struct drain drain;
     struct last_words last_words;
     struct vitals vitals;
+    struct voice voice;
     struct farewell farewell;
     struct discovery *discovery; /* NULL: not shown to others */
     bool started, stop_wanted;
@@ -385,6 +387,7 @@ void service_discard(struct service *service) {
     intake_close(service->intake);
     if (service->started && service->options.on_stopped != NULL)
         service->options.on_stopped(service->options.owner, service, service->exit_status);
+    voice_close(&service->voice);
     vitals_free(&service->vitals);
     free(service->name);
     free(service->last_error);
@@ -431,6 +434,7 @@ int service_open(struct service **out, uv_loop_t *loop, struct scheduler *schedu
 
 int service_start(struct service *service) {
     service->started = true;
+    voice_open(&service->voice, service);
     service->started_at = clock_wall(service_clock(service));
     service->state = service->wanted = SERVICE_CONNECTING;
     if (service->stop_wanted) /* os.exit() at the top level of the script */
@@ -527,6 +531,10 @@ enum service_state service_state(const struct service *service) {
 
 struct vitals *service_vitals(struct service *service) {
     return &service->vitals;
+}
+
+struct voice *service_voice(struct service *service) {
+    return &service->voice;
 }
 
 struct script *service_script(const struct service *service) {

@@ -54,10 +54,11 @@ struct service_options {
     bool manual_clock;    /* the script has a clock of its own either way */
     double drain_timeout; /* seconds */
     struct link_options link;
-    bool short_errors;     /* senders are not told the text of a raised error, only its id */
-    const char *js_prefix; /* subject of the JetStream API; NULL: "$JS.API" */
-    lua_CFunction open;    /* opens the bindings */
-    const char *prelude;   /* Lua that runs before each version of the script, or NULL */
+    bool short_errors;       /* senders are not told the text of a raised error, only its id */
+    const char *js_prefix;   /* subject of the JetStream API; NULL: "$JS.API" */
+    lua_CFunction open;      /* opens the bindings */
+    const char *log_subject; /* its lines are published below it, too; NULL: they are not */
+    const char *prelude;     /* Lua that runs before each version of the script, or NULL */
     /* A version of the script loads this file. May be NULL. */
     void (*on_file)(void *owner, struct service *service, const char *path);
     /* The service runs. May be NULL. */
@@ -131,6 +132,7 @@ enum service_state service_state(const struct service *service);
 /* Since the start (./describe.c). */
 void service_count_reloads(const struct service *service, uint64_t *done, uint64_t *failed);
 struct vitals *service_vitals(struct service *service); /* ./vitals.h */
+struct voice *service_voice(struct service *service);   /* ./voice.h */
 struct script *service_script(const struct service *service);
 
 /*

@@ -8,6 +8,7 @@
 #include "host/base/log.h"
 #include "host/base/watch.h"
 #include "host/link/answer.h"
+#include "host/service/voice.h"
 
 struct trigger {
     struct trigger_options options;
@@ -159,6 +160,8 @@ int trigger_open(struct trigger **out, uv_loop_t *loop, const struct trigger_opt
 int trigger_attach(struct trigger *trigger, struct service *service) {
     trigger->service = service;
     int rc = trigger->options.control ? subscribe_control(trigger) : LN_OK;
+    if (rc == LN_OK && trigger->options.control)
+        rc = voice_listen(service_voice(service));
     watch_current(trigger);
     if (trigger->again) {
         trigger->again = false;

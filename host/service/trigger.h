@@ -17,7 +17,8 @@ struct trigger;
 struct trigger_options {
     bool watch;       /* the script and every file that it has loaded */
     unsigned poll_ms; /* look for changes that often; 0: the system tells */
-    bool control;     /* requests on lunats.control.<service>.<instance>.reload */
+    bool control;     /* requests on lunats.control.<service>.<instance>.reload, and .log_level
+                       * (./voice.h) */
     /* A file has changed while no service was attached; may be NULL. */
     void (*on_change)(void *owner);
     void *owner;

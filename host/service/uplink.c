@@ -7,6 +7,7 @@
 #include "host/base/log.h"
 #include "host/service/outage.h"
 #include "host/service/vitals.h"
+#include "host/service/voice.h"
 
 /*
  * Bytes already published get this long to reach the server when a service closes, and less
@@ -79,7 +80,9 @@ static void on_retry(void *owner, const char *url, int status, const char *text)
 
 static void on_error(void *owner, int status, const char *text) {
     const struct uplink *uplink = owner;
-    log_error(service_name(uplink->service), "%s", text != NULL ? text : status_text(status));
+    struct service *service = uplink->service;
+    if (!voice_refused(service_voice(service), text))
+        log_error(service_name(service), "%s", text != NULL ? text : status_text(status));
 }
 
 static void on_lame_duck(void *owner) {
