@@ -29,12 +29,13 @@ void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
 
 /* ---- for commands and specs ---- */
 
-void bindings_broker(lua_State *L);  /* ./tools/broker.c: broker */
-void bindings_hosted(lua_State *L);  /* ./tools/hosted.c: start_service */
-void bindings_input(lua_State *L);   /* ./tools/input.c: input, is_terminal */
-void bindings_load(lua_State *L);    /* ./tools/load.c: load_service */
-void bindings_loop(lua_State *L);    /* ./tools/loop.c: loop_handles, error_watch */
-void bindings_process(lua_State *L); /* ./tools/process.c: process */
-void bindings_watch(lua_State *L);   /* ./tools/watch.c: watch */
+void bindings_broker(lua_State *L);   /* ./tools/broker.c: broker */
+void bindings_hosted(lua_State *L);   /* ./tools/hosted.c: start_service */
+void bindings_input(lua_State *L);    /* ./tools/input.c: input, is_terminal */
+void bindings_load(lua_State *L);     /* ./tools/load.c: load_service */
+void bindings_loop(lua_State *L);     /* ./tools/loop.c: loop_handles, error_watch */
+void bindings_process(lua_State *L);  /* ./tools/process.c: process */
+void bindings_terminal(lua_State *L); /* ./tools/terminal.c: terminal, terminal_size */
+void bindings_watch(lua_State *L);    /* ./tools/watch.c: watch */
 
 #endif

@@ -72,6 +72,7 @@ static int open_core(lua_State *L) {
     bindings_vitals(L);
     bindings_metrics(L);
     bindings_process(L);
+    bindings_terminal(L);
     bindings_watch(L);
     bindings_time(L);
     bindings_listen(L);

@@ -17,6 +17,7 @@
 #include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/base/output.h"
+#include "host/base/terminal.h"
 #include "host/base/url.h"
 #include "host/broker/broker.h"
 #include "host/dial/dial.h"
@@ -79,6 +80,7 @@ static void on_raw_signal(int signum) {
         signals.last = signum;
         uv_async_send(signals.async);
     } else if (now_ms - first_ms >= SAME_STOP_MS) {
+        terminal_give_back();
         _exit(128 + signum); /* the private server dies with us */
     }
     errno = saved;

@@ -83,6 +83,7 @@ int bindings_take_options(lua_State *L) {
     set_number(L, "watch_poll", options->watch_poll);
     set_number(L, "seconds", options->seconds);
     set_number(L, "timeout", options->timeout);
+    set_number(L, "interval", options->interval);
     lua_setfield(L, -2, "options");
     lua_pushcfunction(L, core_private_file);
     lua_setfield(L, -2, "private_file");

@@ -27,6 +27,9 @@ enum options_command {
     OPTIONS_REQUEST,
     OPTIONS_PUB,
     OPTIONS_SUB,
+    OPTIONS_PS,
+    OPTIONS_STATS,
+    OPTIONS_TOP,
     OPTIONS_VERSION, /* print the version, exit 0 */
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
 };
@@ -63,7 +66,7 @@ struct options {
     size_t folder_count;
     char **args; /* lua: what follows FILE; test: the arguments of busted; record: the
                   * subjects; new: the name; request, pub: the subject and perhaps the body;
-                  * sub: the subjects */
+                  * sub: the subjects; ps, stats, top: perhaps the name */
     size_t arg_count;
     char **inherited; /* test: options as they were given, for the processes that it starts;
                        * ends with NULL */
@@ -106,15 +109,16 @@ struct options {
     bool control;      /* obey requests, see trigger.h */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 
-    bool coverage;  /* test */
-    long jobs;      /* test: spec files at a time; 0: all in this process */
-    bool json;      /* check, request, pub, sub */
-    char *output;   /* record: path of the file; "-": stdout */
-    long count;     /* record, sub: stop after so many messages; 0: never; request, pub: how
-                     * often; 0: once */
-    double seconds; /* record: stop after that time; 0: never */
-    double timeout; /* request, pub, sub: seconds; 0: the default of the command */
-    long replies;   /* request: that many to each request; 0: one */
+    bool coverage;   /* test */
+    long jobs;       /* test: spec files at a time; 0: all in this process */
+    bool json;       /* check, request, pub, sub, ps, stats */
+    char *output;    /* record: path of the file; "-": stdout */
+    long count;      /* record, sub: stop after so many messages; 0: never; request, pub: how
+                      * often; 0: once */
+    double seconds;  /* record: stop after that time; 0: never */
+    double timeout;  /* request, pub, sub, ps, ...: seconds; 0: the default of the command */
+    double interval; /* top: seconds; 0: the default of the command */
+    long replies;    /* request: that many to each request; 0: one */
     struct options_list headers; /* request, pub: "Name: value" */
     struct options_list code;    /* lua: Lua to run first */
     bool interactive;            /* lua: read and run lines in the end */

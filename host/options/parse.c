@@ -336,6 +336,8 @@ static int check_words(struct parser *p) {
     const struct options *o = p->out;
     if (o->command == OPTIONS_REQUEST || o->command == OPTIONS_PUB)
         return check_message(p);
+    if (o->command >= OPTIONS_PS && o->command <= OPTIONS_TOP && o->arg_count > 1)
+        return options_fail(p, "lunats %s takes one NAME", options_commands[o->command].name);
     if (o->command == OPTIONS_SUB && o->arg_count == 0)
         return options_fail(p, "no SUBJECT given: lunats sub [options] SUBJECT...");
     if (o->command == OPTIONS_NEW && o->arg_count != 1)

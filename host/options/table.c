@@ -17,7 +17,11 @@ enum {
     REQUEST = 1U << OPTIONS_REQUEST,
     PUB = 1U << OPTIONS_PUB,
     SUB = 1U << OPTIONS_SUB,
-    TOOLS = RECORD | REQUEST | PUB | SUB,
+    PS = 1U << OPTIONS_PS,
+    STATS = 1U << OPTIONS_STATS,
+    TOP = 1U << OPTIONS_TOP,
+    CLUSTER = PS | STATS | TOP, /* about services, whatever their language */
+    TOOLS = RECORD | REQUEST | PUB | SUB | CLUSTER,
     CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
     PRIVATE = RUN | DEV | LUA,            /* to a private server that can be configured */
 };
@@ -117,6 +121,7 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     FLAG("json", REQUEST | SUB, 0, json,
          "print each message as one line of JSON: subject, reply_to, headers, data", NULL),
     FLAG("json", PUB, 0, json, "print what was published as one line of JSON", NULL),
+    FLAG("json", PS | STATS, 0, json, "print one JSON document instead of a table", NULL),
     VALUE("header", 'H', OPTIONS_KIND_HEADERS, REQUEST | PUB, headers, "NAME:VALUE",
           "a header of the message; may be repeated"),
     VALUE("execute", 'e', OPTIONS_KIND_CODE, LUA, code, "CODE",
@@ -136,6 +141,10 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "time for the answer (default 5)"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, SUB, timeout, "SECONDS",
           "stop after that time; with --count the status is 1 then"),
+    VALUE("timeout", 0, OPTIONS_KIND_PERIOD, CLUSTER, timeout, "SECONDS",
+          "collect answers for that time (default: until none has come for 0.5, at most 2)"),
+    VALUE("interval", 0, OPTIONS_KIND_PERIOD, TOP, interval, "SECONDS",
+          "time between two looks (default 1)"),
     VALUE("seconds", 0, OPTIONS_KIND_SECONDS, RECORD, seconds, "S", "stop after that time"),
     VALUE("drain-timeout", 0, OPTIONS_KIND_SECONDS, CONNECTED | DEV, drain_timeout, "SECONDS",
           "time for running handlers to end at a stop or reload (default 30)"),
@@ -249,6 +258,33 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats sub orders.done --count 1 --timeout 10\n"
         "  lunats sub 'orders.*' --json | jq -c '[.subject, .data.id]'\n",
         OPTIONS_SERVERS, "lunats.commands.sub", false},
+    [OPTIONS_PS] = {
+        "ps", "[NAME]", "list the services of the cluster",
+        "Lists every running instance of the services that answer $SRV, whatever their\n"
+        "language: requests, errors and the average time of all their endpoints, since\n"
+        "when and where they run. NAME, or NAME/INSTANCE, shows these only. The status\n"
+        "is 1 when nobody answers.\n",
+        "  lunats ps\n"
+        "  lunats ps orders --json | jq -r '.[].id'\n",
+        OPTIONS_SERVERS, "lunats.commands.ps", false},
+    [OPTIONS_STATS] = {
+        "stats", "[NAME]", "show the numbers of their endpoints",
+        "Shows requests, errors, the average time and the last error of each endpoint\n"
+        "of the services that answer $SRV, whatever their language; with --json as they\n"
+        "have sent them. NAME, or NAME/INSTANCE, shows these only. The status is 1 when\n"
+        "nobody answers.\n",
+        "  lunats stats\n"
+        "  lunats stats orders/V1StGXR8Z5jdHi6B\n"
+        "  lunats stats orders --json | jq '[.[].endpoints[].num_errors] | add'\n",
+        OPTIONS_SERVERS, "lunats.commands.stats", false},
+    [OPTIONS_TOP] = {
+        "top", "[NAME]", "watch them: requests and errors a second",
+        "Shows the services that answer $SRV, whatever their language, with what has\n"
+        "happened between two looks. Keys: n, r, e, t sort by name, requests, errors,\n"
+        "time; v shows endpoints instead of instances; p or space pauses; q ends.\n",
+        "  lunats top\n"
+        "  lunats top orders --interval 5\n",
+        OPTIONS_SERVERS, "lunats.commands.top", false},
     [OPTIONS_VERSION] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {

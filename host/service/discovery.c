@@ -26,16 +26,18 @@ struct verb {
 struct discovery {
     struct service *service;
     struct link *link;
-    bool refused; /* the log has been told */
+    char host[UV_MAXHOSTNAMESIZE + 24]; /* where it runs: "web-1/4711" */
+    bool refused;                       /* the log has been told */
     struct verb verbs[VERBS];
 };
 
 /* ---- answers ---- */
 
 /* `metadata` of the service: what its script says, behind what made it. */
-static void put_service_metadata(struct text *out, const char *metadata) {
+static void put_service_metadata(struct text *out, const char *host, const char *metadata) {
     text_puts(out, "{\"_nats.client.created.library\":\"lunats\","
-                   "\"_nats.client.created.version\":\"" LN_VERSION "\"");
+                   "\"_nats.client.created.version\":\"" LN_VERSION "\",\"lunats.host\":");
+    text_json(out, host);
     if (metadata != NULL && strcmp(metadata, "{}") != 0) {
         text_puts(out, ",");
         text_puts(out, metadata + 1);
@@ -45,13 +47,15 @@ static void put_service_metadata(struct text *out, const char *metadata) {
 }
 
 /* What all three answers begin with. */
-static void put_identity(struct text *out, const struct service *service, const char *type) {
+static void put_identity(struct text *out, const struct discovery *discovery,
+                         const char *type) {
+    const struct service *service = discovery->service;
     const struct script_about *about = script_about(service_script(service));
     text_printf(out,
                 "{\"type\":\"io.nats.micro.v1.%s_response\",\"name\":\"%s\",\"id\":\"%s\","
                 "\"version\":\"%s\",\"metadata\":",
                 type, service_name(service), service_instance(service), about->version);
-    put_service_metadata(out, about->metadata);
+    put_service_metadata(out, discovery->host, about->metadata);
 }
 
 static void put_endpoint(struct text *out, const struct listener *listener) {
@@ -98,16 +102,17 @@ static void put_endpoints(struct text *out, const struct service *service,
     text_puts(out, "]");
 }
 
-static void put_answer(struct text *out, const struct service *service, int kind) {
+static void put_answer(struct text *out, const struct discovery *discovery, int kind) {
+    const struct service *service = discovery->service;
     if (kind == PING) {
-        put_identity(out, service, "ping");
+        put_identity(out, discovery, "ping");
     } else if (kind == INFO) {
-        put_identity(out, service, "info");
+        put_identity(out, discovery, "info");
         text_puts(out, ",\"description\":");
         text_json(out, script_about(service_script(service))->description);
         put_endpoints(out, service, put_endpoint_info);
     } else {
-        put_identity(out, service, "stats");
+        put_identity(out, discovery, "stats");
         text_puts(out, ",\"started\":\"");
         text_time(out, service_started(service));
         text_puts(out, "\"");
@@ -119,7 +124,7 @@ static void put_answer(struct text *out, const struct service *service, int kind
 /* What a request says is of no matter: tools send "{}". */
 static void answer(const struct discovery *discovery, int kind, const char *reply) {
     struct text body = {0};
-    put_answer(&body, discovery->service, kind);
+    put_answer(&body, discovery, kind);
     struct link_out out = {.subject = reply, .data = body.bytes, .len = body.len};
     int rc = body.failed ? LN_ENOMEM : link_publish(discovery->link, &out);
     text_free(&body);
@@ -171,12 +176,22 @@ static int subscribe(struct discovery *discovery, int kind, int scope) {
                           &verb->subs[scope]);
 }
 
+/* The machine and the process. */
+static void find_host(struct discovery *discovery) {
+    char name[UV_MAXHOSTNAMESIZE];
+    size_t size = sizeof(name);
+    if (uv_os_gethostname(name, &size) < 0)
+        strcpy(name, "?");
+    snprintf(discovery->host, sizeof(discovery->host), "%s/%d", name, (int)uv_os_getpid());
+}
+
 int discovery_open(struct discovery **out, struct service *service) {
     struct discovery *discovery = calloc(1, sizeof(*discovery));
     int rc = discovery != NULL ? LN_OK : LN_ENOMEM;
     if (rc == LN_OK) {
         discovery->service = service;
         discovery->link = service_link(service);
+        find_host(discovery);
     }
     for (int i = 0; rc == LN_OK && i < VERBS * SCOPES; i++)
         rc = subscribe(discovery, i / SCOPES, i % SCOPES);

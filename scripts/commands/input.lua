@@ -26,6 +26,15 @@ function M.all()
   return table.concat(pieces)
 end
 
+---What comes next, of a terminal what was pressed; nil at the end.
+---@return string|nil
+function M.some()
+  if rest == "" and not more() then return nil end
+  local bytes = rest
+  rest = ""
+  return bytes
+end
+
 ---The next line without its end, or nil.
 ---@return string|nil
 function M.line()
