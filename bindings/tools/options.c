@@ -78,6 +78,8 @@ int bindings_take_options(lua_State *L) {
     set_integer(L, "replies", options->replies);
     set_text(L, "output", options->output);
     set_text(L, "inbox_prefix", options->inbox_prefix);
+    set_text(L, "log_subject", options->log_subject);
+    set_text(L, "level", options->level);
     set_text(L, "origin", options->origin);
     set_text(L, "log_level", log_level_name(options->log_level));
     set_number(L, "watch_poll", options->watch_poll);

@@ -30,6 +30,7 @@ enum options_command {
     OPTIONS_PS,
     OPTIONS_STATS,
     OPTIONS_TOP,
+    OPTIONS_LOGS,
     OPTIONS_VERSION, /* print the version, exit 0 */
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
 };
@@ -117,6 +118,7 @@ struct options {
                       * often; 0: once */
     double seconds;  /* record: stop after that time; 0: never */
     double timeout;  /* request, pub, sub, ps, ...: seconds; 0: the default of the command */
+    char *level;     /* logs: what it shall be; NULL: no matter */
     double interval; /* top: seconds; 0: the default of the command */
     long replies;    /* request: that many to each request; 0: one */
     struct options_list headers; /* request, pub: "Name: value" */
@@ -128,7 +130,8 @@ struct options {
     enum log_level log_level;   /* default info; test: warn */
     long log_limit;    /* run, dev: how often in a second the same line is written; default
                         * 100; 0: always, as for the other commands */
-    char *log_subject; /* run, dev: lines are published below it, too; NULL: they are not */
+    char *log_subject; /* run, dev: lines are published below it, too; NULL: they are not;
+                        * logs: where they are */
 };
 
 /*

@@ -336,7 +336,7 @@ static int check_words(struct parser *p) {
     const struct options *o = p->out;
     if (o->command == OPTIONS_REQUEST || o->command == OPTIONS_PUB)
         return check_message(p);
-    if (o->command >= OPTIONS_PS && o->command <= OPTIONS_TOP && o->arg_count > 1)
+    if (o->command >= OPTIONS_PS && o->command <= OPTIONS_LOGS && o->arg_count > 1)
         return options_fail(p, "lunats %s takes one NAME", options_commands[o->command].name);
     if (o->command == OPTIONS_SUB && o->arg_count == 0)
         return options_fail(p, "no SUBJECT given: lunats sub [options] SUBJECT...");
@@ -512,6 +512,11 @@ int options_parse(int argc, char **argv, struct options *out, char *error, size_
     return rc;
 }
 
+static void free_text(char **text) {
+    free(*text);
+    *text = NULL;
+}
+
 void options_free(struct options *o) {
     options_list_free(o->scripts, &o->script_count);
     options_list_free(o->folders, &o->folder_count);
@@ -525,7 +530,7 @@ void options_free(struct options *o) {
         if (kind == OPTIONS_KIND_TEXT || kind == OPTIONS_KIND_FILE ||
             kind == OPTIONS_KIND_TOKEN || kind == OPTIONS_KIND_SUBJECT ||
             kind == OPTIONS_KIND_ADDRESS)
-            free(*(char **)field);
+            free_text(field); /* that several options may set */
         if (kind == OPTIONS_KIND_CODE || kind == OPTIONS_KIND_HEADERS) {
             struct options_list *list = field;
             options_list_free(list->items, &list->count);

@@ -20,8 +20,9 @@ enum {
     PS = 1U << OPTIONS_PS,
     STATS = 1U << OPTIONS_STATS,
     TOP = 1U << OPTIONS_TOP,
+    LOGS = 1U << OPTIONS_LOGS,
     CLUSTER = PS | STATS | TOP, /* about services, whatever their language */
-    TOOLS = RECORD | REQUEST | PUB | SUB | CLUSTER,
+    TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CLUSTER,
     CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
     PRIVATE = RUN | DEV | LUA,            /* to a private server that can be configured */
 };
@@ -121,6 +122,7 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     FLAG("json", REQUEST | SUB, 0, json,
          "print each message as one line of JSON: subject, reply_to, headers, data", NULL),
     FLAG("json", PUB, 0, json, "print what was published as one line of JSON", NULL),
+    FLAG("json", LOGS, 0, json, "print the lines as the services send them: JSON", NULL),
     FLAG("json", PS | STATS, 0, json, "print one JSON document instead of a table", NULL),
     VALUE("header", 'H', OPTIONS_KIND_HEADERS, REQUEST | PUB, headers, "NAME:VALUE",
           "a header of the message; may be repeated"),
@@ -131,7 +133,7 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("output", 'o', OPTIONS_KIND_TEXT, RECORD, output, "FILE",
           "required: where the messages go, one JSON object a line; - is the "
           "standard output"),
-    VALUE("count", 0, OPTIONS_KIND_COUNT, RECORD | SUB, count, "N",
+    VALUE("count", 0, OPTIONS_KIND_COUNT, RECORD | SUB | LOGS, count, "N",
           "stop after that many messages"),
     VALUE("count", 0, OPTIONS_KIND_COUNT, REQUEST | PUB, count, "N",
           "send the message that many times (default 1)"),
@@ -139,7 +141,7 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "collect up to that many replies of several services, until --timeout"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, REQUEST | PUB, timeout, "SECONDS",
           "time for the answer (default 5)"),
-    VALUE("timeout", 0, OPTIONS_KIND_PERIOD, SUB, timeout, "SECONDS",
+    VALUE("timeout", 0, OPTIONS_KIND_PERIOD, SUB | LOGS, timeout, "SECONDS",
           "stop after that time; with --count the status is 1 then"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, CLUSTER, timeout, "SECONDS",
           "collect answers for that time (default: until none has come for 0.5, at most 2)"),
@@ -160,6 +162,11 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "no limit)"),
     VALUE("log-subject", 0, OPTIONS_KIND_SUBJECT, RUN | DEV, log_subject, "SUBJECT",
           "publish each line of a service as JSON, too, on SUBJECT.SERVICE.INSTANCE"),
+    VALUE("log-subject", 0, OPTIONS_KIND_SUBJECT, LOGS, log_subject, "SUBJECT",
+          "what the services have been given as --log-subject (default lunats.logs)"),
+    VALUE("level", 0, OPTIONS_KIND_TEXT, LOGS, level, "LEVEL",
+          "change the log level of SERVICE: debug, info, warn, error, off, or reset to what its "
+          "--log-level says"),
 };
 
 const struct options_usage options_commands[OPTIONS_COMMANDS] = {
@@ -285,6 +292,17 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats top\n"
         "  lunats top orders --interval 5\n",
         OPTIONS_SERVERS, "lunats.commands.top", false},
+    [OPTIONS_LOGS] = {
+        "logs", "[SERVICE]", "show log lines of services, or change their level",
+        "Shows the lines of all services, or of SERVICE or SERVICE/INSTANCE, as they\n"
+        "come, if these run with --log-subject lunats.logs. SIGINT ends it. With --level\n"
+        "it changes the level of each instance instead, if these run with --control, and\n"
+        "ends; the status is 1 unless all have it.\n",
+        "  lunats logs\n"
+        "  lunats logs orders --json | jq -r 'select(.level == \"error\") | .message'\n"
+        "  lunats logs orders --level debug\n"
+        "  lunats logs orders --level reset\n",
+        OPTIONS_SERVERS, "lunats.commands.logs", false},
     [OPTIONS_VERSION] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {

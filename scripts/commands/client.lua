@@ -75,6 +75,7 @@ local function shown(text)
 end
 
 ---Writes at once.
+---@param text string
 function M.write(text)
   local ok, err, code = io.stdout:write(shown(text))
   if ok then ok, err, code = io.stdout:flush() end
@@ -148,6 +149,30 @@ function M.json(msg, subject)
   fields[#fields + 1] = '"headers":' .. core.sorted_json(headers)
   fields[#fields + 1] = body_field(msg.raw)
   return "{" .. table.concat(fields, ",") .. "}\n"
+end
+
+---Prints messages as they come, as many and as long as --count and --timeout say.
+---@param subjects string[]
+---@param text_of fun(msg): string
+---@param note string|nil  for the line that says what it listens to
+function M.follow(subjects, text_of, note)
+  local options = core.options
+  local limit, count, done = options.count, 0, core.alarm()
+  M.listen(subjects, function(msg)
+    if limit > 0 and count >= limit then return end
+    count = count + 1
+    M.write(text_of(msg))
+    if count == limit then done:ring() end
+  end)
+  assert(app.flush())
+  io.stderr:write(("listening to %s (Ctrl-C ends%s)\n"):format(table.concat(subjects, ", "),
+    note or ""))
+  if limit == 0 or count < limit then
+    done:sleep(options.timeout > 0 and options.timeout or 1e9)
+  end
+  if count < limit then
+    M.fail(1, "%d of %s came within %g s", count, M.plural(limit, "message"), options.timeout)
+  end
 end
 
 return M
