@@ -4,6 +4,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/script/missing.h"
 #include "host/script/trace.h"
 #include "host/service/identity.h"
 
@@ -176,6 +177,24 @@ static int core_caught(lua_State *L) {
     return 2;
 }
 
+/* core.missed(name, path, table, ...): the table at that path, which has the names of these
+ * tables, has none of this name; an error about it says so. */
+static int core_missed(lua_State *L) {
+    luaL_checkstring(L, 1);
+    luaL_checkstring(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    missing_remember(L);
+    return 0;
+}
+
+/* core.explained(text) -> text: Lua's error about a misspelt name says what was meant. */
+static int core_explained(lua_State *L) {
+    luaL_checkstring(L, 1);
+    lua_settop(L, 1);
+    missing_explain(L);
+    return 1;
+}
+
 /*
  * core.check(what, opts, { name = "types" | true, ... }): raises on an unknown option, naming
  * the nearest known one, and on a value of the wrong type. Returns opts or an empty table.
@@ -207,6 +226,8 @@ static const luaL_Reg functions[] = {
     {"raised", core_raised},
     {"caught", core_caught},
     {"check", core_check},
+    {"missed", core_missed},
+    {"explained", core_explained},
     {NULL, NULL},
 };
 

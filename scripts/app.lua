@@ -187,5 +187,6 @@ return setmetatable(app, {
       rawset(app, key, value)
       return value
     end
+    if type(key) == "string" then core.missed(key, "app", app, late) end
   end,
 })

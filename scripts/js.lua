@@ -1,4 +1,5 @@
 ---`app.js`: streams, consumers, publishing and subscribing. Times are seconds.
+local core = require "lunats.core"
 local consumers = require "lunats.js.consumers"
 local publish = require "lunats.js.publish"
 local publish_async = require "lunats.js.publish_async"
@@ -53,5 +54,6 @@ return setmetatable(M, {
       M[name] = require(module)[name]
       return M[name]
     end
+    if type(name) == "string" then core.missed(name, "app.js", M, LAZY) end
   end,
 })

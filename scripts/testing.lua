@@ -114,14 +114,25 @@ local function tracebacks(self, kind)
   return self.tracebacks
 end
 
+---Where the service listens, for a request to a subject that nobody listens to.
+local function where_instead(self, to)
+  local subjects = {}
+  for i, one in ipairs(self.handle:listeners()) do subjects[i] = one.subject end
+  if #subjects == 0 then return "the service has no listener" end
+  local nearest = core.nearest(to, subjects)
+  return ("the service listens to %s%s"):format(table.concat(subjects, ", "),
+    nearest and (" (did you mean '%s'?)"):format(nearest) or "")
+end
+
 ---Lines that tell where to look when a request was not answered.
-local function explain(self, to)
+local function explain(self, to, code)
   local lines = {}
   for _, text in ipairs(self.unexpected) do lines[#lines + 1] = text end
   for _, text in ipairs(tracebacks(self, "handler")) do
     lines[#lines + 1] = "a handler is still running: " .. text
   end
   if #lines == 0 and self.handle:running() then
+    if code == "no_responders" then return where_instead(self, to) end
     for _, one in ipairs(self.handle:listeners()) do
       if subject.matches(one.subject, to) and one.received > 0 then
         lines[#lines + 1] = ("the handler of %s (%s) has not answered"):format(one.subject,
@@ -143,7 +154,7 @@ function service:request(to, message, opts)
   look(self)
   -- A service that answers with an error has answered; the errors it raised are worth knowing.
   local why = err.code == "service_error" and table.concat(self.unexpected, "\n")
-    or explain(self, to)
+    or explain(self, to, err.code)
   if why ~= "" then err.message = err.message .. "\n" .. why end
   return nil, err
 end

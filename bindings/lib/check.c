@@ -130,10 +130,11 @@ const char *check_pattern(lua_State *L, int arg) {
     size_t len;
     const char *subject = luaL_checklstring(L, arg, &len);
     if (!link_pattern_ok(subject, len))
-        raise_error(L,
-                    "invalid subject '%s': tokens are separated by single dots; '*' stands for "
-                    "one whole token, '>' ends it",
-                    subject);
+        raise_error(
+            L,
+            "invalid subject '%s': tokens are separated by single dots, without blanks; "
+            "'*' stands for one whole token, '>' ends it",
+            subject);
     return subject;
 }
 

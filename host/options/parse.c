@@ -325,7 +325,11 @@ static int check_message(struct parser *p) {
     if (o->arg_count == 0)
         return options_fail(p, "no SUBJECT given: lunats %s [options] SUBJECT [BODY|-]", name);
     if (!options_is_subject(o->args[0]))
-        return options_fail(p, "'%s' is not a subject without wildcards", o->args[0]);
+        return options_fail(
+            p,
+            "'%s' is not a subject without wildcards: its tokens are separated by "
+            "single dots, without blanks",
+            o->args[0]);
     if (o->arg_count > 2)
         return options_fail(p, "lunats %s takes one BODY: put it in quotes", name);
     return 0;

@@ -5,6 +5,8 @@
 
 #include <lauxlib.h>
 
+#include "host/script/missing.h"
+
 static int to_text(lua_State *L) {
     luaL_tolstring(L, 1, NULL);
     return 1;
@@ -44,8 +46,10 @@ const char *error_text(lua_State *L, int index) {
         return lua_tostring(L, -1);
     lua_pushcfunction(L, to_text);
     lua_pushvalue(L, index);
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+        missing_explain(L);
         return lua_tostring(L, -1);
+    }
     const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "no text";
     lua_pushfstring(L, "(an error of type %s whose __tostring fails: %s)",
                     luaL_typename(L, index), why);

@@ -16,12 +16,18 @@ void outage_first(char *out, size_t size, const struct link_options *to, bool se
     int len = snprintf(out, size, "cannot connect to %s: %s",
                        several ? "a server" : url_shown(to->servers[0], server, sizeof(server)),
                        reason);
-    if (status != LN_ENOSERVER || len < 0 || (size_t)len >= size)
-        return;
-    snprintf(out + len, size - (size_t)len,
-             " (start a nats-server there, give another one with --server, %s)",
-             serves ? "wait for it with --retry, or use a private one with --embedded"
-                    : "or wait for it with --retry");
+    const char *advice = "";
+    if (status == LN_ENOSERVER && serves)
+        advice =
+            " (start a nats-server there, give another one with --server, wait for it with "
+            "--retry, or use a private one with --embedded)";
+    else if (status == LN_ENOSERVER)
+        advice = " (start a nats-server there, give another one with --server, as `lunats dev` "
+                 "prints it, or wait for it with --retry)";
+    else if (status == LN_EAUTH)
+        advice = " (--user, --token, --creds, --nkey or the whole URL say who we are)";
+    if (len > 0 && (size_t)len < size)
+        snprintf(out + len, size - (size_t)len, "%s", advice);
 }
 
 /* What the lines of this connection begin with. */

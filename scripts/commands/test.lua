@@ -13,6 +13,19 @@ local function find(module, advice)
   fail(advice, ": ", (tostring(result):match "[^\n]*"))
 end
 
+local has_tests = false
+
+---Notes that there is a test, also one that a filter leaves out.
+local function note_tests(busted)
+  local publish = busted.publish
+  function busted.publish(channel, ...)
+    if channel[1] == "register" and (channel[2] == "it" or channel[2] == "pending") then
+      has_tests = true
+    end
+    return publish(channel, ...)
+  end
+end
+
 ---Each run of busted is watched from its beginning, whatever its specs require.
 local function guard_runs()
   local new = require "busted.core"
@@ -20,6 +33,7 @@ local function guard_runs()
   package.loaded["busted.core"] = function(...)
     local busted = new(...)
     guard.of(busted)
+    note_tests(busted)
     return busted
   end
 end
@@ -41,5 +55,6 @@ return function()
     if options.coverage then table.insert(arg, 1, "--coverage") end
     guard_runs()
     runner { standalone = false }
+    if not has_tests then fail "there is no test: a spec calls it() inside of describe()" end
   end
 end

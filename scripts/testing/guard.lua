@@ -161,6 +161,7 @@ function guard:wrap_messages()
   function busted.rewriteMessage(element, message, ...)
     -- What was found names its place, if it has one.
     local text = message == self.found and message or rewrite(element, message, ...)
+    text = type(text) == "string" and core.explained(text) or text
     if (debug.getmetatable(message) or {}).__type == "pending" then return text end
     for i = #self.exits, 1, -1 do
       if text:find(self.exits[i], 1, true) then table.remove(self.exits, i) end

@@ -1,4 +1,5 @@
 -- The rest of app: identity, config, log, nats, json, state.
+local core = require "lunats.core"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
@@ -194,6 +195,12 @@ describe("app", function()
     local ok, err = pcall(function() app.lisen("x", print) end)
     assert.is_false(ok)
     assert.matches("lisen", err)
+    local text = core.explained(err)
+    assert.matches("%(field 'lisen'%): app has no 'lisen' %(did you mean 'listen'%?%)$", text)
+    assert.equal(text, core.explained(text)) -- once is enough
+    assert.equal("(field 'lisen')", core.explained "(field 'lisen')")
+    assert.is_nil(app.js.nothing_like_it)
+    assert.equal(err, core.explained(err)) -- the last one that was looked up is another one
   end)
 
   it("has on_start for the top level only", function()

@@ -1,4 +1,5 @@
 -- lunats check: what is wrong with a script, and what it declares.
+local json_in = require "spec.support.json_in"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 
@@ -209,7 +210,7 @@ describe("lunats check", function()
       .. "\nlenght()")
     local status, output = process.lunats_to_end { "check", "--json", path }
     assert.equal(1, status)
-    local result = assert(app.json.decode(output))[1]
+    local result = json_in(output)[1]
     assert.equal(path, result.path)
     assert.same({ "error", 7, path }, { result.problems[1].level, result.problems[1].line,
       result.problems[1].path })
@@ -220,7 +221,7 @@ describe("lunats check", function()
     local path = process.write("x.lua", GOOD .. "app.js.pull_subscribe('s', { durable = 'd' })")
     local status, output = process.lunats_to_end { "check", "--json", path }
     assert.equal(0, status)
-    local result = assert(app.json.decode(output))[1]
+    local result = json_in(output)[1]
     assert.same({ subject = "orders.create", queue = "orders:orders.create", concurrency = 4,
       where = path .. ":2" }, result.listeners[1])
     assert.same({ kind = "timer", interval = 2, name = "cleanup", where = path .. ":4" },

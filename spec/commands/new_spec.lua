@@ -1,4 +1,5 @@
 -- lunats new: what it writes works at once.
+local json_in = require "spec.support.json_in"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 local read = require "spec.support.read"
@@ -30,7 +31,7 @@ describe("lunats new", function()
     local child = process.spawn({ process.lunats(), "check", "--json", "orders.lua" },
       { cwd = parent .. "/orders" })
     assert.equal(0, child:wait(), child:output())
-    local result = assert(app.json.decode(child:output()))[1]
+    local result = json_in(child:output())[1]
     assert.same({}, result.problems)
     assert.same({ "orders", "0.1.0" }, { result.name, result.version })
     if not os.execute "command -v luacheck >/dev/null" then return pending "no luacheck" end

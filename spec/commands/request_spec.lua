@@ -150,6 +150,14 @@ describe("lunats request", function()
     assert.equal(3, status)
     assert.matches("cannot connect to " .. server.url:gsub("%p", "%%%0"), output)
     assert.is_nil(output:find "embedded")
+    assert.matches("another one with %-%-server, as `lunats dev` prints it", output)
+  end)
+
+  it("says where user and password stand when the server refuses us", function()
+    local server = process.server { args = { "--user", "ada", "--pass", "secret" } }
+    local status, output = process.lunats_to_end { "request", "-s", server.url, "x" }
+    assert.equal(3, status)
+    assert.matches("Authorization Violation.*%-%-user, .* or the whole URL say who we are", output)
   end)
 
   it("takes the server from NATS_URL", function()

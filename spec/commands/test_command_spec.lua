@@ -51,6 +51,16 @@ describe("lunats test", function()
     assert.matches("1 success / 0 failures", output)
   end)
 
+  it("fails when there is no test to run", function()
+    local folder = project { one = "local x = 1", two = GOOD }
+    local status, output = test(folder, "spec/one_spec.lua")
+    assert.equal(1, status, output)
+    assert.matches("lunats test: there is no test: a spec calls it%(%) inside of describe%(%)",
+      output)
+    status, output = test(folder, "--filter", "nothing", "spec")
+    assert.equal(0, status, output)
+  end)
+
   for reporter, pattern in pairs { TAP = "not ok 1", junit = "<testsuites.*</testsuites>",
     gtest = "%[  ERROR   %]", json = '"errors":%[{', utfTerminal = "1 error" } do
     it("prints the reporter " .. reporter .. " unchanged", function()

@@ -3,6 +3,7 @@ local core = require "lunats.core"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 local eventually = require "spec.support.eventually"
+local json_in = require "spec.support.json_in"
 local testing = require "lunats.testing"
 
 local folder, prefix
@@ -95,7 +96,7 @@ describe("a file of a folder that declares nothing", function()
     assert.is_nil(output:find "orders%.lua declares no")
     status, output = process.lunats_to_end { "check", "--json", folder }
     assert.equal(0, status, output)
-    local list = app.json.decode(output)
+    local list = json_in(output)
     assert.is_true(list[1].service)
     assert.is_false(list[2].service)
   end)

@@ -32,6 +32,20 @@ app.listen("sum", function(msg) return { sum = msg.data.a - msg.data.b } end)
 local x = 1
 app.listen("a", function(msg) x = 2 end)
 ]], 'assert(svc:request("a", "", { timeout = 0.5 }))', "service.lua:2) has not answered" },
+  { "listens to another subject", [[
+app.listen("sum", print)
+app.listen("stock.get", print)
+]], 'assert(svc:request("stok.get"))',
+    "the service listens to sum, stock.get (did you mean 'stock.get'?)" },
+  { "calls what does not exist", [[
+app.listen("a", function(msg)
+  return app.reqest("b")
+end)
+]], 'assert(svc:request("a"))',
+    "service.lua:2: attempt to call a nil value (field 'reqest'): app has no 'reqest' "
+    .. "(did you mean 'request'?)" },
+  { "is tested with what does not exist", "app.listen('a', print)",
+    "app.js.publsh('a')", "app.js has no 'publsh' (did you mean 'publish'?)" },
   { "waits for ever", [[
 app.listen("a", function(msg)
   app.sleep(1e6)

@@ -203,6 +203,10 @@ static const struct {
                    "assert('a' .. err == 'atext' and tostring(err) == 'text')"},
     {"core.check", "core.check('f', { a = 1 }, { a = 'number' })\n"
                    "refused(core.check, 'f', { aa = 1 }, { ab = 'number' })"},
+    {"app.unknown", "local function wrong() app.lisen 'a' end\n"
+                    "local ok, err = pcall(wrong)\n"
+                    "if is_memory(err) then error(err, 0) end\n"
+                    "assert(core.explained(err):find 'listen')"},
     {"core.check_subject", "core.check_subject 'a.b'\n"
                            "core.check_pattern 'a.>'\n"
                            "refused(core.check_subject, 'a b')\n"

@@ -425,7 +425,8 @@ static const struct {
      "--max-control-line: 0 is not a whole number, 1 or more\nSee `lunats run --help`."},
     {"request", "no SUBJECT given: lunats request [options] SUBJECT [BODY|-]\n"
                 "See `lunats request --help`."},
-    {"pub a.*", "'a.*' is not a subject without wildcards\nSee `lunats pub --help`."},
+    {"pub a.*", "'a.*' is not a subject without wildcards: its tokens are "
+                "separated by single dots, without blanks\nSee `lunats pub --help`."},
     {"pub a b c", "lunats pub takes one BODY: put it in quotes\nSee `lunats pub --help`."},
     {"pub a -H b", "-H: 'b' is not a header like Name:value\nSee `lunats pub --help`."},
     {"pub a -5",
