@@ -158,6 +158,33 @@ static int core_on_connection(lua_State *L) {
     return 0;
 }
 
+/* ---- the collector ---- */
+
+static const char sentinel_key = 's';
+
+/* Leaves an object that nobody holds: the next collection, be it of young objects only, finds
+ * it. */
+static void arm_sentinel(lua_State *L) {
+    lua_newuserdatauv(L, 0, 0);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}
+
+static int on_collection(lua_State *L) {
+    vitals_of(L)->collections++;
+    arm_sentinel(L); /* does nothing in a state that is closed */
+    return 0;
+}
+
+static void count_collections(lua_State *L) {
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, on_collection);
+    lua_setfield(L, -2, "__gc");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
+    arm_sentinel(L);
+}
+
 static const luaL_Reg functions[] = {
     {"health_check", core_health_check},
     {"on_connection", core_on_connection},
@@ -166,5 +193,7 @@ static const luaL_Reg functions[] = {
 
 void bindings_vitals(lua_State *L) {
     add_class(L, CHECK_TYPE, check_methods);
+    if (service_options(script_service(script_of(L)))->count_collections)
+        count_collections(L);
     luaL_setfuncs(L, functions, 0);
 }

@@ -304,6 +304,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
         .log_subject = options->log_subject,
+        .count_collections = options->admin != NULL,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
         .open = host->hooks->open_bindings,
         .on_started = events->on_started,

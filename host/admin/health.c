@@ -71,7 +71,11 @@ static void look_at_connection(struct reasons *reasons) {
         add_reason(reasons, "lame_duck", "its NATS server is about to go away");
 }
 
+/* Without a connection nobody hears of any consumer, and that has been said. */
 static void look_at_readers(struct reasons *reasons) {
+    const struct link *link = service_link(reasons->service);
+    if (link == NULL || !link_is_connected(link))
+        return;
     list_each (struct reader, at, &service_vitals(reasons->service)->readers, node) {
         if (at->state == READER_OK)
             continue;

@@ -229,6 +229,10 @@ static void put_lua_memory(struct view *view) {
     put(view, kilobytes * 1024.0 + lua_gc(L, LUA_GCCOUNTB));
 }
 
+static void put_collections(struct view *view) {
+    put(view, (double)view->vitals->collections);
+}
+
 static void put_reloads(struct view *view) {
     uint64_t done, failed;
     service_count_reloads(view->service, &done, &failed);
@@ -300,6 +304,9 @@ static const struct family {
     {"lunats_fibers", "Fibers: handlers with what they spawned, and tasks and timers.",
      METER_GAUGE, put_fibers},
     {"lunats_lua_memory_bytes", "Memory that the Lua state uses.", METER_GAUGE, put_lua_memory},
+    {"lunats_lua_collections_total",
+     "Runs of the collector of Lua, those for young objects included.", METER_COUNTER,
+     put_collections},
     {"lunats_reloads_total", "Reloads, by how they ended.", METER_COUNTER, put_reloads},
     {"lunats_health_check_up", "Whether a check of app.health is well.", METER_GAUGE,
      put_checks},

@@ -54,6 +54,7 @@ struct service_options {
     bool manual_clock;    /* the script has a clock of its own either way */
     double drain_timeout; /* seconds */
     struct link_options link;
+    bool count_collections;  /* for metrics: vitals->collections */
     bool short_errors;       /* senders are not told the text of a raised error, only its id */
     const char *js_prefix;   /* subject of the JetStream API; NULL: "$JS.API" */
     lua_CFunction open;      /* opens the bindings */

@@ -66,7 +66,8 @@ struct connection_watcher {
 
 /* Embedded in the service; all zero is one about which nobody has said anything. */
 struct vitals {
-    bool lame_duck; /* the server goes away */
+    bool lame_duck;       /* the server goes away */
+    uint64_t collections; /* of Lua's garbage, if they are counted */
     struct list checks, readers, watchers;
     struct meter *settled; /* NULL while nothing is read */
     struct meters meters;  /* of the scripts, and of the host what is counted by labels */

@@ -96,7 +96,8 @@ end
 
 ---It cannot be made again just now.
 local function tell(self, err)
-  self.reader:set("missing", err.message)
+  local missing = err.err_code == errors.STREAM_NOT_FOUND
+  self.reader:set(missing and "missing" or "silent", err.message)
   if self.on_error then return self.on_error(err) end
   if err.err_code ~= errors.STREAM_NOT_FOUND or self.told then return end
   self.told = true

@@ -12,7 +12,7 @@ local ordered = require "lunats.js.push_ordered"
 local M = {
   ---Seconds between two looks at the consumer: a server sends nothing to tell that it is gone.
   check_interval = 10,
-  ---The same while it is gone: its return is noticed soon.
+  ---The same while it is gone or silent: its return is noticed soon.
   gone_interval = 2,
   ---Seconds until a failed message comes again.
   nak_delay = 1,
@@ -223,10 +223,15 @@ local function look_after(self)
   self.looking = true
   local ok, err = look(self)
   self.looking = nil
+  self.well = ok
   if ok then
     self.failures = 0
     self.reader:set "ok"
-  elseif not GONE[err.code] then
+    return
+  end
+  self.hurry = true -- watch() looks again, sooner than it thought
+  if self.alarm then self.alarm:ring() end
+  if not GONE[err.code] then
     self.reader:set("silent", err.message)
   elseif not self.stopped then
     self.reader:set("missing", err.message)
@@ -254,9 +259,10 @@ end
 ---Runs in the background for as long as the subscription lasts.
 local function watch(self)
   while not self.stopped and core.nats_status() ~= "closed" do
-    local often = self.failures > 0 and M.gone_interval or math.huge
-    self.alarm:sleep(math.min(often, M.check_interval))
-    if not self.stopped then look_after(self) end
+    local most = self.well == nil and M.gone_interval or math.huge
+    self.hurry = nil
+    self.alarm:sleep(math.min(most, M.check_interval))
+    if not self.stopped and not self.hurry then look_after(self) end
   end
 end
 
@@ -288,6 +294,7 @@ local function start(self)
     return nil, err
   end
   self.made, self.floor, self.failures = info.created, consumers.floor(info), 0
+  self.well = true
   open(self, info)
   active.add(self, "push")
   if self.stopped then

@@ -148,6 +148,31 @@ describe("a consumer", function()
       child:stop()
     end)
 
+  it("is no reason of its own while the server hangs, and read again when that is back",
+    function()
+      local child, url = run([[
+        app.on_start(function()
+          assert(app.js.ensure_stream { name = "S", subjects = { "s.>" } })
+        end)
+        app.js.subscribe("s.>", { durable = "p", stream = "S", heartbeat = 0.5 },
+          function(msg) app.log.info("got " .. msg.raw) end)
+        app.js.subscribe("s.>", { stream = "S", ordered = true, heartbeat = 0.5 },
+          function(msg) end)]], { servers = { server.url } }, "--ping-interval", "1")
+      admin.expect_ready(url, 200)
+      server:signal "STOP"
+      eventually("the loss", function()
+        local ready = admin.expect_ready(url, 503)
+        return #ready.reasons == 1 and ready.reasons[1].reason == "disconnected"
+      end)
+      server:signal "CONT"
+      admin.expect_ready(url, 200)
+      local conn = assert(app.connect { server = server.url })
+      assert(conn.publish("s.x", "it"))
+      conn.close()
+      child:expect "got it"
+      assert.equal(0, child:stop())
+    end)
+
   it("that is made again at once does not show", function()
     local child, url = consume '{ durable = "worker", config = { durable_name = "worker" } }'
     admin.expect_ready(url, 200)

@@ -78,7 +78,8 @@ describe("/metrics", function()
 
   it("tells of the process and of its services", function()
     local path = process.write("other.lua", SIMPLE)
-    local child, url = run(SIMPLE .. 'app.timer(0.01, { name = "tick" }, function() end)', path)
+    local child, url = run(SIMPLE .. [[
+      app.timer(0.01, { name = "tick" }, function() collectgarbage() end)]], path)
     child:expect "svc: started"
     child:expect "other: started"
     local found = samples(url)
@@ -93,6 +94,9 @@ describe("/metrics", function()
     assert.is_true(found["lunats_cpu_seconds_total"] > 0)
     assert.is_true(found["lunats_open_fds"] > 3)
     assert.is_true(found["lunats_loop_lag_seconds_count"] > 0)
+    local collections = 'lunats_lua_collections_total{service="svc"}'
+    local before = found[collections]
+    eventually("collections", function() return samples(url)[collections] > before + 1 end)
     assert.equal(0, child:stop())
   end)
 
