@@ -14,10 +14,10 @@
 
 /* The functions of core that work for a connection, see struct connection_handle. */
 static const char *const bound[] = {
-    "publish",    "request",      "request_literal", "request_many",  "flush",
-    "new_inbox",  "listen",       "js_prefix",       "nats_status",   "nats_info",
-    "nats_stats", "js_pull",      "js_consume",      "js_taken_over", "js_ordered",
-    "js_publish", "js_publisher", "js_reader",       "listeners",
+    "publish",    "request",    "request_literal", "request_stored", "request_many",
+    "flush",      "new_inbox",  "listen",          "js_prefix",      "nats_status",
+    "nats_info",  "nats_stats", "js_pull",         "js_consume",     "js_taken_over",
+    "js_ordered", "js_publish", "js_publisher",    "js_reader",      "listeners",
 };
 
 /* ---- waiting for it ---- */

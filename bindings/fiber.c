@@ -2,6 +2,7 @@
 /* Starting fibers, ending them, and asking for the one that runs. */
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/trace/tracer.h"
 
 #define FIBER_TYPE "lunats.fiber"
 
@@ -34,16 +35,26 @@ static int raise_start(lua_State *L, int status) {
     return raise_error(L, "cannot start a fiber: %s", status_text(status));
 }
 
-static int start(lua_State *L, enum fiber_kind kind) {
+static int start(lua_State *L, enum fiber_kind kind, struct fiber **out) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     struct fibers *fibers = script_fibers(script_of(L));
-    int rc = fiber_start(fibers, kind, L, lua_gettop(L) - 1, NULL, NULL, NULL);
+    int rc = fiber_start(fibers, kind, L, lua_gettop(L) - 1, NULL, NULL, out);
     return rc < 0 ? raise_start(L, rc) : 0;
+}
+
+/* A fiber that was started from the running one, and has not run yet, is part of its trace. */
+static void inherit_trace(lua_State *L, struct fiber *fiber) {
+    struct trace *trace = fiber_trace(current(L));
+    if (trace != NULL)
+        fiber_set_trace(fiber, trace_hold(trace));
 }
 
 /* core.spawn(fn, ...): runs fn in a fiber of its own, which a stop treats like its parent. */
 static int core_spawn(lua_State *L) {
-    return start(L, check_kind(L, "app.spawn"));
+    struct fiber *fiber;
+    int results = start(L, check_kind(L, "app.spawn"), &fiber);
+    inherit_trace(L, fiber);
+    return results;
 }
 
 /* core.tell(fn, ...): runs fn, a watcher of errors, in a fiber that a stop lets finish and
@@ -64,7 +75,31 @@ static int core_tell(lua_State *L) {
 static int core_background(lua_State *L) {
     if (script_state(script_of(L)) == SCRIPT_RETIRING)
         return 0;
-    return start(L, FIBER_BACKGROUND);
+    return start(L, FIBER_BACKGROUND, NULL);
+}
+
+/* ---- its trace ---- */
+
+/* core.trace_enter(name): what follows, up to core.trace_leave(), is a span of its own. Does
+ * nothing while nothing is recorded. */
+static int core_trace_enter(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    struct fiber *fiber = current(L);
+    struct tracer *tracer = service_tracer(script_service(script_of(L)));
+    if (fiber == NULL || tracer == NULL)
+        return 0;
+    struct trace *outer = trace_hold(fiber_trace(fiber));
+    fiber_set_trace(fiber, trace_enter(tracer, outer, name));
+    return 0;
+}
+
+/* core.trace_leave([error]): ends it; error is a text */
+static int core_trace_leave(lua_State *L) {
+    const char *error = luaL_optstring(L, 1, NULL);
+    struct fiber *fiber = current(L);
+    if (fiber != NULL && fiber_trace(fiber) != NULL)
+        fiber_set_trace(fiber, trace_leave(trace_hold(fiber_trace(fiber)), error));
+    return 0;
 }
 
 /* ---- a fiber that is held ---- */
@@ -107,6 +142,7 @@ static int core_fiber(lua_State *L) {
         forget(L, handle);
         return raise_start(L, rc);
     }
+    inherit_trace(L, handle->fiber);
     return 1;
 }
 
@@ -199,9 +235,17 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"spawn", core_spawn}, {"background", core_background}, {"fibers", core_fibers},
-    {"tell", core_tell},   {"fiber", core_fiber},           {"current", core_current},
-    {"label", core_label}, {"can_wait", core_can_wait},     {"cancelled", core_cancelled},
+    {"spawn", core_spawn},
+    {"background", core_background},
+    {"fibers", core_fibers},
+    {"tell", core_tell},
+    {"fiber", core_fiber},
+    {"current", core_current},
+    {"label", core_label},
+    {"can_wait", core_can_wait},
+    {"cancelled", core_cancelled},
+    {"trace_enter", core_trace_enter},
+    {"trace_leave", core_trace_leave},
     {NULL, NULL},
 };
 

@@ -17,6 +17,8 @@
 static int listener_body(lua_State *L) {
     struct job *job = lua_touserdata(L, OUTCOME_AT_JOB);
     const struct listener_options *listener = listener_options(job->listener);
+    if (job->traced)
+        job_begin_trace(job, script_fibers(script_of(L)));
     lua_pushcfunction(L, outcome_on_error);
     struct msg *msg = push_msg(L, job_msg(job), (enum msg_data)listener->type);
     msg->client = listener->client;

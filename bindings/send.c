@@ -9,6 +9,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
+#include "bindings/lib/trace.h"
 #include "bindings/msg.h"
 #include "host/base/container_of.h"
 #include "host/jetstream/request.h"
@@ -31,7 +32,10 @@ static int publish_now(lua_State *L, struct link *link) {
         out.headers = check_headers(L, -1, &out.header_count);
     }
     out.data = check_message(L, 2, &out.len);
+    struct span span = {0};
+    trace_outgoing(L, &out, &span);
     int rc = link_publish(link, &out);
+    trace_sent(&span, SPAN_PRODUCER, out.subject, rc);
     return push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL);
 }
 
@@ -117,8 +121,10 @@ struct request_wait {
     struct link_sub *own; /* inbox; NULL: the one of the link */
     struct link *link;
     struct message *reply;
-    unsigned client;    /* for struct msg */
-    unsigned char type; /* enum msg_data of the reply */
+    struct trace_wait *trace; /* owned */
+    unsigned client;          /* for struct msg */
+    unsigned char type;       /* enum msg_data of the reply */
+    bool stored;              /* the request is a message for a stream */
 };
 _Static_assert(sizeof(struct request_wait) <= FIBER_WAIT_SIZE, "wait area");
 
@@ -149,9 +155,14 @@ static void on_own_reply(void *owner, struct message *msg) {
     fiber_wake(wait->fiber, wait->reply != NULL ? LN_OK : LN_ENORESPONDERS);
 }
 
+static enum span_kind kind_of(const struct request_wait *wait) {
+    return wait->stored ? SPAN_PRODUCER : SPAN_CLIENT;
+}
+
 static void abandon_request(struct fiber *fiber, void *area) {
     (void)fiber;
     struct request_wait *wait = area;
+    trace_answered_with(&wait->trace, kind_of(wait), LN_ECANCELLED, NULL);
     link_call_cancel(&wait->call);
     leave_own_inbox(wait->link, wait->own);
     message_free(wait->reply);
@@ -195,6 +206,7 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     struct fiber *fiber = wait_resumed(L);
     struct request_wait *wait = fiber_wait_area(fiber);
     int rc = fiber_wake_status(fiber), results = 2;
+    trace_answered_with(&wait->trace, kind_of(wait), rc, wait->reply);
     if (wait->reply == NULL) {
         push_request_failure(L, wait->link, rc);
     } else if (!push_service_error(L, wait->reply->headers, wait->reply->headers_len)) {
@@ -205,7 +217,13 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     return results;
 }
 
-static int request(lua_State *L, bool literal) {
+enum request_kind {
+    REQUEST,
+    REQUEST_LITERAL, /* the subject may have wildcards */
+    REQUEST_STORED,  /* for a stream, whose acknowledgement is the reply */
+};
+
+static int request(lua_State *L, enum request_kind kind) {
     struct link *link = check_link(L);
     unsigned client = check_who(L).id; /* a finalizer may close it before the act */
     struct fiber *fiber = check_fiber(L, "app.request");
@@ -214,19 +232,24 @@ static int request(lua_State *L, bool literal) {
     uint64_t ms = option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS);
     enum msg_data type = option_data_type(L, 3);
     struct link_out out = {0};
-    check_request(L, &out, literal);
+    check_request(L, &out, kind == REQUEST_LITERAL);
+    struct span span = {0};
+    trace_outgoing(L, &out, &span);
 
     struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
     wait->fiber = fiber;
     wait->link = link;
     wait->type = (unsigned char)type;
     wait->client = client;
+    trace_await(&wait->trace, &span, out.subject);
+    wait->stored = kind != REQUEST;
     char inbox[LINK_INBOX_SIZE];
     int rc = own_inbox(link, &out, inbox, on_own_reply, on_own_error, wait, &wait->own);
     if (rc == LN_OK)
         rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
                           on_reply);
     if (rc < 0) {
+        trace_answered_with(&wait->trace, kind_of(wait), rc, NULL);
         fiber_end_wait(fiber);
         return wait_to_fail(L, fiber, push_request_failure(L, link, rc));
     }
@@ -236,13 +259,18 @@ static int request(lua_State *L, bool literal) {
 /* core.request(subject, message [, { timeout = 10, headers =, data_type = }]) -> msg | nil, err
  */
 static int core_request(lua_State *L) {
-    return request(L, false);
+    return request(L, REQUEST);
 }
 
 /* core.request_literal(...): the same to a subject with wildcards, which servers take as it is.
  */
 static int core_request_literal(lua_State *L) {
-    return request(L, true);
+    return request(L, REQUEST_LITERAL);
+}
+
+/* core.request_stored(...): the same, of a message that a stream stores and acknowledges. */
+static int core_request_stored(lua_State *L) {
+    return request(L, REQUEST_STORED);
 }
 
 /* ---- request_many ---- */
@@ -256,7 +284,8 @@ struct many_wait {
     uint64_t stall_ms;
     struct message *first, **last;
     lua_Integer count, max;
-    struct link_sub *own; /* inbox; NULL: the one of the link */
+    struct link_sub *own;     /* inbox; NULL: the one of the link */
+    struct trace_wait *trace; /* owned */
     unsigned client;
     unsigned char type;
 };
@@ -303,6 +332,7 @@ static void on_stall(struct clock_timer *timer) {
 static void abandon_many(struct fiber *fiber, void *area) {
     (void)fiber;
     struct many_wait *wait = area;
+    trace_answered_with(&wait->trace, SPAN_CLIENT, LN_ECANCELLED, NULL);
     link_call_cancel(&wait->call);
     leave_own_inbox(wait->link, wait->own);
     clock_disarm(wait->clock, &wait->stall);
@@ -318,7 +348,9 @@ static int many_done(lua_State *L, int status, lua_KContext context) {
     struct fiber *fiber = wait_resumed(L);
     struct many_wait *wait = fiber_wait_area(fiber);
     int rc = fiber_wake_status(fiber);
-    if (wait->count == 0 && rc != LN_OK && rc != LN_ETIMEOUT) {
+    bool failed = wait->count == 0 && rc != LN_OK && rc != LN_ETIMEOUT;
+    trace_answered_with(&wait->trace, SPAN_CLIENT, failed ? rc : LN_OK, NULL);
+    if (failed) {
         push_request_failure(L, wait->link, rc);
         fiber_end_wait(fiber);
         return 2;
@@ -357,6 +389,8 @@ static int core_request_many(lua_State *L) {
     enum msg_data type = option_data_type(L, 3);
     struct link_out out = {0};
     check_request(L, &out, false);
+    struct span span = {0};
+    trace_outgoing(L, &out, &span);
 
     struct many_wait *wait = fiber_begin_wait(fiber, abandon_many);
     wait->fiber = fiber;
@@ -368,6 +402,7 @@ static int core_request_many(lua_State *L) {
     wait->max = max;
     wait->type = (unsigned char)type;
     wait->client = client;
+    trace_await(&wait->trace, &span, out.subject);
     char inbox[LINK_INBOX_SIZE];
     int rc =
         own_inbox(link, &out, inbox, on_own_many_reply, on_own_many_error, wait, &wait->own);
@@ -375,6 +410,7 @@ static int core_request_many(lua_State *L) {
         rc = link_request_many(link, &wait->call, wait->clock, &out, (uint32_t)ms,
                                on_many_reply);
     if (rc < 0) {
+        trace_answered_with(&wait->trace, SPAN_CLIENT, rc, NULL);
         fiber_end_wait(fiber);
         return wait_to_fail(L, fiber, push_request_failure(L, link, rc));
     }
@@ -419,6 +455,7 @@ static const luaL_Reg functions[] = {
     {"publish", core_publish},
     {"request", core_request},
     {"request_literal", core_request_literal},
+    {"request_stored", core_request_stored},
     {"request_many", core_request_many},
     {"flush", core_flush},
     {"new_inbox", core_new_inbox},

@@ -23,6 +23,7 @@
 #include "host/dial/dial.h"
 #include "host/service/service.h"
 #include "host/services.h"
+#include "host/trace/exporter.h"
 
 struct host {
     uv_loop_t loop;
@@ -31,8 +32,9 @@ struct host {
     const struct options *options;
     const struct host_hooks *hooks;
     struct scheduler *scheduler;
-    struct clock *clock; /* real time, for all that is on the loop */
-    struct admin *admin; /* NULL: none, or closing */
+    struct clock *clock;       /* real time, for all that is on the loop */
+    struct admin *admin;       /* NULL: none, or closing */
+    struct exporter *exporter; /* of traces; NULL: none, or closing */
     struct broker *broker;
     char *broker_url; /* owned; of the private server */
     const char *servers[1];
@@ -55,6 +57,7 @@ static bool is_private(const struct host *host) {
 #define SAME_STOP_MS 500
 
 #define PRINT_MS 10    /* between two looks at a reader that was too slow */
+#define EXPORT_MS 1000 /* for the last traces, at the end */
 #define READER_MS 1000 /* without a sign of a reader, at the end: nobody reads any more */
 
 /*
@@ -173,17 +176,27 @@ static void stop_broker(void *owner) {
     host->broker = NULL;
 }
 
+static void close_admin(void *owner) {
+    struct host *host = owner;
+    if (host->admin != NULL)
+        admin_close(host->admin, stop_broker, host);
+    else
+        stop_broker(host);
+    host->admin = NULL;
+}
+
 /* All services are gone: the loop runs out of handles and host_run() goes on. */
 static void finish(struct host *host) {
     if (host->finishing)
         return;
     host->finishing = true;
     services_discard(host->services);
-    if (host->admin != NULL)
-        admin_close(host->admin, stop_broker, host);
+    struct exporter *exporter = host->exporter;
+    host->exporter = NULL;
+    if (exporter != NULL)
+        exporter_close(exporter, EXPORT_MS, close_admin, host);
     else
-        stop_broker(host);
-    host->admin = NULL;
+        close_admin(host);
 }
 
 static void on_ended(void *owner, int status) {
@@ -306,6 +319,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .log_subject = options->log_subject,
         .count_collections = options->admin != NULL,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
+        .exporter = host->exporter,
         .open = host->hooks->open_bindings,
         .on_started = events->on_started,
         .on_stopped = events->on_stopped,
@@ -357,6 +371,32 @@ static int open_admin(struct host *host) {
     if (admin_is_public(host->admin))
         log_warn(NULL, "the admin port can be reached from other machines: whoever gets there "
                        "can read what it shows");
+    return EXIT_OK;
+}
+
+/* Where the environment asks for traces, `dev` does without a module that is not installed. */
+static int open_exporter(struct host *host) {
+    struct trace_settings settings;
+    char error[1024] = "out of memory", url[512];
+    const char *given = host->options->otlp;
+    if (!serves(host))
+        return EXIT_OK;
+    int rc = trace_settings_read(&settings, given, error, sizeof(error));
+    if (rc < 0)
+        trace_settings_free(&settings);
+    if (rc == LN_OK && settings.url != NULL)
+        rc = exporter_open(&host->exporter, &host->loop, &settings, error, sizeof(error));
+    if (rc == UV_ENOENT && given == NULL && host->options->command == OPTIONS_DEV) {
+        log_info(NULL, "no traces: %s", error);
+        return EXIT_OK;
+    }
+    if (rc < 0) {
+        log_error(NULL, "traces: %s", error);
+        return rc == LN_EINVAL ? EXIT_USAGE : EXIT_SCRIPT;
+    }
+    if (host->exporter != NULL)
+        log_info(NULL, "traces go to %s",
+                 url_shown(exporter_settings(host->exporter)->url, url, sizeof(url)));
     return EXIT_OK;
 }
 
@@ -451,7 +491,9 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     }
     watch_signals(&host);
     open_output(&host);
-    host.status = load_all(&host);
+    host.status = open_exporter(&host);
+    if (host.status == EXIT_OK)
+        host.status = load_all(&host);
     if (host.status == EXIT_OK)
         host.status = open_admin(&host);
     if (host.status != EXIT_OK) {

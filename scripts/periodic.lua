@@ -33,9 +33,12 @@ local function count(self, result, n)
 end
 
 ---Calls fn; an error is reported with its traceback and counted. Returns whether it succeeded.
+---A call that ends soon is a trace of its own; what a task without interval sends begins one.
 local function call(self, fn)
   self.ticks = self.ticks + 1
+  if self.interval then core.trace_enter(self.label) end
   local ok, caught = xpcall(fn, core.raised)
+  if self.interval then core.trace_leave(not ok and (core.caught(caught)) or nil) end
   if ok then
     count(self, "ok", 1)
     return true

@@ -17,7 +17,9 @@
 #include "host/jetstream/consume.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
+#include "host/script/trace.h"
 #include "host/service/vitals.h"
+#include "host/trace/tracer.h"
 
 #define CONSUME_TYPE "lunats.consume"
 
@@ -31,6 +33,7 @@ struct consume_box {
     lua_Integer max_deliver;         /* 0: no limit */
     unsigned client;                 /* for struct msg */
     unsigned char type;              /* enum msg_data */
+    char *span_label;                /* owned; NULL: nothing is recorded */
     bool auto_ack;
     bool pushed;
     uint64_t failures;
@@ -43,6 +46,37 @@ struct consume_box {
 
 /* Stack of the body; then what the handler returned. */
 enum { AT_RECORD = 1, AT_ERROR_HANDLER = 2, AT_MSG = 3, AT_RESULT = 4 };
+
+/* ---- traces ---- */
+
+/* A handler that was called long after its message was stored has a trace of its own. Where
+ * nothing is recorded the trace of the message is passed on. */
+static void begin_trace(const struct consume_box *box, const struct message *msg) {
+    struct tracer *tracer = service_tracer(script_service(box->script));
+    struct trace *trace = NULL;
+    if (tracer != NULL)
+        trace = trace_handle(tracer, msg->headers, msg->headers_len, ORIGIN_STORED, 0);
+    else if (msg->headers != NULL)
+        trace = trace_pass(msg->headers, msg->headers_len);
+    if (trace != NULL)
+        fiber_set_trace(fibers_current(script_fibers(box->script)), trace);
+}
+
+/* `why`, on top of the stack, is what was raised or returned. */
+static void fail_trace(lua_State *L, const struct consume_box *box) {
+    struct trace *trace = fiber_trace(fibers_current(script_fibers(box->script)));
+    if (trace == NULL || service_tracer(script_service(box->script)) == NULL)
+        return;
+    int why = lua_gettop(L);
+    const char *traceback = NULL;
+    if (is_raised(L, why)) {
+        lua_rawgeti(L, why, RAISED_TRACE);
+        traceback = lua_tostring(L, -1);
+        lua_rawgeti(L, why, RAISED_VALUE);
+    }
+    trace_failed(trace, error_text(L, -1), traceback);
+    lua_settop(L, why);
+}
 
 /* ---- one message ---- */
 
@@ -79,6 +113,7 @@ static int body_done(lua_State *L, int status, lua_KContext context) {
     }
     box->failures++;
     lua_settop(L, success ? AT_RESULT + 1 : -1);
+    fail_trace(L, box);
     return call_failed(L, record);
 }
 
@@ -91,6 +126,7 @@ static bool delivered_too_often(const struct consume_box *box, const struct msg 
 static int body(lua_State *L) {
     struct consume_msg *record = lua_touserdata(L, AT_RECORD);
     const struct consume_box *box = record->owner;
+    begin_trace(box, record->msg);
     lua_pushcfunction(L, push_raised);
     struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
     record->data = msg;
@@ -113,11 +149,12 @@ static void report(const struct consume_box *box, const char *subject, const cha
 }
 
 static void on_body_end(struct fiber *fiber, void *arg, int status, const char *text) {
-    (void)fiber;
     struct consume_msg *record = arg;
     const struct consume_box *box = record->owner;
     if (status == LN_ESCRIPT)
         report(box, record->msg->subject, text);
+    if (fiber_trace(fiber) != NULL)
+        trace_handled(fiber_trace(fiber), box->span_label, record->msg->subject, 0);
     record->data = NULL;
     /* Cut off, or failed where nothing should fail: somebody else shall try. */
     enum consume_how how = status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK;
@@ -332,6 +369,8 @@ static int js_consume(lua_State *L) {
     snprintf(box->title, sizeof(box->title), "consumer %s of stream %s", consumer, stream);
     fibers_add_role(script_fibers(script), &role);
     luaL_setmetatable(L, CONSUME_TYPE); /* ..., box */
+    if (service_tracer(script_service(script)) != NULL)
+        box->span_label = span_label("", consumer, stream);
     struct consume_options options = {.version = script};
     take_options(L, box, &options);
     lua_pushvalue(L, 8);
@@ -432,6 +471,8 @@ static int box_gc(lua_State *L) {
     if (box->consume != NULL)
         script_remove_resource(&box->resource);
     box_close(box);
+    free(box->span_label);
+    box->span_label = NULL;
     return 0;
 }
 

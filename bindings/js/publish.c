@@ -5,6 +5,7 @@
 #include "bindings/js/js.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
+#include "bindings/lib/trace.h"
 #include "bindings/msg.h"
 #include "host/link/message.h"
 
@@ -26,7 +27,8 @@ struct publish_wait {
     struct link_call call; /* first: on_reply() casts */
     struct fiber *fiber;
     struct link *link;
-    struct message *reply; /* NULL: none, or not yet */
+    struct message *reply;    /* NULL: none, or not yet */
+    struct trace_wait *trace; /* owned */
 };
 _Static_assert(sizeof(struct publish_wait) <= FIBER_WAIT_SIZE, "wait area");
 
@@ -39,6 +41,7 @@ static void on_reply(struct link_call *call, int status, struct message *reply) 
 static void abandon(struct fiber *fiber, void *area) {
     (void)fiber;
     struct publish_wait *wait = area;
+    trace_answered_with(&wait->trace, SPAN_PRODUCER, LN_ECANCELLED, NULL);
     link_call_cancel(&wait->call);
     message_free(wait->reply);
 }
@@ -54,6 +57,7 @@ static int publish_done(lua_State *L, int status, lua_KContext context) {
     struct publish_wait *wait = fiber_wait_area(fiber);
     struct js_pub_ack ack;
     int results = 2;
+    trace_answered_with(&wait->trace, SPAN_PRODUCER, fiber_wake_status(fiber), wait->reply);
     if (wait->reply == NULL) {
         push_publish_failure(L, wait->link, fiber_wake_status(fiber));
     } else if (js_scan_pub_ack(wait->reply->data, wait->reply->len, &ack)) {
@@ -77,12 +81,16 @@ static int js_publish(lua_State *L) {
     lua_settop(L, 2);
     struct link_out out = {.subject = check_subject(L, 1), .checked = true};
     out.data = check_message(L, 2, &out.len);
+    struct span span = {0};
+    trace_outgoing(L, &out, &span);
     struct publish_wait *wait = fiber_begin_wait(fiber, abandon);
+    trace_await(&wait->trace, &span, out.subject);
     wait->fiber = fiber;
     wait->link = link;
     int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
                           on_reply);
     if (rc < 0) {
+        trace_answered_with(&wait->trace, SPAN_PRODUCER, rc, NULL);
         fiber_end_wait(fiber);
         return wait_to_fail(L, fiber, push_publish_failure(L, link, rc));
     }

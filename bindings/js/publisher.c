@@ -12,6 +12,7 @@
 #include "bindings/js/js.h"
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
+#include "bindings/lib/trace.h"
 #include "bindings/msg.h"
 #include "host/base/container_of.h"
 #include "host/jetstream/status.h"
@@ -138,12 +139,15 @@ static int publisher_send(lua_State *L) {
     struct link *link = check_link_of(L, publisher->handle);
     struct link_out out = {.subject = check_subject(L, 2), .checked = true};
     out.data = check_message(L, 3, &out.len);
+    struct span span = {0};
+    trace_outgoing(L, &out, &span);
     struct slot *slot = take_slot(publisher);
     if (slot == NULL)
         return push_failure(L, LN_ENOMEM, NULL);
     slot->link = link;
     int rc = link_request(link, &slot->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
                           on_reply);
+    trace_sent(&span, SPAN_PRODUCER, out.subject, rc);
     if (rc < 0)
         refuse(slot, rc);
     lua_pushinteger(L, slot->number);

@@ -17,6 +17,7 @@ static const struct known {
     const char *name, *package, *dev_package;
 } known[] = {
     {"http", "libmicrohttpd12", "libmicrohttpd-dev"},
+    {"curl", "libcurl4", "libcurl4-openssl-dev"},
     {NULL, "", ""},
 };
 

@@ -29,6 +29,10 @@ static bool reserve(struct text *text, size_t more) {
     return true;
 }
 
+char *text_room(struct text *text, size_t more) {
+    return reserve(text, more) ? text->bytes + text->len : NULL;
+}
+
 void text_put(struct text *text, const char *bytes, size_t len) {
     if (!reserve(text, len))
         return;

@@ -31,6 +31,10 @@ void text_double(struct text *text, double number);
 /* RFC 3339 in UTC, with milliseconds: "2026-11-23T09:19:34.925Z". `unix_time` in seconds. */
 void text_time(struct text *text, double unix_time);
 
+/* Room for `more` bytes at the end, to be written there and added to `len`, and for the zero,
+ * which the writer adds. NULL without memory. */
+char *text_room(struct text *text, size_t more);
+
 /* Frees it; it is empty again. */
 void text_free(struct text *text);
 

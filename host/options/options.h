@@ -107,6 +107,7 @@ struct options {
     char *admin;       /* address of the admin port, or NULL; for dev a free one of loopback */
     bool admin_given;  /* somebody has asked for it, or for none */
     char *admin_token; /* path of a file */
+    char *otlp;        /* URL of the collector of traces, or NULL */
     bool control;      /* obey requests, see trigger.h */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 

@@ -114,6 +114,9 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("admin-token", 0, OPTIONS_KIND_FILE, RUN | DEV, admin_token, "FILE",
           "file (mode 0600) with what a request to the admin port must know to change "
           "something"),
+    TEXT("otlp", RUN | DEV, otlp, "URL",
+         "send traces to this collector, by OTLP over HTTP with JSON: http://127.0.0.1:4318 "
+         "(environment: OTEL_EXPORTER_OTLP_ENDPOINT and other variables of OpenTelemetry)"),
     FLAG("watch", TEST, 0, watch, "run again whenever a file changes", NULL),
     VALUE("jobs", 'j', OPTIONS_KIND_COUNT, TEST, jobs, "N",
           "run that many spec files at a time, each in a process with a server of its own"),

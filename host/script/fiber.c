@@ -298,6 +298,8 @@ static void finish(struct fiber *fiber, int rc) {
     } else if (fiber->on_end != NULL) {
         tell_end(fiber, status, text);
     }
+    if (fiber->trace != NULL)
+        fiber_set_trace(fiber, NULL);
     if (text != NULL)
         lua_pop(fibers->aux, 2);
 
@@ -448,6 +450,16 @@ enum fiber_kind fiber_kind(const struct fiber *fiber) {
 
 void *fiber_arg(const struct fiber *fiber) {
     return fiber->arg;
+}
+
+struct trace *fiber_trace(const struct fiber *fiber) {
+    return fiber->trace;
+}
+
+void fiber_set_trace(struct fiber *fiber, struct trace *trace) {
+    struct trace *before = fiber->trace;
+    fiber->trace = trace;
+    trace_release(before);
 }
 
 lua_State *fiber_thread(const struct fiber *fiber) {

@@ -161,6 +161,12 @@ enum fiber_kind fiber_kind(const struct fiber *fiber);
 /* What fiber_spawn() or fiber_start() was given for on_end(). */
 void *fiber_arg(const struct fiber *fiber);
 
+/* The trace that it is part of (host/trace/context.h), borrowed, or NULL. Who sets it gives a
+ * reference away, and the end of the fiber releases it. */
+struct trace;
+struct trace *fiber_trace(const struct fiber *fiber);
+void fiber_set_trace(struct fiber *fiber, struct trace *trace);
+
 /* Its coroutine; borrowed until the fiber ended. */
 lua_State *fiber_thread(const struct fiber *fiber);
 

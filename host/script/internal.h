@@ -7,6 +7,7 @@
 #include "host/base/list.h"
 #include "host/base/log.h"
 #include "host/script/fiber.h"
+#include "host/trace/context.h"
 
 #define FIBER_KINDS 3
 
@@ -35,6 +36,7 @@ struct fiber {
     uint64_t began; /* its first wait, milliseconds on the clock; 0: it has not waited yet */
     char *label;    /* owned; NULL: none */
     struct origin *origin; /* what it was started in, shared; NULL: nothing */
+    struct trace *trace;   /* a reference; NULL: it is part of no trace */
     struct clock_timer deadline;
     fiber_end_fn on_end;
     void *arg;

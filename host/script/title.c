@@ -74,8 +74,13 @@ size_t fiber_facts(const struct fiber *fiber, struct log_field out[LOG_CONTEXT_M
 }
 
 size_t fiber_log_context(struct log_field out[LOG_CONTEXT_MAX]) {
+    static char trace[2 * TRACE_ID_BYTES + 1]; /* borrowed for the call, as all of it */
+    char span[2 * SPAN_ID_BYTES + 1];
     const struct fiber *fiber = fiber_running();
-    return fiber != NULL ? fiber_facts(fiber, out) : 0;
+    size_t count = fiber != NULL ? fiber_facts(fiber, out) : 0;
+    if (fiber != NULL && count < LOG_CONTEXT_MAX && trace_text(fiber->trace, trace, span))
+        out[count++] = log_text("trace_id", trace);
+    return count;
 }
 
 /* ---- what they are started in ---- */

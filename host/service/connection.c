@@ -287,6 +287,7 @@ int connection_open(struct connection **out, struct script *script,
     connection->resource.close = on_script_close;
     link_keep(connection->link);
     intake_set_link(connection->intake, connection->link);
+    intake_set_tracer(connection->intake, service_tracer(connection->service));
     script_add_resource(script, &connection->resource);
     list_push_back(service_connections(connection->service), &connection->node);
     if (script_state(script) == SCRIPT_RETIRING ||

@@ -9,6 +9,7 @@
 #include "host/link/message.h"
 #include "host/script/title.h"
 #include "host/service/internal.h"
+#include "host/trace/tracer.h"
 
 /* Longest text of an error reply; headers of a message share 64 KiB. */
 #define ERROR_TEXT_MAX 1024
@@ -49,8 +50,9 @@ struct delivery *delivery_new(struct deliveries *deliveries, struct message *msg
 }
 
 void delivery_add(struct delivery *delivery, struct listener *listener) {
+    bool traced = delivery->msg->headers != NULL || delivery->deliveries->tracer != NULL;
     delivery->jobs[delivery->job_count++] =
-        (struct job){.delivery = delivery, .listener = listener};
+        (struct job){.delivery = delivery, .listener = listener, .traced = traced};
     delivery->jobs_left++;
 }
 
@@ -92,6 +94,12 @@ static void send_error(const struct delivery *delivery, const struct job *job) {
         job_refused(job, reply);
 }
 
+static void end_trace(struct job *job, uint64_t now) {
+    trace_handled(job->trace, job->listener->span_label, job->delivery->msg->subject, now);
+    trace_release(job->trace);
+    job->trace = NULL;
+}
+
 /* What the handler has returned is no message: a function, a table with itself in it. */
 static void unsendable(const struct job *job, const char *trace) {
     const char *where = job->listener->options.where,
@@ -115,7 +123,10 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
         job_failed(job, 503, "the service is stopping");
     if (job->holder != NULL)
         *job->holder = NULL;
-    endpoint_count(job->listener->endpoint, clock_precise() - delivery->msg->received);
+    uint64_t now = clock_precise();
+    endpoint_count(job->listener->endpoint, now - delivery->msg->received);
+    if (job->trace != NULL)
+        end_trace(job, now);
     bool last = --delivery->jobs_left == 0;
     if (last)
         send_error(delivery, job);
@@ -132,22 +143,12 @@ static bool is_awaited(const void *arg) {
     return job_wants_reply(arg);
 }
 
-/* In the header, 00-TRACE-SPAN-FLAGS; false: there is none. */
-static bool read_trace(const struct message *msg, struct log_field *out) {
-    const char *text = msg->headers != NULL ? message_header(msg, "traceparent") : NULL;
-    if (text == NULL || strlen(text) < 55 || text[2] != '-' || text[35] != '-' ||
-        strspn(text + 3, "0123456789abcdef") != 32)
-        return false;
-    *out = (struct log_field){"trace_id", LOG_TYPE_STRING, {.string = {text + 3, 32}}};
-    return true;
-}
-
 static size_t job_facts(const void *arg, struct log_field out[LOG_CONTEXT_MAX]) {
     const struct job *job = arg;
     const struct message *msg = job->delivery->msg;
     out[0] = log_text("listener", job->listener->options.name);
     out[1] = log_text("subject", msg->subject);
-    return read_trace(msg, &out[2]) ? 3 : 2;
+    return 2;
 }
 
 const struct fiber_role job_role = {on_job_end, write_title, is_awaited, job_facts};
@@ -161,6 +162,23 @@ void delivery_start(struct delivery *delivery) {
         if (fiber_spawn(fibers, FIBER_HANDLER, listener->options.body, job, on_job_end) < 0)
             on_job_end(NULL, job, LN_ESCRIPT, "out of memory");
     }
+}
+
+void job_begin_trace(struct job *job, struct fibers *fibers) {
+    const struct message *msg = job->delivery->msg;
+    struct tracer *tracer = job->delivery->deliveries->tracer;
+    struct listener *listener = job->listener;
+    if (tracer == NULL) {
+        job->trace = trace_pass(msg->headers, msg->headers_len);
+    } else {
+        if (listener->span_label == NULL)
+            listener->span_label =
+                span_label(listener->options.subject, listener->options.queue, NULL);
+        job->trace =
+            trace_handle(tracer, msg->headers, msg->headers_len, ORIGIN_SENDER, msg->received);
+    }
+    if (job->trace != NULL)
+        fiber_set_trace(fibers_current(fibers), trace_hold(job->trace));
 }
 
 /* ---- what a job tells ---- */
@@ -233,6 +251,7 @@ void job_raised(const struct job *job, const struct script_error *error, const c
     if (hide)
         snprintf(label, sizeof(label), "%s: ", told);
     report(job, label, &full);
+    trace_failed(job->trace, text, error->text);
     job_failed(job, 500, hide ? told : text);
 }
 
@@ -241,6 +260,7 @@ void job_failed(const struct job *job, int code, const char *text) {
     if (!job->failed) {
         delivery->jobs[job - delivery->jobs].failed = true;
         endpoint_failed(job->listener->endpoint, code, text);
+        trace_answered(job->trace, code, text);
     }
     if (delivery->error_code != 0)
         return;

@@ -12,7 +12,9 @@
 #include "host/link/link.h"
 
 struct delivery;
+struct fibers;
 struct listener;
+struct trace;
 
 /* One message for one listener: what a listener's body gets. */
 struct script_error;
@@ -22,10 +24,16 @@ struct job {
     struct job **holder; /* see job_hold() */
     bool replying;       /* the body makes a message of what the handler has returned */
     bool failed;         /* job_failed() was called */
+    bool traced;         /* its body calls job_begin_trace() */
+    struct trace *trace; /* a reference; NULL: none */
 };
 
 /* The message; borrowed until the body ends. */
 struct message *job_msg(const struct job *job);
+
+/* First thing in a body of a job that is `traced`, whose fiber is the running one of these:
+ * that is part of the trace of the message from then on, see host/trace/context.h. */
+void job_begin_trace(struct job *job, struct fibers *fibers);
 
 /* The connection that brought it. */
 struct link *job_link(const struct job *job);

@@ -69,6 +69,10 @@ void intake_close(struct intake *intake) {
     free(intake);
 }
 
+void intake_set_tracer(struct intake *intake, struct tracer *tracer) {
+    intake->deliveries.tracer = tracer;
+}
+
 void intake_set_link(struct intake *intake, struct link *link) {
     intake->link = intake->deliveries.link = link;
 }

@@ -43,6 +43,10 @@ int intake_open(struct intake **out, const struct intake_events *events, void *o
 /* Ends everything at once; no handler may run any more. Does nothing for NULL. */
 void intake_close(struct intake *intake);
 
+/* What its listeners do is recorded from now on; borrowed, NULL is fine. */
+struct tracer;
+void intake_set_tracer(struct intake *intake, struct tracer *tracer);
+
 /* The connection, borrowed until it is set to NULL; without one nothing can be subscribed. */
 void intake_set_link(struct intake *intake, struct link *link);
 

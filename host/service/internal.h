@@ -14,6 +14,7 @@
 
 struct reload;
 struct subscription;
+struct tracer;
 
 struct listener {
     struct script_resource resource; /* its script closes it */
@@ -28,6 +29,7 @@ struct listener {
     bool gone;                         /* freed when no handler runs any more */
     struct endpoint *endpoint;         /* its numbers */
     char *endpoint_name;               /* owned; unique among the listeners of its script */
+    char *span_label;                  /* owned; made when it is first needed */
     struct answer_log refusals;
 };
 
@@ -35,6 +37,7 @@ struct listener {
 
 struct deliveries {
     struct link *link;      /* borrowed; NULL: no reply can be sent */
+    struct tracer *tracer;  /* borrowed; NULL: nothing is recorded */
     struct delivery *spare; /* for messages with one handler, the usual case */
     size_t count;
     /* A handler has ended. */

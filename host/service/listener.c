@@ -28,6 +28,7 @@ void listener_free(struct listener *listener) {
     free((char *)(uintptr_t)listener->options.where);
     free((char *)(uintptr_t)listener->options.metadata);
     free(listener->endpoint_name);
+    free(listener->span_label);
     free(listener);
 }
 

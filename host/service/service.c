@@ -17,9 +17,11 @@
 #include "host/service/last_words.h"
 #include "host/service/outage.h"
 #include "host/service/reload.h"
+#include "host/service/tracing.h"
 #include "host/service/uplink.h"
 #include "host/service/vitals.h"
 #include "host/service/voice.h"
+#include "host/trace/tracer.h"
 
 struct service {
     struct service_options options;
@@ -39,6 +41,7 @@ struct service {
     struct voice voice;
     struct farewell farewell;
     struct discovery *discovery; /* NULL: not shown to others */
+    struct tracer *tracer;       /* NULL: nothing is recorded */
     bool started, stop_wanted;
     double started_at; /* Unix time */
     int exit_status;
@@ -385,6 +388,7 @@ static void go(struct service *service, enum service_state state) {
 void service_discard(struct service *service) {
     drop_script(service);
     intake_close(service->intake);
+    tracer_close(service->tracer);
     if (service->started && service->options.on_stopped != NULL)
         service->options.on_stopped(service->options.owner, service, service->exit_status);
     voice_close(&service->voice);
@@ -407,6 +411,8 @@ static int open_parts(struct service *service) {
     int rc = service->name != NULL ? unique_name(service->instance) : LN_ENOMEM;
     if (rc == LN_OK)
         rc = intake_open(&service->intake, &events, service);
+    if (rc == LN_OK && options->exporter != NULL)
+        rc = tracing_open(&service->tracer, service);
     if (rc == LN_OK)
         rc = reload_open(&service->reload, service);
     if (rc == LN_OK)
@@ -487,6 +493,10 @@ uv_loop_t *service_loop(const struct service *service) {
 
 struct scheduler *service_scheduler(const struct service *service) {
     return service->scheduler;
+}
+
+struct tracer *service_tracer(const struct service *service) {
+    return service->tracer;
 }
 
 struct clock *service_clock(const struct service *service) {

@@ -60,6 +60,8 @@ struct service_options {
     lua_CFunction open;      /* opens the bindings */
     const char *log_subject; /* its lines are published below it, too; NULL: they are not */
     const char *prelude;     /* Lua that runs before each version of the script, or NULL */
+    struct exporter *exporter; /* of traces (host/trace); borrowed until on_stopped(). NULL:
+                                * nothing is recorded */
     /* A version of the script loads this file. May be NULL. */
     void (*on_file)(void *owner, struct service *service, const char *path);
     /* The service runs. May be NULL. */
@@ -135,6 +137,8 @@ void service_count_reloads(const struct service *service, uint64_t *done, uint64
 struct vitals *service_vitals(struct service *service); /* ./vitals.h */
 struct voice *service_voice(struct service *service);   /* ./voice.h */
 struct script *service_script(const struct service *service);
+/* Records what its handlers do; NULL: nothing does. */
+struct tracer *service_tracer(const struct service *service);
 
 /*
  * Sets the name (app.config); copies. LN_EINVAL when it cannot be part of a subject, LN_ECLOSED

@@ -102,7 +102,12 @@ function M.tell_failed(self, msg, why)
 end
 
 local function give_up(self, msg, reason, text, err)
-  local outcome = self.dead_letter and dead_letter.publish(self, msg, reason, text)
+  local outcome
+  if self.dead_letter then
+    core.trace_enter("dead_letter " .. self.dead_letter)
+    outcome = dead_letter.publish(self, msg, reason, text)
+    core.trace_leave()
+  end
   -- Where the server has a limit of its own it keeps the message; term would remove it from a
   -- work queue.
   if self.server_limit and msg.metadata.num_delivered >= self.server_limit then

@@ -91,7 +91,7 @@ local function send(subject, message, _, request)
   end
   local due
   for attempt = 0, NO_STREAM_RETRIES do
-    local msg, err = core.request(subject, message, request)
+    local msg, err = core.request_stored(subject, message, request)
     if msg then return pub_ack(subject, msg) end
     due = due or core.clock() + request.timeout -- "no responders" comes at once
     -- After a time-out the message may have been stored: only the caller knows whether a second

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/trace/context.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "host/trace/internal.h"
+
+/* Longer ones are not passed on: the standards ask for 512 and 8192 bytes at least. */
+#define STATE_MAX 4096
+#define BAGGAGE_MAX 8192
+
+/* ---- what a message brings ---- */
+
+/* Whether it may be sent: what was received is not always. */
+static bool is_sendable(const char *value, size_t max) {
+    size_t len = 0;
+    for (; value[len] != '\0'; len++)
+        if (len >= max || ((unsigned char)value[len] < ' ' && value[len] != '\t') ||
+            value[len] == 0x7f)
+            return false;
+    return len > 0;
+}
+
+/* Two values are as good as none. */
+static void set_parent(struct trace_headers *out, const char *value) {
+    if (out->parent != NULL || !is_sendable(value, BAGGAGE_MAX))
+        value = "";
+    out->parent = value;
+}
+
+void trace_find(struct trace_headers *out, const char *headers, size_t len) {
+    *out = (struct trace_headers){0};
+    for (const char *name = headers, *end = headers + len; name < end;) {
+        size_t name_len = strlen(name);
+        const char *value = name + name_len + 1;
+        if (name_len == 11 && strcasecmp(name, "traceparent") == 0)
+            set_parent(out, value);
+        else if (name_len == 10 && out->state == NULL && strcasecmp(name, "tracestate") == 0)
+            out->state = is_sendable(value, STATE_MAX) ? value : NULL;
+        else if (name_len == 7 && out->baggage == NULL && strcasecmp(name, "baggage") == 0)
+            out->baggage = is_sendable(value, BAGGAGE_MAX) ? value : NULL;
+        name = value + strlen(value) + 1;
+    }
+    if (out->parent != NULL && *out->parent == '\0')
+        out->parent = NULL;
+    if (out->parent == NULL)
+        out->state = NULL; /* means nothing without it */
+}
+
+/* ---- life ---- */
+
+static size_t size_of(const char *text) {
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+static const char *put(char **at, const char *text) {
+    size_t size = size_of(text);
+    char *copy = *at;
+    if (size == 0)
+        return NULL;
+    memcpy(copy, text, size);
+    *at += size;
+    return copy;
+}
+
+struct trace *trace_new(const struct trace_headers *headers) {
+    size_t size =
+        size_of(headers->parent) + size_of(headers->state) + size_of(headers->baggage);
+    struct trace *trace = malloc(sizeof(*trace) + size);
+    if (trace == NULL)
+        return NULL;
+    memset(trace, 0, sizeof(*trace));
+    char *at = trace->bytes;
+    trace->refs = 1;
+    trace->parent = put(&at, headers->parent);
+    trace->state = put(&at, headers->state);
+    trace->baggage = put(&at, headers->baggage);
+    return trace;
+}
+
+struct trace *trace_pass(const char *headers, size_t len) {
+    struct trace_headers found;
+    trace_find(&found, headers, len);
+    if (found.parent == NULL && found.baggage == NULL)
+        return NULL;
+    struct trace *trace = trace_new(&found);
+    if (trace != NULL && found.parent != NULL)
+        trace->known = traceparent_read(&trace->span.ids, found.parent);
+    return trace;
+}
+
+struct trace *trace_hold(struct trace *trace) {
+    if (trace != NULL)
+        trace->refs++;
+    return trace;
+}
+
+void trace_release(struct trace *trace) {
+    while (trace != NULL && --trace->refs == 0) {
+        struct trace *outer = trace->outer;
+        span_finish(trace);
+        free(trace->error);
+        free(trace->traceback);
+        free(trace->name);
+        free(trace);
+        trace = outer;
+    }
+}
+
+/* ---- looking ---- */
+
+const struct trace_ids *trace_ids(const struct trace *trace) {
+    return trace != NULL && trace->known ? &trace->span.ids : NULL;
+}
+
+bool trace_text(const struct trace *trace, char trace_id[2 * TRACE_ID_BYTES + 1],
+                char span_id[2 * SPAN_ID_BYTES + 1]) {
+    const struct trace_ids *ids = trace_ids(trace);
+    *trace_id = *span_id = '\0';
+    if (ids == NULL)
+        return false;
+    *hex_write(trace_id, ids->trace, TRACE_ID_BYTES) = '\0';
+    *hex_write(span_id, ids->span, SPAN_ID_BYTES) = '\0';
+    return true;
+}

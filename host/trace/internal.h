@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder know of each other. */
+#ifndef LUNATS_TRACE_INTERNAL_H
+#define LUNATS_TRACE_INTERNAL_H
+
+#include "host/base/text.h"
+#include "host/trace/context.h"
+#include "host/trace/tracer.h"
+
+struct trace {
+    unsigned refs;
+    bool known;              /* span.ids say where it stands */
+    bool linked;             /* `link` is the context of a stored message */
+    bool failed;             /* an error that nobody has caught; else `code` counts */
+    int code;                /* of an error that the handler has returned; 0: none */
+    char *error, *traceback; /* owned; NULL: none */
+    struct trace *outer;     /* owned: what is the fiber's again when this one is left */
+    char *name;              /* owned; of a span that a script's own work is; or NULL */
+    struct span span;        /* the one that what is sent is part of */
+    struct trace_ids link;
+    const char *parent; /* as it came: nothing is recorded here */
+    const char *state, *baggage;
+    char bytes[]; /* what they point to */
+};
+
+/* The headers of a message that belong to traces; NULL: not there, or not valid. */
+struct trace_headers {
+    const char *parent, *state, *baggage;
+};
+
+/* Looks for them in a block as of struct message. */
+void trace_find(struct trace_headers *out, const char *headers, size_t len);
+
+/* A copy of what is there; NULL without memory. */
+struct trace *trace_new(const struct trace_headers *headers);
+
+/* Ends the span that is under way. */
+void span_finish(struct trace *trace);
+
+#endif

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/trace/tracer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/clock.h"
+#include "host/base/container_of.h"
+#include "host/trace/exporter.h"
+#include "host/trace/internal.h"
+
+/* Bytes of an error and of its traceback that a span shows. */
+#define ERROR_MAX 1024
+#define TRACEBACK_MAX 8192
+
+struct tracer {
+    struct exporter_source source;
+    struct exporter *exporter;
+    const struct trace_settings *settings;
+    void (*about)(void *owner, struct text *text);
+    void *owner;
+    struct text text; /* a document that has no end yet; empty: no span waits */
+    size_t spans;     /* in it */
+    uint64_t epoch;   /* nanoseconds from the Unix epoch to 0 of clock_precise() */
+};
+
+/* ---- documents ---- */
+
+/* For each document anew, as the clock may be set. */
+static uint64_t now_epoch(void) {
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (uint64_t)wall.tv_sec * 1000000000 + (uint64_t)wall.tv_nsec - clock_precise();
+}
+
+static void begin_document(struct tracer *tracer) {
+    struct text *text = &tracer->text;
+    text_puts(text, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[");
+    tracer->about(tracer->owner, text);
+    if (tracer->settings->resources != NULL)
+        text_puts(text, tracer->settings->resources);
+    span_attribute(text, "telemetry.sdk.name", "lunats");
+    span_attribute(text, "telemetry.sdk.language", "lua");
+    span_attribute(text, "telemetry.sdk.version", LN_VERSION);
+    text->len -= !text->failed; /* the last comma */
+    text_puts(text, "]},\"scopeSpans\":[{\"scope\":{\"name\":\"lunats\",\"version\":"
+                    "\"" LN_VERSION "\"},\"spans\":[");
+    tracer->epoch = now_epoch();
+}
+
+static void end_document(struct tracer *tracer) {
+    if (tracer->spans == 0)
+        return;
+    tracer->text.len -= !tracer->text.failed; /* the comma behind the last span */
+    text_puts(&tracer->text, "]}]}]}");
+    exporter_take(tracer->exporter, &tracer->text, tracer->spans);
+    tracer->spans = 0;
+}
+
+static void on_flush(struct exporter_source *source) {
+    end_document(container_of(source, struct tracer, source));
+}
+
+struct tracer *tracer_open(struct exporter *exporter,
+                           void (*about)(void *owner, struct text *text), void *owner) {
+    struct tracer *tracer = calloc(1, sizeof(*tracer));
+    if (tracer == NULL)
+        return NULL;
+    tracer->exporter = exporter;
+    tracer->settings = exporter_settings(exporter);
+    tracer->about = about;
+    tracer->owner = owner;
+    tracer->source.flush = on_flush;
+    exporter_add(exporter, &tracer->source);
+    return tracer;
+}
+
+void tracer_close(struct tracer *tracer) {
+    if (tracer == NULL)
+        return;
+    end_document(tracer);
+    exporter_remove(&tracer->source);
+    text_free(&tracer->text);
+    free(tracer);
+}
+
+/* ---- pieces of a span ---- */
+
+/* A JSON string of at most `max` bytes. */
+static void put_string(struct text *text, const char *string, size_t max) {
+    size_t len = strlen(string);
+    if (len > max) {
+        len = max;
+        while (len > 0 && ((unsigned char)string[len] & 0xc0) == 0x80)
+            len--; /* not in the middle of a character */
+        char *cut = strndup(string, len);
+        text_json(text, cut != NULL ? cut : "");
+        free(cut);
+        return;
+    }
+    text_json(text, string);
+}
+
+void span_attribute(struct text *text, const char *key, const char *value) {
+    text_puts(text, "{\"key\":");
+    text_json(text, key);
+    text_puts(text, ",\"value\":{\"stringValue\":");
+    put_string(text, value, TRACEBACK_MAX);
+    text_puts(text, "}},");
+}
+
+/* Most subjects need no escape. */
+static bool is_plain(const char *string, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (string[i] < ' ' || string[i] == '"' || string[i] == '\\' || string[i] == 0x7f)
+            return false;
+    return true;
+}
+
+/* Writes 19 digits, as nanoseconds since 1970 have them until 2286. */
+static void put_time(char *out, uint64_t time) {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930"
+                                "31323334353637383940414243444546474849505152535455565758596061"
+                                "62636465666768697071727374757677787980818283848586878889909192"
+                                "93949596979899";
+    uint64_t high = time / 1000000000;
+    uint32_t low = (uint32_t)(time % 1000000000), upper = (uint32_t)high;
+    for (int i = 17; i >= 11; i -= 2, low /= 100)
+        memcpy(out + i, pairs + (size_t)(low % 100) * 2, 2);
+    out[10] = (char)('0' + low % 10);
+    for (int i = 8; i >= 0; i -= 2, upper /= 100)
+        memcpy(out + i, pairs + (size_t)(upper % 100) * 2, 2);
+}
+
+/* All that each span has, with room for its values. */
+#define HEAD                                                                                   \
+    "{\"traceId\":\"................................\",\"spanId\":\"................\","       \
+    "\"startTimeUnixNano\":\"...................\",\"endTimeUnixNano\":\"..................."  \
+    "\","
+#define PARENT "\"parentSpanId\":\"................\","
+enum { AT_TRACE_ID = 12, AT_SPAN_ID = 56, AT_START = 95, AT_END = 135, AT_PARENT_ID = 16 };
+
+static const unsigned char no_parent[SPAN_ID_BYTES];
+
+/* Writes what comes first; `room` is for what the caller adds right away. False: the span is
+ * left out, for want of memory or of a place in the queue. */
+static bool begin_span(const struct span *span, uint64_t ended, size_t room) {
+    struct tracer *tracer = span->tracer;
+    struct text *text = &tracer->text;
+    if (!exporter_admit(tracer->exporter))
+        return false;
+    if (tracer->spans++ == 0)
+        begin_document(tracer);
+    char *at = text_room(text, sizeof(HEAD) + sizeof(PARENT) + room);
+    if (at == NULL)
+        return false; /* the exporter will see that the document has failed */
+    memcpy(at, HEAD, sizeof(HEAD) - 1);
+    hex_write(at + AT_TRACE_ID, span->ids.trace, TRACE_ID_BYTES);
+    hex_write(at + AT_SPAN_ID, span->ids.span, SPAN_ID_BYTES);
+    put_time(at + AT_START, span->began + tracer->epoch);
+    put_time(at + AT_END, (ended != 0 ? ended : clock_precise()) + tracer->epoch);
+    text->len += sizeof(HEAD) - 1;
+    if (memcmp(span->parent, no_parent, SPAN_ID_BYTES) == 0)
+        return true;
+    at += sizeof(HEAD) - 1;
+    memcpy(at, PARENT, sizeof(PARENT) - 1);
+    hex_write(at + AT_PARENT_ID, span->parent, SPAN_ID_BYTES);
+    text->len += sizeof(PARENT) - 1;
+    return true;
+}
+
+/* The last span of the document has come to its end. */
+static void end_span(struct tracer *tracer) {
+    text_put(&tracer->text, "},", 2);
+    if (tracer->spans == tracer->settings->batch_max)
+        end_document(tracer);
+}
+
+/* `label` begins the span behind its head; see span_label(). */
+char *span_label(const char *destination, const char *group, const char *stream) {
+    struct text text = {0}, name = {0};
+    text_printf(&name, "process %s", stream != NULL ? stream : destination);
+    text_printf(&text, "\"kind\":%d,\"name\":", SPAN_CONSUMER);
+    text_json(&text, name.bytes != NULL ? name.bytes : "process");
+    text_free(&name);
+    text_puts(&text, ",\"attributes\":[");
+    span_attribute(&text, "messaging.system", "nats");
+    span_attribute(&text, "messaging.operation.name", "process");
+    span_attribute(&text, "messaging.operation.type", "process");
+    if (strpbrk(destination, "*>") != NULL)
+        span_attribute(&text, "messaging.destination.template", destination);
+    if (group != NULL)
+        span_attribute(&text, "messaging.consumer.group.name", group);
+    if (stream != NULL)
+        span_attribute(&text, "messaging.nats.stream", stream);
+    text_puts(&text, "{\"key\":\"messaging.destination.name\",\"value\":{\"stringValue\":");
+    if (!text.failed)
+        return text.bytes;
+    text_free(&text);
+    return NULL;
+}
+
+/* ---- the end of a handler ---- */
+
+static void put_link(struct text *text, const struct trace_ids *ids) {
+    char digits[2 * TRACE_ID_BYTES];
+    text_puts(text, ",\"links\":[{\"traceId\":\"");
+    hex_write(digits, ids->trace, TRACE_ID_BYTES);
+    text_put(text, digits, sizeof(digits));
+    text_puts(text, "\",\"spanId\":\"");
+    hex_write(digits, ids->span, SPAN_ID_BYTES);
+    text_put(text, digits, (size_t)2 * SPAN_ID_BYTES);
+    text_puts(text, "\"}]");
+}
+
+static void put_failure(struct text *text, const struct trace *trace, uint64_t at) {
+    char time[19];
+    put_time(time, at);
+    text_puts(text, ",\"events\":[{\"timeUnixNano\":\"");
+    text_put(text, time, sizeof(time));
+    text_puts(text, "\",\"name\":\"exception\",\"attributes\":[");
+    span_attribute(text, "exception.message", trace->error != NULL ? trace->error : "");
+    if (trace->traceback != NULL)
+        span_attribute(text, "exception.stacktrace", trace->traceback);
+    span_attribute(text, "exception.type", "lua.error");
+    text->len -= !text->failed; /* the comma */
+    text_puts(text, "]}],\"status\":{\"code\":2,\"message\":");
+    put_string(text, trace->error != NULL ? trace->error : "", ERROR_MAX);
+    text_puts(text, "}");
+}
+
+static void put_code(struct text *text, int code, const char *error) {
+    text_printf(text,
+                ",{\"key\":\"messaging.nats.service.error_code\",\"value\":{\"intValue\":"
+                "\"%d\"}}",
+                code);
+    if (error == NULL)
+        return;
+    text_puts(text, ",");
+    span_attribute(text, "messaging.nats.service.error", error);
+    text->len -= !text->failed;
+}
+
+/* What few spans have; the list of attributes is open. */
+static void put_rest(struct text *text, const struct trace *trace, uint64_t ended) {
+    if (!trace->failed && trace->code != 0)
+        put_code(text, trace->code, trace->error);
+    text_puts(text, "]");
+    if (trace->state != NULL) {
+        text_puts(text, ",\"traceState\":");
+        text_json(text, trace->state);
+    }
+    if (trace->linked)
+        put_link(text, &trace->link);
+    if (trace->failed)
+        put_failure(text, trace, ended);
+}
+
+static bool has_more(const struct trace *trace) {
+    return trace->failed || trace->code != 0 || trace->linked || trace->state != NULL;
+}
+
+void trace_handled(struct trace *trace, const char *label, const char *subject,
+                   uint64_t ended) {
+    while (trace != NULL && trace->outer != NULL)
+        trace = trace->outer; /* it was cut off in work of its own */
+    struct tracer *tracer = trace != NULL ? trace->span.tracer : NULL;
+    if (tracer == NULL)
+        return;
+    struct text *text = &tracer->text;
+    size_t label_len = label != NULL ? strlen(label) : 0, len = strlen(subject);
+    if (label != NULL && begin_span(&trace->span, ended, label_len + len + 8)) {
+        char *at = text->bytes + text->len;
+        memcpy(at, label, label_len);
+        text->len += label_len;
+        if (is_plain(subject, len)) {
+            at += label_len;
+            *at++ = '"';
+            memcpy(at, subject, len);
+            at[len] = '"';
+            text->len += len + 2;
+        } else {
+            text_json(text, subject);
+        }
+        text_put(text, "}}", 2);
+        if (has_more(trace))
+            put_rest(text, trace, (ended != 0 ? ended : clock_precise()) + tracer->epoch);
+        else
+            text_put(text, "]", 1);
+        end_span(tracer);
+    }
+    trace->span.tracer = NULL;
+}
+
+/* Of a script's own work, or one that was cut off. */
+void span_finish(struct trace *trace) {
+    struct tracer *tracer = trace->span.tracer;
+    if (tracer == NULL)
+        return;
+    trace->span.tracer = NULL;
+    struct span span = trace->span;
+    span.tracer = tracer;
+    uint64_t ended = clock_precise();
+    if (trace->name == NULL || !begin_span(&span, ended, 64))
+        return;
+    text_printf(&tracer->text, "\"kind\":%d,\"name\":", SPAN_INTERNAL);
+    text_json(&tracer->text, trace->name);
+    text_puts(&tracer->text, ",\"attributes\":[");
+    put_rest(&tracer->text, trace, ended + tracer->epoch);
+    end_span(tracer);
+}
+
+/* ---- beginnings ---- */
+
+/* A span inside of `parent`, NULL: the first one of a trace. */
+static void begin(struct span *span, struct tracer *tracer, const struct trace_ids *parent,
+                  uint64_t began) {
+    if (parent != NULL) {
+        span->ids = *parent;
+        memcpy(span->parent, parent->span, SPAN_ID_BYTES);
+    } else {
+        trace_id_new(span->ids.trace);
+        span->ids.flags = TRACE_RANDOM;
+        memset(span->parent, 0, SPAN_ID_BYTES);
+    }
+    span_id_new(span->ids.span);
+    bool sampled = trace_sampled(tracer->settings, span->ids.trace, parent);
+    span->ids.flags = (unsigned char)((span->ids.flags & TRACE_RANDOM) | sampled);
+    span->tracer = sampled ? tracer : NULL;
+    span->began = began != 0 ? began : clock_precise();
+}
+
+struct trace *trace_handle(struct tracer *tracer, const char *headers, size_t len,
+                           enum trace_origin origin, uint64_t began) {
+    struct trace_headers found = {0};
+    struct trace_ids sender;
+    bool known = false;
+    if (headers != NULL)
+        trace_find(&found, headers, len);
+    if (found.parent != NULL)
+        known = traceparent_read(&sender, found.parent);
+    found.parent = NULL;
+    if (!known || origin == ORIGIN_STORED)
+        found.state = NULL; /* of another trace than ours */
+    struct trace *trace = trace_new(&found);
+    if (trace == NULL)
+        return NULL;
+    trace->known = true;
+    trace->linked = known && origin == ORIGIN_STORED;
+    if (trace->linked)
+        trace->link = sender;
+    begin(&trace->span, tracer, known && !trace->linked ? &sender : NULL, began);
+    return trace;
+}
+
+struct trace *trace_enter(struct tracer *tracer, struct trace *outer, const char *name) {
+    if (tracer == NULL)
+        return outer;
+    struct trace_headers headers = {
+        .state = outer != NULL ? outer->state : NULL,
+        .baggage = outer != NULL ? outer->baggage : NULL,
+    };
+    struct trace *trace = trace_new(&headers);
+    if (trace == NULL)
+        return outer;
+    trace->name = strdup(name);
+    trace->known = true;
+    trace->outer = outer;
+    begin(&trace->span, tracer, trace_ids(outer), 0);
+    return trace;
+}
+
+struct trace *trace_leave(struct trace *trace, const char *error) {
+    if (trace == NULL || trace->name == NULL)
+        return trace;
+    if (error != NULL)
+        trace_failed(trace, error, NULL);
+    struct trace *outer = trace_hold(trace->outer);
+    span_finish(trace);
+    trace_release(trace);
+    return outer;
+}
+
+/* ---- errors ---- */
+
+static void remember(char **out, const char *text, size_t max) {
+    free(*out);
+    *out = text != NULL ? strndup(text, max) : NULL;
+}
+
+void trace_failed(struct trace *trace, const char *text, const char *traceback) {
+    if (trace == NULL || trace->span.tracer == NULL || trace->failed)
+        return;
+    trace->failed = true;
+    remember(&trace->error, text, ERROR_MAX);
+    remember(&trace->traceback, traceback, TRACEBACK_MAX);
+}
+
+void trace_answered(struct trace *trace, int code, const char *text) {
+    if (trace == NULL || trace->span.tracer == NULL || trace->failed || trace->code != 0)
+        return;
+    trace->code = code;
+    remember(&trace->error, text, ERROR_MAX);
+}
+
+/* ---- sending ---- */
+
+void span_send(struct span *span, struct tracer *tracer, const struct trace *trace) {
+    begin(span, tracer, trace_ids(trace), 0);
+}
+
+/* Names of inboxes are of no use to anybody. */
+static bool is_temporary(const char *subject) {
+    return strncmp(subject, "_INBOX.", 7) == 0;
+}
+
+void span_sent(struct span *span, enum span_kind kind, const char *subject, int code,
+               const char *error) {
+    struct tracer *tracer = span->tracer;
+    if (tracer == NULL || !begin_span(span, 0, 64))
+        return;
+    span->tracer = NULL;
+    const char *verb = kind == SPAN_CLIENT ? "request" : "publish";
+    struct text *text = &tracer->text, name = {0};
+    text_printf(&name, "%s %s", verb, is_temporary(subject) ? "(temporary)" : subject);
+    text_printf(text, "\"kind\":%d,\"name\":", (int)kind);
+    text_json(text, name.bytes != NULL ? name.bytes : verb);
+    text_free(&name);
+    text_puts(text, ",\"attributes\":[");
+    span_attribute(text, "messaging.system", "nats");
+    span_attribute(text, "messaging.operation.name", verb);
+    span_attribute(text, "messaging.operation.type", "send");
+    span_attribute(text, "messaging.destination.name", subject);
+    if (error != NULL && code == 0)
+        span_attribute(text, "error.type", error);
+    text->len -= !text->failed; /* the comma */
+    if (code != 0)
+        put_code(text, code, error);
+    text_puts(text, "]");
+    if (error != NULL && code == 0) {
+        text_puts(text, ",\"status\":{\"code\":2,\"message\":");
+        put_string(text, error, ERROR_MAX);
+        text_puts(text, "}");
+    }
+    end_span(tracer);
+}
+
+void span_headers(const struct span *span, const struct trace *trace, struct trace_out *out,
+                  char parent[TRACEPARENT_SIZE]) {
+    *out = (struct trace_out){0};
+    if (trace != NULL) {
+        out->state = trace->state;
+        out->baggage = trace->baggage;
+        out->parent = trace->parent;
+    }
+    if (span->began == 0)
+        return;
+    traceparent_write(&span->ids, parent);
+    out->parent = parent;
+}

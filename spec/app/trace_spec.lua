@@ -1,0 +1,300 @@
+-- Traces: what messages bring of them is passed on, and what a service did is told to a
+-- collector.
+local collectors = require "spec.support.collector"
+local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
+local process = require "spec.support.process"
+local testing = require "lunats.testing"
+local unique = require "spec.support.unique"
+
+local TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+local PARENT = ("00-%s-%s-01"):format(TRACE, SPAN)
+local HEADERS = { traceparent = PARENT, tracestate = "a=1,b=2", baggage = "user=7" }
+
+local collector
+after_each(function()
+  own.close()
+  if collector then collector:stop() end
+  collector = nil
+  process.close_all()
+end)
+
+---Starts a service in this process.
+local function start(source, ...) return own.keep(testing.start(source:format(...))) end
+
+---Publishes or requests something that leads to a message on `seen`; returns that message.
+local function message_on(seen, fn)
+  local got
+  local handle = own.keep(app.listen(seen, function(msg) got = msg end))
+  fn()
+  local msg = eventually("a message on " .. seen, function() return got end)
+  handle:stop()
+  return msg
+end
+
+describe("a trace that comes with a message", function()
+  local name
+  before_each(function() name = unique "trace" end)
+
+  for _, case in ipairs {
+    { "publish", "app.publish('%s.seen', 1)" },
+    { "request", "app.request('%s.seen', 1, { timeout = 0.1 })" },
+    { "request_many", "app.request_many('%s.seen', 1, { timeout = 0.1 })" },
+    { "publish in a fiber that is spawned",
+      "app.spawn(function() app.sleep(0) app.publish('%s.seen', 1) end)" },
+    { "publish after a wait, while other messages come",
+      "app.publish('%s.other', 1) app.sleep(0.05) app.publish('%s.seen', 1)" },
+  } do
+    it("is passed on untouched by " .. case[1], function()
+      start("app.listen('%s', function() " .. case[2] .. " end) app.listen('x.%s', print)",
+        name, name, name, name)
+      local msg = message_on(name .. ".seen", function()
+        app.publish(name, 1, { headers = HEADERS })
+        app.publish(name .. ".none", 1)
+      end)
+      assert.same(HEADERS, msg.headers)
+    end)
+  end
+
+  it("is passed on by what is published to a stream and consumed from it", function()
+    local stream = own.stream "trace"
+    start([[
+      app.listen("in.%s", function() assert(app.js.publish("%s.a", 1)) end)
+      app.js.pull_subscribe("%s.>", { durable = "d" })
+        :consume(function() app.publish("out.%s", 1) end)
+    ]], name, stream, stream, name)
+    local msg = message_on("out." .. name, function()
+      app.publish("in." .. name, 1, { headers = HEADERS })
+    end)
+    assert.same(HEADERS, msg.headers)
+  end)
+
+  it("gives way to headers that the script sets", function()
+    start([[app.listen("%s", function()
+      app.publish("%s.seen", 1, { headers = { TraceParent = "mine", X = "1" } })
+    end)]], name, name)
+    local msg = message_on(name .. ".seen", function()
+      app.publish(name, 1, { headers = HEADERS })
+    end)
+    assert.same({ TraceParent = "mine", X = "1", baggage = "user=7" }, msg.headers)
+  end)
+
+  it("is found whatever the letters of its name", function()
+    start("app.listen('%s', function() app.publish('%s.seen', 1) end)", name, name)
+    local msg = message_on(name .. ".seen", function()
+      app.publish(name, 1, { headers = { TRACEPARENT = PARENT } })
+    end)
+    assert.same({ traceparent = PARENT }, msg.headers)
+  end)
+
+  it("is not passed on to answers, to the server or to other messages", function()
+    start([[
+      app.listen("%s", function(msg)
+        msg:respond(1)
+        return 2
+      end)
+      app.listen("%s.free", function() app.publish("%s.seen", 1) end)
+      app.timer(0.01, function() app.publish("%s.tick", 1) end)
+    ]], name, name, name, name)
+    local headers = { traceparent = PARENT, ["Nats-Trace-Dest"] = "nowhere",
+      ["Nats-Trace-Only"] = "false" }
+    assert.same({}, assert(app.request(name, 1, { headers = headers })).headers)
+    local msg = message_on(name .. ".seen", function() app.publish(name .. ".free", 1) end)
+    assert.same({}, msg.headers)
+    assert.same({}, message_on(name .. ".tick", function() end).headers)
+  end)
+end)
+
+-- ---- with a collector ----
+
+---A service in a process of its own that sends its traces to the collector; what waits is sent
+---at its end, or 50 ms after it has come.
+local function run(source, options, env)
+  collector = collector or collectors.start()
+  env = env or {}
+  env.OTEL_BSP_SCHEDULE_DELAY = env.OTEL_BSP_SCHEDULE_DELAY or "50"
+  local child = process.run(source, options or { "--otlp", collector.url }, { env = env })
+  child:expect "started, connected to"
+  return child
+end
+
+describe("a service with --otlp", function()
+  local name
+  before_each(function() name = unique "trace" end)
+
+  it("records each message that is handled, as part of the trace of its sender", function()
+    run(([[
+      app.config { name = "orders", version = "1.2.3" }
+      app.listen("%s.*", function(msg) return msg.data end)
+    ]]):format(name))
+    assert(app.request(name .. ".one", 1, { headers = HEADERS }))
+    assert(app.request(name .. ".two", 1))
+    collector:expect("process " .. name .. ".*")
+    assert.equal("application/json", collector:requests()[1].type)
+    assert.equal("/v1/traces", collector:requests()[1].path)
+    eventually("two spans", function() return #collector:spans() == 2 end)
+    local spans = collector:spans()
+    local span = spans[1]
+    assert.equal(TRACE, span.traceId)
+    assert.equal(SPAN, span.parentSpanId)
+    assert.matches("^%x+$", span.spanId)
+    assert.equal(16, #span.spanId)
+    assert.not_equal(SPAN, span.spanId)
+    assert.equal(5, span.kind)
+    assert.equal("a=1,b=2", span.traceState)
+    assert.is_nil(span.status)
+    assert.same({
+      ["messaging.system"] = "nats", ["messaging.operation.name"] = "process",
+      ["messaging.operation.type"] = "process",
+      ["messaging.destination.name"] = name .. ".one",
+      ["messaging.destination.template"] = name .. ".*",
+      ["messaging.consumer.group.name"] = "orders:" .. name .. ".*",
+    }, span.attributes)
+    assert.equal("orders", span.resource["service.name"])
+    assert.equal("1.2.3", span.resource["service.version"])
+    assert.matches("^%w+$", span.resource["service.instance.id"])
+    assert.equal("lunats", span.resource["telemetry.sdk.name"])
+    local began, ended = tonumber(span.startTimeUnixNano), tonumber(span.endTimeUnixNano)
+    assert.equal("string", type(span.startTimeUnixNano))
+    assert.truthy(began <= ended and math.abs(began / 1e9 - app.now()) < 60)
+    local other = spans[2]
+    assert.is_nil(other.parentSpanId)
+    assert.not_equal(TRACE, other.traceId)
+    assert.equal(32, #other.traceId)
+  end)
+
+  it("begins a new trace where the header is malformed", function()
+    run(("app.listen('%s', function() return 1 end)"):format(name))
+    for _, header in ipairs { "00-" .. TRACE:upper() .. "-" .. SPAN .. "-01", "x", "" } do
+      assert(app.request(name, 1, { headers = { traceparent = header, tracestate = "a=1" } }))
+    end
+    assert(app.request(name, 1, { headers = { traceparent = { PARENT, PARENT } } }))
+    eventually("four spans", function() return #collector:spans() == 4 end)
+    for _, span in ipairs(collector:spans()) do
+      assert.is_nil(span.parentSpanId)
+      assert.is_nil(span.traceState)
+      assert.not_equal(TRACE, span.traceId)
+    end
+  end)
+
+  it("shows errors that are raised, and those that are returned by their code", function()
+    run(([[
+      app.listen("%s.raised", function() error "all is lost" end)
+      app.listen("%s.returned", function()
+        return nil, { code = 404, message = 'no such "order"' }
+      end)
+    ]]):format(name, name))
+    app.request(name .. ".raised", 1)
+    app.request(name .. ".returned", 1)
+    local raised, returned = collector:expect("process " .. name .. ".raised",
+      "process " .. name .. ".returned")
+    assert.equal(2, raised.status.code)
+    assert.matches("all is lost", raised.status.message)
+    assert.equal("exception", raised.events[1].name)
+    local event = {}
+    for _, one in ipairs(raised.events[1].attributes) do
+      event[one.key] = one.value.stringValue
+    end
+    assert.matches("all is lost", event["exception.message"])
+    assert.matches("stack traceback", event["exception.stacktrace"])
+    assert.is_nil(returned.status)
+    assert.equal("404", returned.attributes["messaging.nats.service.error_code"])
+    assert.equal('no such "order"', returned.attributes["messaging.nats.service.error"])
+  end)
+
+  it("records what is sent: publish, request and what is stored in a stream", function()
+    local stream = own.stream "trace"
+    own.keep(app.listen(name .. ".answer", function() return nil, { code = 409 } end))
+    run(([[
+      app.listen("%s", function()
+        app.publish("%s.published", 1)
+        app.request("%s.answer", 1)
+        app.request("%s.nobody", 1)
+        app.js.publish("%s.a", 1)
+        app.js.publish("%s.b", 1, { msg_id = 1 })
+        app.js.publish_async("%s.c", 1):await()
+        app.js.stream_info "%s"
+        return 1
+      end)
+    ]]):format(name, name, name, name, stream, stream, stream, stream))
+    assert(app.request(name, 1))
+    local handler = collector:expect("process " .. name)
+    local spans, by_name = collector:spans()
+    assert.equal(7, #spans)
+    for span, kind in pairs {
+      ["publish " .. name .. ".published"] = 4, ["request " .. name .. ".answer"] = 3,
+      ["request " .. name .. ".nobody"] = 3, ["publish " .. stream .. ".a"] = 4,
+      ["publish " .. stream .. ".b"] = 4, ["publish " .. stream .. ".c"] = 4,
+    } do
+      local found = by_name[span]
+      assert.truthy(found, span)
+      assert.equal(kind, found.kind, span)
+      assert.equal(handler.traceId, found.traceId)
+      assert.equal(handler.spanId, found.parentSpanId)
+    end
+    assert.equal(2, by_name["request " .. name .. ".nobody"].status.code)
+    local refused = by_name["request " .. name .. ".answer"]
+    assert.is_nil(refused.status)
+    assert.equal("409", refused.attributes["messaging.nats.service.error_code"])
+  end)
+
+  it("links the handler of a stored message to its trace", function()
+    local stream, graves = own.stream "trace", own.stream "dead"
+    run(([[
+      app.js.pull_subscribe("%s.>", { durable = "d" }):consume({
+        max_deliver = 1, dead_letter = "%s.x",
+      }, function(msg)
+        app.publish("out.%s", 1)
+        error "no"
+      end)
+    ]]):format(stream, graves, name))
+    local msg = message_on("out." .. name, function()
+      assert(app.js.publish(stream .. ".a", 1, { headers = HEADERS }))
+    end)
+    local span, sent, dead = collector:expect("process " .. stream, "publish out." .. name,
+      "dead_letter " .. graves .. ".x")
+    assert.is_nil(span.parentSpanId)
+    assert.not_equal(TRACE, span.traceId)
+    assert.same({ { traceId = TRACE, spanId = SPAN } }, span.links)
+    assert.equal("d", span.attributes["messaging.consumer.group.name"])
+    assert.equal(2, span.status.code)
+    assert.equal(span.spanId, sent.parentSpanId)
+    assert.equal(span.spanId, dead.parentSpanId)
+    assert.equal(1, dead.kind)
+    assert.equal(("00-%s-%s-03"):format(sent.traceId, sent.spanId), msg:header "traceparent")
+    assert.equal("user=7", msg:header "baggage")
+  end)
+
+  it("begins a trace at each tick of a timer", function()
+    run(([[
+      local n = 0
+      app.timer(0.02, { name = "sweep" }, function()
+        n = n + 1
+        app.publish("%s.tick", n)
+        if n == 2 then error "no" end
+      end)
+    ]]):format(name))
+    eventually("four ticks", function()
+      local ticks = 0
+      for _, span in ipairs(collector:spans()) do
+        if span.name == "timer sweep" then ticks = ticks + 1 end
+      end
+      return ticks >= 4
+    end)
+    local traces, failed = {}, 0
+    for _, span in ipairs(collector:spans()) do
+      if span.name == "timer sweep" then
+        assert.is_nil(traces[span.traceId])
+        assert.is_nil(span.parentSpanId)
+        traces[span.traceId] = span
+        if span.status then failed = failed + 1 end
+      end
+    end
+    assert.equal(1, failed)
+    for _, span in ipairs(collector:spans()) do
+      if span.name == "publish " .. name .. ".tick" and traces[span.traceId] then
+        assert.equal(traces[span.traceId].spanId, span.parentSpanId)
+      end
+    end
+  end)
+end)
