@@ -8,6 +8,8 @@
 #include "bindings/bindings.h"
 #include "bindings/embedded.h"
 #include "bindings/json/json.h"
+#include "bindings/lib/lib.h"
+#include "host/base/module.h"
 
 /* Pushes the chunk of a module of scripts/ inside the binary ("lunats.testing"). False: none.
  */
@@ -39,6 +41,21 @@ static int core_module(lua_State *L) {
         return luaL_error(L, "no module '%s' in the binary", name);
     lua_pushvalue(L, 2);
     lua_setupvalue(L, -2, 1); /* _ENV */
+    return 1;
+}
+
+/* core.native(name) -> what an optional module gives to scripts; an error says what to install
+ */
+static int core_native(lua_State *L) {
+    const struct module *module;
+    char error[1024];
+    const char *name = luaL_checkstring(L, 1);
+    if (module_load(&module, name, error, sizeof(error)) < 0)
+        return raise_error(L, "%s", error);
+    if (module->open == NULL)
+        return raise_error(L, "the module %s has nothing for scripts", name);
+    lua_pushcfunction(L, module->open);
+    lua_call(L, 0, 1);
     return 1;
 }
 
@@ -83,6 +100,8 @@ static int open_core(lua_State *L) {
     bindings_js(L);
     bindings_digest(L);
     bindings_connect(L);
+    lua_pushcfunction(L, core_native);
+    lua_setfield(L, -2, "native");
     lua_pushcfunction(L, core_module);
     lua_setfield(L, -2, "module");
     lua_pushliteral(L, LN_VERSION);

@@ -110,6 +110,8 @@ static const struct page {
      page_live},
     {"/readyz", "GET", "whether it can work, and if not, why: 200 or 503, JSON", page_ready},
     {"/metrics", "GET", "everything that is counted, for Prometheus", page_metrics},
+    {"/reload", "POST", "reloads ?service=NAME, or all; with --control and the token",
+     page_reload},
     {"/healthz", "GET", "its checks, one by one; 200 as long as it lives, JSON", page_health},
 };
 

@@ -70,6 +70,7 @@ typedef void admin_page(struct admin *admin, struct http_request *request);
 
 admin_page page_index;                         /* admin.c */
 admin_page page_live, page_ready, page_health; /* health.c */
+admin_page page_reload;                        /* control.c */
 admin_page page_metrics;                       /* samples.c */
 
 #endif

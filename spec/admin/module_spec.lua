@@ -26,12 +26,13 @@ local function run(lunats, command, ...)
 end
 
 ---Puts a module beside a program; `source` is C.
-local function add_module(lunats, source)
+local function add_module(lunats, source, name)
   local folder = lunats:match "^(.*)/" .. "/modules"
   assert(lfs.mkdir(folder))
   local file = process.write("module.c", source)
-  local status, output = assert(core.process({ "cc", "-shared", "-fPIC", "-o",
-    folder .. "/http.so", file, "-Wl,--unresolved-symbols=ignore-all" }, true)):wait()
+  local status, output = assert(core.process({ "cc", "-I/usr/include/lua5.4", "-shared",
+    "-fPIC", "-o", ("%s/%s.so"):format(folder, name or "http"), file,
+    "-Wl,--unresolved-symbols=ignore-all" }, true)):wait()
   assert.equal(0, status, output)
 end
 
@@ -93,6 +94,30 @@ describe("a module", function()
     assert.equal(1, child:wait())
     assert.matches("libother%.so%.12: cannot open shared object file: .*"
       .. "install the package libmicrohttpd12", child:output())
+  end)
+
+  it("may be for scripts, and calls what the host lets it call", function()
+    local lunats = alone()
+    add_module(lunats, ([[
+      #include <lua.h>
+      void log_printf(int level, const char *service, const char *format, ...);
+      static int open(lua_State *L) {
+        log_printf(1, "spec", "opened");
+        lua_pushinteger(L, 42);
+        return 1;
+      }
+      struct { const char *version; const void *api; int (*open)(lua_State *L); }
+        lunats_module = { "%s-1", 0, open };]]):format(core.version), "answer")
+    local script = process.write("tool.lua", [[
+      local core = require "lunats.core"
+      print("the answer is " .. core.native "answer")
+      print(select(2, pcall(core.native, "nothing")))]])
+    local child = process.spawn { lunats, "lua", script }
+    assert.equal(0, child:wait())
+    assert.matches("spec: opened", child:output())
+    assert.matches("the answer is 42", child:output())
+    assert.matches("the module nothing is not installed .*install the package lunats%-nothing",
+      child:output())
   end)
 
   it("is found in the library folder of an installation", function()
