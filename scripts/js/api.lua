@@ -103,7 +103,8 @@ local function once(op, body, timeout)
   if not msg then
     if err.code == "no_responders" then
       return nil, M.failure("no_responders",
-        "JetStream is not enabled on this server (nobody answers %s)", op)
+        "JetStream is not enabled on this server, where nobody answers %s: start it with "
+        .. "`nats-server --jetstream`, or connect to another one", M.subject(op))
     end
     return nil, err
   end
@@ -122,10 +123,13 @@ end
 ---@param timeout number|nil seconds
 ---@return table|nil reply, table|nil err
 function M.raw(op, body, timeout)
-  body = body and json.encode(body) or ""
+  local text = body and json.encode(body) or ""
   for attempt = 1, RETRIES do
-    local reply, err = once(op, body, timeout or M.timeout)
-    if reply or attempt == RETRIES or not RETRY[err.err_code] then return reply, err end
+    local reply, err = once(op, text, timeout or M.timeout)
+    if reply then return reply end
+    if attempt == RETRIES or not RETRY[err.err_code] then
+      return nil, err.err_code and require "lunats.js.advice"(op, body, err) or err
+    end
     core.sleep(RETRY_DELAY * attempt)
   end
 end

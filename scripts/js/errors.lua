@@ -15,6 +15,7 @@ return {
   STREAM_NOT_FOUND = 10059,
   SUBJECTS_OVERLAP = 10065,            -- ... with an existing stream
   WRONG_LAST_SEQUENCE = 10071,
+  FILTER_OUTSIDE = 10093,              -- consumer filter subject is not a valid subset ...
   DUPLICATE_IN_PROCESS = 10158,        -- duplicate message id is in process
   EXPECTATION_NOT_READY = 10163,       -- expected last sequence per subject unavailable
   WRONG_LAST_SEQUENCE_CONSTANT = 10164, -- the same as 10071, without the number

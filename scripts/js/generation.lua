@@ -5,6 +5,7 @@
 local core = require "lunats.core"
 local api = require "lunats.js.api"
 local consumers = require "lunats.js.consumers"
+local subjects = require "lunats.subject"
 
 local M = {}
 
@@ -14,8 +15,15 @@ local told = {}
 ---@class generation
 ---@field stream string
 ---@field created string|nil when the stream was made; nil: we may not know
+---@field subjects string[]|nil where all its messages come from, if that is known
 local generation = {}
 generation.__index = generation
+
+---Messages of a stream that copies others, or renames them, have other subjects than it takes.
+local function sources_of(config)
+  local copies = config.mirror or config.sources or config.subject_transform
+  return not copies and config.subjects or nil
+end
 
 ---@param stream string
 ---@param created string|nil what the server says of it, if that is known already
@@ -25,8 +33,23 @@ function M.of(stream, created)
   if created then return self end
   local info, err = api.raw("STREAM.INFO." .. stream)
   if not info and not api.concealed(err) then return nil, err end
-  self.created = info and info.created
+  if info then
+    self.created, self.subjects = info.created, sources_of(info.config)
+  end
   return self
+end
+
+---Servers from 2.10 on let a consumer read what its stream does not take: the log tells, once.
+---@param filter string|nil
+function generation:tell_foreign(filter)
+  local taken = self.subjects
+  self.subjects = nil
+  if not taken or not filter then return end
+  for _, subject in ipairs(taken) do
+    if subjects.overlap(subject, filter) then return end
+  end
+  core.log(2, ("nothing can come on '%s': stream '%s' takes '%s'"):format(filter, self.stream,
+    table.concat(taken, "', '")))
 end
 
 ---Whether the stream is another one than at the last call: it was made at another time, or has

@@ -96,6 +96,7 @@ local function resolve(self, afresh)
   local info
   info, err = find_or_create(self)
   if not info then return nil, err end
+  self.generation:tell_foreign(self.subject)
   if info.config.deliver_subject then
     return nil, api.failure("jetstream", "%s is a push consumer: use app.js.subscribe",
       consumers.describe(self))

@@ -293,6 +293,7 @@ local function start(self)
     leave(self)
     return nil, err
   end
+  self.generation:tell_foreign(self.subject)
   self.made, self.floor, self.failures = info.created, consumers.floor(info), 0
   self.well = true
   open(self, info)

@@ -26,7 +26,7 @@ local SOURCE = {
 ---@type table<string, table<string, any>>
 M.fields = {
   stream = {
-    name = "string", description = "string", subjects = STRINGS, metadata = "words",
+    name = "string", description = "string", subjects = { LIST, "subject" }, metadata = "words",
     retention = { "limits", "interest", "workqueue" }, storage = { "file", "memory" },
     discard = { "old", "new" }, compression = { "none", "s2" },
     persist_mode = { "default", "async" },
@@ -135,6 +135,14 @@ end
 local checks = {}
 
 function checks.string(value, path) expect(type(value) == "string", value, path, "a string") end
+
+function checks.subject(value, path)
+  checks.string(value, path)
+  if not pcall(core.check_pattern, value) then
+    fail(path, "invalid subject '%s': tokens are separated by single dots, without blanks; '*' "
+      .. "stands for one whole token, '>' ends it", value)
+  end
+end
 
 function checks.boolean(value, path)
   expect(type(value) == "boolean", value, path, "true or false")

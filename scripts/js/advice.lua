@@ -1,0 +1,58 @@
+---What the server's errors about streams and consumers leave out: which stream, which subjects.
+---Looked up when there is such an error, in the units of the wire.
+local api = require "lunats.js.api"
+local errors = require "lunats.js.errors"
+
+local function quoted(list) return "'" .. table.concat(list, "', '") .. "'" end
+
+---The stream of a request: the first name behind its verbs in capitals.
+local function stream_of(op)
+  return op:match "^STREAM%.[%u.]+%.([^.]+)" or op:match "^CONSUMER%.[%u.]+%.([^.]+)"
+end
+
+local function missing_stream(op)
+  local stream = stream_of(op)
+  return stream and ("stream '%s' not found: app.js.add_stream makes one"):format(stream)
+end
+
+local function foreign_filter(op, body)
+  local there = api.raw("STREAM.INFO." .. stream_of(op))
+  local config = type(body) == "table" and body.config or {}
+  local wanted = config.filter_subjects or { config.filter_subject }
+  local subjects = there and there.config.subjects
+  if not subjects or #wanted == 0 then return nil end
+  return ("stream '%s' takes %s, so a consumer cannot read %s from it"):format(stream_of(op),
+    quoted(subjects), quoted(wanted))
+end
+
+---Each subject that another stream has, with that stream.
+local function taken_subjects(op, body)
+  local list, name = {}, stream_of(op)
+  for _, subject in ipairs(body.subjects or { name }) do
+    local found = api.raw("STREAM.NAMES", { subject = subject })
+    for _, other in ipairs(found and found.streams or {}) do
+      if other ~= name then
+        list[#list + 1] = ("%s is among those of stream '%s'"):format(subject, other)
+      end
+    end
+  end
+  if #list == 0 then return nil end
+  return ("subjects of stream '%s' overlap with another one: %s. A subject belongs to one "
+    .. "stream"):format(name, table.concat(list, ", "))
+end
+
+local ADVICE = {
+  [errors.STREAM_NOT_FOUND] = missing_stream,
+  [errors.FILTER_OUTSIDE] = foreign_filter,
+  [errors.SUBJECTS_OVERLAP] = taken_subjects,
+}
+
+---@param op string  of the request
+---@param body table|nil  of the request
+---@param err table  of the answer; its message says more then
+return function(op, body, err)
+  local find = ADVICE[err.err_code]
+  local text = find and find(op, body)
+  if text then err.message = ("%s (JetStream error %d)"):format(text, err.err_code) end
+  return err
+end
