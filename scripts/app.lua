@@ -59,8 +59,9 @@ app.on_error = require("lunats.watchers").add
 
 ---Runs fn right after the on_start hooks; in a running service at once. For declarations that
 ---have to wait for the server.
-function core.defer_start(fn)
-  core.declare()
+---@param quietly any  the script has declared nothing by that
+function core.defer_start(fn, quietly)
+  if not quietly then core.declare() end
   if core.loading() then
     deferred[#deferred + 1] = fn
   else

@@ -31,6 +31,7 @@ enum options_command {
     OPTIONS_STATS,
     OPTIONS_TOP,
     OPTIONS_LOGS,
+    OPTIONS_CONSOLE,
     OPTIONS_VERSION, /* print the version, exit 0 */
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
 };
@@ -109,6 +110,7 @@ struct options {
     char *admin_token; /* path of a file */
     char *otlp;        /* URL of the collector of traces, or NULL */
     bool control;      /* obey requests, see trigger.h */
+    bool console;      /* run, dev: `lunats console` may run code in the services */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 
     bool coverage;   /* test */
@@ -123,7 +125,7 @@ struct options {
     double interval; /* top: seconds; 0: the default of the command */
     long replies;    /* request: that many to each request; 0: one */
     struct options_list headers; /* request, pub: "Name: value" */
-    struct options_list code;    /* lua: Lua to run first */
+    struct options_list code;    /* lua, console: Lua to run first */
     bool interactive;            /* lua: read and run lines in the end */
 
     enum options_errors errors; /* default full; run: short */

@@ -342,6 +342,8 @@ static int check_words(struct parser *p) {
         return check_message(p);
     if (o->command >= OPTIONS_PS && o->command <= OPTIONS_LOGS && o->arg_count > 1)
         return options_fail(p, "lunats %s takes one NAME", options_commands[o->command].name);
+    if (o->command == OPTIONS_CONSOLE && o->arg_count != 1)
+        return options_fail(p, "lunats console takes one SERVICE, or SERVICE/INSTANCE");
     if (o->command == OPTIONS_SUB && o->arg_count == 0)
         return options_fail(p, "no SUBJECT given: lunats sub [options] SUBJECT...");
     if (o->command == OPTIONS_NEW && o->arg_count != 1)
@@ -538,6 +540,7 @@ void options_free(struct options *o) {
         if (kind == OPTIONS_KIND_CODE || kind == OPTIONS_KIND_HEADERS) {
             struct options_list *list = field;
             options_list_free(list->items, &list->count);
+            list->items = NULL;
         }
     }
     memset(o, 0, sizeof(*o));

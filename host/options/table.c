@@ -21,8 +21,9 @@ enum {
     STATS = 1U << OPTIONS_STATS,
     TOP = 1U << OPTIONS_TOP,
     LOGS = 1U << OPTIONS_LOGS,
+    CONSOLE = 1U << OPTIONS_CONSOLE,
     CLUSTER = PS | STATS | TOP, /* about services, whatever their language */
-    TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CLUSTER,
+    TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CONSOLE | CLUSTER,
     CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
     PRIVATE = RUN | DEV | LUA,            /* to a private server that can be configured */
 };
@@ -107,6 +108,9 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     FLAG("control", RUN | DEV, 0, control,
          "reload on a request to lunats.control.SERVICE.INSTANCE.reload, and take another log "
          "level on one to ....log_level", NULL),
+    FLAG("console", RUN | DEV, 0, console,
+         "let `lunats console` run code in the services: everybody may who may publish to "
+         "lunats.console.>", NULL),
     VALUE("admin", 0, OPTIONS_KIND_ADDRESS, RUN | DEV, admin, "ADDRESS",
           "port for health, metrics and the like: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; "
           "port 0 is a free one, which the log shows; off: none (default of run; dev takes a "
@@ -131,6 +135,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "a header of the message; may be repeated"),
     VALUE("execute", 'e', OPTIONS_KIND_CODE, LUA, code, "CODE",
           "run this Lua first; may be repeated"),
+    VALUE("execute", 'e', OPTIONS_KIND_CODE, CONSOLE, code, "CODE",
+          "run this in the service and end; may be repeated"),
     VALUE("interactive", 'i', OPTIONS_KIND_FLAG, LUA, interactive, NULL,
           "read Lua line by line in the end, run it and print its results"),
     VALUE("output", 'o', OPTIONS_KIND_TEXT, RECORD, output, "FILE",
@@ -148,6 +154,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "stop after that time; with --count the status is 1 then"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, CLUSTER, timeout, "SECONDS",
           "collect answers for that time (default: until none has come for 0.5, at most 2)"),
+    VALUE("timeout", 0, OPTIONS_KIND_PERIOD, CONSOLE, timeout, "SECONDS",
+          "time for one command (default 10)"),
     VALUE("interval", 0, OPTIONS_KIND_PERIOD, TOP, interval, "SECONDS",
           "time between two looks (default 1)"),
     VALUE("seconds", 0, OPTIONS_KIND_SECONDS, RECORD, seconds, "S", "stop after that time"),
@@ -306,6 +314,15 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats logs orders --level debug\n"
         "  lunats logs orders --level reset\n",
         OPTIONS_SERVERS, "lunats.commands.logs", false},
+    [OPTIONS_CONSOLE] = {
+        "console", "SERVICE", "run Lua in a service that runs",
+        "Reads Lua line by line, runs it in SERVICE, or in SERVICE/INSTANCE, and prints\n"
+        "what it prints and returns. It sees the globals of the script and `app`, and\n"
+        "may wait; an error does no harm to the service. The service must run with\n"
+        "--console; each command is in its log.\n",
+        "  lunats console orders\n"
+        "  lunats console orders -e 'app.state.paused = true' -e 'return app.state'\n",
+        OPTIONS_SERVERS, "lunats.commands.console", false},
     [OPTIONS_VERSION] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {

@@ -53,5 +53,5 @@ return function(...)
     local fn, err = loadfile(file, "t")
     run(service, fn, err, ...)
   end
-  if options.interactive then require("lunats.commands.repl")() end
+  if options.interactive then require("lunats.commands.repl").run() end
 end

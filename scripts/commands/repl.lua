@@ -1,19 +1,10 @@
 ---`lunats lua -i`: reads Lua line by line, runs it and prints its results, as lua(1) does.
 local core = require "lunats.core"
-local input = require "lunats.commands.input"
+local line = require "lunats.commands.line"
+
+local M = {}
 
 local OURS = "\n\t%[C%]: in function 'xpcall'\n\tlunats/commands/repl%.lua:.*$"
-
-local terminal = core.is_terminal(0)
-
-local function read_line(prompt)
-  io.stdout:flush()
-  if terminal then
-    io.stdout:write(prompt)
-    io.stdout:flush()
-  end
-  return input.line()
-end
 
 ---As an expression or as statements.
 ---@return function|nil chunk, string|nil err, boolean|nil incomplete
@@ -27,19 +18,24 @@ local function compile(text)
 end
 
 ---A chunk that may go over several lines.
----@return function|nil chunk, string|nil err  both nil at the end
-local function read_chunk()
-  local text = read_line(_PROMPT or "> ") -- luacheck: ignore 113
+---@param prompt string
+---@param further string  prompt of its further lines
+---@return string|nil text, string|nil err  why it cannot be run; both nil at the end
+function M.read(prompt, further)
+  local text, given_up
+  repeat text, given_up = line.read(prompt) until not given_up
   if not text then return nil end
   text = text:gsub("^=", "return ")
   local fn, err, incomplete = compile(text)
   while incomplete do
-    local line = read_line(_PROMPT2 or ">> ") -- luacheck: ignore 113
-    if not line then break end
-    text = text .. "\n" .. line
+    local more
+    more, given_up = line.read(further)
+    if given_up then return M.read(prompt, further) end
+    if not more then break end
+    text = text .. "\n" .. more
     fn, err, incomplete = compile(text)
   end
-  return fn, err
+  return text, not fn and err or nil
 end
 
 local function show_error(text) io.stderr:write("lunats: ", text, "\n") end
@@ -54,21 +50,23 @@ local function show_results(ok, ...)
   end
 end
 
-return function()
-  if terminal then
+function M.run()
+  line.remember ".lunats_history"
+  if line.terminal then
     print(("lunats %s, %s, %s. Ctrl-D ends."):format(core.version, _VERSION,
       app.nats.connected_url and "connected to " .. app.nats.connected_url
       or "without a server (-s URL connects)"))
   end
   while true do
-    local fn, err = read_chunk()
-    if fn then
-      show_results(xpcall(fn, core.raised))
-    elseif err then
+    local text, err = M.read(_PROMPT or "> ", _PROMPT2 or ">> ") -- luacheck: ignore 113
+    if err then
       show_error(err)
+    elseif text then
+      show_results(xpcall(compile(text), core.raised))
     else
       break
     end
   end
-  if terminal then print() end
 end
+
+return M

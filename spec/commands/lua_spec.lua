@@ -211,11 +211,12 @@ describe("lunats lua -i", function()
   end)
 
   it("has prompts on a terminal and ends with Ctrl-D", function()
-    local child = process.spawn { "sh", "-c",
-      ("printf '1+\\n1\\n\\004' | script -qec '%s lua -i' /dev/null"):format(process.lunats()) }
+    local command = "printf '1+\\n1\\n\\004' | script -qec '%s lua -i' /dev/null"
+    local child = process.spawn({ "sh", "-c", command:format(process.lunats()) },
+      { env = { HOME = process.path "home" } })
     assert.equal(0, child:wait())
     local output = child:output()
     assert.matches("lunats %d[^\n]* Ctrl%-D ends%.", output)
-    assert.matches("> .*>> .*2\r\n> ", output)
+    assert.matches("> .*>> .*2\r\n\r> ", output)
   end)
 end)

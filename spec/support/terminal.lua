@@ -12,7 +12,8 @@ local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 ---@param arguments string[]  of lunats
 ---@param size string|nil  for stty: "cols 80 rows 24"
-function M.open(arguments, size)
+---@param env table<string, string>|nil
+function M.open(arguments, size, env)
   local self = setmetatable({ keys = process.path "keys", tty = process.path "tty",
     pid_file = process.path "pid", after = process.path "after" }, terminal)
   os.execute("mkfifo " .. self.keys)
@@ -22,8 +23,8 @@ function M.open(arguments, size)
   local inner = ("tty >%s; stty %s; sh -c %s; echo $? >%s; stty -a >>%s"):format(self.tty,
     size or "cols 80 rows 24", quote(("echo $$ >%s; exec env --default-signal=QUIT %s"):format(
     self.pid_file, table.concat(words, " "))), self.after, self.after)
-  self.child = process.spawn { "sh", "-c", ("exec script -qfec %s /dev/null <>%s"):format(
-    quote(inner), self.keys) }
+  self.child = process.spawn({ "sh", "-c", ("exec script -qfec %s /dev/null <>%s"):format(
+    quote(inner), self.keys) }, { env = env })
   return self
 end
 
@@ -31,14 +32,28 @@ function terminal:output() return self.child:output() end
 
 function terminal:expect(pattern) return self.child:expect(pattern) end
 
----What was shown since the last call of this function, as soon as the pattern is in it.
-function terminal:next(pattern)
+local function wait(self, pattern)
   local from = (self.seen or 0) + 1
-  local found = eventually(function()
+  return eventually(function()
     return ("%q in:\n%s"):format(pattern, self:output():sub(from):sub(-2000))
-  end, function() return self:output():sub(from):match(pattern) end, 20)
+  end, function()
+    local first, last, found = self:output():find(pattern, from)
+    return first and { last = last, text = found or self:output():sub(first, last) }
+  end, 20)
+end
+
+---Waits for a pattern behind what the last call has found; its first capture, or the match.
+function terminal:next(pattern)
+  local found = wait(self, pattern)
+  self.seen = found.last
+  return found.text
+end
+
+---The same in a screen that is drawn again and again: behind what was shown at the last call.
+function terminal:latest(pattern)
+  local found = wait(self, pattern)
   self.seen = #self:output()
-  return found
+  return found.text
 end
 
 function terminal:type(keys)
