@@ -118,6 +118,7 @@ local function add(self)
     .. "long.", { "timer", "result" }, {})
   self.labels = { timer = self.name or self.interval and ("every %g s"):format(self.interval)
     or "task" }
+  count(self, "error", 0) -- shown before there is one, so that a rate sees the first
   setmetatable(self, handle)
   declared[#declared + 1] = self
   core.declare()

@@ -99,16 +99,27 @@ static void look_at_checks(struct reasons *reasons) {
     }
 }
 
+static void look_at_service(struct reasons *reasons) {
+    look_at_state(reasons);
+    look_at_connection(reasons);
+    look_at_readers(reasons);
+    look_at_checks(reasons);
+}
+
+bool health_is_ready(struct service *service) {
+    struct reasons reasons = {.service = service};
+    look_at_service(&reasons);
+    text_free(&reasons.text);
+    return reasons.count == 0;
+}
+
 /* Writes what speaks against being ready; the list is [] when nothing does. */
 static void collect(const struct admin *admin, struct reasons *reasons) {
     size_t services = 0;
     text_puts(&reasons->text, "[");
     while ((reasons->service = admin_next(admin, reasons->service)) != NULL) {
         services++;
-        look_at_state(reasons);
-        look_at_connection(reasons);
-        look_at_readers(reasons);
-        look_at_checks(reasons);
+        look_at_service(reasons);
     }
     if (services == 0) {
         text_puts(&reasons->text,

@@ -64,6 +64,11 @@ struct admin_wait {
     void (*give_up)(struct http_request *request);
 };
 
+/* ---- health.c ---- */
+
+/* Whether nothing speaks against it in /readyz. */
+bool health_is_ready(struct service *service);
+
 /* ---- pages: each answers its request, at once or later ---- */
 
 typedef void admin_page(struct admin *admin, struct http_request *request);

@@ -115,8 +115,13 @@ static void put_loop(struct view *view) {
 /* ---- one service ---- */
 
 static void put_info(struct view *view) {
-    put2(view, 1, "version", script_about(service_script(view->service))->version, "instance",
+    /* Not "instance": that is what Prometheus calls the target. */
+    put2(view, 1, "version", script_about(service_script(view->service))->version, "id",
          service_instance(view->service));
+}
+
+static void put_ready(struct view *view) {
+    put(view, health_is_ready(view->service));
 }
 
 static void put_up(struct view *view) {
@@ -164,12 +169,21 @@ static const struct listener *next_listener(struct view *view, const struct list
     return listener_next(service_intake(view->service), service_script(view->service), after);
 }
 
+static bool has_code(const struct endpoint *endpoint, int code) {
+    for (size_t i = 0; i <= ENDPOINT_CODES && endpoint->codes[i].count > 0; i++)
+        if (endpoint->codes[i].code == code)
+            return true;
+    return false;
+}
+
 static void put_requests(struct view *view) {
     for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
         const struct endpoint *endpoint = listener_endpoint(at);
         const char *name = listener_endpoint_name(at);
         put2(view, (double)(endpoint->requests - endpoint->errors), "endpoint", name, "code",
              "200");
+        if (!has_code(endpoint, 500)) /* so that a rate sees the first error, too */
+            put2(view, 0, "endpoint", name, "code", "500");
         for (size_t i = 0; i <= ENDPOINT_CODES && endpoint->codes[i].count > 0; i++) {
             char code[16] = "other";
             if (endpoint->codes[i].code != 0)
@@ -198,6 +212,12 @@ static void put_running(struct view *view) {
         listener_get_stats(at, &stats);
         put2(view, stats.running, "endpoint", listener_endpoint_name(at), NULL, NULL);
     }
+}
+
+static void put_limit(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;)
+        put2(view, listener_options(at)->concurrency, "endpoint", listener_endpoint_name(at),
+             NULL, NULL);
 }
 
 static void put_pending(struct view *view) {
@@ -234,10 +254,13 @@ static void put_collections(struct view *view) {
 }
 
 static void put_reloads(struct view *view) {
-    uint64_t done, failed;
-    service_count_reloads(view->service, &done, &failed);
-    put2(view, (double)done, "result", "ok", NULL, NULL);
-    put2(view, (double)failed, "result", "failed", NULL, NULL);
+    struct reload_counts counts = service_reloads(view->service);
+    put2(view, (double)counts.done, "result", "ok", NULL, NULL);
+    put2(view, (double)counts.failed, "result", "failed", NULL, NULL);
+}
+
+static void put_last_reload(struct view *view) {
+    put(view, !service_reloads(view->service).last_failed);
 }
 
 static void put_checks(struct view *view) {
@@ -274,6 +297,8 @@ static const struct family {
     void (*put)(struct view *view);
 } families[] = {
     {"lunats_service_info", "A service; the value is 1.", METER_GAUGE, put_info},
+    {"lunats_service_ready", "Whether nothing speaks against the service in /readyz.",
+     METER_GAUGE, put_ready},
     {"lunats_connection_up", "Whether there is a connection to NATS.", METER_GAUGE, put_up},
     {"lunats_connection_lame_duck", "Whether the server is about to go away.", METER_GAUGE,
      put_lame_duck},
@@ -298,6 +323,8 @@ static const struct family {
     {"lunats_request_seconds", "From the receipt of a message to the end of its handler.",
      METER_HISTOGRAM, put_seconds},
     {"lunats_handlers_running", "Handlers of a listener that run.", METER_GAUGE, put_running},
+    {"lunats_handlers_limit", "Handlers of a listener that may run at once.", METER_GAUGE,
+     put_limit},
     {"lunats_pending_messages", "Messages that wait for a handler.", METER_GAUGE, put_pending},
     {"lunats_dropped_total", "Messages dropped, as the queue of the listener was full.",
      METER_COUNTER, put_lost},
@@ -308,6 +335,9 @@ static const struct family {
      "Runs of the collector of Lua, those for young objects included.", METER_COUNTER,
      put_collections},
     {"lunats_reloads_total", "Reloads, by how they ended.", METER_COUNTER, put_reloads},
+    {"lunats_last_reload_successful",
+     "0: the last reload failed, and the version before it goes on.", METER_GAUGE,
+     put_last_reload},
     {"lunats_health_check_up", "Whether a check of app.health is well.", METER_GAUGE,
      put_checks},
     {"lunats_js_consumer_up", "Whether a consumer of a stream is there and heard of.",

@@ -35,6 +35,6 @@ void service_describe(const struct service *service) {
         reload_each(service_reload_state(service), describe, owner);
 }
 
-void service_count_reloads(const struct service *service, uint64_t *done, uint64_t *failed) {
-    reload_count(service_reload_state(service), done, failed);
+struct reload_counts service_reloads(const struct service *service) {
+    return reload_count(service_reload_state(service));
 }

@@ -29,7 +29,7 @@ enum stage {
 struct reload {
     struct service *service;
     struct list retiring;
-    uint64_t reloads, failed_reloads;
+    struct reload_counts counts;
 
     /* The transaction; all below is zero when there is none. */
     enum stage stage, wanted; /* what goes on, and what the next turn of the loop begins */
@@ -127,7 +127,8 @@ static void fail(struct reload *reload) {
         reason = last != NULL ? last : "out of memory";
     snprintf(text, sizeof(text), "%s", reason);
     undo(reload);
-    reload->failed_reloads++;
+    reload->counts.failed++;
+    reload->counts.last_failed = true;
     log_warn(service_name(service), "reload failed, the running version goes on%s%s",
              *reload->reason != '\0' ? ": " : "", reload->reason);
     event_publish(service, "reload_failed");
@@ -323,7 +324,8 @@ static void switch_over(struct reload *reload) {
     script_set_state(next, SCRIPT_RUNNING);
     script_begin_resources(next); /* takes over what the old version still has */
     retire(reload, old, retiring);
-    reload->reloads++;
+    reload->counts.done++;
+    reload->counts.last_failed = false;
     log_reloaded(reload, next);
     event_publish(service, "reloaded");
     subscribe_late(service, next);
@@ -455,9 +457,8 @@ int reload_open(struct reload **out, struct service *service) {
     return LN_OK;
 }
 
-void reload_count(const struct reload *reload, uint64_t *done, uint64_t *failed) {
-    *done = reload != NULL ? reload->reloads : 0;
-    *failed = reload != NULL ? reload->failed_reloads : 0;
+struct reload_counts reload_count(const struct reload *reload) {
+    return reload != NULL ? reload->counts : (struct reload_counts){0};
 }
 
 void reload_close(struct reload *reload) {

@@ -47,8 +47,8 @@ void reload_each(const struct reload *reload,
                  void (*each)(void *owner, struct script *script, const char *what),
                  void *owner);
 
-/* Those that are over, by how they ended; 0 for NULL. */
-void reload_count(const struct reload *reload, uint64_t *done, uint64_t *failed);
+/* Those that are over; all zero for NULL. */
+struct reload_counts reload_count(const struct reload *reload);
 
 /* A subscription has been drained, maybe the last one of a version that retires. */
 void reload_drained(struct reload *reload);

@@ -112,6 +112,12 @@ typedef void (*service_reload_fn)(void *owner, int status, const char *text);
 int service_reload(struct service *service, const char *source, size_t source_len,
                    service_reload_fn on_done, void *owner);
 
+/* Those that are over, since the start. */
+struct reload_counts {
+    uint64_t done, failed;
+    bool last_failed;
+};
+
 /* ---- what runs (./describe.c) ---- */
 
 /* Writes into the log what each version of the script does: fibers, listeners, timers, ... It
@@ -132,10 +138,9 @@ struct clock *service_clock(const struct service *service); /* real time, always
 const struct service_options *service_options(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
-/* Since the start (./describe.c). */
-void service_count_reloads(const struct service *service, uint64_t *done, uint64_t *failed);
-struct vitals *service_vitals(struct service *service); /* ./vitals.h */
-struct voice *service_voice(struct service *service);   /* ./voice.h */
+struct reload_counts service_reloads(const struct service *service); /* ./describe.c */
+struct vitals *service_vitals(struct service *service);              /* ./vitals.h */
+struct voice *service_voice(struct service *service);                /* ./voice.h */
 struct script *service_script(const struct service *service);
 /* Records what its handlers do; NULL: nothing does. */
 struct tracer *service_tracer(const struct service *service);

@@ -303,7 +303,7 @@ end
 ---@return consume|nil handle, table|nil err
 function M.start(self, psub, info, fn)
   local opts = self.opts
-  self.stream, self.consumer = psub.stream, psub.consumer
+  self.stream, self.consumer, self.durable = psub.stream, psub.consumer, psub.durable ~= nil
   self.concurrency = opts.concurrency or 1
   if info.config.ack_policy == "all" and self.concurrency > 1 then
     return nil, api.failure("jetstream", "%s acknowledges all messages before one as well: "
@@ -318,6 +318,7 @@ function M.start(self, psub, info, fn)
     local ok
     ok, err = dead_letter.check(self, info)
     if not ok then return nil, err end
+    dead_letter.count(self, 0)
   end
   self.backoff = opts.backoff or M.backoff
   local limits = limits_of(self, info)

@@ -151,6 +151,19 @@ local function is_final(err)
   return is_size(err) or err.code == "invalid" or err.status == 400 and not api.passes(err)
 end
 
+---The counter of dead letters, made by the first consume that may have some.
+local letters
+
+---@param self table of a consume
+---@param n integer 0: it is shown before there is one, so that a rate sees the first
+function M.count(self, n)
+  letters = letters or core.meter("counter", "lunats_js_dead_letters_total",
+    "Messages of a consumer that were given up and published as dead letters.",
+    { "stream", "consumer" }, {})
+  letters:inc(n, { stream = self.stream, consumer = self.durable and self.consumer
+    or "(ephemeral)" })
+end
+
 ---Publishes until it is stored: the message must not be lost between two streams. Meanwhile it
 ---keeps its slot, and the server is told that it is worked on. What is refused for what it is
 ---must not keep the slot for ever.
@@ -168,6 +181,7 @@ function M.publish(self, msg, reason, text)
     local headers, payload, whole = fit(letter, most)
     local ack, err = attempt(self.dead_letter, payload, headers)
     if ack or err.ack then -- the stream of another domain is as good
+      M.count(self, 1)
       return ("and is a dead letter on '%s'%s"):format(self.dead_letter, whole and ""
         or (", cut to %d of %d bytes"):format(#payload, #letter.raw))
     end

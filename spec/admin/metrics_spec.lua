@@ -85,6 +85,7 @@ describe("/metrics", function()
     local found = samples(url)
     for _, service in ipairs { "svc", "other" } do
       assert.equal(1, found[('lunats_connection_up{service="%s"}'):format(service)])
+      assert.equal(1, found[('lunats_service_ready{service="%s"}'):format(service)])
       assert.is_true(found[('lunats_lua_memory_bytes{service="%s"}'):format(service)] > 10000)
       assert.is_true(found[('lunats_subscriptions{service="%s"}'):format(service)] >= 1)
     end
@@ -97,6 +98,23 @@ describe("/metrics", function()
     local collections = 'lunats_lua_collections_total{service="svc"}'
     local before = found[collections]
     eventually("collections", function() return samples(url)[collections] > before + 1 end)
+    assert.equal(0, child:stop())
+  end)
+
+  it("tells whether a service is ready", function()
+    local child, url = run('app.health("x", function() return nil, "no" end)\n' .. SIMPLE)
+    admin.expect_ready(url, 503)
+    assert.equal(0, samples(url)['lunats_service_ready{service="svc"}'])
+    assert.equal(0, child:stop())
+  end)
+
+  it("shows the counters of errors before there is one", function()
+    local child, url = run(SIMPLE .. 'app.timer(60, { name = "tick" }, function() end)')
+    local found = samples(url)
+    assert.equal(0,
+      found['lunats_requests_total{service="svc",endpoint="spec_metrics",code="500"}'])
+    assert.equal(0,
+      found['lunats_timer_ticks_total{service="svc",timer="tick",result="error"}'])
     assert.equal(0, child:stop())
   end)
 
@@ -127,6 +145,7 @@ describe("/metrics", function()
     assert.equal(6, found['lunats_request_seconds_count{service="svc",endpoint="codes"}'])
     assert.is_true(found['lunats_request_seconds_sum{service="svc",endpoint="codes"}'] > 0)
     assert.equal(0, found['lunats_pending_messages{service="svc",endpoint="codes"}'])
+    assert.equal(256, found['lunats_handlers_limit{service="svc",endpoint="codes"}'])
     assert.equal(0, found['lunats_dropped_total{service="svc",endpoint="codes"}'])
     child:stop()
   end)
@@ -254,11 +273,15 @@ describe("/metrics", function()
       file:write(text)
       file:close()
     end
-    edit(SIMPLE .. "-- changed\n")
-    child:expect "reloaded in"
+    local LAST = 'lunats_last_reload_successful{service="svc"}'
+    assert.equal(1, samples(url)[LAST])
     edit "app.config {"
     child:expect "reload failed"
+    assert.equal(0, samples(url)[LAST])
+    edit(SIMPLE .. "-- changed\n")
+    child:expect "reloaded in"
     local found = samples(url)
+    assert.equal(1, found[LAST])
     assert.equal(1, found['lunats_reloads_total{service="svc",result="ok"}'])
     assert.equal(1, found['lunats_reloads_total{service="svc",result="failed"}'])
     assert.equal(0, child:stop())
