@@ -2,7 +2,7 @@
 -- table. A mistake shows as a report of the sanitizer.
 local testing = require "lunats.testing"
 
--- Runs `fn` often while finalizers that call `act` wait to run, in a state so small that the
+-- Runs `fn` often, or for ten seconds, while finalizers that call `act` wait to run, in a state so small that the
 -- collector comes by in the shortest function. `fn` may fail, but not always.
 local DISTURBED = [[
   local core = require "lunats.core"
@@ -11,7 +11,7 @@ local DISTURBED = [[
     if os.getenv "LN_GC_STRESS" then rounds = rounds // 20 end -- each takes that much longer
     app.task(function()
       collectgarbage("generational", 1, 1)
-      local calls, fine, why, round = 0, 0, nil, 0
+      local calls, fine, why, round, began = 0, 0, nil, 0, core.hrtime()
       repeat
         round = round + 1
         for _ = 1, 4 do
@@ -24,7 +24,7 @@ local DISTURBED = [[
         local ok, err = pcall(fn, pad)
         fine = fine + (ok and 1 or 0)
         why = not ok and tostring(err) or why
-      until round >= rounds and calls > rounds
+      until (round >= rounds or core.hrtime() - began > 10) and calls > round
       app.publish("disturbed", { fine = fine > 0, why = why })
     end)
   end
