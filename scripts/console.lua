@@ -9,7 +9,7 @@ local M = {}
 local SECONDS, MOST_SECONDS = 10, 300 -- for one command, waiting included
 local COMPUTING = 1                   -- seconds without a wait, which hold all others up
 local LOOK = 10000                    -- instructions between two looks at the clock
-local PAUSE = 0.02                    -- seconds between two looks: it has waited
+local BEAT = 0.05                     -- seconds
 local OUTPUT = 256 * 1024             -- bytes
 local SHOWN = 2000                    -- bytes of the code in the log
 local AT_ONCE = 4
@@ -71,15 +71,21 @@ local function compile(code, env)
   return load(code, "=console", "t", env)
 end
 
+---Others get their turn whenever a command waits: this one counts then.
+local function beat(heart)
+  while not heart.still do
+    core.sleep(BEAT)
+    heart.beats = heart.beats + 1
+  end
+end
+
 ---Raises in this coroutine once it has computed for too long; then again and again, as pcall
 ---would go on.
-local function bound_computing()
-  local since = core.hrtime()
-  local last = since
+local function bound_computing(heart)
+  local since, beats = core.hrtime(), heart.beats
   local function look()
     local now = core.hrtime()
-    if now - last > PAUSE then since = now end
-    last = now
+    if heart.beats ~= beats then since, beats = now, heart.beats end
     if now - since > COMPUTING then
       debug.sethook(look, "", 1)
       error(("this has computed for %g s without a wait, while the service could do nothing "
@@ -95,8 +101,8 @@ local function on_error(err)
   return core.raised(err)
 end
 
-local function run(fn)
-  bound_computing()
+local function run(fn, heart)
+  bound_computing(heart)
   local results = table.pack(xpcall(fn, on_error))
   debug.sethook()
   if core.cancelled() then error(results[2], 0) end
@@ -111,13 +117,17 @@ local function run(fn)
     and text or type(text))
 end
 
+local stop_beating = { __close = function(self) self.still = true end }
+
 ---@return boolean ok, string|nil text
 local function execute(request, out)
   local fn, err = compile(request.code, environment(out))
   if not fn then return false, err end
   local seconds = tonumber(request.seconds) or SECONDS
   seconds = math.max(0.001, math.min(seconds, MOST_SECONDS))
-  local ok, text = fiber.timeout(seconds, run, fn)
+  local heart <close> = setmetatable({ beats = 0 }, stop_beating)
+  core.background(beat, heart)
+  local ok, text = fiber.timeout(seconds, run, fn, heart)
   if ok == nil then return false, ("this has not ended within %g s"):format(seconds) end
   return ok, text
 end

@@ -89,6 +89,18 @@ describe("lunats console", function()
     assert.equal("5", assert(app.request("counter.get", "")).raw)
   end)
 
+  it("lets a command compute that leaves others their turn", function()
+    serve "--console"
+    local status, output = console("counter", "-e", [[
+      for _ = 1, 4 do
+        local began = os.clock()
+        while os.clock() - began < 0.3 do end
+        app.sleep(0.1)
+      end
+      return "done"]])
+    assert.same({ 0, "done\n" }, { status, output })
+  end)
+
   it("prints bytes that are no text, and not without end", function()
     serve "--console"
     local status, output = console("counter", "-e", "print('a\\xff')",
