@@ -93,8 +93,8 @@ describe("lunats console", function()
     serve "--console"
     local status, output = console("counter", "-e", [[
       for _ = 1, 4 do
-        local began = os.clock()
-        while os.clock() - began < 0.3 do end
+        local began = app.now()
+        while app.now() - began < 0.3 do end
         app.sleep(0.1)
       end
       return "done"]])
