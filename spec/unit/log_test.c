@@ -9,33 +9,8 @@
 #include <unistd.h>
 
 #include "host/base/output.h"
+#include "spec/unit/log_capture.h"
 #include "spec/unit/test.h"
-
-/* stderr goes into a pipe between capture_begin() and capture_end(). */
-static int real_stderr, reader;
-static char captured[65536];
-
-static void capture_begin(void) {
-    int ends[2];
-    if (pipe(ends) < 0)
-        abort();
-    real_stderr = dup(STDERR_FILENO);
-    dup2(ends[1], STDERR_FILENO);
-    close(ends[1]);
-    output_reset(OUTPUT_STDERR);
-    reader = ends[0];
-    fcntl(reader, F_SETFL, O_NONBLOCK);
-}
-
-static const char *capture_end(void) {
-    ssize_t n = read(reader, captured, sizeof(captured) - 1);
-    captured[n > 0 ? n : 0] = '\0';
-    dup2(real_stderr, STDERR_FILENO);
-    close(real_stderr);
-    close(reader);
-    output_reset(OUTPUT_STDERR);
-    return captured;
-}
 
 /* What follows the 25 bytes of the time and its blank in text. */
 static const char *after_time(const char *line) {
@@ -327,6 +302,95 @@ static void a_closed_pipe_is_survived(void) {
     CHECK(strstr(capture_end(), "lost lines=1") != NULL);
 }
 
+/* ---- what a line is logged in ---- */
+
+static size_t in_a_handler(struct log_field out[LOG_CONTEXT_MAX]) {
+    out[0] = log_text("listener", "orders.*");
+    out[1] = log_text("subject", "orders.created");
+    return 2;
+}
+
+static void fields_of_the_record_win_over_its_context(void) {
+    struct log_field field = log_text("subject", "mine");
+    log_set_context(in_a_handler);
+    capture_begin();
+    log_write(LOG_LEVEL_INFO, "s", "m", &field, 1);
+    log_info("s", "m\nmore");
+    const char *out = capture_end();
+    log_set_context(NULL);
+    CHECK(strstr(out, "INFO  s: m subject=mine listener=orders.*\n") != NULL);
+    CHECK(strstr(out, "INFO  s: m listener=orders.* subject=orders.created\n    more\n") !=
+          NULL);
+}
+
+static void names_are_told_apart_as_they_are_written(void) {
+    struct log_field fields[] = {
+        {"a b", LOG_TYPE_INT, {.integer = 1}},  {"a=b", LOG_TYPE_INT, {.integer = 2}},
+        {"a_b", LOG_TYPE_INT, {.integer = 3}},  {"", LOG_TYPE_INT, {.integer = 4}},
+        {"\xff", LOG_TYPE_INT, {.integer = 5}}, {"\\xff", LOG_TYPE_INT, {.integer = 6}},
+    };
+    capture_begin();
+    log_write(LOG_LEVEL_INFO, "s", "m", fields, 6);
+    CHECK_STR(after_time(capture_end()),
+              "INFO  s: m a_b=1 a_b_=2 a_b__=3 _=4 \\xff=5 \\xff_=6\n");
+}
+
+/* ---- levels of services, copies ---- */
+
+static void a_service_has_a_level_of_its_own(void) {
+    struct log_override override = {0};
+    log_configure(LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
+    log_override_set(&override, "s", LOG_LEVEL_DEBUG);
+    CHECK(log_enabled(LOG_LEVEL_DEBUG));
+    CHECK_INT(log_level_of("s"), LOG_LEVEL_DEBUG);
+    CHECK_INT(log_level_of("t"), LOG_LEVEL_WARN);
+    capture_begin();
+    log_debug("s", "seen");
+    log_debug("t", "hidden");
+    log_debug(NULL, "hidden");
+    log_override_set(&override, "s", LOG_LEVEL_OFF);
+    log_error("s", "hidden");
+    log_warn("t", "seen");
+    log_override_clear(&override);
+    log_override_clear(&override);
+    log_warn("s", "seen");
+    log_info("s", "hidden");
+    const char *out = capture_end();
+    CHECK_INT(lines_with(out, "seen"), 3);
+    CHECK_INT(lines_with(out, "hidden"), 0);
+    CHECK(!log_enabled(LOG_LEVEL_INFO));
+    log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+}
+
+static char copied[1024];
+
+static void copy_record(struct log_copy *copy, const struct log_record *record) {
+    size_t len;
+    char *json = log_as_json(record, &len);
+    CHECK_INT(strlen(json), len);
+    snprintf(copied, sizeof(copied), "%s", json);
+    free(json);
+    (*(int *)copy->owner)++;
+    log_info("copy", "about the copy");
+}
+
+static void copies_see_what_is_written_and_never_themselves(void) {
+    int count = 0;
+    struct log_copy copy = {.on_record = copy_record, .owner = &count};
+    log_copy_add(&copy);
+    capture_begin();
+    log_info("s", "a\nb");
+    log_debug("s", "not written");
+    log_copy_remove(&copy);
+    log_copy_remove(&copy);
+    log_info("s", "not copied");
+    const char *out = capture_end();
+    CHECK_INT(count, 1);
+    CHECK_STR(after_json_time(copied),
+              ",\"level\":\"info\",\"service\":\"s\",\"message\":\"a\\nb\"}");
+    CHECK_INT(lines_with(out, "about the copy"), 1);
+}
+
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     output_never_wait();
@@ -345,5 +409,9 @@ int main(int argc, char **argv) {
     RUN(what_is_more_than_the_bound_is_lost_and_told);
     RUN(the_end_waits_for_a_reader_that_reads);
     RUN(a_closed_pipe_is_survived);
+    RUN(fields_of_the_record_win_over_its_context);
+    RUN(names_are_told_apart_as_they_are_written);
+    RUN(a_service_has_a_level_of_its_own);
+    RUN(copies_see_what_is_written_and_never_themselves);
     return test_end();
 }
