@@ -29,7 +29,7 @@ struct scheduler {
 };
 
 /* Of all schedulers: there is one thread that runs Lua. */
-static struct fiber *running;
+static const struct fiber *running;
 
 static void finish(struct fiber *fiber, int rc);
 
@@ -104,11 +104,11 @@ static void resume(struct fiber *fiber) {
     if (fiber->suspended)
         lua_pop(fiber->L, 1); /* the token */
     fiber->suspended = false;
-    fibers->current = running = fiber;
+    running = fibers->current = fiber;
     watchdog_begin(&fibers->scheduler->dog);
     int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
     uint64_t held_ms = watchdog_end(&fibers->scheduler->dog);
-    fibers->current = running = NULL;
+    running = fibers->current = NULL;
     if (held_ms > 0 && fibers->watch.on_held != NULL)
         fibers->watch.on_held(fibers->watch.owner, fiber, held_ms);
     if (rc == LUA_OK && nresults > 0)
@@ -227,9 +227,9 @@ static const char *push_error(struct fiber *fiber) {
 static void close_thread(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     lua_State *L = fiber->L;
-    struct fiber *outer = running;
+    const struct fiber *outer = fiber_speak_of(fiber);
     int nresults;
-    fibers->current = running = fiber;
+    fibers->current = fiber;
     if (fiber_waits(L)) {
         fiber->cancelled = fiber->doomed = true;
         lua_pop(L, 1); /* the token */
@@ -291,8 +291,7 @@ static void finish(struct fiber *fiber, int rc) {
     list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;
     if (text != NULL) {
-        struct fiber *outer = running;
-        running = fiber;
+        const struct fiber *outer = fiber_speak_of(fiber);
         tell_end(fiber, status, text);
         running = outer;
     } else if (fiber->on_end != NULL) {
@@ -430,8 +429,14 @@ int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, in
     return LN_OK;
 }
 
-struct fiber *fiber_running(void) {
+const struct fiber *fiber_running(void) {
     return running;
+}
+
+const struct fiber *fiber_speak_of(const struct fiber *fiber) {
+    const struct fiber *before = running;
+    running = fiber;
+    return before;
 }
 
 bool fibers_quiet(const struct fibers *fibers) {

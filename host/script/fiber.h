@@ -146,8 +146,12 @@ uint64_t fiber_began(const struct fiber *fiber);
  */
 struct fiber *fibers_current(const struct fibers *fibers);
 
-/* The fiber that runs now in any set, or whose failure is being told; NULL: none. */
-struct fiber *fiber_running(void);
+/* The fiber that runs now in any set, or of whom something is told; NULL: none. */
+const struct fiber *fiber_running(void);
+
+/* What is logged from now on is about this fiber (NULL: none), until the one that is returned
+ * is given back. For what is told of one that does not run. */
+const struct fiber *fiber_speak_of(const struct fiber *fiber);
 
 /* While on_end() of a fiber that has failed is called: the thread that has what it has raised
  * at *index of its stack. NULL at any other time. */

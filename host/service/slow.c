@@ -66,10 +66,12 @@ static void on_held(void *owner, const struct fiber *fiber, uint64_t ms) {
     char title[TITLE_SIZE], place[TITLE_SIZE];
     fiber_title(fiber, title, sizeof(title));
     fiber_place(fiber, place, sizeof(place)); /* none if it has ended */
-    if (may_tell(slow, title, 'h'))
-        log_warn(name_of(slow),
-                 "%s has held the loop for %.2f s%s%s: nothing else ran meanwhile", title,
-                 (double)ms / 1000, place[0] != '\0' ? ", until it waited" : "", place);
+    if (!may_tell(slow, title, 'h'))
+        return;
+    const struct fiber *before = fiber_speak_of(fiber);
+    log_warn(name_of(slow), "%s has held the loop for %.2f s%s%s: nothing else ran meanwhile",
+             title, (double)ms / 1000, place[0] != '\0' ? ", until it waited" : "", place);
+    fiber_speak_of(before);
 }
 
 /* ---- a request waits ---- */
@@ -96,11 +98,13 @@ static void look_at(struct search *search, const struct fiber *fiber) {
     }
     fiber_title(fiber, title, sizeof(title));
     fiber_place(fiber, place, sizeof(place));
-    if (may_tell(search->slow, title, 'r'))
-        log_warn(
-            name_of(search->slow),
-            "%s has not answered for %.3g s, and waits%s: whoever has asked may have given up",
-            title, (double)(search->now - began) / 1000, place);
+    if (!may_tell(search->slow, title, 'r'))
+        return;
+    const struct fiber *before = fiber_speak_of(fiber);
+    log_warn(name_of(search->slow),
+             "%s has not answered for %.3g s, and waits%s: whoever has asked may have given up",
+             title, (double)(search->now - began) / 1000, place);
+    fiber_speak_of(before);
 }
 
 static void on_look(struct clock_timer *timer) {
@@ -149,8 +153,10 @@ static void tell_cut(const struct script *script, const struct fiber *fiber) {
     fiber_title(fiber, title, sizeof(title));
     fiber_place(fiber, place, sizeof(place));
     uint64_t began = fiber_began(fiber), now = clock_now(script_clock(script));
+    const struct fiber *before = fiber_speak_of(fiber);
     log_warn(service_name(script_service(script)), "%s is cut after %.1f s%s", title,
              began != 0 ? (double)(now - began) / 1000 : 0, place);
+    fiber_speak_of(before);
 }
 
 void slow_tell_cut(struct script *script) {

@@ -9,6 +9,9 @@
 #include "host/service/internal.h"
 
 #define SUBJECT_SIZE 512
+/* Bytes that a server has not read yet, above which it gets no lines: far from where those that
+ * publish have to wait for it. */
+#define BUFFERED_MAX ((size_t)1 << 20)
 #define LEVEL_SIZE 16 /* of what a request says; "reset" is the longest */
 
 static const char *prefix_of(const struct voice *voice) {
@@ -37,7 +40,11 @@ static bool publish(const struct voice *voice, const struct log_record *record) 
 
 static bool can_publish(const struct voice *voice) {
     const struct link *link = service_link(voice->service);
-    return link != NULL && link_is_connected(link) && !link_congested(link);
+    struct link_stats stats;
+    if (link == NULL || !link_is_connected(link))
+        return false;
+    link_get_stats(link, &stats);
+    return stats.buffered < BUFFERED_MAX;
 }
 
 /* Only to those who have missed them: on standard error they are. */

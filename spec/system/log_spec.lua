@@ -147,6 +147,35 @@ describe("--log-subject", function()
     child:expect "connected again"
   end)
 
+  it("tells those who listen how many they have missed while the server was busy", function()
+    local name = unique "busy"
+    local server = process.server()
+    local child = process.run(source(name, ([[
+      app.listen(%q, function()
+        app.log.info("begins")
+        app.sleep(0.5)
+        for i = 1, 2000 do app.log.info(("x"):rep(8000) .. i) end
+        assert(app.publish("still.free", "")) -- or it would wait for the server
+        app.log.info("all written")
+      end)
+    ]]):format(name)), { "--log-subject", "logs.busy", "--ping-interval", "60" },
+      { servers = { server.url } })
+    child:expect "started, connected"
+    local watcher = process.spawn { process.lunats(), "sub", "--server", server.url,
+      "--ping-interval", "60", "logs.busy.>" }
+    watcher:expect "listening to"
+    assert.equal(0, (process.lunats_to_end { "pub", "--server", server.url, name, "x" }))
+    child:expect "begins"
+    server:signal "STOP"
+    child:expect "all written"
+    server:signal "CONT"
+    eventually("a line that tells", function()
+      assert.equal(0, (process.lunats_to_end { "pub", "--server", server.url, name, "x" }))
+      return watcher:count "log lines were not published" > 0
+    end)
+    watcher:expect '"lines":%d%d+'
+  end)
+
   it("tells once that the server does not let lines through", function()
     local name = unique "refused"
     local config = process.write("deny.conf", [[

@@ -22,7 +22,7 @@ describe("what holds the loop", function()
     child:expect "started"
     assert(app.request(prefix .. ".busy.one", nil, { timeout = 20 }))
     child:expect("WARN +svc: listener [^\n]*busy%.%* %([^\n]*busy%.one%) has held the loop for "
-      .. "%d+%.%d%d s: nothing else ran meanwhile\n")
+      .. "%d+%.%d%d s: nothing else ran meanwhile listener=[^\n]*busy%.%* subject=[^\n]*one\n")
     assert(app.request(prefix .. ".busy.two", nil, { timeout = 20 }))
     assert(app.request(prefix .. ".quick", nil, { timeout = 20 }))
     assert.equal(0, child:stop())
@@ -129,7 +129,7 @@ describe("a handler that a stop cuts off", function()
     child:stop()
     child:expect "WARN +svc: 1 handler did not finish within 0.2 s\n"
     child:expect(("WARN +svc: listener %s%%.%%* %%(%s%%.one%%) is cut after %%d+%%.%%d s "
-      .. "at [^\n]*svc%%.lua:4\n"):format(prefix, prefix))
+      .. "at [^\n]*svc%%.lua:4 listener="):format(prefix, prefix))
   end)
 
   it("is named when a new version does not wait for it any longer", function()
