@@ -408,7 +408,8 @@ function app.crypto.base64_decode(text) end
 -- ---- log --------------------------------------------------------------------
 
 ---One function per level. `fields` become `key=value` in text and members in JSON; the first 32
----of them.
+---of them. Behind them a line has what it is logged in: `listener`, `subject`, `trace_id`, or
+---`consumer` and `stream`, `timer`, `task`. Yours win.
 ---@class log
 app.log = {}
 
