@@ -290,13 +290,8 @@ static void finish(struct fiber *fiber, int rc) {
 
     list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;
-    if (text != NULL) {
-        const struct fiber *outer = fiber_speak_of(fiber);
+    if (fiber->on_end != NULL || status == LN_ESCRIPT)
         tell_end(fiber, status, text);
-        running = outer;
-    } else if (fiber->on_end != NULL) {
-        tell_end(fiber, status, text);
-    }
     if (fiber->trace != NULL)
         fiber_set_trace(fiber, NULL);
     if (text != NULL)
@@ -439,8 +434,14 @@ const struct fiber *fiber_speak_of(const struct fiber *fiber) {
     return before;
 }
 
+const struct fiber *fibers_speaker(const struct fibers *fibers) {
+    if (fibers == NULL)
+        return NULL;
+    return fibers->current != NULL ? fibers->current : fibers->ending;
+}
+
 bool fibers_quiet(const struct fibers *fibers) {
-    const struct fiber *fiber = fibers->current != NULL ? fibers->current : fibers->ending;
+    const struct fiber *fiber = fibers_speaker(fibers);
     return fiber != NULL && fiber->quiet;
 }
 

@@ -146,6 +146,9 @@ uint64_t fiber_began(const struct fiber *fiber);
  */
 struct fiber *fibers_current(const struct fibers *fibers);
 
+/* The fiber that runs now in this set, or whose on_end() is called; NULL: none. */
+const struct fiber *fibers_speaker(const struct fibers *fibers);
+
 /* The fiber that runs now in any set, or of whom something is told; NULL: none. */
 const struct fiber *fiber_running(void);
 

@@ -450,11 +450,13 @@ void script_tell(struct script *script, const struct script_error *error) {
 }
 
 void script_report_error(struct script *script, const struct script_error *error) {
+    const struct fiber *before = fiber_speak_of(fibers_speaker(script->fibers));
     if (script->on_failure != NULL)
         script->on_failure(script->failure_owner, error->text);
     if (script->options.on_error != NULL)
         script->options.on_error(script->options.owner, error->text, error->logged);
     script_tell(script, error);
+    fiber_speak_of(before);
 }
 
 void script_report(struct script *script, const char *text) {
