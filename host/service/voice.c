@@ -9,9 +9,9 @@
 #include "host/service/internal.h"
 
 #define SUBJECT_SIZE 512
-/* Bytes that a server has not read yet, above which it gets no lines: far from where those that
- * publish have to wait for it. */
-#define BUFFERED_MAX ((size_t)1 << 20)
+/* Bytes that are not on their way yet, above which lines are not added: half of those at which
+ * whoever publishes has to wait. */
+#define BUFFERED_MAX ((size_t)4 << 20)
 #define LEVEL_SIZE 16 /* of what a request says; "reset" is the longest */
 
 static const char *prefix_of(const struct voice *voice) {

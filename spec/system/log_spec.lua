@@ -154,7 +154,7 @@ describe("--log-subject", function()
       app.listen(%q, function()
         app.log.info("begins")
         app.sleep(0.5)
-        for i = 1, 2000 do app.log.info(("x"):rep(8000) .. i) end
+        for i = 1, 1600 do app.log.info(("x"):rep(16000) .. i) end
         assert(app.publish("still.free", "")) -- or it would wait for the server
         app.log.info("all written")
       end)
