@@ -39,7 +39,7 @@ function M.ask(body, message, opts)
     app.listen(%q, function(msg) %s end)
     app.listen("unused", function() return shy, odd, overflow end)
   ]]):format(s, body))
-  local reply, err = app.request(s, message, opts)
+  local reply, err = app.request(s, message, opts or { timeout = 20 }) -- see eventually()
   local seen = svc:calls "seen"
   local errors = svc:errors() -- those that are sent as replies are expected here
   svc:stop()
