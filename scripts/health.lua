@@ -38,14 +38,15 @@ return function(name, opts, fn)
   if declared[name] then
     error(("app.health: there is a check '%s' already"):format(name), 2)
   end
-  declared[name] = true
   local record = core.health_check(name, opts.critical ~= false)
   local timeout, failing = opts.timeout or 2, false
-  return periodic.timer(opts.interval or 10, { name = "health " .. name }, function()
+  local handle = periodic.timer(opts.interval or 10, { name = "health " .. name }, function()
     local why = look(timeout, fn)
     record:set(why)
     if why and not failing then core.log(2, ("health check %s fails: %s"):format(name, why)) end
     if failing and not why then core.log(1, ("health check %s is well again"):format(name)) end
     failing = why ~= nil
   end)
+  declared[name] = true
+  return handle
 end

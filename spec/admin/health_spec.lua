@@ -177,7 +177,7 @@ describe("a consumer", function()
     local child, url = consume '{ durable = "worker", config = { durable_name = "worker" } }'
     admin.expect_ready(url, 200)
     api "CONSUMER.DELETE.S.worker"
-    eventually("the consumer", function()
+    eventually(function() return "the consumer: " .. child:output() end, function()
       local conn = assert(app.connect { server = server.url })
       local reply = conn.request("$JS.API.CONSUMER.INFO.S.worker", "")
       conn.close()

@@ -336,3 +336,15 @@ describe("lunats.js.config.differs", function()
     end)
   end
 end)
+
+describe("app.js.consumer_info", function()
+  it("does not find one that is just being deleted: the answer is without it", function()
+    local server = app.listen("JS.fake.CONSUMER.INFO.S.c", function()
+      return { type = "io.nats.jetstream.api.v1.consumer_info_response" }
+    end)
+    local info, err = app.js.context { prefix = "JS.fake" }.consumer_info("S", "c")
+    assert.is_nil(info)
+    assert.equal("not_found", err.code)
+    server:stop()
+  end)
+end)

@@ -148,6 +148,16 @@ static const struct {
     {"app.name", "assert(app.name .. app.version .. app.instance_id)"},
     {"app.now", "assert(app.now() > 0 and core.hrtime() > 0 and core.clock())"},
     {"app.sleep", "app.sleep(0)"},
+    {"app.metrics", "local metrics = app.metrics --\n"
+                    "local opts = { name = 'a_total', help = 'x', labels = { 'l' } }\n"
+                    "metrics.counter(opts):inc { l = 1 }\n"
+                    "metrics.gauge { name = 'b', help = 'x' }:set(2)\n"
+                    "metrics.histogram { name = 'c', help = 'x' }:observe(3)\n"
+                    "refused(metrics.gauge, { name = 'lunats_b', help = 'x' })"},
+    {"app.health", "local health, n = app.health, 0 --\n"
+                   "n = n + 1\n"
+                   "health('x' .. n, { interval = 1000 }, function() return true end):stop()"},
+    {"app.on_connection", "app.on_connection(function() end)"},
     {"app.spawn", "local done\n"
                   "app.spawn(function() app.sleep(0) done = true end)\n"
                   "for _ = 1, 3 do app.sleep(0) end"},
