@@ -113,17 +113,18 @@ struct options {
     bool console;      /* run, dev: `lunats console` may run code in the services */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
 
-    bool coverage;   /* test */
-    long jobs;       /* test: spec files at a time; 0: all in this process */
-    bool json;       /* check, request, pub, sub, ps, stats */
-    char *output;    /* record: path of the file; "-": stdout */
-    long count;      /* record, sub: stop after so many messages; 0: never; request, pub: how
-                      * often; 0: once */
-    double seconds;  /* record: stop after that time; 0: never */
-    double timeout;  /* request, pub, sub, ps, ...: seconds; 0: the default of the command */
-    char *level;     /* logs: what it shall be; NULL: no matter */
-    double interval; /* top: seconds; 0: the default of the command */
-    long replies;    /* request: that many to each request; 0: one */
+    bool coverage;    /* test */
+    long jobs;        /* test: spec files at a time; 0: all in this process */
+    bool permissions; /* check: print those that the scripts need */
+    bool json;        /* check, request, pub, sub, ps, stats */
+    char *output;     /* record: path of the file; "-": stdout */
+    long count;       /* record, sub: stop after so many messages; 0: never; request, pub: how
+                       * often; 0: once */
+    double seconds;   /* record: stop after that time; 0: never */
+    double timeout;   /* request, pub, sub, ps, ...: seconds; 0: the default of the command */
+    char *level;      /* logs: what it shall be; NULL: no matter */
+    double interval;  /* top: seconds; 0: the default of the command */
+    long replies;     /* request: that many to each request; 0: one */
     struct options_list headers; /* request, pub: "Name: value" */
     struct options_list code;    /* lua, console: Lua to run first */
     bool interactive;            /* lua: read and run lines in the end */

@@ -126,6 +126,10 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "run that many spec files at a time, each in a process with a server of its own"),
     FLAG("coverage", TEST, 0, coverage, "measure with luacov what the specs reach", NULL),
     FLAG("json", CHECK, 0, json, "print one JSON document instead of text", NULL),
+    FLAG("permissions", CHECK, 0, permissions,
+         "print the least permissions with which the services work, as configuration of "
+         "nats-server",
+         NULL),
     FLAG("json", REQUEST | SUB, 0, json,
          "print each message as one line of JSON: subject, reply_to, headers, data", NULL),
     FLAG("json", PUB, 0, json, "print what was published as one line of JSON", NULL),
@@ -219,7 +223,8 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "what luacheck says where it is installed; then lists what it declares. A\n"
         "directory means its *.lua files. The status is 1 when there are errors.\n",
         "  lunats check orders.lua\n"
-        "  lunats check --json services/\n",
+        "  lunats check --json services/\n"
+        "  lunats check --permissions orders.lua >orders.conf\n",
         OPTIONS_OFFLINE, "lunats.commands.check", false},
     [OPTIONS_LUA] = {
         "lua", "[FILE|-] [ARGUMENTS]", "run Lua inside the host, or type it in (-i)",

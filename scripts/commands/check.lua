@@ -157,6 +157,7 @@ local function check(path)
     return result
   end
   name_problems(path, fn, list)
+  result.fn = fn
   local declared
   declared, err = core.load_service(path)
   if declared then
@@ -225,6 +226,14 @@ local function print_declared(declared, path)
   end
 end
 
+---What is asked for: what the script declares, or what it may have to do.
+local function show(result, path)
+  if not core.options.permissions then return print_declared(result.declared, path) end
+  if not result.declared.service then return end
+  local permissions = require "lunats.commands.permissions"
+  io.stdout:write(permissions.text(permissions.collect(path, result.declared, result.fn)))
+end
+
 local function print_json(results)
   local list = {}
   for i, result in ipairs(results) do
@@ -250,10 +259,10 @@ return function()
     for _, one in ipairs(result.problems) do failed = failed or one.level == "error" end
     if not core.options.json then
       for _, one in ipairs(result.problems) do print_problem(one) end
-      if result.declared then print_declared(result.declared, path) end
+      if result.declared then show(result, path) end
     end
   end
-  if core.options.origin and not core.options.json then
+  if core.options.origin and not core.options.json and not core.options.permissions then
     line("`lunats run` %s", core.options.origin)
   end
   if core.options.json then print_json(results) end

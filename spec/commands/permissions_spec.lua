@@ -1,0 +1,208 @@
+-- lunats check --permissions: a real server with what it prints has nothing to refuse.
+local eventually = require "spec.support.eventually"
+local process = require "spec.support.process"
+
+after_each(process.close_all)
+
+---@return string configuration  without the warnings before it
+local function permissions(path)
+  local status, output = process.lunats_to_end { "check", "--permissions", path }
+  assert.equal(0, status, output)
+  return (output:match "# Permissions.*")
+end
+
+---A server with a user for each script, and one for the spec.
+local function serve(paths)
+  local users = {}
+  for i, path in ipairs(paths) do
+    users[i] = ("{ user: u%d, password: p\n%s}"):format(i, permissions(path))
+  end
+  local config = process.write("server.conf", ([[
+    jetstream: { store_dir: %q }
+    authorization { users: [ { user: spec, password: p }
+    %s ] }
+  ]]):format(process.path "store", table.concat(users, "\n")))
+  local server = process.server { args = { "-c", config } }
+  local services = {}
+  for i, path in ipairs(paths) do
+    services[i] = process.spawn { process.lunats(), "run", "-s",
+      ("nats://u%d:p@127.0.0.1:%d"):format(i, server.port), path }
+  end
+  for _, service in ipairs(services) do service:expect "started, connected" end
+  local connection = assert(app.connect { server = ("nats://spec:p@127.0.0.1:%d"):format(
+    server.port) })
+  finally(function() connection.close() end)
+  return connection, server, services
+end
+
+---Nobody was refused anything, until the end.
+local function assert_allowed(server, services)
+  for _, service in ipairs(services) do
+    assert.equal(0, service:stop())
+    assert.is_nil(service:output():match "[^\n]* WARN [^\n]*")
+    assert.is_nil(service:output():match "[^\n]* ERROR [^\n]*")
+  end
+  assert.is_nil(server:output():match "[^\n]*[Vv]iolation[^\n]*")
+end
+
+local function ask(connection, subject, body)
+  return assert(connection.request(subject, body)).data
+end
+
+---What works on every example.
+local CASES = {
+  ["examples/hello.lua"] = function(connection)
+    assert.equal("Hello, Ada!", ask(connection, "hello.greet", { name = "Ada" }).text)
+  end,
+  ["examples/orders.lua"] = function(connection)
+    ask(connection, "orders.create", { sku = "A1", amount = 2 })
+    assert.equal(1, ask(connection, "orders.count").orders)
+  end,
+  ["examples/kv_config.lua"] = function(connection)
+    ask(connection, "shop.set", { key = "discount", value = 0.5 })
+    eventually("the setting", function()
+      return ask(connection, "shop.settings").discount == 0.5
+    end)
+  end,
+  ["examples/object_store.lua"] = function(connection)
+    ask(connection, "reports.make", { name = "may", rows = 20000 })
+    ask(connection, "reports.make", { name = "may", rows = 10 })
+    assert.equal(10, ask(connection, "reports.sum", { name = "may" }).rows)
+    assert.same({ "may" }, ask(connection, "reports.list"))
+  end,
+  ["examples/jetstream/work_queue.lua"] = function(connection)
+    ask(connection, "shop.orders", { id = 1, sku = "A1", amount = 2 })
+    eventually("the order", function() return ask(connection, "shop.stats").shipped[1] == 1 end)
+  end,
+}
+
+describe("lunats check --permissions", function()
+  for path, use in pairs(CASES) do
+    it("prints what " .. path .. " needs", function()
+      local connection, server, services = serve { path }
+      use(connection)
+      local name = services[1]:output():match "INFO  ([%w_]+): started"
+      assert.equal(name, ask(connection, "$SRV.PING." .. name).name)
+      assert_allowed(server, services)
+    end)
+  end
+
+  it("prints what publishers and consumers of a stream need", function()
+    local _, server, services = serve { "examples/jetstream/js_publish.lua",
+      "examples/jetstream/js_listen_pull.lua", "examples/jetstream/js_listen_push.lua" }
+    services[2]:expect "pulled"
+    services[3]:expect "pushed"
+    assert_allowed(server, services)
+  end)
+
+  it("prints what the functions of JetStream need", function()
+    local path = process.write("svc.lua", [[
+      app.config { name = "all" }
+      app.listen("all.ok", function() return true end)
+      app.on_start(function()
+        local kv = assert(app.js.create_key_value { bucket = "b", history = 5 })
+        local watch = assert(kv:watch(function() end))
+        assert(watch:ready())
+        assert(kv:put("k", "1"))
+        local entry = assert(kv:get("k"))
+        assert(kv:update("k", "2", entry.revision))
+        assert(kv:create("l", "3"))
+        assert(#assert(kv:keys()) == 2)
+        assert(#assert(kv:history("k")) == 2)
+        assert(kv:delete("k"))
+        assert(kv:purge("l"))
+        assert(kv:status())
+        local store = assert(app.js.create_object_store { bucket = "o" })
+        assert(store:put("x", ("x"):rep(300000)))
+        assert(store:get("x"))
+        assert(store:info("x"))
+        assert(#assert(store:list()) == 1)
+        assert(store:delete("x"))
+        assert(store:status())
+      end)
+      app.on_start(function()
+        local STREAM = "S"
+        assert(app.js.add_stream { name = STREAM, subjects = { "s.>" } })
+        assert(app.js.update_stream { name = STREAM, max_age = 60 })
+        assert(app.js.ensure_stream { name = STREAM, max_age = 70 })
+        assert(app.js.publish("s.a", "1"))
+        assert(assert(app.js.publish_async("s.b", "2")):await())
+        assert(app.js.streams())
+        assert(app.js.stream_names())
+        assert(app.js.find_stream("s.a"))
+        assert(app.js.account_info())
+        assert(app.js.get_msg(STREAM, { seq = 1 }))
+        assert(app.js.get_msg(STREAM, { last_by_subject = "s.b" }))
+        assert(app.js.add_consumer { stream = STREAM, durable_name = "c" })
+        assert(app.js.ensure_consumer { stream = STREAM, durable_name = "c", ack_wait = 60 })
+        assert(app.js.consumer_info(STREAM, "c"))
+        assert(app.js.consumers(STREAM))
+        local psub = app.js.pull_subscribe("s.*", { stream = STREAM, durable = "p" })
+        assert(psub:fetch(1))[1]:ack_sync()
+        local done = app.js.pull_subscribe("s.b")
+        assert(#assert(done:fetch(1)) == 1)
+        done:stop()
+        local seen = false
+        local sub = app.js.subscribe("s.a", { ordered = true }, function() seen = true end)
+        while not seen do app.sleep(0.01) end
+        sub:stop()
+        assert(app.js.delete_consumer(STREAM, "c"))
+        assert(app.js.delete_msg(STREAM, 1))
+        assert(app.js.purge_stream(STREAM))
+        assert(app.js.delete_stream(STREAM))
+      end)
+    ]])
+    local connection, server, services = serve { path }
+    assert.is_true(ask(connection, "all.ok"))
+    assert_allowed(server, services)
+  end)
+
+  it("leaves out what a script does not do", function()
+    local text = permissions "examples/hello.lua"
+    assert.is_nil(text:find('\n    "$JS', 1, true))
+    assert.is_nil(text:find('"[*]*%.?>"  '))
+    text = permissions "examples/jetstream/js_publish.lua"
+    assert.is_nil(text:find("CONSUMER", 1, true))
+    assert.truthy(text:find('"test.app2.stream"', 1, true))
+  end)
+
+  it("follows names, and says what is only known when it runs", function()
+    local path = process.write("svc.lua", [[
+      local NAME = "A"
+      local subjects = { "a.one", "a.two" }
+      for _ = 1, 2 do app.log.info "loop" end
+      local function publish(subject, kind, id)
+        app.publish(subject, "x")
+        app.publish(subjects[2], "x")
+        app.publish("b." .. kind .. ".x", "x")
+        app.publish(("c.%s.d-%d"):format(kind, id), "x")
+        if kind then id = 1 else id = 2 end
+        app.publish(id, "x")
+        app.js.purge_stream(NAME)
+      end
+      app.listen("x.*", { queue = false }, function(msg)
+        publish(msg.data.subject, "k", 1)
+        msg:respond("1")
+      end)
+      app.js.subscribe("a.>", { durable = "d" }, print)
+    ]])
+    local text = permissions(path)
+    for _, subject in ipairs { "a.two", "b.>", "c.*.*", "$JS.API.STREAM.PURGE.A",
+      "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.INFO.*.d", "x.*" } do
+      assert.truthy(text:find('"' .. subject .. '"', 1, true), subject .. "\n" .. text)
+    end
+    assert.is_nil(text:find('"a.one"', 1, true))
+    for _, line in ipairs { 5, 10 } do
+      assert.matches(("#   line %d: the subject of app%%.publish is only known when it runs\n")
+        :format(line), text)
+    end
+    assert.matches("allow_responses: { max: 100,", text)
+  end)
+
+  it("prints nothing but errors for a script with errors", function()
+    local path = process.write("svc.lua", "app.lisen('x', print)")
+    local status, output = process.lunats_to_end { "check", "--permissions", path }
+    assert.equal(1, status)
+    assert.is_nil(output:find "permissions: {")
+  end)
+end)
