@@ -26,6 +26,15 @@ local function note_tests(busted)
   end
 end
 
+---busted's own words for this do not say what to do.
+local function check_folder()
+  local given = require("lunats.commands.test_command").read()
+  if #given.roots > 0 or #given.options > 0 or core.folder "spec" then return end
+  local settings = io.open ".busted"
+  if settings then return settings:close() end
+  fail "there is no folder spec/ here: name spec files, or begin with `lunats new NAME`"
+end
+
 ---Each run of busted is watched from its beginning, whatever its specs require.
 local function guard_runs()
   local new = require "busted.core"
@@ -45,6 +54,7 @@ return function()
   if options.coverage then
     find("luacov.runner", "--coverage needs luacov (luarocks --lua-version 5.4 install luacov)")
   end
+  check_folder()
   if options.watch then
     require("lunats.commands.test_watch")()
   elseif options.jobs > 0 then

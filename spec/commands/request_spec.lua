@@ -157,7 +157,7 @@ describe("lunats request", function()
     local server = process.server { args = { "--user", "ada", "--pass", "secret" } }
     local status, output = process.lunats_to_end { "request", "-s", server.url, "x" }
     assert.equal(3, status)
-    assert.matches("Authorization Violation.*%-%-user, .* or the whole URL say who we are", output)
+    assert.matches("Authorization Violation.*%-%-user, .* or the whole URL say who", output)
   end)
 
   it("takes the server from NATS_URL", function()

@@ -51,6 +51,17 @@ describe("lunats test", function()
     assert.matches("1 success / 0 failures", output)
   end)
 
+  it("says what to do where there is no folder spec/", function()
+    local folder = process.path "empty"
+    assert(lfs.mkdir(folder))
+    for _, option in ipairs { "-j2", "--watch", "--" } do
+      local status, output = test(folder, option)
+      assert.equal(1, status, output)
+      assert.equal("lunats test: there is no folder spec/ here: name spec files, or begin with "
+        .. "`lunats new NAME`\n", output)
+    end
+  end)
+
   it("fails when there is no test to run", function()
     local folder = project { one = "local x = 1", two = GOOD }
     local status, output = test(folder, "spec/one_spec.lua")
