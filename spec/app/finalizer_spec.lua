@@ -2,8 +2,8 @@
 -- table. A mistake shows as a report of the sanitizer.
 local testing = require "lunats.testing"
 
--- Runs `fn` often, or for ten seconds, while finalizers that call `act` wait to run, in a state so small that the
--- collector comes by in the shortest function. `fn` may fail, but not always.
+-- Runs `fn` often, or for ten seconds, while finalizers that call `act` wait to run, in a state
+-- so small that the collector comes by in the shortest function. `fn` may fail, but not always.
 local DISTURBED = [[
   local core = require "lunats.core"
   app.config { name = "disturbed" }
