@@ -318,6 +318,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .drain_timeout = options->drain_timeout,
         .log_subject = options->log_subject,
         .count_collections = options->admin != NULL,
+        .keep_errors = options->admin != NULL,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
         .exporter = host->exporter,
         .open = host->hooks->open_bindings,
@@ -347,6 +348,11 @@ static struct service *next_service(const void *owner, const struct service *aft
     return services_next(owner, after);
 }
 
+static int reload_service(const void *owner, struct service *service, service_reload_fn on_done,
+                          void *done_owner) {
+    return services_reload_one(owner, service, on_done, done_owner);
+}
+
 /* Before anything connects: an operator sees what it waits for. */
 static int open_admin(struct host *host) {
     const struct options *options = host->options;
@@ -355,6 +361,7 @@ static int open_admin(struct host *host) {
         .token_file = options->admin_token,
         .control = options->control,
         .next = next_service,
+        .reload = reload_service,
         .owner = host->services,
     };
     char error[1024];

@@ -376,6 +376,14 @@ void services_reload(struct services *services) {
     look(services);
 }
 
+int services_reload_one(const struct services *services, const struct service *service,
+                        service_reload_fn on_done, void *owner) {
+    list_each (struct unit, unit, &services->units, node)
+        if (unit->service == service && unit->trigger != NULL)
+            return trigger_ask(unit->trigger, on_done, owner);
+    return LN_ECLOSED;
+}
+
 void services_describe(const struct services *services) {
     list_each (struct unit, unit, &services->units, node)
         if (unit->service != NULL)

@@ -48,6 +48,10 @@ struct service *services_next(const struct services *services, const struct serv
 /* Reloads what runs, and looks into the folders. */
 void services_reload(struct services *services);
 
+/* Reloads one of them, and tells how it ends: see trigger_ask(). */
+int services_reload_one(const struct services *services, const struct service *service,
+                        service_reload_fn on_done, void *owner);
+
 /* Writes into the log what runs in each of them. */
 void services_describe(const struct services *services);
 

@@ -150,7 +150,7 @@ core.set_phase("reloaded", function()
   end
 end)
 
-core.set_phase("describe", function() return require("lunats.inventory")() end)
+core.set_phase("describe", function(form) return require("lunats.inventory")(form) end)
 
 -- ---- log ------------------------------------------------------------------
 

@@ -1,11 +1,15 @@
----What runs in a script, as text: for the log, when SIGUSR1 asks for it. It is called from the
----loop, so it must not wait; all lists are bounded.
+---What runs in a script: as text for the log, when SIGUSR1 asks for it, and as JSON what only
+---Lua knows of it, for the page of the admin port. It is called from the loop, so it must not
+---wait; all lists are bounded.
 local core = require "lunats.core"
 local connection = require "lunats.connection"
+local json = require "lunats.json"
 local periodic = require "lunats.periodic"
 
 ---How many of a kind are listed, and how many fibers with their tracebacks.
 local MOST, MOST_FIBERS = 100, 20
+---Of a name in JSON.
+local MOST_BYTES = 200
 
 local function add(lines, ...) lines[#lines + 1] = string.format(...) end
 
@@ -93,8 +97,33 @@ local function fibers(lines)
   if more > 0 then add(lines, "  and %d more", more) end
 end
 
+---At most so many bytes, and UTF-8, as JSON wants it.
+local function plain(text)
+  if #text > MOST_BYTES then text = text:sub(1, MOST_BYTES) .. "..." end
+  return utf8.len(text) and text or (text:gsub("[\128-\255]", "?"))
+end
+
+---What JSON has no word for is left out.
+local function finite(number)
+  return number and number < math.huge and number or nil
+end
+
+local function as_json()
+  local all, shown = periodic.list(), json.array {}
+  for i = 1, math.min(#all, MOST) do
+    local one = all[i]
+    shown[i] = { kind = one.kind, label = plain(one.label), interval = finite(one.interval),
+      due = one.due and finite(math.max(0, one.due - core.clock())),
+      stopped = one.stopped == true, ticks = one.ticks, skipped = one.skipped,
+      errors = one.errors }
+  end
+  return json.encode { count = #all, timers = shown }
+end
+
+---@param form "json"|nil
 ---@return string
-return function()
+return function(form)
+  if form == "json" then return as_json() end
   local lines = {}
   add(lines, "version %s, instance %s, Lua has %.0f KiB", app.version, app.instance_id,
     collectgarbage "count")

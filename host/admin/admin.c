@@ -10,7 +10,9 @@
 #include <openssl/crypto.h>
 
 #include "host/admin/internal.h"
+#include "host/admin/lag.h"
 #include "host/admin/loop.h"
+#include "host/base/log_recent.h"
 #include "host/base/module.h"
 #include "host/base/status.h"
 #include "host/service/service.h"
@@ -20,13 +22,18 @@
 
 /* ---- answers ---- */
 
-void admin_answer(struct admin *admin, struct http_request *request, int status,
-                  const char *type, struct text *text) {
+void admin_answer_with(struct admin *admin, struct http_request *request, int status,
+                       const char *type, const char *policy, struct text *text) {
     const struct http_header headers[] = {
         {"Content-Type", type},
+        {"Content-Security-Policy", policy},
         {"Cache-Control", "no-store"},
         {"X-Content-Type-Options", "nosniff"},
+        {"X-Frame-Options", "DENY"},
+        {"Referrer-Policy", "no-referrer"},
+        {"Cross-Origin-Opener-Policy", "same-origin"},
         {"Cross-Origin-Resource-Policy", "same-origin"},
+        {"Vary", "Accept"},
     };
     if (text->failed) {
         text_free(text);
@@ -40,6 +47,12 @@ void admin_answer(struct admin *admin, struct http_request *request, int status,
         .len = text->len,
     };
     admin->api->answer(request, &response);
+}
+
+void admin_answer(struct admin *admin, struct http_request *request, int status,
+                  const char *type, struct text *text) {
+    admin_answer_with(admin, request, status, type,
+                      "default-src 'none'; frame-ancestors 'none'", text);
 }
 
 void admin_refuse(struct admin *admin, struct http_request *request, int status,
@@ -105,23 +118,30 @@ static const struct page {
     const char *path, *method, *about;
     admin_page *show;
 } pages[] = {
-    {"/", "GET", "this list", page_index},
+    {"/", "GET", "this list, or in a browser a page with all of it", page_index},
     {"/livez", "GET", "whether the process lives: restart it when this does not answer",
      page_live},
     {"/readyz", "GET", "whether it can work, and if not, why: 200 or 503, JSON", page_ready},
     {"/metrics", "GET", "everything that is counted, for Prometheus", page_metrics},
+    {"/status.json", "GET", "what the page shows, JSON", page_status},
     {"/reload", "POST", "reloads ?service=NAME, or all; with --control and the token",
      page_reload},
+    {"/log-level", "POST", "?service=NAME&level=LEVEL, or reset; the same", page_log_level},
     {"/healthz", "GET", "its checks, one by one; 200 as long as it lives, JSON", page_health},
 };
 
 #define PAGE_COUNT (sizeof(pages) / sizeof(pages[0]))
 
 void page_index(struct admin *admin, struct http_request *request) {
+    const char *accept = admin->api->header(request, "Accept", NULL);
     struct text text = {0};
+    if (accept != NULL && strstr(accept, "text/html") != NULL) {
+        page_show(admin, request);
+        return;
+    }
     text_puts(&text, "lunats " LN_VERSION "\n\n");
     for (size_t i = 0; i < PAGE_COUNT; i++)
-        text_printf(&text, "%-4s %-10s %s\n", pages[i].method, pages[i].path, pages[i].about);
+        text_printf(&text, "%-4s %-12s %s\n", pages[i].method, pages[i].path, pages[i].about);
     admin_answer(admin, request, 200, "text/plain; charset=utf-8", &text);
 }
 
@@ -196,12 +216,27 @@ static int open_port(struct admin *admin, uv_loop_t *loop, char *error, size_t s
     return LN_OK;
 }
 
+/* What has to be there from the start, to be shown later. */
+static int open_watches(struct admin *admin, uv_loop_t *loop) {
+    int rc = log_recent_open(&admin->log);
+    if (rc == LN_OK && (rc = loop_watch_open(&admin->loop_watch, loop)) < 0)
+        log_recent_close(admin->log);
+    return rc;
+}
+
+static void close_watches(struct admin *admin) {
+    loop_watch_close(admin->loop_watch);
+    log_recent_close(admin->log);
+    lag_free(admin->lag_asked);
+    lag_free(admin->lag);
+}
+
 int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *options,
                char *error, size_t size) {
     const struct module *module;
     struct timespec now;
     struct admin *admin = calloc(1, sizeof(*admin));
-    if (admin == NULL || loop_watch_open(&admin->loop_watch, loop) < 0) {
+    if (admin == NULL || open_watches(admin, loop) < 0) {
         free(admin);
         snprintf(error, size, "%s", status_text(LN_ENOMEM));
         return LN_ENOMEM;
@@ -222,7 +257,7 @@ int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *
         rc = open_port(admin, loop, error, size);
     }
     if (rc < 0) {
-        loop_watch_close(admin->loop_watch);
+        close_watches(admin);
         free(admin);
         return rc;
     }
@@ -251,6 +286,6 @@ void admin_close(struct admin *admin, void (*fn)(void *owner), void *owner) {
     admin->on_closed = fn;
     admin->close_owner = owner;
     address_unlink(&admin->guard.address);
-    loop_watch_close(admin->loop_watch);
+    close_watches(admin);
     admin->api->close(admin->http, CLOSE_MS, on_closed, admin);
 }

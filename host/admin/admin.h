@@ -12,8 +12,9 @@
 
 #include <uv.h>
 
+#include "host/service/service.h"
+
 struct admin;
-struct service;
 
 struct admin_options {
     const char *address;    /* see host/base/address.h */
@@ -21,6 +22,9 @@ struct admin_options {
     bool control;           /* what is changed needs this, and the token */
     /* The services of the process, one after the other: see services_next(). */
     struct service *(*next)(const void *owner, const struct service *after);
+    /* Reloads one of them: see services_reload_one(). */
+    int (*reload)(const void *owner, struct service *service, service_reload_fn on_done,
+                  void *done_owner);
     const void *owner;
 };
 

@@ -7,6 +7,7 @@
 #include "host/admin/internal.h"
 #include "host/base/container_of.h"
 #include "host/service/service.h"
+#include "host/service/voice.h"
 
 /* A request that waits for the end of its reloads. */
 struct change {
@@ -77,7 +78,8 @@ static void reload(struct change *change, struct service *service) {
     int rc = LN_ENOMEM;
     if (renewal != NULL && name != NULL) {
         *renewal = (struct renewal){change, name};
-        rc = service_reload(service, NULL, 0, on_reloaded, renewal);
+        rc = change->admin->options.reload(change->admin->options.owner, service, on_reloaded,
+                                           renewal);
     }
     if (rc == LN_OK) {
         change->underway++;
@@ -97,6 +99,11 @@ static void give_up(struct http_request *request) {
     change->request = NULL;
 }
 
+static bool is_called(const struct service *service, const char *wanted) {
+    return strcmp(service_name(service), wanted) == 0 ||
+           strcmp(service_instance(service), wanted) == 0;
+}
+
 void page_reload(struct admin *admin, struct http_request *request) {
     char wanted[ADMIN_LABEL_SIZE] = "";
     struct service *service = NULL;
@@ -107,7 +114,8 @@ void page_reload(struct admin *admin, struct http_request *request) {
     }
     bool one = admin_query(request, "service", wanted, sizeof(wanted));
     if (*request->query != '\0' && !one) {
-        admin_refuse(admin, request, 400, "the query is service=NAME, or nothing for all");
+        admin_refuse(admin, request, 400,
+                     "the query is service=NAME, or its instance, or nothing for all");
         return;
     }
     struct change *change = calloc(1, sizeof(*change));
@@ -118,7 +126,7 @@ void page_reload(struct admin *admin, struct http_request *request) {
     *change = (struct change){{give_up}, admin, request, .underway = 1};
     request->data = &change->wait;
     while ((service = admin_next(admin, service)) != NULL) {
-        if (one && strcmp(service_name(service), wanted) != 0)
+        if (one && !is_called(service, wanted))
             continue;
         reload(change, service);
         found++;
@@ -130,4 +138,54 @@ void page_reload(struct admin *admin, struct http_request *request) {
     free(change);
     request->data = NULL;
     admin_refuse(admin, request, 404, "there is no such service here");
+}
+
+/* ---- the level of the log ---- */
+
+static struct service *find_service(struct admin *admin, const char *wanted) {
+    struct service *at = NULL;
+    while ((at = admin_next(admin, at)) != NULL)
+        if (is_called(at, wanted))
+            return at;
+    return NULL;
+}
+
+static void answer_level(struct admin *admin, struct http_request *request,
+                         const struct service *service) {
+    struct text text = {0};
+    text_puts(&text, "{\"service\":");
+    text_json(&text, service_name(service));
+    text_printf(&text, ",\"level\":\"%s\",\"option\":\"%s\"}\n",
+                log_level_name(log_level_of(service_name(service))),
+                log_level_name(log_level_of(NULL)));
+    admin_answer(admin, request, 200, "application/json", &text);
+}
+
+void page_log_level(struct admin *admin, struct http_request *request) {
+    char wanted[ADMIN_LABEL_SIZE] = "", word[16] = "";
+    enum log_level level = LOG_LEVEL_INFO;
+    if (!admin->options.control) {
+        admin_refuse(admin, request, 403, "lunats was started without --control");
+        return;
+    }
+    bool complete = admin_query(request, "service", wanted, sizeof(wanted)) &&
+                    admin_query(request, "level", word, sizeof(word));
+    bool reset = strcmp(word, "reset") == 0;
+    if (!complete || (!reset && !log_level_parse(word, &level))) {
+        admin_refuse(admin, request, 400,
+                     "the query is service=NAME&level=LEVEL, one of debug, info, warn, error, "
+                     "off and reset");
+        return;
+    }
+    struct service *service = find_service(admin, wanted);
+    if (service == NULL || service_state(service) != SERVICE_RUNNING) {
+        admin_refuse(admin, request, 404, "no such service runs here");
+        return;
+    }
+    struct voice *voice = service_voice(service);
+    if (reset)
+        voice_reset_level(voice);
+    else
+        voice_set_level(voice, level);
+    answer_level(admin, request, service);
 }

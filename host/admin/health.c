@@ -129,18 +129,24 @@ static void collect(const struct admin *admin, struct reasons *reasons) {
     text_puts(&reasons->text, "]");
 }
 
-void page_ready(struct admin *admin, struct http_request *request) {
+bool health_write(const struct admin *admin, struct text *text) {
     struct reasons reasons = {0};
-    struct text text = {0};
     collect(admin, &reasons);
     bool ready = reasons.count == 0;
-    text_printf(&text, "{\"ready\":%s,\"reasons\":", ready ? "true" : "false");
+    text_printf(text, "\"ready\":%s,\"reasons\":", ready ? "true" : "false");
     if (reasons.text.failed)
-        text.failed = true;
+        text->failed = true;
     else
-        text_put(&text, reasons.text.bytes, reasons.text.len);
-    text_puts(&text, "}\n");
+        text_put(text, reasons.text.bytes, reasons.text.len);
     text_free(&reasons.text);
+    return ready;
+}
+
+void page_ready(struct admin *admin, struct http_request *request) {
+    struct text text = {0};
+    text_puts(&text, "{");
+    bool ready = health_write(admin, &text);
+    text_puts(&text, "}\n");
     admin_answer(admin, request, ready ? 200 : 503, json, &text);
 }
 
@@ -159,7 +165,7 @@ static void put_check(struct text *text, const struct health_check *check) {
     text_puts(text, "}");
 }
 
-static void put_service(struct text *text, struct service *service) {
+const char *health_state(const struct service *service) {
     static const char *const states[] = {
         [SERVICE_LOADED] = "starting",   [SERVICE_CONNECTING] = "starting",
         [SERVICE_STARTING] = "starting", [SERVICE_SUBSCRIBING] = "starting",
@@ -167,13 +173,17 @@ static void put_service(struct text *text, struct service *service) {
         [SERVICE_STOPPING] = "stopping", [SERVICE_CLOSING] = "stopping",
         [SERVICE_CLOSED] = "stopping",
     };
+    return states[service_state(service)];
+}
+
+static void put_service(struct text *text, struct service *service) {
     const struct link *link = service_link(service);
     text_puts(text, "{\"name\":");
     text_json(text, service_name(service));
     const struct script *script = service_script(service); /* NULL: it closes */
     put_field(text, "version", script != NULL ? script_about(script)->version : NULL);
     put_field(text, "instance", service_instance(service));
-    put_field(text, "state", states[service_state(service)]);
+    put_field(text, "state", health_state(service));
     text_printf(text, ",\"connected\":%s,\"checks\":[",
                 link != NULL && link_is_connected(link) ? "true" : "false");
     size_t count = 0;

@@ -23,7 +23,10 @@ struct admin {
     struct http *http;
     struct guard guard;
     struct loop_watch *loop_watch;
-    double started_at; /* Unix time */
+    struct log_recent *log;
+    struct lag *lag, *lag_asked; /* of the page: known, and awaited */
+    uint64_t lag_at;             /* uv_hrtime() of the last asking */
+    double started_at;           /* Unix time */
     char url[ADDRESS_TEXT_SIZE + 16];
     void (*on_closed)(void *owner);
     void *close_owner;
@@ -43,6 +46,9 @@ int guard_check(const struct guard *guard, const struct http_api *api,
 /* Answers with this text, which is taken. */
 void admin_answer(struct admin *admin, struct http_request *request, int status,
                   const char *type, struct text *text);
+/* The same with a Content-Security-Policy of its own. */
+void admin_answer_with(struct admin *admin, struct http_request *request, int status,
+                       const char *type, const char *policy, struct text *text);
 /* The same with {"error": why}. */
 void admin_refuse(struct admin *admin, struct http_request *request, int status,
                   const char *why);
@@ -69,13 +75,26 @@ struct admin_wait {
 /* Whether nothing speaks against it in /readyz. */
 bool health_is_ready(struct service *service);
 
+/* Writes "ready":...,"reasons":[...], and returns whether the process is ready. */
+bool health_write(const struct admin *admin, struct text *text);
+
+/* "starting", "running", "draining" or "stopping". */
+const char *health_state(const struct service *service);
+
+/* ---- board.c ---- */
+
+/* Writes ,"services":[...] and how many there are. */
+void board_write(struct admin *admin, struct text *text);
+
 /* ---- pages: each answers its request, at once or later ---- */
 
 typedef void admin_page(struct admin *admin, struct http_request *request);
 
 admin_page page_index;                         /* admin.c */
 admin_page page_live, page_ready, page_health; /* health.c */
-admin_page page_reload;                        /* control.c */
 admin_page page_metrics;                       /* samples.c */
+admin_page page_reload, page_log_level;        /* control.c */
+admin_page page_show;                          /* page.c */
+admin_page page_status;                        /* status.c */
 
 #endif

@@ -130,6 +130,20 @@ void lag_write(const struct lag *lag, struct metrics *metrics) {
                  "Messages of a consumer that are delivered and not settled yet.", true);
 }
 
+bool lag_find(const struct lag *lag, const char *service, const char *stream,
+              const char *consumer, double *pending, double *ack_pending) {
+    for (size_t i = 0; lag != NULL && i < lag->count; i++) {
+        const struct ask *ask = &lag->asks[i];
+        if (!ask->known || strcmp(ask->stream, stream) != 0 ||
+            strcmp(ask->consumer, consumer) != 0 || strcmp(ask->service, service) != 0)
+            continue;
+        *pending = ask->pending;
+        *ack_pending = ask->ack_pending;
+        return true;
+    }
+    return false;
+}
+
 void lag_free(struct lag *lag) {
     if (lag == NULL)
         return;

@@ -22,6 +22,10 @@ struct lag *lag_ask(struct admin *admin, void (*on_done)(void *owner, struct lag
 /* Writes the families; does nothing for NULL. */
 void lag_write(const struct lag *lag, struct metrics *metrics);
 
+/* What is known of one, by its labels; false: nothing. */
+bool lag_find(const struct lag *lag, const char *service, const char *stream,
+              const char *consumer, double *pending, double *ack_pending);
+
 /* Also while answers are awaited: on_done() is not called then. Does nothing for NULL. */
 void lag_free(struct lag *lag);
 

@@ -3,18 +3,15 @@
  * /metrics: what there is to count, family by family. It reads the structs in which things are
  * counted where they happen, and keeps nothing.
  */
-#include <dirent.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "host/admin/internal.h"
 #include "host/admin/lag.h"
 #include "host/admin/loop.h"
 #include "host/admin/metrics.h"
+#include "host/admin/process.h"
 #include "host/base/container_of.h"
 #include "host/service/endpoint.h"
 #include "host/service/service.h"
@@ -49,38 +46,6 @@ static void put(struct view *view, double value) {
 
 /* ---- the process ---- */
 
-static double resident_bytes(void) {
-    unsigned long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file != NULL && fscanf(file, "%lu %lu", &pages, &resident) != 2)
-        resident = 0;
-    if (file != NULL)
-        fclose(file);
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
-}
-
-static double open_descriptors(void) {
-    DIR *folder = opendir("/proc/self/fd");
-    double count = -3; /* ".", ".." and the folder itself */
-    while (folder != NULL && readdir(folder) != NULL)
-        count++;
-    if (folder != NULL)
-        closedir(folder);
-    return count < 0 ? 0 : count;
-}
-
-static double cpu_seconds(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static double heap_bytes(void) {
-    struct mallinfo2 info = mallinfo2();
-    return (double)(info.uordblks + info.hblkhd);
-}
-
 static void put_one(struct view *view, const char *name, enum meter_type type, const char *help,
                     double value) {
     metrics_family(&view->metrics, name, type, help);
@@ -96,12 +61,12 @@ static void put_process(struct view *view) {
     put_one(view, "lunats_start_time_seconds", METER_GAUGE,
             "When the process started, Unix time.", view->admin->started_at);
     put_one(view, "lunats_cpu_seconds_total", METER_COUNTER,
-            "Processor time of the process, user and system.", cpu_seconds());
+            "Processor time of the process, user and system.", process_cpu_seconds());
     put_one(view, "lunats_resident_memory_bytes", METER_GAUGE,
-            "Memory of the process that is resident.", resident_bytes());
+            "Memory of the process that is resident.", process_resident_bytes());
     put_one(view, "lunats_heap_bytes", METER_GAUGE,
-            "Memory of C in use: malloc, with what Lua has of it.", heap_bytes());
-    put_one(view, "lunats_open_fds", METER_GAUGE, "Open file descriptors.", open_descriptors());
+            "Memory of C in use: malloc, with what Lua has of it.", process_heap_bytes());
+    put_one(view, "lunats_open_fds", METER_GAUGE, "Open file descriptors.", process_open_fds());
 }
 
 static void put_loop(struct view *view) {

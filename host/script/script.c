@@ -454,7 +454,7 @@ void script_report_error(struct script *script, const struct script_error *error
     if (script->on_failure != NULL)
         script->on_failure(script->failure_owner, error->text);
     if (script->options.on_error != NULL)
-        script->options.on_error(script->options.owner, error->text, error->logged);
+        script->options.on_error(script->options.owner, error);
     script_tell(script, error);
     fiber_speak_of(before);
 }

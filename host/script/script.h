@@ -22,6 +22,7 @@
 #include "host/script/resource.h"
 
 struct script;
+struct script_error;
 struct service;
 
 /* Steps of a script's life that Lua code takes part in; the bindings provide the functions. */
@@ -58,9 +59,8 @@ struct script_options {
     const char *prelude; /* Lua that runs before the script, or NULL; borrowed for the call */
     struct service *service;  /* borrowed: what script_service() returns */
     struct clock *real_clock; /* of the loop; borrowed. NULL: the script's own is real */
-    /* An error nobody handled, with traceback; borrowed for the call. logged: the log has it.
-     */
-    void (*on_error)(void *owner, const char *text, bool logged);
+    /* An error nobody handled; borrowed for the call. */
+    void (*on_error)(void *owner, const struct script_error *error);
     /* warn() was called, or a finalizer has failed; borrowed for the call, which comes later,
      * from the loop. May be NULL. */
     void (*on_warning)(void *owner, const char *text);

@@ -16,8 +16,8 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
     (void)fiber;
     struct farewell *farewell = arg;
     if (text != NULL)
-        service_failed(script_service(farewell->script), text,
-                       false); /* the hooks told theirs */
+        service_failed(script_service(farewell->script), /* the hooks told theirs */
+                       &(struct script_error){.text = text});
     end(farewell, status == LN_ESCRIPT);
 }
 

@@ -91,8 +91,8 @@ uv_loop_t *service_loop(const struct service *service);
 struct scheduler *service_scheduler(const struct service *service);
 
 /* An error of the script, or why the start has failed: counted, and told by the log or to
- * on_error() of the options. logged: the log has it already. */
-void service_failed(struct service *service, const char *text, bool logged);
+ * on_error() of the options. */
+void service_failed(struct service *service, const struct script_error *error);
 
 /* os.exit() was called, see struct script_options. */
 void service_exit(struct service *service, struct script *script, int status,

@@ -55,13 +55,16 @@ static void go(struct service *service, enum service_state state);
 
 /* ---- what happens to it ---- */
 
-void service_failed(struct service *service, const char *text, bool logged) {
+void service_failed(struct service *service, const struct script_error *error) {
+    const char *text = error->text;
     service->errors++;
     free(service->last_error);
     service->last_error = strdup(text);
+    if (service->options.keep_errors)
+        faults_add(&service->vitals.faults, text, error->id);
     if (service->options.on_error != NULL)
         service->options.on_error(service->options.owner, text);
-    else if (!logged)
+    else if (!error->logged)
         log_write(LOG_LEVEL_ERROR, service->name, text, NULL, 0);
 }
 
@@ -172,7 +175,7 @@ static void on_first_failure(struct service *service, int status, const char *te
     char line[2048];
     outage_first(line, sizeof(line), &service->options.link, !service->options.runner, status,
                  text);
-    service_failed(service, line, false);
+    service_failed(service, &(struct script_error){.text = line});
     service->exit_status = EXIT_NO_CONNECTION;
     go(service, SERVICE_CLOSING);
 }

@@ -55,6 +55,7 @@ struct service_options {
     double drain_timeout; /* seconds */
     struct link_options link;
     bool count_collections;  /* for metrics: vitals->collections */
+    bool keep_errors;        /* the last ones are kept in its vitals */
     bool short_errors;       /* senders are not told the text of a raised error, only its id */
     const char *js_prefix;   /* subject of the JetStream API; NULL: "$JS.API" */
     lua_CFunction open;      /* opens the bindings */

@@ -18,6 +18,13 @@ struct trigger {
     struct answer_log refusals;
 };
 
+/* Somebody waits for a reload. */
+struct asked {
+    struct trigger *trigger;
+    service_reload_fn on_done;
+    void *owner;
+};
+
 /* A request to reload, until it is answered. */
 struct control_request {
     struct trigger *trigger;
@@ -67,6 +74,26 @@ void trigger_pull(struct trigger *trigger) {
         trigger->again = true;
 }
 
+static void on_asked_done(void *owner, int status, const char *text) {
+    struct asked *asked = owner;
+    asked->on_done(asked->owner, status, text);
+    on_reloaded(asked->trigger, status, text);
+    free(asked);
+}
+
+int trigger_ask(struct trigger *trigger, service_reload_fn on_done, void *owner) {
+    if (trigger->service == NULL)
+        return LN_ECLOSED;
+    struct asked *asked = malloc(sizeof(*asked));
+    if (asked == NULL)
+        return LN_ENOMEM;
+    *asked = (struct asked){trigger, on_done, owner};
+    int rc = service_reload(trigger->service, NULL, 0, on_asked_done, asked);
+    if (rc < 0)
+        free(asked);
+    return rc;
+}
+
 static void on_change(void *owner, const char *path) {
     struct trigger *trigger = owner;
     log_debug(trigger->service != NULL ? service_name(trigger->service) : NULL,
@@ -105,19 +132,17 @@ static void on_control_done(void *owner, int status, const char *text) {
     if (status != LN_ECANCELLED)
         answer(trigger, request->reply, status, text);
     free(request);
-    on_reloaded(trigger, status, text);
 }
 
 static void on_control(void *owner, struct message *msg) {
     struct trigger *trigger = owner;
-    struct service *service = trigger->service;
     const char *reply = msg->reply ? msg->reply : "";
     struct control_request *request = malloc(sizeof(*request) + strlen(reply) + 1);
     int rc = LN_ENOMEM;
     if (request != NULL) {
         request->trigger = trigger;
         strcpy(request->reply, reply);
-        rc = service_reload(service, NULL, 0, on_control_done, request);
+        rc = trigger_ask(trigger, on_control_done, request);
     }
     if (rc < 0) {
         if (*reply != '\0')

@@ -41,6 +41,10 @@ void trigger_forget(struct trigger *trigger);
 /* A version of the script has loaded this file, whether it takes over or not. */
 void trigger_add_file(struct trigger *trigger, const char *path);
 
+/* Reloads at once, for somebody who wants to know how it ends. As service_reload(); LN_ECLOSED
+ * when no service is attached. */
+int trigger_ask(struct trigger *trigger, service_reload_fn on_done, void *owner);
+
 /* Reloads: at once, after the reload that is under way, or when the service runs. */
 void trigger_pull(struct trigger *trigger);
 

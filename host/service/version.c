@@ -4,8 +4,8 @@
 #include "host/service/internal.h"
 #include "host/service/slow.h"
 
-static void on_error(void *owner, const char *text, bool logged) {
-    service_failed(owner, text, logged);
+static void on_error(void *owner, const struct script_error *error) {
+    service_failed(owner, error);
 }
 
 static void on_warning(void *owner, const char *text) {

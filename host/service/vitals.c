@@ -192,6 +192,7 @@ void reader_set(struct reader *reader, enum reader_state state, const char *why)
 
 /* Scripts have released what they held; nothing is left but what a failure has left. */
 void vitals_free(struct vitals *vitals) {
+    faults_free(&vitals->faults);
     list_each (struct health_check, check, &vitals->checks, node)
         free_check(check);
     list_each (struct reader, reader, &vitals->readers, node)

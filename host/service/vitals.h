@@ -13,6 +13,7 @@
 #include "host/base/list.h"
 #include "host/base/meter.h"
 #include "host/link/link.h"
+#include "host/service/faults.h"
 
 /* ---- checks ---- */
 
@@ -69,6 +70,7 @@ struct vitals {
     bool lame_duck;       /* the server goes away */
     uint64_t collections; /* of Lua's garbage, if they are counted */
     struct list checks, readers, watchers;
+    struct faults faults;  /* kept if somebody wants to see them: keep_errors of the options */
     struct meter *settled; /* NULL while nothing is read */
     struct meters meters;  /* of the scripts, and of the host what is counted by labels */
 };

@@ -69,3 +69,40 @@ describe("POST /reload", function()
     waiting:wait()
   end)
 end)
+
+describe("POST /log-level", function()
+  it("sets the level of a service, by name or instance, and back", function()
+    local child, url = run "--control"
+    local function level(query)
+      local status, body = post(url, "/log-level?" .. query)
+      return status, body ~= "" and app.json.decode(body)
+    end
+    local status, body = level "service=svc&level=debug"
+    assert.equal(200, status)
+    assert.same({ service = "svc", level = "debug", option = "info" }, body)
+    child:expect "svc: the log level is debug from now on"
+    local one = app.json.decode((select(2, admin.get(url, "/status.json")))).services[1]
+    assert.equal("debug", one.level)
+    status, body = level("level=reset&service=" .. one.instance)
+    assert.equal(200, status)
+    assert.equal("info", body.level)
+    for _, query in ipairs { "service=svc&level=loud", "service=svc", "level=info" } do
+      assert.equal(400, (level(query)), query)
+    end
+    assert.equal(404, (level "service=other&level=info"))
+    assert.equal(405, (admin.get(url, "/log-level?service=svc&level=info")))
+    assert.equal(0, child:stop())
+  end)
+
+  it("needs the token, --control, and no other page's origin", function()
+    local child, url = run()
+    assert.equal(403, (post(url, "/log-level?service=svc&level=debug")))
+    assert.equal(0, child:stop())
+    child, url = run "--control"
+    local path = "/log-level?service=svc&level=debug"
+    assert.equal(401, (admin.get(url, path, { "-X", "POST" })))
+    assert.equal(403, (post(url, path, "-H", "Origin: http://evil.example")))
+    assert.equal(0, child:count "the log level is", child:output())
+    assert.equal(0, child:stop())
+  end)
+end)

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# Writes a C file that holds the page of the admin port: cmake -DOUT=x.c -DFOLDER=dir -P embed_page.cmake
+set(text "/* Generated from host/admin/page/. */\n#include \"host/admin/page.h\"\n\n")
+function(embed name)
+    set(bytes "")
+    foreach(file IN LISTS ARGN)
+        file(READ "${FOLDER}/${file}" hex HEX)
+        string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," more "${hex}")
+        string(APPEND bytes "${more}")
+    endforeach()
+    string(APPEND text "const unsigned char ${name}[] = {${bytes}0};\n")
+    set(text "${text}" PARENT_SCOPE)
+endfunction()
+embed(page_html page.html)
+embed(page_css page.css)
+embed(page_js chart.js page.js control.js)
+file(WRITE "${OUT}" "${text}")
