@@ -13,6 +13,7 @@
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "host/base/output.h"
+#include "host/script/trace.h"
 
 #define FIELDS_MAX 32
 
@@ -23,24 +24,6 @@ static bool plain_table(lua_State *L, int index) {
         return true;
     lua_pop(L, 1);
     return false;
-}
-
-/* Zero bytes would end what C takes for text: they are shown as those that are no UTF-8. */
-static void show_zeros(lua_State *L, int index) {
-    size_t len;
-    const char *text = lua_tolstring(L, index, &len);
-    if (strlen(text) == len)
-        return;
-    luaL_Buffer shown;
-    luaL_buffinit(L, &shown);
-    for (const char *end = text + len; text < end; text++) {
-        if (*text == '\0')
-            luaL_addstring(&shown, "\\x00");
-        else
-            luaL_addchar(&shown, *text);
-    }
-    luaL_pushresult(&shown);
-    lua_replace(L, index);
 }
 
 /* Protected body: a plain table as JSON, anything else by tostring. */
@@ -76,8 +59,7 @@ static bool push_text(lua_State *L, int index) {
  * other things by tostring; their text takes the place of the value.
  */
 static void take_field(lua_State *L, int index, struct log_field *field) {
-    show_zeros(L, index);
-    field->key = lua_tostring(L, index);
+    field->key = show_zeros(L, index);
     index++;
     switch (lua_type(L, index)) {
     case LUA_TBOOLEAN:
@@ -140,8 +122,7 @@ static int core_log(lua_State *L) {
         qsort(fields, count, sizeof(fields[0]), by_key); /* the same order in every line */
     }
     push_text(L, 2);
-    show_zeros(L, lua_gettop(L));
-    log_write(level, service_name(script_service(script_of(L))), lua_tostring(L, -1), fields,
+    log_write(level, service_name(script_service(script_of(L))), show_zeros(L, -1), fields,
               count);
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "host/script/trace.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -40,15 +41,34 @@ static bool push_message(lua_State *L, int index) {
     return take_text(L, index);
 }
 
+const char *show_zeros(lua_State *L, int index) {
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    if (strlen(text) == len)
+        return text;
+    index = lua_absindex(L, index);
+    luaL_Buffer shown;
+    luaL_buffinit(L, &shown);
+    for (const char *end = text + len; text < end; text++) {
+        if (*text == '\0')
+            luaL_addstring(&shown, "\\x00");
+        else
+            luaL_addchar(&shown, *text);
+    }
+    luaL_pushresult(&shown);
+    lua_replace(L, index);
+    return lua_tostring(L, index);
+}
+
 const char *error_text(lua_State *L, int index) {
     index = lua_absindex(L, index);
     if (push_message(L, index))
-        return lua_tostring(L, -1);
+        return show_zeros(L, -1);
     lua_pushcfunction(L, to_text);
     lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
         missing_explain(L);
-        return lua_tostring(L, -1);
+        return show_zeros(L, -1);
     }
     const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "no text";
     lua_pushfstring(L, "(an error of type %s whose __tostring fails: %s)",

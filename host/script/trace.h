@@ -9,6 +9,12 @@
 #include <lua.h>
 
 /*
+ * Makes of the string (or number) at `index` one that C takes for the same text: zero bytes in
+ * it become `\x00`, as the log shows bytes that are no characters. Borrowed from the stack.
+ */
+const char *show_zeros(lua_State *L, int index);
+
+/*
  * Pushes the text of the error value at `index`: the `message` of a table, else what tostring
  * says; a __tostring that fails is said in words. Borrowed from the stack.
  */

@@ -132,4 +132,12 @@ describe("the lines of a service", function()
     assert.equal("a\\x00b", line.message)
     assert.same({ ["k\\x00l"] = "v\0w", k = 1 }, line.fields)
   end)
+
+  it("show zero bytes of errors, and so does the answer", function()
+    start [[app.listen("zero", function() error("a\0b", 0) end)]]
+    local reply, err = svc:request("zero")
+    assert.is_nil(reply)
+    assert.equal("a\\x00b", err.message:match "^[^\n]+")
+    assert.matches("listener zero: a\\x00b\nstack traceback", svc:errors()[1], 1, true)
+  end)
 end)
