@@ -1,8 +1,12 @@
 ---`lunats request`: sends a request and prints what comes back.
 local core = require "lunats.core"
 local client = require "lunats.commands.client"
+local json = require "lunats.json"
 
 local TIMEOUT = 5 -- seconds
+
+---How services are asked what they listen to: the last one has answered when it is quiet.
+local SURVEY = { data_type = "string", timeout = 1, stall = 0.2, max = 1000 }
 
 ---The code and text of an error reply.
 local function error_of(reply)
@@ -35,10 +39,32 @@ local function show(subject, reply, alone)
   return true
 end
 
+---The subject of a service that is nearly the one that nobody listens to.
+---@return string|nil
+local function nearest(subject)
+  local subjects = {}
+  for _, reply in ipairs(app.request_many("$SRV.INFO", "", SURVEY) or {}) do
+    local info = json.decode(reply.raw)
+    local endpoints = type(info) == "table" and info.endpoints
+    for _, one in ipairs(type(endpoints) == "table" and endpoints or {}) do
+      if type(one) == "table" and type(one.subject) == "string" then
+        subjects[#subjects + 1] = one.subject
+      end
+    end
+  end
+  return core.nearest(subject, subjects)
+end
+
+local function fail(err, subject, body)
+  local meant = err.code == "no_responders" and nearest(subject)
+  client.fail(1, "%s%s", client.explain(err, subject, body),
+    meant and (" (did you mean '%s'?)"):format(meant) or "")
+end
+
 ---One request with its replies; false after an error reply.
 local function request(subject, body, opts, alone)
   local replies, err = app.request_many(subject, body, opts)
-  if not replies then client.fail(1, "%s", client.explain(err, subject, body)) end
+  if not replies then fail(err, subject, body) end
   if #replies == 0 then
     client.fail(1, "no reply from %s within %g s: what listens to it is slow (--timeout gives "
       .. "it longer), or never replies (`lunats pub` wants no reply)", subject, opts.timeout)

@@ -101,7 +101,10 @@ describe("lunats request", function()
   it("says when nobody listens, and what to do", function()
     local status, out, err = request { "ask.nobody" }
     assert.same({ 1, "" }, { status, out })
-    assert.matches("nobody listens to ask%.nobody at nats://.*%-%-server", err)
+    assert.matches("nobody listens to ask%.nobody at nats://.*%-%-server URL\n$", err)
+    status, out, err = request { "ask.gret" }
+    assert.same({ 1, "" }, { status, out })
+    assert.matches("nobody listens to ask%.gret .*%(did you mean 'ask%.greet'%?%)\n$", err)
   end)
 
   it("says when no reply comes in time, and what to do", function()
