@@ -5,7 +5,8 @@
  * Whoever sends a message chooses its reply subject, and we publish there with permissions of
  * our own: an error reply to "$JS.API.STREAM.DELETE.ORDERS" deletes that stream. So nothing is
  * published to a subject of the server, which all begin with "$", only because a message asks
- * for it. Messages of a JetStream consumer have to prove that they are: js_answer_ok().
+ * for it, and nothing to where services take orders. Messages of a JetStream consumer have to
+ * prove that they are: js_answer_ok().
  */
 #ifndef LUNATS_LINK_ANSWER_H
 #define LUNATS_LINK_ANSWER_H
@@ -16,6 +17,10 @@
 static inline bool answer_ok(const char *subject) {
     return subject[0] != '$';
 }
+
+/* What is below it is ours: an answer to lunats.control.* would be an order, one to
+ * lunats.console.* would be code. */
+#define ANSWER_OURS "lunats."
 
 /* What has been logged of refusals, by kind of subject; all zero: nothing. */
 struct answer_log {

@@ -395,6 +395,18 @@ describe("the control subject", function()
     assert.equal(0, child:count "connection lost")
   end)
 
+  it("takes no orders from answers, to where a sender has them sent", function()
+    local name = names()
+    local child, _, subject = control(name)
+    local level = subject:gsub("%.reload$", ".log_level")
+    for _, reply_to in ipairs { subject, level, "lunats.console." .. name } do
+      assert(app.publish(name, "", { reply_to = reply_to }))
+    end
+    child:expect(("listener %s: nothing is sent to the reply subject"):format(name))
+    assert.equal(1, answer(name))
+    assert.equal(0, child:count "reloaded in")
+  end)
+
   it("does not exist without --control", function()
     local name = names()
     local child = run({}, source(name, 1))
