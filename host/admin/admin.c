@@ -19,6 +19,7 @@
 
 #define CLOSE_MS 250
 #define MAX_HEADER ((size_t)16 << 10)
+#define MAX_BODY ((size_t)16 << 10) /* of 256 clients, before it is known who they are */
 
 /* ---- answers ---- */
 
@@ -192,6 +193,7 @@ static void on_gone(void *owner, struct http_request *request) {
 static int open_port(struct admin *admin, uv_loop_t *loop, char *error, size_t size) {
     struct http_options http = {
         .max_header = MAX_HEADER,
+        .max_body = MAX_BODY,
         .on_request = on_request,
         .on_gone = on_gone,
         .owner = admin,

@@ -43,7 +43,8 @@ struct http_response {
 /* Limits of 0 are the defaults. */
 struct http_options {
     int fd;                   /* a listening socket that does not block; taken on success */
-    uint32_t max_connections; /* 256; further ones wait until one is closed */
+    uint32_t max_connections; /* 256, at most a quarter of the descriptors; of more than that
+                               * the one goes that has said nothing for the longest time */
     size_t max_header;        /* bytes of a request line with its headers; 16 KiB */
     size_t max_body;          /* bytes; 1 MiB */
     /* Milliseconds, each for all of it, however little comes at a time. */

@@ -257,6 +257,18 @@ static void cuts_idle_connections(void) {
     close_port();
 }
 
+/* The bytes that come until the end. */
+static size_t read_all(int fd) {
+    size_t got = 0;
+    for (ssize_t n; (n = recv(fd, heard, sizeof(heard), 0)) != 0;) {
+        if (n < 0 && errno != EAGAIN)
+            break;
+        got += n > 0 ? (size_t)n : 0;
+        turn();
+    }
+    return got;
+}
+
 static void cuts_who_does_not_read(void) {
     open_port((struct http_options){.answer_ms = 100});
     answer_len = (size_t)64 << 20;
@@ -266,28 +278,56 @@ static void cuts_who_does_not_read(void) {
         turn();
     for (int i = 0; i < 1500; i++)
         turn();
-    size_t got = 0;
-    for (ssize_t n; (n = recv(fd, heard, sizeof(heard), 0)) != 0;) {
-        if (n < 0 && errno != EAGAIN)
-            break;
-        got += n > 0 ? (size_t)n : 0;
-        turn();
-    }
-    CHECK_INT(got < answer_len, true);
+    CHECK_INT(read_all(fd) < answer_len, true);
     close(fd);
     close_port();
 }
 
 static void limits_connections(void) {
     open_port((struct http_options){.max_connections = 4});
+    later = true;
     int fds[12];
     for (int i = 0; i < 12; i++)
         say(fds[i] = dial(), GET);
     for (int i = 0; i < 12; i++) {
-        CHECK_INT(hears(fds[i], "yes"), true);
+        while (asked <= (size_t)i)
+            turn();
         CHECK_INT(asked <= (size_t)i + 4, true);
+        answer(waiting[i]);
+        CHECK_INT(hears(fds[i], "yes"), true);
         close(fds[i]); /* the next one's turn */
     }
+    waiting_count = 0;
+    close_port();
+}
+
+static void makes_room_for_those_who_ask(void) {
+    open_port((struct http_options){.max_connections = 4});
+    int silent[12];
+    for (int i = 0; i < 12; i++)
+        silent[i] = dial();
+    int fd = dial();
+    say(fd, GET);
+    CHECK_INT(hears(fd, "yes"), true);
+    CHECK_INT(hears(silent[0], NULL), true); /* long before its ten seconds are over */
+    for (int i = 0; i < 12; i++)
+        close(silent[i]);
+    close(fd);
+    close_port();
+}
+
+static void keeps_few_answers_that_nobody_reads(void) {
+    open_port((struct http_options){0});
+    answer_len = (size_t)20 << 20;
+    int fds[6];
+    for (int i = 0; i < 6; i++) {
+        say(fds[i] = dial(), GET);
+        while (asked <= (size_t)i)
+            turn();
+    }
+    CHECK_INT(read_all(fds[0]) < answer_len, true);
+    for (int i = 0; i < 6; i++)
+        close(fds[i]);
     close_port();
 }
 
@@ -339,6 +379,8 @@ int main(int argc, char **argv) {
     RUN(cuts_idle_connections);
     RUN(cuts_who_does_not_read);
     RUN(limits_connections);
+    RUN(makes_room_for_those_who_ask);
+    RUN(keeps_few_answers_that_nobody_reads);
     RUN(tells_waiting_clients_of_its_end);
     RUN(ends_within_its_bound);
     uv_loop_close(&loop);

@@ -14,13 +14,15 @@ struct http {
     struct http_options options;
     uv_loop_t *loop;
     struct MHD_Daemon *daemon;
-    uv_poll_t poll;   /* of the daemon's epoll descriptor */
-    uv_timer_t run;   /* the daemon has something to do without an event */
-    uv_timer_t sweep; /* deadlines of connections; runs while there are some */
-    uv_timer_t bound; /* of close() */
-    struct list connections;
-    size_t handles; /* of the four, not closed yet */
-    bool again;     /* run() shall be called once more */
+    uv_poll_t poll;          /* of the daemon's epoll descriptor */
+    uv_timer_t run;          /* the daemon has something to do without an event */
+    uv_timer_t sweep;        /* deadlines of connections; runs while there are some */
+    uv_timer_t bound;        /* of close() */
+    struct list connections; /* that whose turn began first is the first */
+    size_t count;            /* of the connections */
+    size_t unread;           /* bytes of the answers that are under way */
+    size_t handles;          /* of the four, not closed yet */
+    bool again;              /* run() shall be called once more */
     bool closing;
     void (*on_closed)(void *owner);
     void *close_owner;
@@ -31,6 +33,8 @@ struct connection {
     struct list_node node;
     struct MHD_Connection *mhd;
     int fd;            /* the daemon's */
+    size_t unread;     /* bytes of the answer that is under way */
+    uint64_t since;    /* when its turn, or ours, began; the same clock */
     uint64_t deadline; /* of what the client does, on the loop's clock; UINT64_MAX: our turn */
     struct request *request; /* under way; NULL: none */
 };
@@ -39,6 +43,8 @@ struct connection {
 void port_run_soon(struct http *http);
 /* What the client does next has to be done within `ms`; 0: it is not its turn. */
 void connection_give(struct connection *connection, uint32_t ms);
+/* The client has so many bytes to read. */
+void connection_answer(struct connection *connection, size_t len);
 /* A request is over; while the port closes its connection goes with it. */
 void connection_rest(struct connection *connection);
 

@@ -7,6 +7,7 @@
  * as the end of its client.
  */
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 #include "host/base/status.h"
 
 #define SWEEP_MS 500
+#define PATIENCE_MS 100               /* with a client, when there is no room for others */
+#define UNREAD_MAX ((size_t)64 << 20) /* bytes of all answers that are not read yet */
 
 /* ---- running the daemon ---- */
 
@@ -50,22 +53,77 @@ static void cut(const struct connection *connection) {
     shutdown(connection->fd, SHUT_RDWR);
 }
 
+/* The list is in the order in which their turns began. */
 void connection_give(struct connection *connection, uint32_t ms) {
-    connection->deadline = ms != 0 ? uv_now(connection->http->loop) + ms : UINT64_MAX;
+    list_push_back(&connection->http->connections, &connection->node);
+    connection->since = uv_now(connection->http->loop);
+    connection->deadline = ms != 0 ? connection->since + ms : UINT64_MAX;
+}
+
+/* The answers that clients take their time to read are bounded together. */
+void connection_answer(struct connection *connection, size_t len) {
+    struct http *http = connection->http;
+    connection->unread = len;
+    http->unread += len;
+    size_t left = http->unread;
+    list_each (struct connection, at, &http->connections, node) {
+        if (left <= UNREAD_MAX)
+            return;
+        if (at == connection || at->unread == 0)
+            continue;
+        left -= at->unread;
+        cut(at);
+    }
+}
+
+static void forget_answer(struct connection *connection) {
+    connection->http->unread -= connection->unread;
+    connection->unread = 0;
 }
 
 void connection_rest(struct connection *connection) {
+    forget_answer(connection);
     connection->request = NULL;
     connection_give(connection, connection->http->options.idle_ms);
     if (connection->http->closing)
         cut(connection);
 }
 
+static bool is_full(const struct http *http) {
+    return http->count >= http->options.max_connections;
+}
+
+/* Who keeps connections open and says nothing must not keep others out: some of those that we
+ * wait for the longest go, but none that may just have asked. */
+static void make_room(const struct http *http) {
+    uint32_t most = http->options.max_connections / 4 + 1;
+    if (!is_full(http))
+        return;
+    list_each (struct connection, at, &http->connections, node) {
+        if (most == 0 || uv_now(http->loop) - at->since < PATIENCE_MS)
+            return;
+        if (at->deadline == UINT64_MAX)
+            continue;
+        cut(at);
+        most--;
+    }
+}
+
+static void on_sweep(uv_timer_t *timer);
+
+/* A sweep that is due before that stays. */
+static void sweep_within(struct http *http, uint64_t ms) {
+    if (!uv_is_active((uv_handle_t *)&http->sweep) || uv_timer_get_due_in(&http->sweep) > ms)
+        uv_timer_start(&http->sweep, on_sweep, ms, 0);
+}
+
 static void on_sweep(uv_timer_t *timer) {
-    const struct http *http = timer->data;
+    struct http *http = timer->data;
+    make_room(http);
     list_each (struct connection, at, &http->connections, node)
         if (at->deadline <= uv_now(http->loop))
             cut(at);
+    sweep_within(http, is_full(http) ? PATIENCE_MS : SWEEP_MS);
 }
 
 static void *add_connection(struct http *http, struct MHD_Connection *mhd) {
@@ -79,17 +137,18 @@ static void *add_connection(struct http *http, struct MHD_Connection *mhd) {
     connection->mhd = mhd;
     connection->fd = fd;
     connection_give(connection, http->options.header_ms);
-    list_push_back(&http->connections, &connection->node);
-    if (!uv_is_active((uv_handle_t *)&http->sweep))
-        uv_timer_start(&http->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+    http->count++;
+    sweep_within(http, is_full(http) ? PATIENCE_MS : SWEEP_MS);
     return connection;
 }
 
 static void end_if_idle(struct http *http);
 
 static void drop_connection(struct http *http, struct connection *connection) {
+    forget_answer(connection);
     list_remove(&connection->node);
     free(connection);
+    http->count--;
     port_run_soon(http); /* at its limit it accepts again in its next run */
     if (list_empty(&http->connections))
         uv_timer_stop(&http->sweep);
@@ -169,8 +228,18 @@ static void set_default(uint32_t *value, uint32_t standard) {
         *value = standard;
 }
 
+/* The library stops listening where there are no descriptors left, and clients must not take
+ * those that the services need: a quarter of what there is. */
+static uint32_t most_connections(void) {
+    struct rlimit limit;
+    uint32_t most = 256;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < most)
+        most = (uint32_t)(limit.rlim_cur / 4);
+    return most > 2 ? most : 2;
+}
+
 static void set_defaults(struct http_options *options) {
-    set_default(&options->max_connections, 256);
+    set_default(&options->max_connections, most_connections());
     set_default(&options->header_ms, 10000);
     set_default(&options->body_ms, 30000);
     set_default(&options->answer_ms, 30000);

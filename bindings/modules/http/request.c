@@ -30,6 +30,7 @@ struct request {
     bool inside;  /* the owner is being told */
     enum state state;
     struct MHD_Response *response; /* owned; what to answer */
+    size_t len;                    /* of its body */
     int status;
 };
 
@@ -94,6 +95,7 @@ static struct MHD_Response *make_response(const struct http_response *from) {
 void request_answer(struct http_request *shown, const struct http_response *from) {
     struct request *request = request_of(shown);
     request->response = make_response(from);
+    request->len = from->len;
     request->status = from->status;
     request->state = ANSWERED;
     if (request->inside)
@@ -120,6 +122,7 @@ static enum MHD_Result queue(struct request *request, struct MHD_Connection *mhd
     if (request->connection->http->closing)
         MHD_add_response_header(request->response, "Connection", "close");
     connection_give(request->connection, request->connection->http->options.answer_ms);
+    connection_answer(request->connection, request->len);
     return MHD_queue_response(mhd, (unsigned)request->status, request->response);
 }
 
