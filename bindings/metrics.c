@@ -71,8 +71,9 @@ static int core_meter(lua_State *L) {
     return box->meter != NULL ? 1 : luaL_error(L, "out of memory");
 }
 
+/* Upvalue 1 is the name of the class. */
 static int meter_gc(lua_State *L) {
-    struct meter_box *box = lua_touserdata(L, 1); /* called by the collector only */
+    struct meter_box *box = luaL_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(1)));
     if (box->meter != NULL)
         meter_close(box->meter);
     box->meter = NULL;
@@ -82,7 +83,10 @@ static int meter_gc(lua_State *L) {
 /* ---- counting ---- */
 
 static struct meter_box *check_meter(lua_State *L, enum meter_type type) {
-    return luaL_checkudata(L, 1, classes[type]);
+    struct meter_box *box = luaL_checkudata(L, 1, classes[type]);
+    if (box->meter == NULL) /* only in finalizers, at the end of the script */
+        raise_error(L, "the metric is gone");
+    return box;
 }
 
 static int refuse(lua_State *L, const struct meter *meter, const char *what,
@@ -197,26 +201,30 @@ static int histogram_observe(lua_State *L) {
     return 0;
 }
 
-static const luaL_Reg counter_methods[] = {
-    {"inc", counter_inc}, {"__gc", meter_gc}, {NULL, NULL}};
+static const luaL_Reg counter_methods[] = {{"inc", counter_inc}, {NULL, NULL}};
 
-static const luaL_Reg gauge_methods[] = {{"set", gauge_set},
-                                         {"inc", gauge_inc},
-                                         {"dec", gauge_dec},
-                                         {"__gc", meter_gc},
-                                         {NULL, NULL}};
+static const luaL_Reg gauge_methods[] = {
+    {"set", gauge_set}, {"inc", gauge_inc}, {"dec", gauge_dec}, {NULL, NULL}};
 
-static const luaL_Reg histogram_methods[] = {
-    {"observe", histogram_observe}, {"__gc", meter_gc}, {NULL, NULL}};
+static const luaL_Reg histogram_methods[] = {{"observe", histogram_observe}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {
     {"meter", core_meter},
     {NULL, NULL},
 };
 
+static void add_meter_class(lua_State *L, const char *class, const luaL_Reg *methods) {
+    add_class(L, class, methods);
+    luaL_getmetatable(L, class);
+    lua_pushstring(L, class);
+    lua_pushcclosure(L, meter_gc, 1);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}
+
 void bindings_metrics(lua_State *L) {
-    add_class(L, classes[METER_COUNTER], counter_methods);
-    add_class(L, classes[METER_GAUGE], gauge_methods);
-    add_class(L, classes[METER_HISTOGRAM], histogram_methods);
+    add_meter_class(L, classes[METER_COUNTER], counter_methods);
+    add_meter_class(L, classes[METER_GAUGE], gauge_methods);
+    add_meter_class(L, classes[METER_HISTOGRAM], histogram_methods);
     luaL_setfuncs(L, functions, 0);
 }

@@ -36,6 +36,7 @@ static int core_health_check(lua_State *L) {
 static int check_set(lua_State *L) {
     const struct check_box *box = luaL_checkudata(L, 1, CHECK_TYPE);
     const char *why = luaL_optstring(L, 2, NULL);
+    luaL_argcheck(L, box->check != NULL, 1, "the check is gone"); /* only in finalizers */
     health_set(box->check, why, clock_wall(service_clock(script_service(script_of(L)))));
     return 0;
 }

@@ -26,6 +26,9 @@ return function(name, opts, fn)
   if type(name) ~= "string" or name == "" then
     error("app.health: the name must be a string", 2)
   end
+  if not utf8.len(name) or name:find "%c" then
+    error("app.health: the name must be UTF-8 without control characters", 2)
+  end
   check.fn("app.health", fn)
   opts = core.check("app.health", opts, { interval = "number", timeout = "number",
     critical = "boolean" })

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/utf8.h"
+
 /* ---- a meter ---- */
 
 static char *text(const char *const *of) {
@@ -139,15 +141,22 @@ static struct series *add(struct meter *meter, uint32_t hash, const char *key, s
     return series;
 }
 
+/* Copies the value up to its limit; bytes that are no UTF-8 become '?', so that no two series
+ * look the same. Returns the length. */
+static size_t copy_value(char out[METER_VALUE_SIZE], const char *value) {
+    size_t len = strnlen(value, METER_VALUE_SIZE - 1);
+    memcpy(out, value, len);
+    out[len] = '\0';
+    for (char *at = out; (at = (char *)(uintptr_t)utf8_find_invalid(at, out + len)) != NULL;)
+        *at = '?';
+    return len;
+}
+
 struct series *meter_series(struct meter *meter, const char *const *values) {
     char key[METER_LABELS * METER_VALUE_SIZE];
     size_t len = 0;
-    for (size_t i = 0; i < meter->options.label_count; i++) {
-        size_t more = strnlen(values[i], METER_VALUE_SIZE - 1);
-        memcpy(key + len, values[i], more);
-        key[len + more] = '\0';
-        len += more + 1;
-    }
+    for (size_t i = 0; i < meter->options.label_count; i++)
+        len += copy_value(key + len, values[i]) + 1;
     uint32_t hash = hash_of(key, len);
     struct series *found = meter->table_size > 0 ? *place(meter, hash, key, len) : NULL;
     if (found == NULL && meter->count < METER_SERIES && make_room(meter))

@@ -264,6 +264,8 @@ describe("app.health", function()
     for call, text in pairs {
       ['app.health(1, print)'] = "the name must be a string",
       ['app.health("x")'] = "app.health",
+      ['app.health("x\\n", print)'] = "must be UTF-8 without control characters",
+      ['app.health("x\\xff", print)'] = "must be UTF-8 without control characters",
       ['app.health("x", { interval = 0 }, print)'] = "interval must be a number of seconds",
       ['app.health("x", { timeout = "1" }, print)'] = "timeout",
       ['app.health("x", { intervall = 1 }, print)'] = "interval",

@@ -357,6 +357,18 @@ describe("app.metrics", function()
     assert.equal(0, child:stop())
   end)
 
+  it("counts together what looks the same, as bytes that are no UTF-8 do", function()
+    local child, url = run([[
+      local c = app.metrics.counter { name = "c_total", help = "x", labels = { "who" } }
+      for _, who in ipairs { "a\xff", "a\xfe", "a?" } do c:inc { who = who } end
+      for _, last in ipairs { "ä", "ö" } do c:inc { who = ("x"):rep(254) .. last } end
+      ]] .. SIMPLE)
+    local found = samples(url)
+    assert.equal(3, found['c_total{service="svc",who="a?"}'])
+    assert.equal(2, found[('c_total{service="svc",who="%s?"}'):format(("x"):rep(254))])
+    assert.equal(0, child:stop())
+  end)
+
   it("counts a thousand sets of labels, and tells of those beyond", function()
     local child, url = run([[
       local c = app.metrics.counter { name = "c_total", help = "x", labels = { "id" } }

@@ -193,4 +193,23 @@ describe("a finalizer", function()
     assert.equal(0, svc:stop())
     assert.is_true((app.js.delete_stream "FINALIZER2"))
   end)
+
+  it("may count when the script ends, in metrics that are gone already", function()
+    local svc = testing.start [[
+      local c, g, h, told
+      setmetatable({}, { __gc = function()
+        for _, fn in ipairs { c.inc, g.set, g.dec, h.observe } do
+          told = select(2, pcall(fn, fn == c.inc and c or fn == h.observe and h or g, 1))
+          assert(tostring(told):find "the metric is gone")
+        end
+        assert(not pcall(c.__gc, io.stdout))
+      end })
+      c = app.metrics.counter { name = "c_total", help = "x" }
+      g = app.metrics.gauge { name = "g", help = "x" }
+      h = app.metrics.histogram { name = "h", help = "x" }
+      app.listen("spec.gc3", function() end)
+    ]]
+    assert.equal(0, svc:stop())
+    assert.same({}, svc:errors())
+  end)
 end)
