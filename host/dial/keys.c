@@ -49,31 +49,42 @@ static void find_keys(struct keys *out, char *bytes) {
     }
 }
 
+bool keys_are_bare(const char *path) {
+    static const char base32[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    return strncmp(path, "-----", 5) == 0 || strncmp(path, "eyJ", 3) == 0 ||
+           strchr(path, '\n') != NULL ||
+           (strncmp(path, "SU", 2) == 0 && strspn(path, base32) == strlen(path));
+}
+
+static bool is_inline(const char *path) {
+    return strncmp(path, KEYS_INLINE, strlen(KEYS_INLINE)) == 0;
+}
+
 /* How messages name it: what is inline is secret. */
 static const char *shown(const char *path) {
-    return strncmp(path, KEYS_INLINE, strlen(KEYS_INLINE)) == 0
-               ? "what the environment or the context gives as keys"
-               : path;
+    if (is_inline(path))
+        return "what the environment or the context gives as keys";
+    return keys_are_bare(path) ? "a key in the place of a path" : path;
 }
 
 static int read_file(const char *path, char *bytes, size_t size, char *text, size_t text_size) {
-    if (shown(path) != path) {
+    if (is_inline(path)) {
         snprintf(bytes, size, "%s", path + strlen(KEYS_INLINE));
         return LN_OK;
     }
     FILE *file = fopen(path, "rbe");
     if (file == NULL)
-        return refuse(text, text_size, "cannot read %s: %s", path, strerror(errno));
+        return refuse(text, text_size, "cannot read %s: %s", shown(path), strerror(errno));
     size_t len = fread(bytes, 1, size - 1, file);
     int failure = ferror(file) ? errno : 0;
     bool whole = feof(file) != 0;
     fclose(file);
     bytes[len] = '\0';
     if (failure != 0)
-        return refuse(text, text_size, "cannot read %s: %s", path, strerror(failure));
+        return refuse(text, text_size, "cannot read %s: %s", shown(path), strerror(failure));
     if (len == 0)
-        return refuse(text, text_size, "%s is empty", path);
-    return whole ? LN_OK : refuse(text, text_size, "%s is too large", path);
+        return refuse(text, text_size, "%s is empty", shown(path));
+    return whole ? LN_OK : refuse(text, text_size, "%s is too large", shown(path));
 }
 
 int keys_read(struct keys *out, const char *path, bool with_jwt, char *text, size_t size) {
@@ -108,7 +119,7 @@ static BIO *open_pem(const char *path, char *text, size_t size) {
     errno = 0;
     BIO *bio = BIO_new_file(path, "rbe");
     if (bio == NULL)
-        refuse(text, size, "cannot read %s: %s", path, strerror(errno));
+        refuse(text, size, "cannot read %s: %s", shown(path), strerror(errno));
     return bio;
 }
 

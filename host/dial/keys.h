@@ -22,6 +22,10 @@ struct keys {
     char public[NKEY_PUBLIC_SIZE]; /* the key that belongs to the seed */
 };
 
+/* Whether this is no path but keys, or a PEM text, that somebody has put in the place of one:
+ * nothing may show it. */
+bool keys_are_bare(const char *path);
+
 /*
  * Reads a credentials file, or what stands in its place, or, without `with_jwt`, a file with a
  * seed. Lines may be indented and end in CR LF. Returns LN_OK, or LN_EINVAL with the reason in

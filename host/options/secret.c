@@ -76,13 +76,14 @@ static void cut_blanks(char *text) {
 static int read_file(struct parser *p, const char *label, const char *path, char **out) {
     FILE *file = fopen(path, "rbe");
     char *text = file != NULL ? calloc(1, FILE_SIZE) : NULL;
-    int failure = errno;
-    if (text != NULL)
-        text[fread(text, 1, FILE_SIZE - 1, file)] = '\0';
+    bool whole = text != NULL && fread(text, 1, FILE_SIZE - 1, file) < FILE_SIZE - 1;
+    int failure = text == NULL || ferror(file) ? errno : whole ? 0 : EFBIG;
     if (file != NULL)
         fclose(file);
-    if (text == NULL)
+    if (text == NULL || failure != 0) {
+        secret_free(text);
         return options_fail(p, "%s: cannot read %s: %s", label, path, strerror(failure));
+    }
     cut_blanks(text);
     *out = text;
     return 0;
@@ -92,12 +93,16 @@ static int read_file(struct parser *p, const char *label, const char *path, char
 static char *decode(const char *base64) {
     size_t len = strlen(base64);
     unsigned char *out = calloc(1, len / 4 * 3 + 4);
-    if (out == NULL || len % 4 != 0 || len > FILE_SIZE ||
-        EVP_DecodeBlock(out, (const unsigned char *)base64, (int)len) < 0) {
+    int decoded = -1;
+    if (out != NULL && len % 4 == 0 && len <= FILE_SIZE)
+        decoded = EVP_DecodeBlock(out, (const unsigned char *)base64, (int)len);
+    size_t padding = len > 2 ? (size_t)(base64[len - 1] == '=') + (base64[len - 2] == '=') : 0;
+    /* The bytes of the padding are zeros; others would cut the secret. */
+    if (decoded < 0 || strlen((char *)out) + padding != (size_t)decoded) {
         free(out);
         return NULL;
     }
-    return (char *)out; /* the bytes of the padding are zeros */
+    return (char *)out;
 }
 
 /* What a URI stands for; *out stays NULL for what is none. */

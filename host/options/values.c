@@ -10,9 +10,12 @@
 
 #include "host/base/address.h"
 #include "host/base/url.h"
+#include "host/dial/keys.h"
 #include "host/options/parser.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define SUBJECT_MAX 255 /* there is more behind it, and tokens of 64 bytes each */
 
 /* ---- values ---- */
 
@@ -57,6 +60,8 @@ static int set_text(struct parser *p, const struct options_option *option, const
                     const char *text, char **field) {
     if (text[0] == '\0')
         return options_fail(p, "%s must not be empty", label);
+    if (option->kind == OPTIONS_KIND_FILE && keys_are_bare(text))
+        return options_fail(p, "%s: this is no path but a key: write it into a file", label);
     if (option->kind == OPTIONS_KIND_FILE && access(text, R_OK) < 0)
         return options_fail(p, "%s: cannot read %s: %s", label, text, strerror(errno));
     free(*field);
@@ -82,6 +87,8 @@ static int set_subject(struct parser *p, const struct options_option *option, co
                        const char *text, char **field) {
     if (!options_is_subject(text))
         return options_fail(p, "%s: '%s' is not a subject without wildcards", label, text);
+    if (strlen(text) > SUBJECT_MAX)
+        return options_fail(p, "%s: a subject has %d bytes at most here", label, SUBJECT_MAX);
     if (option->kind == OPTIONS_KIND_TOKEN && strchr(text, '.') != NULL)
         return options_fail(p, "%s: '%s' is not a name without dots", label, text);
     return set_text(p, option, label, text, field);

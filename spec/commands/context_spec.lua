@@ -164,11 +164,34 @@ describe("a secret on the command line", function()
   end)
 end)
 
+describe("a key in the place of a path", function()
+  it("is not shown", function()
+    local jwt = "-----BEGIN NATS USER JWT-----\neyJ" .. SECRET .. "\n"
+    local keys = { NATS_NKEY = SEED, NATS_CREDS = jwt, NATS_CA = "eyJ" .. SECRET }
+    for name, value in pairs(keys) do
+      local child = run({ [name] = value }, {})
+      assert.equal(2, child:wait())
+      assert.matches(name .. ": this is no path but a key", child:output(), 1, true)
+      assert.is_nil(child:output():find(SEED, 1, true))
+      assert_secret(child)
+    end
+    local child = process.run(([[
+      app.on_start(function()
+        print(app.connect { server = "nats://127.0.0.1:1", nkey = %q })
+      end)
+    ]] .. SCRIPT):format(SEED))
+    child:expect "cannot read a key in the place of a path"
+    assert.is_nil(child:output():find(SEED, 1, true))
+  end)
+end)
+
 describe("a context that cannot be used", function()
   it("is named, with its file and field and what to do", function()
     local folder = settings { url = "nats://127.0.0.1:1", user = "ada", creds = "/none",
       password = "op://" .. SECRET }
+    write(folder .. "/nats/context/folder.json", app.json.encode { token = "file:///" })
     for name, text in pairs {
+      folder = "token of the context folder %(%S+%): cannot read /: Is a directory",
       prod = "password of the context prod %(%S+prod%.json%): a secret in op:",
       prdo = "there is no context prdo %(%S+%); did you mean prod%?",
     } do
