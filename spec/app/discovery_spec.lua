@@ -55,6 +55,27 @@ local ORDERS = [[
 ]]
 
 describe("a service that is looked for", function()
+  it("holds few answers for those who ask more than the connection can take", function()
+    local svc = start [[
+      app.config { name = "NAME" }
+      for i = 1, 60 do
+        app.listen("NAME." .. i, { metadata = { text = ("x"):rep(4000) } }, function() end)
+      end
+    ]]
+    local inbox, came = "came." .. name, 0
+    local answers = app.listen(inbox, { data_type = "string" }, function() came = came + 1 end)
+    finally(function() answers:stop() end)
+    assert(app.flush())
+    for _ = 1, 400 do app.publish("$SRV.INFO." .. name, "", { reply_to = inbox }) end
+    eventually("the line that says so", function()
+      for _, line in ipairs(svc:logs()) do
+        if line.message:find("requests of $SRV are not answered", 1, true) then return true end
+      end
+    end)
+    eventually("the end of them", function() return #ask("PING", name) == 1 end)
+    assert.is_true(came > 0 and came < 400, came)
+  end)
+
   it("answers alone, by its name, and by its name and id", function()
     start(ORDERS)
     local ping = ask_one "PING"
