@@ -33,7 +33,7 @@ struct consume_box {
     lua_Integer max_deliver;         /* 0: no limit */
     unsigned client;                 /* for struct msg */
     unsigned char type;              /* enum msg_data */
-    char *span_label;                /* owned; NULL: nothing is recorded */
+    struct span_label *span_label;   /* owned; NULL: nothing is recorded */
     bool auto_ack;
     bool pushed;
     uint64_t failures;

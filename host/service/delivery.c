@@ -94,12 +94,6 @@ static void send_error(const struct delivery *delivery, const struct job *job) {
         job_refused(job, reply);
 }
 
-static void end_trace(struct job *job, uint64_t now) {
-    trace_handled(job->trace, job->listener->span_label, job->delivery->msg->subject, now);
-    trace_release(job->trace);
-    job->trace = NULL;
-}
-
 /* What the handler has returned is no message: a function, a table with itself in it. */
 static void unsendable(const struct job *job, const char *trace) {
     const char *where = job->listener->options.where,
@@ -126,7 +120,7 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     uint64_t now = clock_precise();
     endpoint_count(job->listener->endpoint, now - delivery->msg->received);
     if (job->trace != NULL)
-        end_trace(job, now);
+        trace_handled(job->trace, job->listener->span_label, delivery->msg->subject, now);
     bool last = --delivery->jobs_left == 0;
     if (last)
         send_error(delivery, job);
@@ -178,7 +172,7 @@ void job_begin_trace(struct job *job, struct fibers *fibers) {
             trace_handle(tracer, msg->headers, msg->headers_len, ORIGIN_SENDER, msg->received);
     }
     if (job->trace != NULL)
-        fiber_set_trace(fibers_current(fibers), trace_hold(job->trace));
+        fiber_set_trace(fibers_current(fibers), job->trace); /* which owns it */
 }
 
 /* ---- what a job tells ---- */

@@ -25,7 +25,7 @@ struct job {
     bool replying;       /* the body makes a message of what the handler has returned */
     bool failed;         /* job_failed() was called */
     bool traced;         /* its body calls job_begin_trace() */
-    struct trace *trace; /* a reference; NULL: none */
+    struct trace *trace; /* of its fiber; NULL: none */
 };
 
 /* The message; borrowed until the body ends. */

@@ -29,7 +29,7 @@ struct listener {
     bool gone;                         /* freed when no handler runs any more */
     struct endpoint *endpoint;         /* its numbers */
     char *endpoint_name;               /* owned; unique among the listeners of its script */
-    char *span_label;                  /* owned; made when it is first needed */
+    struct span_label *span_label;     /* owned; made when it is first needed */
     struct answer_log refusals;
 };
 

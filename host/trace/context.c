@@ -65,15 +65,51 @@ static const char *put(char **at, const char *text) {
     return copy;
 }
 
+/* Most have no headers to keep. These wait here for the next message: half of what a context
+ * costs is malloc(). */
+#define KEPT_MAX 256u
+
+#if defined(__SANITIZE_ADDRESS__) || defined(LN_NO_POOL)
+#define POOLED 0 /* who uses one that is freed shall be found */
+#else
+#define POOLED 1
+#endif
+
+static _Thread_local struct {
+    struct trace *first; /* by `outer` */
+    unsigned count;
+} kept;
+
+static struct trace *take(size_t size) {
+    struct trace *trace = POOLED && size == 0 ? kept.first : NULL;
+    if (trace == NULL)
+        return malloc(sizeof(*trace) + size);
+    kept.first = trace->outer;
+    kept.count--;
+    return trace;
+}
+
+static void give_back(struct trace *trace) {
+    bool bare = trace->parent == NULL && trace->state == NULL && trace->baggage == NULL;
+    if (!POOLED || !bare || kept.count == KEPT_MAX) {
+        free(trace);
+        return;
+    }
+    trace->outer = kept.first;
+    kept.first = trace;
+    kept.count++;
+}
+
 struct trace *trace_new(const struct trace_headers *headers) {
     size_t size =
         size_of(headers->parent) + size_of(headers->state) + size_of(headers->baggage);
-    struct trace *trace = malloc(sizeof(*trace) + size);
+    struct trace *trace = take(size);
     if (trace == NULL)
         return NULL;
-    memset(trace, 0, sizeof(*trace));
+    *trace = (struct trace){.refs = 1};
+    if (size == 0)
+        return trace;
     char *at = trace->bytes;
-    trace->refs = 1;
     trace->parent = put(&at, headers->parent);
     trace->state = put(&at, headers->state);
     trace->baggage = put(&at, headers->baggage);
@@ -100,11 +136,14 @@ struct trace *trace_hold(struct trace *trace) {
 void trace_release(struct trace *trace) {
     while (trace != NULL && --trace->refs == 0) {
         struct trace *outer = trace->outer;
-        span_finish(trace);
-        free(trace->error);
-        free(trace->traceback);
-        free(trace->name);
-        free(trace);
+        if (trace->span.tracer != NULL)
+            span_finish(trace);
+        if (trace->name != NULL || trace->error != NULL || trace->traceback != NULL) {
+            free(trace->name);
+            free(trace->error);
+            free(trace->traceback);
+        }
+        give_back(trace);
         trace = outer;
     }
 }
@@ -121,7 +160,7 @@ bool trace_text(const struct trace *trace, char trace_id[2 * TRACE_ID_BYTES + 1]
     *trace_id = *span_id = '\0';
     if (ids == NULL)
         return false;
-    *hex_write(trace_id, ids->trace, TRACE_ID_BYTES) = '\0';
-    *hex_write(span_id, ids->span, SPAN_ID_BYTES) = '\0';
+    *trace_id_write(trace_id, ids->trace) = '\0';
+    *span_id_write(span_id, ids->span) = '\0';
     return true;
 }

@@ -29,6 +29,7 @@ struct exporter {
     struct http_client *client;
     struct http_call *call; /* under way: of the first batch; or NULL */
     struct list sources, batches;
+    struct text spare;       /* empty */
     uv_timer_t flush, retry; /* retry: the bound, once it closes */
     uint32_t retry_ms;       /* the next pause; 0: the collector takes what it gets */
     struct exporter_stats stats;
@@ -82,10 +83,18 @@ static void drop(struct exporter *exporter, size_t spans) {
     exporter->stats.dropped += spans;
 }
 
-static void free_batch(struct batch *batch) {
+/* The memory of one is kept: a document grows to a size that the next one will have as well. */
+static void free_batch(struct exporter *exporter, struct batch *batch) {
     list_remove(&batch->node);
-    text_free(&batch->text);
+    text_free(&exporter->spare);
+    exporter->spare = batch->text;
+    exporter->spare.len = 0;
     free(batch);
+}
+
+void exporter_spare(struct exporter *exporter, struct text *text) {
+    *text = exporter->spare;
+    exporter->spare = (struct text){0};
 }
 
 static struct batch *first(const struct exporter *exporter) {
@@ -139,7 +148,7 @@ static void on_done(void *owner, const struct http_reply *reply) {
         look_at_answer(exporter, reply);
         exporter->stats.sent += batch->spans;
         exporter->stats.queued -= batch->spans;
-        free_batch(batch);
+        free_batch(exporter, batch);
         send_next(exporter);
         return;
     }
@@ -150,7 +159,7 @@ static void on_done(void *owner, const struct http_reply *reply) {
     bool later = is_temporary(reply->status) && !exporter->closing;
     if (!later) {
         drop(exporter, batch->spans);
-        free_batch(batch);
+        free_batch(exporter, batch);
     }
     failed(exporter, reason);
     if (later)
@@ -188,7 +197,7 @@ static void send_next(struct exporter *exporter) {
         return;
     exporter->call = NULL;
     drop(exporter, batch->spans);
-    free_batch(batch);
+    free_batch(exporter, batch);
     failed(exporter, status_text(rc));
     end_if_done(exporter);
 }
@@ -288,6 +297,7 @@ static void on_one_closed(struct exporter *exporter) {
     void (*on_closed)(void *) = exporter->on_closed;
     void *owner = exporter->close_owner;
     trace_settings_free(&exporter->settings);
+    text_free(&exporter->spare);
     free(exporter);
     on_closed(owner);
 }
@@ -311,7 +321,7 @@ static void finish(struct exporter *exporter) {
     exporter->call = NULL;
     while ((batch = first(exporter)) != NULL) {
         drop(exporter, batch->spans);
-        free_batch(batch);
+        free_batch(exporter, batch);
         lost = true;
     }
     if (lost && *exporter->reason == '\0')

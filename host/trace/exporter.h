@@ -53,6 +53,9 @@ void exporter_remove(struct exporter_source *source);
 /* Counts a span that is about to be written; false: it has to be dropped. */
 bool exporter_admit(struct exporter *exporter);
 
+/* Gives memory for the next document to an empty text, as far as there is some. */
+void exporter_spare(struct exporter *exporter, struct text *text);
+
 /* Takes a document with so many of the spans that were admitted. Empty afterwards. */
 void exporter_take(struct exporter *exporter, struct text *text, size_t spans);
 

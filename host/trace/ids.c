@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/trace/ids.h"
 
-#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -11,8 +10,6 @@
 
 /* Places of the fields in the header. */
 enum { AT_TRACE = 3, AT_SPAN = 36, AT_FLAGS = 53, HEADER_LEN = 55 };
-
-static const char digits[] = "0123456789abcdef";
 
 /* ---- the header ---- */
 
@@ -57,73 +54,71 @@ bool traceparent_read(struct trace_ids *out, const char *text) {
     return true;
 }
 
-/* Four bytes at a time, each in a lane of 16 bits: the ids of a span are most of its text. */
-char *hex_write(char *out, const unsigned char *bytes, int len) {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    int i = 0;
-    for (; i + 4 <= len; i += 4, out += 8) {
-        uint32_t word;
-        memcpy(&word, bytes + i, 4);
-        uint64_t x = le32toh(word);
-        x = (x << 16 | x) & UINT64_C(0x0000ffff0000ffff);
-        x = (x << 8 | x) & UINT64_C(0x00ff00ff00ff00ff);
-        x = (x >> 4 & ones * 15) | (x << 8 & UINT64_C(0x0f000f000f000f00));
-        x &= ones * 15;
-        x += ones * '0' + ((x + ones * 6) >> 4 & ones) * ('a' - '9' - 1);
-        x = htole64(x);
-        memcpy(out, &x, 8);
-    }
-    for (; i < len; i++) {
-        *out++ = digits[bytes[i] >> 4];
-        *out++ = digits[bytes[i] & 15];
-    }
-    return out;
+/* The two digits of each byte: ids are most of what a span costs. */
+#define ROW(high)                                                                              \
+    high "0" high "1" high "2" high "3" high "4" high "5" high "6" high "7" high "8" high      \
+         "9" high "a" high "b" high "c" high "d" high "e" high "f"
+static const char pairs[] = ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6")
+    ROW("7") ROW("8") ROW("9") ROW("a") ROW("b") ROW("c") ROW("d") ROW("e") ROW("f");
+
+static inline void write_byte(char *out, unsigned char byte) {
+    memcpy(out, pairs + (size_t)byte * 2, 2);
+}
+
+char *span_id_write(char *out, const unsigned char id[SPAN_ID_BYTES]) {
+    write_byte(out, id[0]);
+    write_byte(out + 2, id[1]);
+    write_byte(out + 4, id[2]);
+    write_byte(out + 6, id[3]);
+    write_byte(out + 8, id[4]);
+    write_byte(out + 10, id[5]);
+    write_byte(out + 12, id[6]);
+    write_byte(out + 14, id[7]);
+    return out + 16;
+}
+
+char *trace_id_write(char *out, const unsigned char id[TRACE_ID_BYTES]) {
+    return span_id_write(span_id_write(out, id), id + SPAN_ID_BYTES);
 }
 
 void traceparent_write(const struct trace_ids *ids, char out[TRACEPARENT_SIZE]) {
     memcpy(out, "00-", 3);
-    char *at = hex_write(out + AT_TRACE, ids->trace, TRACE_ID_BYTES);
+    char *at = trace_id_write(out + AT_TRACE, ids->trace);
     *at++ = '-';
-    at = hex_write(at, ids->span, SPAN_ID_BYTES);
+    at = span_id_write(at, ids->span);
     *at++ = '-';
-    *hex_write(at, &ids->flags, 1) = '\0';
+    write_byte(at, ids->flags);
+    at[2] = '\0';
 }
 
-/* ---- random numbers: xoshiro256** by Blackman and Vigna ---- */
+/* ---- random numbers: xoroshiro128++ by Blackman and Vigna ---- */
 
-static struct {
-    uint64_t state[4];
-    bool seeded;
-} generator;
+static struct { uint64_t state[2]; /* both 0: not seeded yet */ } generator;
 
 /* Without a source of the system the time has to do. */
 static void seed(void) {
     if (uv_random(NULL, NULL, generator.state, sizeof(generator.state), 0, NULL) < 0)
         generator.state[1] = clock_precise();
     generator.state[0] |= 1; /* all zero would stay so */
-    generator.seeded = true;
 }
 
 static inline uint64_t rotate(uint64_t value, int bits) {
     return value << bits | value >> (64 - bits);
 }
 
-static uint64_t next_random(void) {
-    uint64_t *s = generator.state;
-    if (!generator.seeded)
-        seed();
-    uint64_t result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate(s[3], 45);
+static inline uint64_t next_random(void) {
+    uint64_t one = generator.state[0], other = generator.state[1];
+    uint64_t result = rotate(one + other, 17) + one;
+    other ^= one;
+    generator.state[0] = rotate(one, 49) ^ other ^ other << 21;
+    generator.state[1] = rotate(other, 28);
     return result;
 }
 
 void span_id_new(unsigned char out[SPAN_ID_BYTES]) {
     uint64_t number;
+    if ((generator.state[0] | generator.state[1]) == 0)
+        seed();
     do
         number = next_random();
     while (number == 0);
@@ -132,5 +127,6 @@ void span_id_new(unsigned char out[SPAN_ID_BYTES]) {
 
 void trace_id_new(unsigned char out[TRACE_ID_BYTES]) {
     span_id_new(out);
-    span_id_new(out + SPAN_ID_BYTES);
+    uint64_t number = next_random();
+    memcpy(out + SPAN_ID_BYTES, &number, sizeof(number));
 }

@@ -32,8 +32,9 @@ bool traceparent_read(struct trace_ids *out, const char *text);
 
 void traceparent_write(const struct trace_ids *ids, char out[TRACEPARENT_SIZE]);
 
-/* Writes `len` bytes as 2 * len digits, without a zero; returns the end. */
-char *hex_write(char *out, const unsigned char *bytes, int len);
+/* Write two digits for each byte, without a zero; return the end. */
+char *trace_id_write(char *out, const unsigned char id[TRACE_ID_BYTES]);
+char *span_id_write(char *out, const unsigned char id[SPAN_ID_BYTES]);
 
 /* Random, not from a secure source: they need to be different, not hard to guess. */
 void trace_id_new(unsigned char out[TRACE_ID_BYTES]);

@@ -22,6 +22,8 @@ struct tracer {
     struct text text; /* a document that has no end yet; empty: no span waits */
     size_t spans;     /* in it */
     uint64_t epoch;   /* nanoseconds from the Unix epoch to 0 of clock_precise() */
+    uint64_t second;  /* the last one that was written, and how */
+    char digits[10];
 };
 
 /* ---- documents ---- */
@@ -35,6 +37,7 @@ static uint64_t now_epoch(void) {
 
 static void begin_document(struct tracer *tracer) {
     struct text *text = &tracer->text;
+    exporter_spare(tracer->exporter, text);
     text_puts(text, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[");
     tracer->about(tracer->owner, text);
     if (tracer->settings->resources != NULL)
@@ -117,19 +120,29 @@ static bool is_plain(const char *string, size_t len) {
     return true;
 }
 
-/* Writes 19 digits, as nanoseconds since 1970 have them until 2286. */
-static void put_time(char *out, uint64_t time) {
+/* Writes `count` pairs of digits, the last ones of `number`, in front of `end`. */
+static inline void put_pairs(char *end, uint32_t number, int count) {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930"
                                 "31323334353637383940414243444546474849505152535455565758596061"
                                 "62636465666768697071727374757677787980818283848586878889909192"
                                 "93949596979899";
-    uint64_t high = time / 1000000000;
-    uint32_t low = (uint32_t)(time % 1000000000), upper = (uint32_t)high;
-    for (int i = 17; i >= 11; i -= 2, low /= 100)
-        memcpy(out + i, pairs + (size_t)(low % 100) * 2, 2);
-    out[10] = (char)('0' + low % 10);
-    for (int i = 8; i >= 0; i -= 2, upper /= 100)
-        memcpy(out + i, pairs + (size_t)(upper % 100) * 2, 2);
+#pragma GCC unroll 5
+    for (int i = 0; i < count; i++, number /= 100)
+        memcpy(end -= 2, pairs + (size_t)(number % 100) * 2, 2);
+}
+
+/* Writes 19 digits, as nanoseconds since 1970 have them until 2286. The seconds are mostly
+ * those of the time before. */
+static void put_time(struct tracer *tracer, char *out, uint64_t time) {
+    uint64_t seconds = time / 1000000000;
+    uint32_t rest = (uint32_t)(time % 1000000000);
+    if (seconds != tracer->second) {
+        tracer->second = seconds;
+        put_pairs(tracer->digits + 10, (uint32_t)seconds, 5);
+    }
+    memcpy(out, tracer->digits, 10);
+    put_pairs(out + 19, rest, 4);
+    out[10] = (char)('0' + rest / 100000000);
 }
 
 /* All that each span has, with room for its values. */
@@ -155,30 +168,52 @@ static bool begin_span(const struct span *span, uint64_t ended, size_t room) {
     if (at == NULL)
         return false; /* the exporter will see that the document has failed */
     memcpy(at, HEAD, sizeof(HEAD) - 1);
-    hex_write(at + AT_TRACE_ID, span->ids.trace, TRACE_ID_BYTES);
-    hex_write(at + AT_SPAN_ID, span->ids.span, SPAN_ID_BYTES);
-    put_time(at + AT_START, span->began + tracer->epoch);
-    put_time(at + AT_END, (ended != 0 ? ended : clock_precise()) + tracer->epoch);
+    trace_id_write(at + AT_TRACE_ID, span->ids.trace);
+    span_id_write(at + AT_SPAN_ID, span->ids.span);
+    put_time(tracer, at + AT_START, span->began + tracer->epoch);
+    put_time(tracer, at + AT_END, ended + tracer->epoch);
     text->len += sizeof(HEAD) - 1;
     if (memcmp(span->parent, no_parent, SPAN_ID_BYTES) == 0)
         return true;
     at += sizeof(HEAD) - 1;
     memcpy(at, PARENT, sizeof(PARENT) - 1);
-    hex_write(at + AT_PARENT_ID, span->parent, SPAN_ID_BYTES);
+    span_id_write(at + AT_PARENT_ID, span->parent);
     text->len += sizeof(PARENT) - 1;
     return true;
+}
+
+static void end_if_full(struct tracer *tracer) {
+    if (tracer->spans == tracer->settings->batch_max)
+        end_document(tracer);
 }
 
 /* The last span of the document has come to its end. */
 static void end_span(struct tracer *tracer) {
     text_put(&tracer->text, "},", 2);
-    if (tracer->spans == tracer->settings->batch_max)
-        end_document(tracer);
+    end_if_full(tracer);
 }
 
-/* `label` begins the span behind its head; see span_label(). */
-char *span_label(const char *destination, const char *group, const char *stream) {
+/* Begins the span behind its head: all of it but the subject, where that may differ, and the
+ * end of the list of attributes. */
+struct span_label {
+    size_t len;
+    bool whole; /* has the subject, too */
+    char text[];
+};
+
+static struct span_label *new_label(const struct text *text, bool whole) {
+    struct span_label *label = text->failed ? NULL : malloc(sizeof(*label) + text->len);
+    if (label == NULL)
+        return NULL;
+    label->len = text->len;
+    label->whole = whole;
+    memcpy(label->text, text->bytes, text->len);
+    return label;
+}
+
+struct span_label *span_label(const char *destination, const char *group, const char *stream) {
     struct text text = {0}, name = {0};
+    bool whole = stream == NULL && strpbrk(destination, "*>") == NULL;
     text_printf(&name, "process %s", stream != NULL ? stream : destination);
     text_printf(&text, "\"kind\":%d,\"name\":", SPAN_CONSUMER);
     text_json(&text, name.bytes != NULL ? name.bytes : "process");
@@ -187,17 +222,21 @@ char *span_label(const char *destination, const char *group, const char *stream)
     span_attribute(&text, "messaging.system", "nats");
     span_attribute(&text, "messaging.operation.name", "process");
     span_attribute(&text, "messaging.operation.type", "process");
-    if (strpbrk(destination, "*>") != NULL)
+    if (stream == NULL && !whole)
         span_attribute(&text, "messaging.destination.template", destination);
     if (group != NULL)
         span_attribute(&text, "messaging.consumer.group.name", group);
     if (stream != NULL)
         span_attribute(&text, "messaging.nats.stream", stream);
-    text_puts(&text, "{\"key\":\"messaging.destination.name\",\"value\":{\"stringValue\":");
-    if (!text.failed)
-        return text.bytes;
+    if (whole) {
+        span_attribute(&text, "messaging.destination.name", destination);
+        text.len -= !text.failed; /* the comma */
+    } else {
+        text_puts(&text, "{\"key\":\"messaging.destination.name\",\"value\":{\"stringValue\":");
+    }
+    struct span_label *label = new_label(&text, whole);
     text_free(&text);
-    return NULL;
+    return label;
 }
 
 /* ---- the end of a handler ---- */
@@ -205,17 +244,18 @@ char *span_label(const char *destination, const char *group, const char *stream)
 static void put_link(struct text *text, const struct trace_ids *ids) {
     char digits[2 * TRACE_ID_BYTES];
     text_puts(text, ",\"links\":[{\"traceId\":\"");
-    hex_write(digits, ids->trace, TRACE_ID_BYTES);
+    trace_id_write(digits, ids->trace);
     text_put(text, digits, sizeof(digits));
     text_puts(text, "\",\"spanId\":\"");
-    hex_write(digits, ids->span, SPAN_ID_BYTES);
+    span_id_write(digits, ids->span);
     text_put(text, digits, (size_t)2 * SPAN_ID_BYTES);
     text_puts(text, "\"}]");
 }
 
-static void put_failure(struct text *text, const struct trace *trace, uint64_t at) {
+static void put_failure(struct tracer *tracer, const struct trace *trace, uint64_t at) {
+    struct text *text = &tracer->text;
     char time[19];
-    put_time(time, at);
+    put_time(tracer, time, at);
     text_puts(text, ",\"events\":[{\"timeUnixNano\":\"");
     text_put(text, time, sizeof(time));
     text_puts(text, "\",\"name\":\"exception\",\"attributes\":[");
@@ -242,7 +282,8 @@ static void put_code(struct text *text, int code, const char *error) {
 }
 
 /* What few spans have; the list of attributes is open. */
-static void put_rest(struct text *text, const struct trace *trace, uint64_t ended) {
+static void put_rest(struct tracer *tracer, const struct trace *trace, uint64_t ended) {
+    struct text *text = &tracer->text;
     if (!trace->failed && trace->code != 0)
         put_code(text, trace->code, trace->error);
     text_puts(text, "]");
@@ -253,41 +294,57 @@ static void put_rest(struct text *text, const struct trace *trace, uint64_t ende
     if (trace->linked)
         put_link(text, &trace->link);
     if (trace->failed)
-        put_failure(text, trace, ended);
+        put_failure(tracer, trace, ended);
 }
 
 static bool has_more(const struct trace *trace) {
     return trace->failed || trace->code != 0 || trace->linked || trace->state != NULL;
 }
 
-void trace_handled(struct trace *trace, const char *label, const char *subject,
+/* Begins the span with its attributes, whose list stays open. */
+static bool begin_handled(const struct span *span, const struct span_label *label,
+                          const char *subject, uint64_t ended) {
+    struct text *text = &span->tracer->text;
+    size_t len = label->whole ? 0 : strlen(subject);
+    if (!begin_span(span, ended, label->len + len + 8))
+        return false;
+    char *at = text->bytes + text->len;
+    memcpy(at, label->text, label->len);
+    text->len += label->len;
+    if (label->whole)
+        return true;
+    if (is_plain(subject, len)) {
+        at += label->len;
+        *at++ = '"';
+        memcpy(at, subject, len);
+        at[len] = '"';
+        text->len += len + 2;
+    } else {
+        text_json(text, subject);
+        text_room(text, 8); /* as it was in the beginning */
+    }
+    text_put(text, "}}", 2);
+    return !text->failed;
+}
+
+void trace_handled(struct trace *trace, const struct span_label *label, const char *subject,
                    uint64_t ended) {
     while (trace != NULL && trace->outer != NULL)
         trace = trace->outer; /* it was cut off in work of its own */
     struct tracer *tracer = trace != NULL ? trace->span.tracer : NULL;
     if (tracer == NULL)
         return;
-    struct text *text = &tracer->text;
-    size_t label_len = label != NULL ? strlen(label) : 0, len = strlen(subject);
-    if (label != NULL && begin_span(&trace->span, ended, label_len + len + 8)) {
-        char *at = text->bytes + text->len;
-        memcpy(at, label, label_len);
-        text->len += label_len;
-        if (is_plain(subject, len)) {
-            at += label_len;
-            *at++ = '"';
-            memcpy(at, subject, len);
-            at[len] = '"';
-            text->len += len + 2;
+    if (ended == 0)
+        ended = clock_precise();
+    if (label != NULL && begin_handled(&trace->span, label, subject, ended)) {
+        if (has_more(trace)) {
+            put_rest(tracer, trace, ended + tracer->epoch);
+            end_span(tracer);
         } else {
-            text_json(text, subject);
+            memcpy(tracer->text.bytes + tracer->text.len, "]},", 3); /* in the room above */
+            tracer->text.len += 3;
+            end_if_full(tracer);
         }
-        text_put(text, "}}", 2);
-        if (has_more(trace))
-            put_rest(text, trace, (ended != 0 ? ended : clock_precise()) + tracer->epoch);
-        else
-            text_put(text, "]", 1);
-        end_span(tracer);
     }
     trace->span.tracer = NULL;
 }
@@ -306,7 +363,7 @@ void span_finish(struct trace *trace) {
     text_printf(&tracer->text, "\"kind\":%d,\"name\":", SPAN_INTERNAL);
     text_json(&tracer->text, trace->name);
     text_puts(&tracer->text, ",\"attributes\":[");
-    put_rest(&tracer->text, trace, ended + tracer->epoch);
+    put_rest(tracer, trace, ended + tracer->epoch);
     end_span(tracer);
 }
 
@@ -417,7 +474,7 @@ static bool is_temporary(const char *subject) {
 void span_sent(struct span *span, enum span_kind kind, const char *subject, int code,
                const char *error) {
     struct tracer *tracer = span->tracer;
-    if (tracer == NULL || !begin_span(span, 0, 64))
+    if (tracer == NULL || !begin_span(span, clock_precise(), 64))
         return;
     span->tracer = NULL;
     const char *verb = kind == SPAN_CLIENT ? "request" : "publish";

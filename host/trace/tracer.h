@@ -15,6 +15,7 @@
 #include "host/trace/context.h"
 
 struct exporter;
+struct span_label;
 struct text;
 struct tracer;
 
@@ -59,15 +60,16 @@ enum trace_origin {
 struct trace *trace_handle(struct tracer *tracer, const char *headers, size_t len,
                            enum trace_origin origin, uint64_t began);
 
-/* What a handler is, made once: name and attributes. Owned by the caller, who frees it. NULL
+/* What a handler is, made once: name and attributes. Owned by the caller, free() it. NULL
  * without memory. `group` is a queue group or a consumer, `stream` that of the consumer; both
  * may be NULL. */
-char *span_label(const char *destination, const char *group, const char *stream);
+struct span_label *span_label(const char *destination, const char *group, const char *stream);
 
 /*
  * Ends it. `label` as above, NULL: nothing is written. `ended` is clock_precise(), 0 = now.
  */
-void trace_handled(struct trace *trace, const char *label, const char *subject, uint64_t ended);
+void trace_handled(struct trace *trace, const struct span_label *label, const char *subject,
+                   uint64_t ended);
 
 /* An error that nobody has caught, or (`code`) that the handler has returned: told when the
  * span ends. Copied. Does nothing for NULL and where nothing is recorded. */

@@ -298,3 +298,155 @@ describe("a service with --otlp", function()
     end
   end)
 end)
+
+describe("which traces are recorded", function()
+  local name
+  before_each(function() name = unique "trace" end)
+
+  ---Whether a handler and what it publishes were recorded, and what it has passed on.
+  local function recorded(env, flags)
+    local child = run(([[
+      app.listen("%s", function() app.publish("%s.seen", 1) return 1 end)
+    ]]):format(name, name), nil, env)
+    local msg = message_on(name .. ".seen", function()
+      local parent = flags and ("00-%s-%s-%s"):format(TRACE, SPAN, flags) or nil
+      assert(app.request(name, 1, { headers = { traceparent = parent } }))
+    end)
+    assert.equal(0, child:stop())
+    local _, spans = collector:spans()
+    return spans["process " .. name] ~= nil and spans["publish " .. name .. ".seen"] ~= nil,
+      msg:header "traceparent"
+  end
+
+  for _, case in ipairs {
+    { nil, nil, true }, { nil, "01", true }, { nil, "00", false },
+    { "always_on", "00", true }, { "always_off", "01", false },
+    { "parentbased_always_off", nil, false }, { "parentbased_always_off", "01", true },
+    { "traceidratio", nil, false, "0" }, { "traceidratio", "00", true, "1" },
+    { "parentbased_traceidratio", "01", true, "0" }, { "nonsense", nil, true },
+  } do
+    local sampler, flags, wanted, ratio = case[1], case[2], case[3], case[4]
+    it(("is decided by the sampler %s, for flags %s"):format(sampler or "of the standard",
+      flags or "of nobody"), function()
+      local was, parent = recorded({ OTEL_TRACES_SAMPLER = sampler,
+        OTEL_TRACES_SAMPLER_ARG = ratio }, flags)
+      assert.equal(wanted, was)
+      assert.matches(wanted and "^00%-%x+%-%x+%-0[13]$" or "^00%-%x+%-%x+%-0[02]$", parent)
+      if flags then assert.equal(TRACE, parent:sub(4, 35)) end
+      assert.not_equal(SPAN, parent:sub(37, 52))
+    end)
+  end
+
+  it("is none of them with OTEL_SDK_DISABLED, and what comes in is passed on", function()
+    local was, parent = recorded({ OTEL_SDK_DISABLED = "true" }, "01")
+    assert.is_false(was)
+    assert.equal(PARENT, parent)
+  end)
+end)
+
+describe("the collector", function()
+  local name
+  before_each(function()
+    name = unique "trace"
+    collector = collectors.start()
+  end)
+
+  local function echo() return ("app.listen('%s', function() return 1 end)"):format(name) end
+  local function ask(n) for _ = 1, n do assert(app.request(name, 1)) end end
+
+  it("may be named by the environment, as may the service and its attributes", function()
+    run(echo(), {}, {
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = collector.url .. "/own/path",
+      OTEL_EXPORTER_OTLP_HEADERS = "x-key=a%20b,other=1", OTEL_SERVICE_NAME = "shop",
+      OTEL_RESOURCE_ATTRIBUTES = "service.name=no,deployment.environment=test%22",
+    })
+    ask(1)
+    local span = collector:expect("process " .. name)
+    assert.equal("shop", span.resource["service.name"])
+    assert.equal('test"', span.resource["deployment.environment"])
+    local request = collector:requests()[1]
+    assert.equal("/own/path", request.path)
+    assert.equal("a b", request.key)
+  end)
+
+  it("gets what waits at the end of the process", function()
+    local child = run(echo(), nil, { OTEL_BSP_SCHEDULE_DELAY = "60000" })
+    ask(3)
+    assert.equal(0, #collector:requests())
+    assert.equal(0, child:stop())
+    assert.equal(3, #collector:spans())
+  end)
+
+  it("gets batches of a limited size", function()
+    local child = run(echo(), nil, { OTEL_BSP_SCHEDULE_DELAY = "60000",
+      OTEL_BSP_MAX_EXPORT_BATCH_SIZE = "4" })
+    ask(10)
+    assert.equal(0, child:stop())
+    assert.equal(3, #collector:requests())
+    assert.equal(10, #collector:spans())
+  end)
+
+  for _, answer in ipairs { "503", "429 Retry-After: 1" } do
+    it("is asked again when it answers with status " .. answer, function()
+      collector:answer(answer)
+      local child = run(echo())
+      ask(1)
+      child:expect("the collector answers with status " .. answer:sub(1, 3))
+      collector:answer "200"
+      child:expect "sent again"
+      local spans = collector:spans()
+      assert.equal(2, #spans) -- the one that was refused has been written down, too
+      assert.equal(spans[1].spanId, spans[2].spanId)
+    end)
+  end
+
+  it("is not asked again when it refuses what it got", function()
+    collector:answer "400"
+    local child = run(echo())
+    ask(1)
+    child:expect "the collector answers with status 400; 1 spans lost"
+    collector:answer "200"
+    ask(1)
+    eventually("the next one", function() return #collector:requests() == 2 end)
+  end)
+
+  it("may be away for a while, and nothing waits for it", function()
+    local port = collector.port
+    collector:stop()
+    local child = run(echo())
+    ask(1)
+    child:expect "traces to http://127.0.0.1:%d+/v1/traces: .*connect to server"
+    ask(5)
+    collector = collectors.start(port)
+    child:expect "sent again"
+    eventually("six spans", function() return #collector:spans() == 6 end)
+  end)
+
+  it("may hang: what waits is bounded, and so is the end", function()
+    collector:answer "hang"
+    local child = run(echo(), nil, { OTEL_BSP_MAX_QUEUE_SIZE = "8" })
+    ask(30)
+    eventually("a request", function() return #collector:requests() == 1 end)
+    local began = app.now()
+    assert.equal(0, child:stop())
+    assert.truthy(app.now() - began < 10)
+    child:expect "the collector is too slow; %d+ spans lost"
+    local lost = 0
+    for number in child:output():gmatch "(%d+) spans lost" do lost = lost + number end
+    assert.equal(30, lost)
+  end)
+
+  it("is not waited for at the end when it is away", function()
+    collector:stop()
+    local child = run(echo(), nil, { OTEL_BSP_SCHEDULE_DELAY = "60000" })
+    ask(2)
+    assert.equal(0, child:stop())
+    child:expect "connect to server; 2 spans lost"
+  end)
+
+  it("has to be a URL of HTTP", function()
+    local child = process.run(echo(), { "--otlp", "collector:4317" })
+    assert.equal(2, child:wait())
+    child:expect "%-%-otlp: the URL of a collector begins with http:// or https://"
+  end)
+end)

@@ -27,6 +27,7 @@ struct http_client {
     CURLM *multi;
     uv_loop_t *loop;
     uv_timer_t timer; /* when the library wants to run */
+    CURL *spare;      /* for the next call; or NULL */
     struct list calls, sockets;
     int handles; /* polls and the timer, as long as they are not closed */
     bool closing;
@@ -59,8 +60,14 @@ struct watched {
 static void end_transfer(struct http_call *call) {
     if (call->easy == NULL)
         return;
-    curl_multi_remove_handle(call->client->multi, call->easy);
-    curl_easy_cleanup(call->easy);
+    struct http_client *client = call->client;
+    curl_multi_remove_handle(client->multi, call->easy);
+    if (client->spare == NULL) {
+        curl_easy_reset(call->easy);
+        client->spare = call->easy;
+    } else {
+        curl_easy_cleanup(call->easy);
+    }
     call->easy = NULL;
 }
 
@@ -270,7 +277,8 @@ static int call_send(struct http_call **out, struct http_client *client,
     call->max = ask->max_body != 0 ? ask->max_body : MAX_BODY;
     call->on_done = ask->on_done;
     call->owner = ask->owner;
-    call->easy = curl_easy_init();
+    call->easy = client->spare != NULL ? client->spare : curl_easy_init();
+    client->spare = NULL;
     CURLcode code =
         call->easy != NULL && add_headers(call, ask) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
     if (code == CURLE_OK) {
@@ -330,6 +338,7 @@ static void client_close(struct http_client *client, void (*on_closed)(void *own
     while ((node = list_first(&client->sockets)) != NULL)
         forget(list_item(node, struct watched, node));
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, NULL);
+    curl_easy_cleanup(client->spare);
     curl_multi_cleanup(client->multi);
     curl_global_cleanup();
     uv_close((uv_handle_t *)&client->timer, on_timer_closed);
