@@ -74,14 +74,22 @@ local function tell_given_up(self, msg, reason, outcome, text, err)
     { deliveries = deliveries, reason = reason, dead_letter = self.dead_letter }, err)
 end
 
+---The delivery at which the log tells, once for each message, that nothing ends this.
+local TELL_ENDLESS = 5
+
+local function attempt_of(self, deliveries)
+  if self.max_deliver then return ("delivery %d of %d"):format(deliveries, self.max_deliver) end
+  return ("delivery %d%s"):format(deliveries, deliveries == TELL_ENDLESS
+    and ", and so on without end: max_deliver of the consumer sets one" or "")
+end
+
 ---Asks for a message again that a handler has failed with.
 ---@param self table as above
 ---@param why any for core.caught(); what the handler returned
 ---@param delay number seconds
 function M.retry(self, msg, why, delay)
   local deliveries, text, err = msg.metadata.num_delivered, text_of(why)
-  local attempt = ("delivery %d%s"):format(deliveries,
-    self.max_deliver and (" of %d"):format(self.max_deliver) or "")
+  local attempt = attempt_of(self, deliveries)
   if not msg:nak(delay) then -- the handler has settled it before it failed, and that counts
     return tell(self, ERROR, msg, ("was settled before its handler failed (%s): %s"):format(
       attempt, text), { attempt = deliveries }, err)

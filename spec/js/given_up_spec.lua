@@ -60,6 +60,17 @@ describe("the log of a message that fails", function()
     assert.equal(2, #svc:errors()) -- a spec is to know of them all the same
   end)
 
+  it("says once how to end what fails without end", function()
+    start("", 'if msg.metadata.num_delivered < 8 then error "not yet" end')
+    eventually("all retries", function() return #lines "warn" == 7 end)
+    for i, line in ipairs(lines "warn") do
+      local more = i ~= 5 and "" or ", and so on without end: max_deliver of the consumer sets one"
+      assert.matches(("failed (delivery %d%s) and comes again"):format(i, more), line.message,
+        1, true)
+    end
+    svc:errors()
+  end)
+
   it("has one error when the last delivery fails", function()
     start("max_deliver = 2", 'error "never"')
     local line = given_up()
