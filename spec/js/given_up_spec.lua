@@ -64,7 +64,8 @@ describe("the log of a message that fails", function()
     start("", 'if msg.metadata.num_delivered < 8 then error "not yet" end')
     eventually("all retries", function() return #lines "warn" == 7 end)
     for i, line in ipairs(lines "warn") do
-      local more = i ~= 5 and "" or ", and so on without end: max_deliver of the consumer sets one"
+      local more = i == 5 and ", and so on without end: max_deliver of the consumer sets one"
+        or ""
       assert.matches(("failed (delivery %d%s) and comes again"):format(i, more), line.message,
         1, true)
     end
