@@ -186,8 +186,23 @@ static void count_collections(lua_State *L) {
     arm_sentinel(L);
 }
 
+/* core.foreign_metrics(prometheus, open metrics): shown with those of this process; replaces
+ * what there was. Of commands. */
+static int core_foreign_metrics(lua_State *L) {
+    const char *texts[] = {luaL_checkstring(L, 1), luaL_checkstring(L, 2)};
+    char *prometheus = strdup(texts[0]), *open_metrics = strdup(texts[1]);
+    if (prometheus == NULL || open_metrics == NULL) {
+        free(prometheus);
+        free(open_metrics);
+        return luaL_error(L, "out of memory");
+    }
+    vitals_set_foreign(vitals_of(L), prometheus, open_metrics);
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
     {"health_check", core_health_check},
+    {"foreign_metrics", core_foreign_metrics},
     {"on_connection", core_on_connection},
     {NULL, NULL},
 };

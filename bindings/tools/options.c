@@ -72,6 +72,7 @@ int bindings_take_options(lua_State *L) {
     set_flag(L, "offline", options->connection == OPTIONS_OFFLINE);
     set_flag(L, "watch", options->watch);
     set_flag(L, "coverage", options->coverage);
+    set_flag(L, "once", options->once);
     set_flag(L, "permissions", options->permissions);
     set_flag(L, "json", options->json);
     set_integer(L, "jobs", options->jobs);

@@ -375,6 +375,16 @@ static void put_meters(struct view *view) {
                 put_meter(view, at);
 }
 
+/* What `lunats metrics` knows of the services of others. */
+static void put_foreign(struct view *view) {
+    view->service = NULL;
+    while (next_service(view)) {
+        const char *text = view->vitals->foreign[view->metrics.open_metrics];
+        if (text != NULL)
+            text_puts(view->metrics.text, text);
+    }
+}
+
 /* ---- the whole ---- */
 
 /* The weight that a client gives to a type, 0: not wanted. */
@@ -414,6 +424,7 @@ static void answer(void *owner, struct lag *lag) {
     lag_write(lag, &view.metrics);
     lag_free(lag);
     put_meters(&view);
+    put_foreign(&view);
     metrics_end(&view.metrics);
     admin_answer(scrape->admin, scrape->request, 200,
                  view.metrics.open_metrics

@@ -32,6 +32,7 @@ enum options_command {
     OPTIONS_TOP,
     OPTIONS_LOGS,
     OPTIONS_CONSOLE,
+    OPTIONS_METRICS,
     OPTIONS_VERSION, /* print the version, exit 0 */
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
 };
@@ -116,6 +117,8 @@ struct options {
     bool coverage;    /* test */
     long jobs;        /* test: spec files at a time; 0: all in this process */
     bool permissions; /* check: print those that the scripts need */
+    bool srv;         /* metrics: of the services that answer $SRV */
+    bool once;        /* metrics: print them and end */
     bool json;        /* check, request, pub, sub, ps, stats */
     char *output;     /* record: path of the file; "-": stdout */
     long count;       /* record, sub: stop after so many messages; 0: never; request, pub: how
@@ -123,7 +126,7 @@ struct options {
     double seconds;   /* record: stop after that time; 0: never */
     double timeout;   /* request, pub, sub, ps, ...: seconds; 0: the default of the command */
     char *level;      /* logs: what it shall be; NULL: no matter */
-    double interval;  /* top: seconds; 0: the default of the command */
+    double interval;  /* top, metrics: seconds; 0: the default of the command */
     long replies;     /* request: that many to each request; 0: one */
     struct options_list headers; /* request, pub: "Name: value" */
     struct options_list code;    /* lua, console: Lua to run first */

@@ -335,6 +335,18 @@ static int check_message(struct parser *p) {
     return 0;
 }
 
+/* `lunats metrics`. */
+static int check_metrics(struct parser *p) {
+    struct options *o = p->out;
+    if (o->once && !is_argument(p, OPTIONS_FIELD(admin)))
+        drop_text(p, OPTIONS_FIELD(admin)); /* of the environment */
+    if (o->arg_count > 0 || !o->srv)
+        return options_fail(p, "which metrics? lunats metrics --srv: of all services");
+    if (o->once == (o->admin != NULL))
+        return options_fail(p, "lunats metrics needs --admin ADDRESS or --once");
+    return 0;
+}
+
 /* What a command cannot do without. */
 static int check_words(struct parser *p) {
     const struct options *o = p->out;
@@ -342,6 +354,8 @@ static int check_words(struct parser *p) {
         return check_message(p);
     if (o->command >= OPTIONS_PS && o->command <= OPTIONS_LOGS && o->arg_count > 1)
         return options_fail(p, "lunats %s takes one NAME", options_commands[o->command].name);
+    if (o->command == OPTIONS_METRICS)
+        return check_metrics(p);
     if (o->command == OPTIONS_CONSOLE && o->arg_count != 1)
         return options_fail(p, "lunats console takes one SERVICE, or SERVICE/INSTANCE");
     if (o->command == OPTIONS_SUB && o->arg_count == 0)

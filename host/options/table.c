@@ -22,7 +22,8 @@ enum {
     TOP = 1U << OPTIONS_TOP,
     LOGS = 1U << OPTIONS_LOGS,
     CONSOLE = 1U << OPTIONS_CONSOLE,
-    CLUSTER = PS | STATS | TOP, /* about services, whatever their language */
+    METRICS = 1U << OPTIONS_METRICS,
+    CLUSTER = PS | STATS | TOP | METRICS, /* about services, whatever their language */
     TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CONSOLE | CLUSTER,
     CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
     PRIVATE = RUN | DEV | LUA,            /* to a private server that can be configured */
@@ -115,6 +116,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "port for health, metrics and the like: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; "
           "port 0 is a free one, which the log shows; off: none (default of run; dev takes a "
           "free port)"),
+    VALUE("admin", 0, OPTIONS_KIND_ADDRESS, METRICS, admin, "ADDRESS",
+          "where to serve them, as /metrics: 127.0.0.1:PORT, [::1]:PORT or unix:PATH"),
     VALUE("admin-token", 0, OPTIONS_KIND_FILE, RUN | DEV, admin_token, "FILE",
           "file (mode 0600) with what a request to the admin port must know to change "
           "something"),
@@ -126,6 +129,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "run that many spec files at a time, each in a process with a server of its own"),
     FLAG("coverage", TEST, 0, coverage, "measure with luacov what the specs reach", NULL),
     FLAG("json", CHECK, 0, json, "print one JSON document instead of text", NULL),
+    FLAG("srv", METRICS, 0, srv, "required: of the services that answer $SRV", NULL),
+    FLAG("once", METRICS, 0, once, "print them once and end, instead of --admin", NULL),
     FLAG("permissions", CHECK, 0, permissions,
          "print the least permissions with which the services work, as configuration of "
          "nats-server",
@@ -160,6 +165,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "collect answers for that time (default: until none has come for 0.5, at most 2)"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, CONSOLE, timeout, "SECONDS",
           "time for one command (default 10)"),
+    VALUE("interval", 0, OPTIONS_KIND_PERIOD, METRICS, interval, "SECONDS",
+          "time between two looks at the services (default 5)"),
     VALUE("interval", 0, OPTIONS_KIND_PERIOD, TOP, interval, "SECONDS",
           "time between two looks (default 1)"),
     VALUE("seconds", 0, OPTIONS_KIND_SECONDS, RECORD, seconds, "S", "stop after that time"),
@@ -328,6 +335,14 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats console orders\n"
         "  lunats console orders -e 'app.state.paused = true' -e 'return app.state'\n",
         OPTIONS_SERVERS, "lunats.commands.console", false},
+    [OPTIONS_METRICS] = {
+        "metrics", "--srv", "metrics of the cluster's services for Prometheus",
+        "Serves the numbers of all services that answer $SRV, whatever their language,\n"
+        "as /metrics of an admin port: requests, errors and time of each endpoint. With\n"
+        "--once it prints them and ends; the status is 1 when nobody answers.\n",
+        "  lunats metrics --srv --admin 127.0.0.1:9222\n"
+        "  lunats metrics --srv --once | promtool check metrics\n",
+        OPTIONS_SERVERS, "lunats.commands.metrics", false},
     [OPTIONS_VERSION] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {

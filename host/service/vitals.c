@@ -188,11 +188,21 @@ void reader_set(struct reader *reader, enum reader_state state, const char *why)
     snprintf(reader->why, sizeof(reader->why), "%s", why != NULL ? why : "");
 }
 
+/* ---- metrics of others ---- */
+
+void vitals_set_foreign(struct vitals *vitals, char *prometheus, char *open_metrics) {
+    free(vitals->foreign[0]);
+    free(vitals->foreign[1]);
+    vitals->foreign[0] = prometheus;
+    vitals->foreign[1] = open_metrics;
+}
+
 /* ---- the end ---- */
 
 /* Scripts have released what they held; nothing is left but what a failure has left. */
 void vitals_free(struct vitals *vitals) {
     faults_free(&vitals->faults);
+    vitals_set_foreign(vitals, NULL, NULL);
     list_each (struct health_check, check, &vitals->checks, node)
         free_check(check);
     list_each (struct reader, reader, &vitals->readers, node)

@@ -73,9 +73,14 @@ struct vitals {
     struct faults faults;  /* kept if somebody wants to see them: keep_errors of the options */
     struct meter *settled; /* NULL while nothing is read */
     struct meters meters;  /* of the scripts, and of the host what is counted by labels */
+    char *foreign[2];      /* owned; metrics of others that are shown with ours, as text for
+                            * Prometheus and as OpenMetrics; NULL: none */
 };
 
 void vitals_free(struct vitals *vitals);
+
+/* Takes both texts, of families that nobody else has; NULL: none. */
+void vitals_set_foreign(struct vitals *vitals, char *prometheus, char *open_metrics);
 
 /* What the link tells, for the watchers. */
 void vitals_connection(struct vitals *vitals, const struct link *link, enum link_state state,
