@@ -271,12 +271,14 @@ describe("in a browser the page", function()
     child:stop()
   end)
 
-  seen("goes on by itself, also after the process was away", function()
+  seen("goes on by itself, also after the process has hung, or was away", function()
     local child, url = run 'app.listen("spec.page.live", function() return 1 end)'
     local steps = {
       { "open", url .. "/" },
       { "wait", LIVE },
       { "wait", "document.querySelector('td[data-label=Requests]').textContent === '1'" },
+      { "wait", "document.getElementById('live').textContent === 'lost'" },
+      { "wait", LIVE },
       { "wait", "!document.getElementById('lost').hidden"
         .. " && document.getElementById('lost').textContent" },
       { "picture", browser.picture "lost" },
@@ -288,8 +290,12 @@ describe("in a browser the page", function()
     page:step(2)
     ask "spec.page.live"
     page:step(3)
+    child:signal "STOP"
+    page:step(4)
+    child:signal "CONT"
+    page:step(5)
     child:stop()
-    assert.matches("No answer from the process for %d+ s", page:step(5) and page:step(4))
+    assert.matches("No answer from the process for %d+ s", page:step(7) and page:step(6))
     child = process.run('app.listen("spec.page.live", function() return 1 end)',
       { "--admin", url:match "//(.*)" })
     assert.equal(1, page:finish())

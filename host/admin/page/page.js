@@ -51,6 +51,7 @@ class History {
 
   add(time, sample) {
     const before = this.samples[this.samples.length - 1];
+    if (before && time - before.time < 0.3) return; // too short for a rate
     if (before && sample.requests < before.requests) this.samples = [];
     this.samples.push({ time, ...sample });
     while (this.samples[0].time < time - WINDOW_MAX - 5) this.samples.shift();
@@ -437,7 +438,9 @@ function show_errors(list, now) {
   }
   const latest = [...errors.entries()].sort((a, b) => b[1].last_at - a[1].last_at);
   for (const [key] of latest.splice(ERRORS_MAX)) errors.delete(key);
-  error_rows.update(latest.map((pair) => pair[1]), (one) => one.instance + " " + one.kind, now);
+  // New kinds come first, and stay where they are: nobody likes to click on what moves.
+  const kinds = [...errors.values()].sort((a, b) => b.kind - a.kind);
+  error_rows.update(kinds, (one) => one.instance + " " + one.kind, now);
   setText($("error-count"), latest.length > 0 ? latest.length === 1 ? "1 kind" : latest.length + " kinds" : "");
   show($("no-errors"), latest.length === 0);
 }
@@ -482,7 +485,7 @@ $("log-text").addEventListener("input", () => show_lines([], true));
 // ---- asking ----
 
 const services = new Rows($("services"), () => new Service());
-const seen = { errors: 0, log: 0, process: "", at: 0 };
+const seen = { errors: 0, log: 0, process: "", version: "", at: 0 };
 
 // Another process answers: what was seen of the one before is over.
 function begin_anew() {
@@ -498,6 +501,8 @@ function accept(status) {
   if (seen.process !== who) {
     const before = seen.process;
     seen.process = who;
+    if (before !== "" && seen.version !== status.lunats) location.reload(); // it has another page
+    seen.version = status.lunats;
     if (before !== "") {
       begin_anew();
       return false; // it has told of the last errors and lines only
@@ -539,18 +544,15 @@ async function look() {
   clearTimeout(timer);
   if (document.hidden || asking) return;
   asking = true;
-  let answer = null;
+  let wait = EVERY;
   try {
-    answer = await ask();
-  } catch {
+    if (!accept(await ask())) wait = 0;
+    show_live(true);
+  } catch (failure) {
+    console.debug(failure);
     show_live(false);
   }
   asking = false;
-  let wait = EVERY;
-  if (answer !== null) {
-    if (!accept(answer)) wait = 0;
-    show_live(true);
-  }
   timer = setTimeout(look, wait);
 }
 
