@@ -1,5 +1,5 @@
----The calls of a script with what is known of their arguments, from its byte code: for
----`lunats check --permissions`.
+---What a script takes from tables and which functions it calls, with what is known of their
+---arguments, from its byte code: for `lunats check`.
 ---
 ---Registers and upvalues are followed as far as it is certain what they hold: texts, tables
 ---that are written down, functions of `app`, and what these return. A text whose end is only
@@ -114,9 +114,12 @@ local function text_of(state, index)
 end
 
 ---A field of what is known.
-local function field(value, name)
+local function field(state, value, name)
   if not value or not name then return nil end
-  if value.path then return { path = value.path .. "." .. name } end
+  if value.path then
+    state.watch.field(value.path, name, state.line, false)
+    return { path = value.path .. "." .. name }
+  end
   return value.fields and value.fields[name]
 end
 
@@ -132,7 +135,9 @@ local function concatenate(held, first, count)
 end
 
 local function set_field(state, table_value, name, one)
-  if not table_value or not table_value.fields or not name then return end
+  if not table_value or not name then return end
+  if table_value.path then state.watch.field(table_value.path, name, state.line, true) end
+  if not table_value.fields then return end
   local value
   if one.k then value = text_of(state, one.c) else value = state.held[one.c] end
   table_value.fields[name] = value
@@ -149,15 +154,15 @@ local EVALUATE = {
   [OP.LOADK] = function(state, one) return text_of(state, one.bx) end,
   [OP.GETUPVAL] = function(state, one) return state.outer[one.b] end,
   [OP.NEWTABLE] = function() return { fields = {} } end,
-  [OP.GETI] = function(state, one) return field(state.held[one.b], one.c) end,
+  [OP.GETI] = function(state, one) return field(state, state.held[one.b], one.c) end,
   [OP.GETFIELD] = function(state, one)
-    return field(state.held[one.b], state.func.constants[one.c + 1])
+    return field(state, state.held[one.b], state.func.constants[one.c + 1])
   end,
   [OP.CONCAT] = function(state, one) return concatenate(state.held, one.a, one.b) end,
   [OP.GETTABUP] = function(state, one)
     local name = state.func.constants[one.c + 1]
     if state.func.upvalues[one.b + 1].name == "_ENV" then return name and { path = name } end
-    return field(state.outer[one.b], name)
+    return field(state, state.outer[one.b], name)
   end,
 }
 
@@ -183,37 +188,46 @@ local function result_of(call)
   return { result = call }
 end
 
-local function call(state, one, line)
+local function call(state, one)
   local target, count = state.held[one.a], one.b - 1
   if not target then return nil end
   if one.b == 0 then -- up to what the call before has returned, of which the first is known
     count = 0
     while state.held[one.a + count + 1] do count = count + 1 end
   end
-  local made = { path = target.path, method = target.method, args = {}, line = line }
+  local made = { path = target.path, method = target.method, args = {}, line = state.line }
   for i = 1, count do made.args[i] = state.held[one.a + i] end
-  state.note(made)
+  state.watch.call(made)
   return result_of(made)
 end
 
-local function scan(func, outer, note)
-  local state = { func = func, outer = outer, held = {}, since = {}, note = note }
+---@class uses.watch
+---@field call fun(call: uses.call)
+---@field field fun(path: string, name: string, line: integer, is_set: boolean)
+
+---@param watch uses.watch
+local function scan(func, outer, watch)
+  local state = { func = func, outer = outer, held = {}, since = {}, watch = watch }
   local into = jumps(func.code)
   for pc, one in ipairs(func.code) do
     if into[pc] then meet(state, pc, into[pc]) end
     local held, op = state.held, one.op
+    state.line = func.lines[pc]
     local value = EVALUATE[op] and EVALUATE[op](state, one)
     if op == OP.SETFIELD then
       set_field(state, held[one.a], func.constants[one.b + 1], one)
+    elseif op == OP.SETTABUP and func.upvalues[one.a + 1].name ~= "_ENV" then
+      set_field(state, outer[one.a], func.constants[one.b + 1], one)
     elseif op == OP.SETLIST then
       set_list(state, one)
     elseif op == OP.CALL or op == OP.TAILCALL then
-      value = call(state, one, func.lines[pc])
+      value = call(state, one)
     elseif op == OP.CLOSURE then
       local child = func.children[one.bx + 1]
-      scan(child, captured(child, state), note)
+      scan(child, captured(child, state), watch)
     end
     local object = op == OP.SELF and held[one.b]
+    if object and one.k then field(state, object, func.constants[one.c + 1]) end
     for register in pairs(held) do
       if changes(one, register) then held[register] = nil end
     end
@@ -225,12 +239,19 @@ local function scan(func, outer, note)
   end
 end
 
+local function ignore() end
+
 ---@param func bytecode.func
 ---@return uses.call[]
 function M.calls(func)
   local list = {}
-  scan(func, {}, function(one) list[#list + 1] = one end)
+  scan(func, {}, { call = function(one) list[#list + 1] = one end, field = ignore })
   return list
 end
+
+---Calls fn for what is read from, and set in, tables with a name: `app`, `app.js`, ...
+---@param func bytecode.func
+---@param fn fun(path: string, name: string, line: integer, is_set: boolean)
+function M.fields(func, fn) scan(func, {}, { call = ignore, field = fn }) end
 
 return M
