@@ -178,11 +178,7 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fiber->arg = arg;
     fiber->cancelled = fiber->doomed = fiber->in_wait = fiber->woken = false;
     fiber->suspended = false;
-    fiber->quiet = false;
-    if (fibers->current != NULL) {
-        fiber->quiet = fibers->current->quiet;
-        origin_inherit(fiber, fibers->current);
-    }
+    fiber->quiet = fibers->current != NULL && fibers->current->quiet;
     fiber->cancel_tries = 0;
     fiber->began = 0;
     fiber->deadline.fire = on_deadline;
@@ -418,6 +414,8 @@ int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, in
     lua_xmove(from, fiber->L, nargs + 1);
     fiber->nargs = nargs;
     enlist(fiber, kind, on_end, arg);
+    if (fibers->current != NULL) /* the others have a role, or are nobody's */
+        origin_inherit(fiber, fibers->current);
     if (out != NULL)
         *out = fiber;
     make_ready(fiber);
