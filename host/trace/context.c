@@ -116,6 +116,18 @@ struct trace *trace_new(const struct trace_headers *headers) {
     return trace;
 }
 
+struct trace_notes *trace_notes(struct trace *trace) {
+    if (trace->notes == NULL)
+        trace->notes = calloc(1, sizeof(*trace->notes));
+    return trace->notes;
+}
+
+static void free_notes(struct trace_notes *notes) {
+    free(notes->error);
+    free(notes->traceback);
+    free(notes);
+}
+
 struct trace *trace_pass(const char *headers, size_t len) {
     struct trace_headers found;
     trace_find(&found, headers, len);
@@ -138,11 +150,10 @@ void trace_release(struct trace *trace) {
         struct trace *outer = trace->outer;
         if (trace->span.tracer != NULL)
             span_finish(trace);
-        if (trace->name != NULL || trace->error != NULL || trace->traceback != NULL) {
+        if (trace->name != NULL)
             free(trace->name);
-            free(trace->error);
-            free(trace->traceback);
-        }
+        if (trace->notes != NULL)
+            free_notes(trace->notes);
         give_back(trace);
         trace = outer;
     }

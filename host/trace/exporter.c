@@ -36,6 +36,7 @@ struct exporter {
     uint64_t told_at;      /* uv_now(); 0: never */
     uint64_t told_dropped; /* of stats.dropped */
     char reason[256];      /* why the last attempt has failed; "": it has not */
+    bool flushing;         /* the timer for that runs */
     bool closing;
     int handles; /* of ours that are open while it closes */
     void (*on_closed)(void *owner);
@@ -211,6 +212,7 @@ static void flush(struct exporter *exporter) {
 
 static void on_flush(uv_timer_t *timer) {
     struct exporter *exporter = timer->data;
+    exporter->flushing = false;
     flush(exporter);
     tell(exporter, false);
 }
@@ -220,8 +222,11 @@ bool exporter_admit(struct exporter *exporter) {
         exporter->stats.dropped++;
         return false;
     }
-    if (exporter->stats.queued++ == 0 || !uv_is_active((uv_handle_t *)&exporter->flush))
-        uv_timer_start(&exporter->flush, on_flush, exporter->settings.delay_ms, 0);
+    exporter->stats.queued++;
+    if (exporter->flushing)
+        return true;
+    exporter->flushing = true;
+    uv_timer_start(&exporter->flush, on_flush, exporter->settings.delay_ms, 0);
     return true;
 }
 

@@ -7,18 +7,24 @@
 #include "host/trace/context.h"
 #include "host/trace/tracer.h"
 
+/* What few spans have to tell. */
+struct trace_notes {
+    bool linked; /* `link` is the context of a stored message */
+    bool failed; /* an error that nobody has caught; else `code` counts */
+    int code;    /* of an error that the handler has returned; 0: none */
+    struct trace_ids link;
+    char *error, *traceback; /* owned; NULL: none */
+};
+
+/* Made for each message, so it is small. */
 struct trace {
     unsigned refs;
-    bool known;              /* span.ids say where it stands */
-    bool linked;             /* `link` is the context of a stored message */
-    bool failed;             /* an error that nobody has caught; else `code` counts */
-    int code;                /* of an error that the handler has returned; 0: none */
-    char *error, *traceback; /* owned; NULL: none */
-    struct trace *outer;     /* owned: what is the fiber's again when this one is left */
-    char *name;              /* owned; of a span that a script's own work is; or NULL */
-    struct span span;        /* the one that what is sent is part of */
-    struct trace_ids link;
-    const char *parent; /* as it came: nothing is recorded here */
+    bool known;                /* span.ids say where it stands */
+    struct trace *outer;       /* owned: what is the fiber's again when this one is left */
+    char *name;                /* owned; of a span that a script's own work is; or NULL */
+    struct trace_notes *notes; /* owned; NULL: none */
+    struct span span;          /* the one that what is sent is part of */
+    const char *parent;        /* as it came: nothing is recorded here */
     const char *state, *baggage;
     char bytes[]; /* what they point to */
 };
@@ -33,6 +39,9 @@ void trace_find(struct trace_headers *out, const char *headers, size_t len);
 
 /* A copy of what is there; NULL without memory. */
 struct trace *trace_new(const struct trace_headers *headers);
+
+/* NULL without memory. */
+struct trace_notes *trace_notes(struct trace *trace);
 
 /* Ends the span that is under way. */
 void span_finish(struct trace *trace);

@@ -150,47 +150,55 @@ static void put_time(struct tracer *tracer, char *out, uint64_t time) {
     "{\"traceId\":\"................................\",\"spanId\":\"................\","       \
     "\"startTimeUnixNano\":\"...................\",\"endTimeUnixNano\":\"..................."  \
     "\","
-#define PARENT "\"parentSpanId\":\"................\","
-enum { AT_TRACE_ID = 12, AT_SPAN_ID = 56, AT_START = 95, AT_END = 135, AT_PARENT_ID = 16 };
+#define PARENT ",\"parentSpanId\":\"................\""
+#define END_ROOM (sizeof(PARENT) + 4)
+enum { AT_TRACE_ID = 12, AT_SPAN_ID = 56, AT_START = 95, AT_END = 135, AT_PARENT_ID = 17 };
 
 static const unsigned char no_parent[SPAN_ID_BYTES];
 
-/* Writes what comes first; `room` is for what the caller adds right away. False: the span is
- * left out, for want of memory or of a place in the queue. */
-static bool begin_span(const struct span *span, uint64_t ended, size_t room) {
+/*
+ * Writes a span that begins with HEAD: `text`, without its parent. There is room for `room`
+ * more bytes behind it. False: the span is left out, for want of memory or of a place in the
+ * queue.
+ */
+static bool begin_span(const struct span *span, uint64_t ended, const char *text, size_t len,
+                       size_t room) {
     struct tracer *tracer = span->tracer;
-    struct text *text = &tracer->text;
     if (!exporter_admit(tracer->exporter))
         return false;
     if (tracer->spans++ == 0)
         begin_document(tracer);
-    char *at = text_room(text, sizeof(HEAD) + sizeof(PARENT) + room);
+    char *at = text_room(&tracer->text, len + room);
     if (at == NULL)
         return false; /* the exporter will see that the document has failed */
-    memcpy(at, HEAD, sizeof(HEAD) - 1);
+    memcpy(at, text, len);
     trace_id_write(at + AT_TRACE_ID, span->ids.trace);
     span_id_write(at + AT_SPAN_ID, span->ids.span);
     put_time(tracer, at + AT_START, span->began + tracer->epoch);
     put_time(tracer, at + AT_END, ended + tracer->epoch);
-    text->len += sizeof(HEAD) - 1;
-    if (memcmp(span->parent, no_parent, SPAN_ID_BYTES) == 0)
-        return true;
-    at += sizeof(HEAD) - 1;
-    memcpy(at, PARENT, sizeof(PARENT) - 1);
-    span_id_write(at + AT_PARENT_ID, span->parent);
-    text->len += sizeof(PARENT) - 1;
+    tracer->text.len += len;
     return true;
 }
 
-static void end_if_full(struct tracer *tracer) {
+/* The last span of the document has come to its end but for its parent; there is room for that.
+ */
+static inline void end_with_parent(struct tracer *tracer, const struct span *span) {
+    struct text *text = &tracer->text;
+    char *at = text->bytes + text->len;
+    if (memcmp(span->parent, no_parent, SPAN_ID_BYTES) != 0) {
+        memcpy(at, PARENT, sizeof(PARENT) - 1);
+        span_id_write(at + AT_PARENT_ID, span->parent);
+        at += sizeof(PARENT) - 1;
+    }
+    memcpy(at, "},", 2);
+    text->len = (size_t)(at + 2 - text->bytes);
     if (tracer->spans == tracer->settings->batch_max)
         end_document(tracer);
 }
 
-/* The last span of the document has come to its end. */
-static void end_span(struct tracer *tracer) {
-    text_put(&tracer->text, "},", 2);
-    end_if_full(tracer);
+static void end_span(struct tracer *tracer, const struct span *span) {
+    if (text_room(&tracer->text, END_ROOM) != NULL)
+        end_with_parent(tracer, span);
 }
 
 /* Begins the span behind its head: all of it but the subject, where that may differ, and the
@@ -215,7 +223,7 @@ struct span_label *span_label(const char *destination, const char *group, const 
     struct text text = {0}, name = {0};
     bool whole = stream == NULL && strpbrk(destination, "*>") == NULL;
     text_printf(&name, "process %s", stream != NULL ? stream : destination);
-    text_printf(&text, "\"kind\":%d,\"name\":", SPAN_CONSUMER);
+    text_printf(&text, HEAD "\"kind\":%d,\"name\":", SPAN_CONSUMER);
     text_json(&text, name.bytes != NULL ? name.bytes : "process");
     text_free(&name);
     text_puts(&text, ",\"attributes\":[");
@@ -252,20 +260,20 @@ static void put_link(struct text *text, const struct trace_ids *ids) {
     text_puts(text, "\"}]");
 }
 
-static void put_failure(struct tracer *tracer, const struct trace *trace, uint64_t at) {
+static void put_failure(struct tracer *tracer, const struct trace_notes *notes, uint64_t at) {
     struct text *text = &tracer->text;
     char time[19];
     put_time(tracer, time, at);
     text_puts(text, ",\"events\":[{\"timeUnixNano\":\"");
     text_put(text, time, sizeof(time));
     text_puts(text, "\",\"name\":\"exception\",\"attributes\":[");
-    span_attribute(text, "exception.message", trace->error != NULL ? trace->error : "");
-    if (trace->traceback != NULL)
-        span_attribute(text, "exception.stacktrace", trace->traceback);
+    span_attribute(text, "exception.message", notes->error != NULL ? notes->error : "");
+    if (notes->traceback != NULL)
+        span_attribute(text, "exception.stacktrace", notes->traceback);
     span_attribute(text, "exception.type", "lua.error");
     text->len -= !text->failed; /* the comma */
     text_puts(text, "]}],\"status\":{\"code\":2,\"message\":");
-    put_string(text, trace->error != NULL ? trace->error : "", ERROR_MAX);
+    put_string(text, notes->error != NULL ? notes->error : "", ERROR_MAX);
     text_puts(text, "}");
 }
 
@@ -284,21 +292,18 @@ static void put_code(struct text *text, int code, const char *error) {
 /* What few spans have; the list of attributes is open. */
 static void put_rest(struct tracer *tracer, const struct trace *trace, uint64_t ended) {
     struct text *text = &tracer->text;
-    if (!trace->failed && trace->code != 0)
-        put_code(text, trace->code, trace->error);
+    const struct trace_notes *notes = trace->notes;
+    if (notes != NULL && !notes->failed && notes->code != 0)
+        put_code(text, notes->code, notes->error);
     text_puts(text, "]");
     if (trace->state != NULL) {
         text_puts(text, ",\"traceState\":");
         text_json(text, trace->state);
     }
-    if (trace->linked)
-        put_link(text, &trace->link);
-    if (trace->failed)
-        put_failure(tracer, trace, ended);
-}
-
-static bool has_more(const struct trace *trace) {
-    return trace->failed || trace->code != 0 || trace->linked || trace->state != NULL;
+    if (notes != NULL && notes->linked)
+        put_link(text, &notes->link);
+    if (notes != NULL && notes->failed)
+        put_failure(tracer, notes, ended);
 }
 
 /* Begins the span with its attributes, whose list stays open. */
@@ -306,22 +311,19 @@ static bool begin_handled(const struct span *span, const struct span_label *labe
                           const char *subject, uint64_t ended) {
     struct text *text = &span->tracer->text;
     size_t len = label->whole ? 0 : strlen(subject);
-    if (!begin_span(span, ended, label->len + len + 8))
+    if (!begin_span(span, ended, label->text, label->len, len + 4 + END_ROOM))
         return false;
-    char *at = text->bytes + text->len;
-    memcpy(at, label->text, label->len);
-    text->len += label->len;
     if (label->whole)
         return true;
+    char *at = text->bytes + text->len;
     if (is_plain(subject, len)) {
-        at += label->len;
         *at++ = '"';
         memcpy(at, subject, len);
         at[len] = '"';
         text->len += len + 2;
     } else {
         text_json(text, subject);
-        text_room(text, 8); /* as it was in the beginning */
+        text_room(text, 2 + END_ROOM); /* as there was in the beginning */
     }
     text_put(text, "}}", 2);
     return !text->failed;
@@ -337,13 +339,12 @@ void trace_handled(struct trace *trace, const struct span_label *label, const ch
     if (ended == 0)
         ended = clock_precise();
     if (label != NULL && begin_handled(&trace->span, label, subject, ended)) {
-        if (has_more(trace)) {
+        if (trace->notes != NULL || trace->state != NULL) {
             put_rest(tracer, trace, ended + tracer->epoch);
-            end_span(tracer);
+            end_span(tracer, &trace->span);
         } else {
-            memcpy(tracer->text.bytes + tracer->text.len, "]},", 3); /* in the room above */
-            tracer->text.len += 3;
-            end_if_full(tracer);
+            tracer->text.bytes[tracer->text.len++] = ']';
+            end_with_parent(tracer, &trace->span);
         }
     }
     trace->span.tracer = NULL;
@@ -358,13 +359,13 @@ void span_finish(struct trace *trace) {
     struct span span = trace->span;
     span.tracer = tracer;
     uint64_t ended = clock_precise();
-    if (trace->name == NULL || !begin_span(&span, ended, 64))
+    if (trace->name == NULL || !begin_span(&span, ended, HEAD, sizeof(HEAD) - 1, 0))
         return;
     text_printf(&tracer->text, "\"kind\":%d,\"name\":", SPAN_INTERNAL);
     text_json(&tracer->text, trace->name);
     text_puts(&tracer->text, ",\"attributes\":[");
     put_rest(tracer, trace, ended + tracer->epoch);
-    end_span(tracer);
+    end_span(tracer, &span);
 }
 
 /* ---- beginnings ---- */
@@ -403,10 +404,12 @@ struct trace *trace_handle(struct tracer *tracer, const char *headers, size_t le
     if (trace == NULL)
         return NULL;
     trace->known = true;
-    trace->linked = known && origin == ORIGIN_STORED;
-    if (trace->linked)
-        trace->link = sender;
-    begin(&trace->span, tracer, known && !trace->linked ? &sender : NULL, began);
+    bool part = known && origin != ORIGIN_STORED;
+    if (known && !part && trace_notes(trace) != NULL) {
+        trace->notes->linked = true;
+        trace->notes->link = sender;
+    }
+    begin(&trace->span, tracer, part ? &sender : NULL, began);
     return trace;
 }
 
@@ -445,19 +448,29 @@ static void remember(char **out, const char *text, size_t max) {
     *out = text != NULL ? strndup(text, max) : NULL;
 }
 
+/* Where they may be written: nobody else has failed, and somebody will read it. */
+static struct trace_notes *notes_of(struct trace *trace) {
+    if (trace == NULL || trace->span.tracer == NULL)
+        return NULL;
+    struct trace_notes *notes = trace_notes(trace);
+    return notes == NULL || notes->failed ? NULL : notes;
+}
+
 void trace_failed(struct trace *trace, const char *text, const char *traceback) {
-    if (trace == NULL || trace->span.tracer == NULL || trace->failed)
+    struct trace_notes *notes = notes_of(trace);
+    if (notes == NULL)
         return;
-    trace->failed = true;
-    remember(&trace->error, text, ERROR_MAX);
-    remember(&trace->traceback, traceback, TRACEBACK_MAX);
+    notes->failed = true;
+    remember(&notes->error, text, ERROR_MAX);
+    remember(&notes->traceback, traceback, TRACEBACK_MAX);
 }
 
 void trace_answered(struct trace *trace, int code, const char *text) {
-    if (trace == NULL || trace->span.tracer == NULL || trace->failed || trace->code != 0)
+    struct trace_notes *notes = notes_of(trace);
+    if (notes == NULL || notes->code != 0)
         return;
-    trace->code = code;
-    remember(&trace->error, text, ERROR_MAX);
+    notes->code = code;
+    remember(&notes->error, text, ERROR_MAX);
 }
 
 /* ---- sending ---- */
@@ -474,7 +487,7 @@ static bool is_temporary(const char *subject) {
 void span_sent(struct span *span, enum span_kind kind, const char *subject, int code,
                const char *error) {
     struct tracer *tracer = span->tracer;
-    if (tracer == NULL || !begin_span(span, clock_precise(), 64))
+    if (tracer == NULL || !begin_span(span, clock_precise(), HEAD, sizeof(HEAD) - 1, 0))
         return;
     span->tracer = NULL;
     const char *verb = kind == SPAN_CLIENT ? "request" : "publish";
@@ -499,7 +512,7 @@ void span_sent(struct span *span, enum span_kind kind, const char *subject, int 
         put_string(text, error, ERROR_MAX);
         text_puts(text, "}");
     }
-    end_span(tracer);
+    end_span(tracer, span);
 }
 
 void span_headers(const struct span *span, const struct trace *trace, struct trace_out *out,
