@@ -10,6 +10,7 @@
 #include "host/base/put.h"
 #include "host/base/status.h"
 #include "host/dial/explain.h"
+#include "host/link/turn.h"
 #include "host/link/wire.h"
 
 #define COMPLAINT_MS 1000 /* within which it is not told again */
@@ -27,6 +28,8 @@ struct session {
     struct clock_timer probe;
     bool probed, closed;
     unsigned busy;       /* frames on the stack that use it */
+    bool rest;           /* a turn of the loop was over before all that was read was handled */
+    uint64_t received;   /* when that was read, on clock_precise() */
     char complaint[256]; /* of the server, until it is known whether it is the last word */
     char told[256];      /* the complaint that was told last, and when */
     uint64_t told_at;
@@ -133,9 +136,20 @@ static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wante
     struct session *session = owner;
     struct wire_frame frame;
     size_t at = 0;
-    uint64_t now = clock_precise(); /* once for all that was read together */
+    struct turn_time time = {clock_precise(), TURN_FIRST_LOOK};
+    unsigned left = TURN_FIRST_LOOK;
+    if (!session->rest)
+        session->received = time.began; /* once for all that was read together */
+    uint64_t received = session->received;
+    session->rest = false;
     session->busy++;
     while (at < len && !session->closed) {
+        if (left == 0 && (left = turn_look(&time)) == 0) {
+            session->rest = true;
+            *wanted = 1;
+            break;
+        }
+        left--;
         enum wire_kind kind = wire_next(bytes + at, len - at, &frame);
         if (kind == WIRE_PART) {
             *wanted = frame.size;
@@ -146,7 +160,7 @@ static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wante
             tell_complaint(session);
         if (session->closed)
             break;
-        frame.parts.received = now;
+        frame.parts.received = received;
         if (kind == WIRE_MSG)
             session->events.on_msg(session->owner, frame.sid, &frame.parts);
         else

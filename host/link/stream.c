@@ -41,6 +41,7 @@ struct stream {
     bool full;   /* the socket did not take all at the last write */
     bool broken; /* it takes nothing any more: reading finds out why */
     bool more;   /* OpenSSL has bytes that no poll tells of */
+    bool rest;   /* the owner goes on with the bytes in front of it, before more are read */
     bool closed;
 };
 
@@ -211,14 +212,14 @@ static void poll_again(struct stream *stream) {
     int events = 0;
     if (stream->closed)
         return;
-    if (!stuffed)
+    if (!stuffed && !stream->rest)
         events |= UV_READABLE;
     if (write)
         events |= UV_WRITABLE;
     if (stream->polled != events)
         uv_poll_start(&stream->poll, events, on_poll);
     stream->polled = events;
-    if (stream->more && !stuffed)
+    if ((stream->more || stream->rest) && !stuffed)
         uv_idle_start(&stream->again, on_again);
     else
         uv_idle_stop(&stream->again);
@@ -265,6 +266,7 @@ static const char *deliver(struct stream *stream) {
             stream->events.on_bytes(stream->owner, in->bytes + in->at, here, &stream->wanted);
         here = in->len - in->at;
     }
+    stream->rest = stream->wanted > 0 && here >= stream->wanted;
     rewind_empty(in);
     if (stream->wanted > here && reserve(in, stream->wanted - here, READ_SIZE) == NULL)
         return "out of memory";
@@ -272,7 +274,7 @@ static const char *deliver(struct stream *stream) {
 }
 
 static void read_turn(struct stream *stream) {
-    const char *ended = read_some(stream);
+    const char *ended = stream->rest ? NULL : read_some(stream);
     const char *failed = deliver(stream);
     if (stream->closed)
         return;

@@ -7,6 +7,7 @@
 #include "host/base/put.h"
 #include "host/base/ring.h"
 #include "host/base/slots.h"
+#include "host/link/turn.h"
 
 #define TURN_BATCH 1024 /* messages of a resumed subscription per turn */
 #define PENDING_MSGS 65536
@@ -284,8 +285,13 @@ uint64_t link_sub_dropped(const struct link_sub *sub) {
 /* Delivers what waited while a subscription was paused; true if some is left to deliver. */
 static bool deliver_ring(struct link_sub *sub) {
     struct subs *subs = sub->subs;
+    struct turn_time time = {clock_precise(), TURN_FIRST_LOOK};
+    unsigned left = TURN_FIRST_LOOK;
     sub->busy++;
     for (int i = 0; i < TURN_BATCH; i++) {
+        if (left == 0 && (left = turn_look(&time)) == 0)
+            break;
+        left--;
         if (sub->dead || sub->paused || sub->ring.count == 0 || subs->stopped)
             break;
         sub->on_msg(sub->owner, ring_take(sub));

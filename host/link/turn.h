@@ -10,7 +10,26 @@
 
 #include <uv.h>
 
+#include "host/base/clock.h"
 #include "host/link/link.h"
+
+/* Messages are handled for so long before timers, other connections and the admin port have
+ * their turn: handlers that compute must not keep them waiting as long as messages come. */
+#define TURN_NS 20000000u
+
+/* The time of one run of messages. */
+struct turn_time {
+    uint64_t began; /* clock_precise() */
+    unsigned count; /* messages until the next look at the clock */
+};
+
+/* A look costs as much as a twentieth of a message, so there are few while messages are short.
+ */
+#define TURN_FIRST_LOOK 3
+
+/* After so many messages: how many more there may be before the next look, 0: the turn is over.
+ */
+unsigned turn_look(struct turn_time *time);
 
 /* Embedded by the link. */
 struct turn {
