@@ -17,6 +17,7 @@
 #include "host/jetstream/pull.h"
 #include "host/jetstream/status.h"
 #include "host/link/message.h"
+#include "host/trace/tracer.h"
 
 #define PULL_TYPE "lunats.pull"
 
@@ -24,6 +25,8 @@ struct pull_box {
     struct script_resource resource;
     struct pull *pull; /* NULL: closed */
     unsigned client;   /* for struct msg */
+    const char *consumer;
+    char stream[]; /* and behind it the consumer */
 };
 
 /* ---- life ---- */
@@ -55,8 +58,11 @@ static int js_pull(lua_State *L) {
     struct link *link = check_link(L);
     struct who who = check_who(L);
     check_open(L);
-    struct pull_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
+    size_t stream_size = strlen(stream) + 1, size = stream_size + strlen(consumer) + 1;
+    struct pull_box *box = lua_newuserdatauv(L, sizeof(*box) + size, 0);
     memset(box, 0, sizeof(*box));
+    strcpy(box->stream, stream);
+    box->consumer = strcpy(box->stream + stream_size, consumer);
     luaL_setmetatable(L, PULL_TYPE);
     int rc = pull_open(&box->pull, link, service_clock(script_service(script_of(L))), prefix,
                        stream, consumer);
@@ -82,6 +88,7 @@ static int pull_box_close(lua_State *L) {
 struct fetch_wait {
     struct fiber *fiber;
     struct fetch *fetch;
+    struct span span;   /* begun where something is recorded */
     unsigned client;    /* for struct msg */
     unsigned char type; /* enum msg_data */
 };
@@ -111,6 +118,19 @@ static void push_messages(lua_State *L, struct fetch_wait *wait) {
     }
 }
 
+static const char *headers_of(void *owner, size_t index, size_t *len) {
+    const struct message *msg = fetch_msg(owner, index);
+    *len = msg->headers_len;
+    return msg->headers;
+}
+
+/* One that brought nothing is not worth telling. */
+static void record(const struct pull_box *box, struct fetch_wait *wait) {
+    size_t count = fetch_count(wait->fetch);
+    if (wait->span.tracer != NULL && count > 0)
+        span_received(&wait->span, box->stream, box->consumer, count, headers_of, wait->fetch);
+}
+
 static int fetch_done(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     struct fiber *fiber = wait_resumed(L);
@@ -121,6 +141,7 @@ static int fetch_done(lua_State *L, int status, lua_KContext context) {
         lua_pushboolean(L, fetch_silent(wait->fetch));
         lua_setfield(L, -2, "silent");
     } else {
+        record(lua_touserdata(L, 1), wait);
         push_messages(L, wait);
         fetch_delivered(wait->fetch);
     }
@@ -193,6 +214,9 @@ static int pull_box_fetch(lua_State *L) {
     wait->fiber = fiber;
     wait->type = (unsigned char)type;
     wait->client = box->client;
+    struct tracer *tracer = service_tracer(script_service(script_of(L)));
+    if (tracer != NULL)
+        span_send(&wait->span, tracer, fiber_trace(fiber));
     int rc = pull_fetch(box->pull, script_clock(script_of(L)), &options, on_fetch_done, wait,
                         &wait->fetch);
     if (rc < 0) {

@@ -13,6 +13,9 @@
 #define ERROR_MAX 1024
 #define TRACEBACK_MAX 8192
 
+/* Messages of one fetch that a span links to. */
+#define LINKS_MAX 128
+
 struct tracer {
     struct exporter_source source;
     struct exporter *exporter;
@@ -251,13 +254,13 @@ struct span_label *span_label(const char *destination, const char *group, const 
 
 static void put_link(struct text *text, const struct trace_ids *ids) {
     char digits[2 * TRACE_ID_BYTES];
-    text_puts(text, ",\"links\":[{\"traceId\":\"");
+    text_puts(text, "{\"traceId\":\"");
     trace_id_write(digits, ids->trace);
     text_put(text, digits, sizeof(digits));
     text_puts(text, "\",\"spanId\":\"");
     span_id_write(digits, ids->span);
     text_put(text, digits, (size_t)2 * SPAN_ID_BYTES);
-    text_puts(text, "\"}]");
+    text_puts(text, "\"}");
 }
 
 static void put_failure(struct tracer *tracer, const struct trace_notes *notes, uint64_t at) {
@@ -300,8 +303,11 @@ static void put_rest(struct tracer *tracer, const struct trace *trace, uint64_t 
         text_puts(text, ",\"traceState\":");
         text_json(text, trace->state);
     }
-    if (notes != NULL && notes->linked)
+    if (notes != NULL && notes->linked) {
+        text_puts(text, ",\"links\":[");
         put_link(text, &notes->link);
+        text_puts(text, "]");
+    }
     if (notes != NULL && notes->failed)
         put_failure(tracer, notes, ended);
 }
@@ -512,6 +518,47 @@ void span_sent(struct span *span, enum span_kind kind, const char *subject, int 
         put_string(text, error, ERROR_MAX);
         text_puts(text, "}");
     }
+    end_span(tracer, span);
+}
+
+void span_received(struct span *span, const char *stream, const char *consumer, size_t count,
+                   const char *(*headers)(void *owner, size_t index, size_t *len),
+                   void *owner) {
+    struct tracer *tracer = span->tracer;
+    if (tracer == NULL || !begin_span(span, clock_precise(), HEAD, sizeof(HEAD) - 1, 0))
+        return;
+    span->tracer = NULL;
+    struct text *text = &tracer->text, name = {0};
+    text_printf(&name, "receive %s", stream);
+    text_printf(text, "\"kind\":%d,\"name\":", SPAN_CLIENT);
+    text_json(text, name.bytes != NULL ? name.bytes : "receive");
+    text_free(&name);
+    text_puts(text, ",\"attributes\":[");
+    span_attribute(text, "messaging.system", "nats");
+    span_attribute(text, "messaging.operation.name", "receive");
+    span_attribute(text, "messaging.operation.type", "receive");
+    span_attribute(text, "messaging.consumer.group.name", consumer);
+    span_attribute(text, "messaging.nats.stream", stream);
+    text_printf(text,
+                "{\"key\":\"messaging.batch.message_count\",\"value\":{\"intValue\":"
+                "\"%zu\"}}],\"links\":[",
+                count);
+    size_t links = 0;
+    for (size_t i = 0; i < count && links < LINKS_MAX; i++) {
+        struct trace_headers found;
+        struct trace_ids ids;
+        size_t len;
+        const char *block = headers(owner, i, &len);
+        if (block == NULL)
+            continue;
+        trace_find(&found, block, len);
+        if (found.parent == NULL || !traceparent_read(&ids, found.parent))
+            continue;
+        if (links++ > 0)
+            text_puts(text, ",");
+        put_link(text, &ids);
+    }
+    text_puts(text, "]");
     end_span(tracer, span);
 }
 

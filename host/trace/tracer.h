@@ -95,6 +95,11 @@ void span_send(struct span *span, struct tracer *tracer, const struct trace *tra
 void span_sent(struct span *span, enum span_kind kind, const char *subject, int code,
                const char *error);
 
+/* Ends one, begun in the same way, of messages that were fetched from a stream: it has a link
+ * to the trace of each. headers() gives the block of one, or NULL. */
+void span_received(struct span *span, const char *stream, const char *consumer, size_t count,
+                   const char *(*headers)(void *owner, size_t index, size_t *len), void *owner);
+
 /* The headers of the message: those not there are NULL. Borrowed from the context and from
  * `parent`, which is filled. */
 struct trace_out {

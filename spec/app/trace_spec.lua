@@ -265,6 +265,32 @@ describe("a service with --otlp", function()
     assert.equal("user=7", msg:header "baggage")
   end)
 
+  it("links a fetch to the traces of its messages", function()
+    local stream = own.stream "trace"
+    for _, headers in ipairs { HEADERS, {}, { traceparent = "x" }, HEADERS } do
+      assert(app.js.publish(stream .. ".a", 1, { headers = headers }))
+    end
+    run(([[
+      local psub = app.js.pull_subscribe("%s.>", { durable = "d" })
+      app.listen("%s", function()
+        local messages = assert(psub:fetch(10, { timeout = 1, no_wait = true }))
+        assert(psub:fetch(10, { no_wait = true }))
+        return #messages
+      end)
+    ]]):format(stream, name))
+    assert.equal(4, assert(app.request(name, 1)).data)
+    local span, handler = collector:expect("receive " .. stream, "process " .. name)
+    local link = { traceId = TRACE, spanId = SPAN }
+    assert.same({ link, link }, span.links)
+    assert.equal(handler.spanId, span.parentSpanId)
+    assert.equal("4", span.attributes["messaging.batch.message_count"])
+    local received = 0
+    for _, one in ipairs(collector:spans()) do
+      if one.name == span.name then received = received + 1 end
+    end
+    assert.equal(1, received) -- the other one brought nothing
+  end)
+
   it("begins a trace at each tick of a timer", function()
     run(([[
       local n = 0
