@@ -34,7 +34,9 @@ struct http_ask {
     const char *method;
     const struct http_header *headers;
     size_t header_count;
-    const char *body; /* NULL: none */
+    const char *tls_ca;             /* path of a PEM file; NULL: what the system trusts */
+    const char *tls_cert, *tls_key; /* the same, of the client; NULL: none */
+    const char *body;               /* NULL: none */
     size_t len;
     uint32_t timeout_ms; /* for all of it; 0: none */
     size_t max_body;     /* of the answer that is kept; 0: 64 KiB */

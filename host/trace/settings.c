@@ -163,6 +163,19 @@ static int read_url(struct trace_settings *out, const char *given, char *error, 
     return out->url != NULL ? LN_OK : LN_ENOMEM;
 }
 
+/* A path that does not exist is told by whoever opens the file. */
+static void read_files(struct trace_settings *out) {
+    const char *ca = variable_of_two("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+                                     "OTEL_EXPORTER_OTLP_CERTIFICATE");
+    const char *cert = variable_of_two("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+                                       "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE");
+    const char *key = variable_of_two("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+                                      "OTEL_EXPORTER_OTLP_CLIENT_KEY");
+    out->tls_ca = ca != NULL ? strdup(ca) : NULL;
+    out->tls_cert = cert != NULL ? strdup(cert) : NULL;
+    out->tls_key = key != NULL ? strdup(key) : NULL;
+}
+
 /* ---- which are recorded ---- */
 
 /* As a share of the numbers of 63 bits, as other libraries of OpenTelemetry count it, so that
@@ -233,6 +246,7 @@ int trace_settings_read(struct trace_settings *out, const char *given, char *err
         "OTEL_EXPORTER_OTLP_HEADERS",
         variable_of_two("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
         add_header, out);
+    read_files(out);
     read_sampler(out);
     uint64_t timeout = number("OTEL_EXPORTER_OTLP_TIMEOUT", 1, 3600000, 10000);
     out->timeout_ms =
@@ -249,6 +263,9 @@ void trace_settings_free(struct trace_settings *settings) {
     free(settings->url);
     free(settings->service);
     free(settings->resources);
+    free(settings->tls_ca);
+    free(settings->tls_cert);
+    free(settings->tls_key);
     for (size_t i = 0; i < settings->header_count; i++) {
         free((char *)(uintptr_t)settings->headers[i].name);
         free((char *)(uintptr_t)settings->headers[i].value);

@@ -19,6 +19,7 @@ struct trace_settings {
     char *url;       /* owned; NULL: nothing is recorded */
     char *service;   /* owned; service.name for all services of the process, or NULL */
     char *resources; /* owned; further attributes in JSON, each with a comma behind it */
+    char *tls_ca, *tls_cert, *tls_key;             /* owned; paths, or NULL */
     struct http_header headers[TRACE_HEADERS_MAX]; /* strings owned */
     size_t header_count;
     bool by_parent;     /* sampled if the one that it is part of is */

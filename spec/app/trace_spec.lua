@@ -470,6 +470,27 @@ describe("the collector", function()
     child:expect "connect to server; 2 spans lost"
   end)
 
+  it("may be reached by TLS, and has to be whom it says it is", function()
+    collector:stop()
+    local folder = process.write("x", ""):match "^(.*)/"
+    local cert, key = folder .. "/cert.pem", folder .. "/key.pem"
+    assert.equal(0, process.spawn({ "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
+      "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext",
+      "subjectAltName=DNS:localhost" }):wait())
+    local server = process.spawn { "openssl", "s_server", "-accept", "127.0.0.1:0",
+      "-cert", cert, "-key", key, "-www" }
+    local url = "https://localhost:" .. server:expect "ACCEPT 127.0.0.1:(%d+)"
+    local child = run(echo(), { "--otlp", url })
+    ask(1)
+    child:expect "traces to https://localhost:%d+/v1/traces: .*certificate"
+    child:stop()
+    child = run(echo(), { "--otlp", url }, { OTEL_EXPORTER_OTLP_CERTIFICATE = cert })
+    ask(1)
+    -- It takes no POST, which it says by an answer that is none, or by closing the connection.
+    child:expect "WARN  traces to "
+    assert.is_nil(child:output():find("certificate", 1, true))
+  end)
+
   it("has to be a URL of HTTP", function()
     local child = process.run(echo(), { "--otlp", "collector:4317" })
     assert.equal(2, child:wait())

@@ -258,6 +258,12 @@ static void set_up(struct http_call *call, const struct http_ask *ask) {
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    if (ask->tls_ca != NULL)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, ask->tls_ca);
+    if (ask->tls_cert != NULL)
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, ask->tls_cert);
+    if (ask->tls_key != NULL)
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, ask->tls_key);
     if (ask->body != NULL) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)ask->len);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, ask->body);
