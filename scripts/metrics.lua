@@ -75,6 +75,11 @@ local function declare(what, opts)
   if before and before.key ~= key then
     fail(what, "'%s' has been declared with another type, other labels or buckets", opts.name)
   end
+  -- OpenMetrics names counters without their ending.
+  local twin = what == "counter" and opts.name:gsub("_total$", "") or opts.name .. "_total"
+  if declared[twin] then
+    fail(what, "'%s' and '%s' have one name in OpenMetrics", opts.name, twin)
+  end
   if not before then
     before = { key = key, meter = core.meter(what, opts.name, opts.help, labels, buckets) }
     declared[opts.name] = before
