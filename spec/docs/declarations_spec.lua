@@ -67,7 +67,7 @@ describe("the declarations", function()
       return getmetatable(app.metrics.counter { name = "docs_total", help = "x" }).__index
     end,
     ["metric_gauge"] = function()
-      return getmetatable(app.metrics.gauge { name = "docs", help = "x" }).__index
+      return getmetatable(app.metrics.gauge { name = "docs_g", help = "x" }).__index
     end,
     ["metric_histogram"] = function()
       return getmetatable(app.metrics.histogram { name = "docs_h", help = "x" }).__index
