@@ -73,9 +73,18 @@ end
 ---@field endpoints cluster.endpoint[]
 ---@field answer table  as it came
 
+---Whether it can be a name or an id: they become parts of subjects, and lines on a terminal,
+---and anybody may answer.
+function M.is_token(value)
+  return type(value) == "string" and #value <= 256 and value:find "^[!-~]+$" ~= nil
+    and not value:find "[.*>]"
+end
+
 ---@return cluster.service|nil
 local function service_of(answer)
-  if type(answer) ~= "table" or not text(answer.name) or not text(answer.id) then return nil end
+  if type(answer) ~= "table" or not (M.is_token(answer.name) and M.is_token(answer.id)) then
+    return nil
+  end
   local endpoints = {}
   for _, one in ipairs(type(answer.endpoints) == "table" and answer.endpoints or {}) do
     endpoints[#endpoints + 1] = endpoint_of(one)

@@ -6,6 +6,8 @@ local CUT = "…"
 local GAP = "  "
 ---Columns are not cut below the first while others can be left out, and never below the other.
 local READABLE, LEAST = 12, 4
+---Characters of a cell: anybody may answer, with names of any length.
+local MOST = 200
 
 -- ---- cells ---------------------------------------------------------------------
 
@@ -23,7 +25,9 @@ end
 ---On one line, and nothing that a terminal would obey.
 function M.clean(text)
   text = text:gsub("[%z\1-\31\127]", " ")
-  return utf8.len(text) and text:gsub("\xc2[\x80-\x9f]", " ") or text:gsub("[\x80-\xff]", "?")
+  if not utf8.len(text) then return (text:gsub("[\x80-\xff]", "?")) end
+  text = text:gsub("\xc2[\x80-\x9f]", " ") -- and what turns the direction of writing round:
+  return (text:gsub("\xe2\x80[\x8e\x8f\xa8-\xae]", " "):gsub("\xe2\x81[\xa6-\xa9]", " "))
 end
 
 local function pad(text, width, right)
@@ -101,7 +105,7 @@ end
 ---@return string[]
 function M.lines(columns, rows, room)
   for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do row[i] = M.clean(cell) end
+    for i, cell in ipairs(row) do row[i] = M.cut(M.clean(cell), MOST) end
   end
   local shown, widths = fit(columns, rows, room or math.huge // 1)
   local titles = {}
@@ -112,7 +116,7 @@ function M.lines(columns, rows, room)
     for i, column in ipairs(shown) do
       cells[i] = pad(M.cut(row[column.at], widths[i]), widths[i], column.right)
     end
-    lines[#lines + 1] = table.concat(cells, GAP):gsub(" +$", "")
+    lines[#lines + 1] = table.concat(cells, GAP):match "^(.*%S)" or ""
   end
   return lines
 end

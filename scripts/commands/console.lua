@@ -1,6 +1,7 @@
 ---`lunats console`: runs Lua in a service that was started with --console.
 local client = require "lunats.commands.client"
 local cluster = require "lunats.commands.cluster"
+local columns = require "lunats.commands.columns"
 local core = require "lunats.core"
 local json = require "lunats.json"
 local line = require "lunats.commands.line"
@@ -19,7 +20,7 @@ local function with_console(name)
   local list = {}
   for _, reply in ipairs(replies) do
     local one = json.decode(reply.raw)
-    if type(one) == "table" and type(one.id) == "string" then
+    if type(one) == "table" and cluster.is_token(one.id) then
       list[#list + 1] = { name = name, id = one.id, place = "" }
     end
   end
@@ -48,7 +49,7 @@ local function choose(list, name)
   add_places(list, name)
   local file = line.terminal and io.stdout or io.stderr
   for i, one in ipairs(list) do
-    file:write(("%3d  %s/%s  %s\n"):format(i, name, one.id, one.place))
+    file:write(("%3d  %s/%s  %s\n"):format(i, name, one.id, columns.clean(one.place)))
   end
   if not line.terminal then
     client.fail(1, "%s has %d instances: say which, as %s/INSTANCE", name, #list, name)

@@ -1,6 +1,7 @@
 ---`lunats logs`: the log lines that services publish, and their level.
 local client = require "lunats.commands.client"
 local cluster = require "lunats.commands.cluster"
+local columns = require "lunats.commands.columns"
 local core = require "lunats.core"
 local json = require "lunats.json"
 
@@ -28,14 +29,21 @@ local function fields_text(line)
   return table.concat(list)
 end
 
----As the service has it on its standard error, with its instance.
+---As the service has it on its standard error, with its instance. Lines hold what others have
+---sent, so nothing that a terminal would obey.
 local function text_of(msg)
   local line = json.decode(msg.raw)
-  if type(line) ~= "table" or type(line.message) ~= "string" then return client.line(msg) end
+  if type(line) ~= "table" or type(line.message) ~= "string" then
+    return (client.line(msg):gsub("[^\n]+", columns.clean))
+  end
   local instance = msg.subject:match "[^.]+$"
   local first, more = line.message:match "^([^\n]*)(.*)$"
-  return ("%s %-5s %s/%s: %s%s%s\n"):format(line.time, tostring(line.level):upper(),
-    line.service, instance:sub(1, SHORT), first, fields_text(line), (more:gsub("\n", "\n    ")))
+  local head = ("%s %-5s %s/%s: %s%s"):format(line.time, tostring(line.level):upper(),
+    line.service, instance:sub(1, SHORT), first, fields_text(line))
+  more = more:gsub("\n(\t*)([^\n]*)", function(tabs, one)
+    return "\n    " .. tabs .. columns.clean(one)
+  end)
+  return columns.clean(head) .. more .. "\n"
 end
 
 local function json_of(msg) return msg.raw .. "\n" end
@@ -60,7 +68,8 @@ local function set_level(service, level)
   local subject = ("lunats.control.%s.%s.log_level"):format(service.name, service.id)
   local reply, err = app.request(subject, level, { timeout = TIMEOUT })
   if reply then
-    local answer = reply.data
+    local answer = json.decode(reply.raw)
+    if type(answer) ~= "table" then return nil, "this is no answer of a service" end
     return ("%s, its --log-level is %s"):format(answer.level, answer.option)
   elseif err.code == "no_responders" then
     return nil, "it cannot be changed: it does not run, or not with --control"

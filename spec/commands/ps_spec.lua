@@ -205,6 +205,27 @@ describe("lunats ps", function()
     assert.matches("may not publish to %$SRV%.STATS", output)
   end)
 
+  it("shows nothing that a terminal would obey, and ends, whatever somebody answers", function()
+    local answer
+    local listener = app.listen("$SRV.STATS", { queue = false }, function() return answer end)
+    assert(app.flush())
+    finally(function() listener:stop() end)
+    for _, command in ipairs { "ps", "stats" } do
+      for _, name in ipairs { "evil\27[2J", "a.b", "\u{202e}" } do
+        answer = { name = name, id = "x", endpoints = {} }
+        assert.equal(1, (lunats(command)))
+      end
+      answer = { name = "long", id = "x", version = ("\u{202e}v"):rep(50000), endpoints = {
+        { name = ("e"):rep(100000), subject = "s\27]0;x\7", last_error = (" "):rep(200000) } } }
+      local status, output = lunats(command)
+      assert.equal(0, status)
+      assert.is_nil(output:find "[%z\1-\9\11-\31]")
+      assert.is_nil(output:find("\u{202e}", 1, true))
+      assert.matches("long", output)
+      assert.is_true(#output < 5000)
+    end
+  end)
+
   it("explains mistakes", function()
     local status, output = lunats("ps", "a", "b")
     assert.equal(2, status)
