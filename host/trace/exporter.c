@@ -119,7 +119,8 @@ static void try_later(struct exporter *exporter, uint32_t wished_ms) {
 static void end_if_done(struct exporter *exporter);
 
 /* "partialSuccess": what the collector has not taken, and why. */
-static void look_at_answer(struct exporter *exporter, const struct http_reply *reply) {
+static void look_at_answer(struct exporter *exporter, const struct http_reply *reply,
+                           size_t spans) {
     const char *at = reply->body != NULL ? strstr(reply->body, "\"rejectedSpans\"") : NULL;
     if (at == NULL)
         return;
@@ -127,7 +128,7 @@ static void look_at_answer(struct exporter *exporter, const struct http_reply *r
     unsigned long long rejected = strtoull(at, NULL, 10);
     if (rejected == 0)
         return;
-    exporter->stats.dropped += rejected;
+    exporter->stats.dropped += rejected < spans ? rejected : spans;
     char reason[sizeof(exporter->reason)];
     snprintf(reason, sizeof(reason), "the collector has taken a part only: %.150s",
              reply->body);
@@ -146,7 +147,7 @@ static void on_done(void *owner, const struct http_reply *reply) {
     exporter->call = NULL;
     if (reply->status >= 200 && reply->status < 300) {
         works(exporter);
-        look_at_answer(exporter, reply);
+        look_at_answer(exporter, reply, batch->spans);
         exporter->stats.sent += batch->spans;
         exporter->stats.queued -= batch->spans;
         free_batch(exporter, batch);

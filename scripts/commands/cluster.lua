@@ -15,6 +15,9 @@ local function text(value, default)
   return type(value) == "string" and value or default
 end
 
+---What is shown of each service, and becomes a label: anybody may answer.
+local function short(value) return text(value, "?"):sub(1, 256) end
+
 local function whole(value)
   value = math.type(value) == "float" and math.tointeger(math.floor(value)) or value
   return math.type(value) == "integer" and value >= 0 and value or 0
@@ -32,7 +35,7 @@ end
 local function endpoint_of(from)
   if type(from) ~= "table" then return nil end
   return {
-    name = text(from.name, "?"), subject = text(from.subject, "?"),
+    name = short(from.name), subject = short(from.subject),
     queue_group = text(from.queue_group, ""), requests = whole(from.num_requests),
     errors = whole(from.num_errors), last_error = text(from.last_error, ""),
     nanoseconds = whole(from.processing_time),
@@ -90,7 +93,7 @@ local function service_of(answer)
     endpoints[#endpoints + 1] = endpoint_of(one)
   end
   return {
-    name = answer.name, id = answer.id, version = text(answer.version, "?"),
+    name = answer.name, id = answer.id, version = short(answer.version),
     description = text(answer.description, ""), endpoints = endpoints,
     place = place_of(type(answer.metadata) == "table" and answer.metadata or {}),
     started = M.unix_time(answer.started), answer = answer,

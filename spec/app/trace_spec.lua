@@ -436,6 +436,13 @@ describe("the collector", function()
     eventually("the next one", function() return #collector:requests() == 2 end)
   end)
 
+  it("has lost no more than what it was sent, whatever it says", function()
+    collector:answer '200 | {"partialSuccess":{"rejectedSpans":"99999999999999999999"}}'
+    local child = run(echo())
+    ask(1)
+    child:expect "the collector has taken a part only: .*; 1 spans lost"
+  end)
+
   it("may be away for a while, and nothing waits for it", function()
     local port = collector.port
     collector:stop()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A collector of traces: perl collector.pl FOLDER [PORT]. Prints its port; writes each request as a line into
 # FOLDER/requests: method, path, two headers, body, with tabs between them. What it answers is
-# in FOLDER/mode: a status, perhaps with further headers; or "hang", for not at all.
+# in FOLDER/mode: a status, perhaps with further headers and "| BODY"; or "hang", for not at all.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -39,13 +39,16 @@ sub serve {
         open(my $file, '>>', "$folder/requests") or die;
         syswrite($file, join("\t", $method, $path, $type // '', $key // '', $body) . "\n");
         close $file;
-        my ($status, $more) = split / /, mode(), 2;
+        my ($mode, $said) = split / *\| */, mode(), 2;
+        my ($status, $more) = split / /, $mode, 2;
+        $said //= '{}';
         if ($status eq 'hang') {
             sysread($client, $input, 1); # until the other side gives up
             return;
         }
         $more = defined $more ? "$more\r\n" : '';
-        syswrite($client, "HTTP/1.1 $status X\r\nContent-Length: 2\r\n$more\r\n{}");
+        my $length = length $said;
+        syswrite($client, "HTTP/1.1 $status X\r\nContent-Length: $length\r\n$more\r\n$said");
         $input = '';
     }
 }
