@@ -146,6 +146,11 @@ static void free_fiber(struct fiber *fiber) {
     free(fiber);
 }
 
+static void on_deadline(struct clock_timer *timer) {
+    struct fiber *fiber = container_of(timer, struct fiber, deadline);
+    fiber_wake(fiber, LN_ETIMEOUT);
+}
+
 static struct fiber *new_fiber(struct fibers *fibers) {
     struct fiber *fiber = list_item(list_pop_front(&fibers->pool), struct fiber, node);
     if (fiber != NULL) {
@@ -156,6 +161,7 @@ static struct fiber *new_fiber(struct fibers *fibers) {
     if (fiber == NULL)
         return NULL;
     fiber->owner = fibers;
+    fiber->deadline.fire = on_deadline;
     lua_pushcfunction(fibers->aux, new_thread);
     lua_pushlightuserdata(fibers->aux, fiber);
     if (lua_pcall(fibers->aux, 1, 0, 0) != LUA_OK) {
@@ -164,11 +170,6 @@ static struct fiber *new_fiber(struct fibers *fibers) {
         return NULL;
     }
     return fiber;
-}
-
-static void on_deadline(struct clock_timer *timer) {
-    struct fiber *fiber = container_of(timer, struct fiber, deadline);
-    fiber_wake(fiber, LN_ETIMEOUT);
 }
 
 static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_end, void *arg) {
@@ -181,7 +182,6 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fiber->quiet = fibers->current != NULL && fibers->current->quiet;
     fiber->cancel_tries = 0;
     fiber->began = 0;
-    fiber->deadline.fire = on_deadline;
     list_push_front(&fibers->live, &fiber->node);
     fibers->count[kind]++;
 }
@@ -253,7 +253,8 @@ static void recycle(struct fiber *fiber, bool ended_well) {
     fibers->pooled++;
 }
 
-/* Tells whoever has to know; `text` is on top of the stack of aux, above what was raised. */
+/* Tells whoever has to know of an end that was none of its own; `text` is on top of the stack
+ * of aux, above what was raised. */
 static void tell_end(struct fiber *fiber, int status, const char *text) {
     struct fibers *fibers = fiber->owner;
     struct fiber *outer = fibers->ending;
@@ -286,7 +287,9 @@ static void finish(struct fiber *fiber, int rc) {
 
     list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;
-    if (fiber->on_end != NULL || status == LN_ESCRIPT)
+    if (status == LN_OK && fiber->on_end != NULL)
+        fiber->on_end(fiber, fiber->arg, LN_OK, NULL);
+    else if (fiber->on_end != NULL || status == LN_ESCRIPT)
         tell_end(fiber, status, text);
     if (fiber->trace != NULL)
         fiber_set_trace(fiber, NULL);
