@@ -6,6 +6,8 @@ local M = {}
 ---Those of most clients of Prometheus; seconds.
 local BUCKETS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
 local MAX_LABELS, MAX_BUCKETS = 8, 64
+---Names of one script: what differs by user or subject is a label.
+local MAX_METRICS, metrics = 1000, 0
 
 ---By name: what was declared, and with which words.
 local declared = {}
@@ -81,6 +83,10 @@ local function declare(what, opts)
     fail(what, "'%s' and '%s' have one name in OpenMetrics", opts.name, twin)
   end
   if not before then
+    if metrics == MAX_METRICS then
+      fail(what, "a script has %d metrics at most; what differs may be a label", MAX_METRICS)
+    end
+    metrics = metrics + 1
     before = { key = key, meter = core.meter(what, opts.name, opts.help, labels, buckets) }
     declared[opts.name] = before
   end

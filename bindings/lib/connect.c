@@ -46,6 +46,17 @@ static uint32_t bytes_field(lua_State *L, const char *what, int arg, const char 
     return (uint32_t)bytes;
 }
 
+/* The URL that is at fault, without what may be a part of a password: one with a blank or a
+ * comma in it is cut there, before the '@'. */
+static const char *show_faulty(const char *server, char *out, size_t size) {
+    url_shown(server, out, size);
+    char *colon = strrchr(out, ':');
+    bool port = colon == NULL || strspn(colon + 1, "0123456789/") == strlen(colon + 1);
+    if (!port)
+        colon[1] = '\0';
+    return out;
+}
+
 static size_t check_servers(lua_State *L, const char *what, int arg, const char **servers) {
     lua_getfield(L, arg, "servers");
     size_t count = lua_istable(L, -1) ? (size_t)lua_rawlen(L, -1) : 0;
@@ -61,7 +72,7 @@ static size_t check_servers(lua_State *L, const char *what, int arg, const char 
         url_free(&url);
         if (fault != NULL)
             raise_error(L, "%s: server '%s': %s", what,
-                        url_shown(servers[i], shown, sizeof(shown)), fault);
+                        show_faulty(servers[i], shown, sizeof(shown)), fault);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);

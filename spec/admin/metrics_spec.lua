@@ -381,6 +381,17 @@ describe("app.metrics", function()
     assert.equal(0, child:stop())
   end)
 
+  it("has a thousand names in a script at most", function()
+    local child = process.run [[
+      for i = 1, 1001 do
+        app.metrics.gauge { name = "g" .. i % 1001, help = "x" }
+        app.metrics.gauge { name = "g1", help = "x" }
+      end]]
+    assert.equal(1, child:wait())
+    assert.matches("a script has 1000 metrics at most; what differs may be a label",
+      child:output(), 1, true)
+  end)
+
   it("says what is wrong", function()
     local metrics = app.metrics
     local function refused(text, fn, ...)

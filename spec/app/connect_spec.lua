@@ -241,6 +241,11 @@ describe("app.connect", function()
       assert.is_nil(text:find("secret", 1, true))
     end)
 
+    it("a URL that a blank in its password cuts, without showing any of it", function()
+      local text = message_of [[app.connect { server = "nats://a:secret word@far" }]]
+      assert.truthy(text:find("app.connect: server 'nats://a:': the port is no", 1, true), text)
+    end)
+
     it("the top level of a script", function()
       local ok, err = pcall(start, [[app.connect { server = FAR }]])
       assert.is_false(ok)
