@@ -43,7 +43,7 @@ function M.start(urls, opts)
   local child = process.spawn { "prometheus", "--config.file=" .. config,
     "--storage.tsdb.path=" .. process.path "tsdb", "--web.listen-address=127.0.0.1:0" }
   child:expect "ready to receive web requests"
-  local address = child:expect 'Listening on" address=([^%s"]+)'
+  local address = child:expect 'Listening on" [^\n]-address=([^%s"]+)'
   return setmetatable({ child = child, url = "http://" .. address }, prometheus)
 end
 
