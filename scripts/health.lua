@@ -6,16 +6,25 @@ local periodic = require "lunats.periodic"
 
 local declared = {}
 
+---Bytes of a reason that are shown.
+local MOST = 1000
+
+---Also of what cannot be made a text: a check must not stay as it was because of its reason.
+local function text_of(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text:sub(1, MOST) or ("a %s without text"):format(type(value))
+end
+
 ---What speaks against it, or nil.
 local function look(timeout, fn)
   local ok, result, why = xpcall(fiber.timeout, core.raised, timeout, fn)
   if core.cancelled() then error(result, 0) end
-  if not ok then return (tostring(select(2, core.caught(result)))) end
+  if not ok then return text_of(select(2, core.caught(result))) end
   if result then return nil end
   if type(why) == "table" and why.code == "timeout" and result == nil then
-    return tostring(why)
+    return text_of(why)
   end
-  return why ~= nil and tostring(why) or "it returned " .. tostring(result)
+  return why ~= nil and text_of(why) or "it returned " .. tostring(result)
 end
 
 ---@param name string

@@ -260,6 +260,24 @@ describe("app.health", function()
     assert.equal(0, child:stop())
   end)
 
+  it("fails also with a reason that is no text, or very long", function()
+    local child, url = run([[
+      local function raise() error "no" end
+      local odd = setmetatable({}, { __tostring = raise })
+      app.health("odd", function() return nil, odd end)
+      app.health("raised", function() error(odd) end)
+      app.health("long", function() return nil, ("x"):rep(1e6) end)
+    ]] .. SIMPLE)
+    for _, name in ipairs { "odd", "raised", "long" } do
+      child:expect("health check " .. name .. " fails")
+    end
+    local reasons = admin.expect_ready(url, 503).reasons
+    assert.equal("a table without text", reasons[1].detail)
+    assert.equal("raised", reasons[2].check)
+    assert.equal(1000, #reasons[3].detail)
+    assert.equal(0, child:stop())
+  end)
+
   it("says what is wrong with its arguments", function()
     for call, text in pairs {
       ['app.health(1, print)'] = "the name must be a string",
