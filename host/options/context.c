@@ -128,6 +128,36 @@ static int locate(struct parser *p, const char *name, bool optional, struct cont
     return 0;
 }
 
+/* A member that we read: a text, true, false or null. What is taken for absent because it is
+ * something else would lead to another server, or as somebody else. */
+static int check_member(struct parser *p, const struct context *context,
+                        const struct json_member *member) {
+    static const char *const ours[] = {
+        "url",
+        "token",
+        "user",
+        "password",
+        "creds",
+        "nkey",
+        "cert",
+        "key",
+        "ca",
+        "user_jwt",
+        "user_seed",
+        "tls_first",
+        "inbox_prefix",
+        "jetstream_domain",
+        "jetstream_api_prefix",
+    };
+    if (strchr("\"tfn", *member->value) != NULL)
+        return 0;
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        if (strcmp(member->name, ours[i]) == 0)
+            return options_fail(p, "the context %s: %s is no text: mend %s", context->name,
+                                member->name, context->path);
+    return 0;
+}
+
 int context_open(struct parser *p, const char *name, bool optional, struct context *out) {
     char folder[PATH_MAX];
     bool found;
@@ -142,8 +172,12 @@ int context_open(struct parser *p, const char *name, bool optional, struct conte
         return cannot_read(p, out);
     const char *at = out->text, *end = at + strlen(at);
     struct json_member member;
-    for (rc = json_first_member(&at, end, &member); rc == 1;)
-        rc = json_next_member(&at, end, &member);
+    for (rc = json_first_member(&at, end, &member); rc == 1;
+         rc = json_next_member(&at, end, &member)) {
+        int fault = check_member(p, out, &member);
+        if (fault != 0)
+            return fault;
+    }
     return rc == 0 ? 0
                    : options_fail(p, "the context %s is no JSON object: mend %s", out->name,
                                   out->path);

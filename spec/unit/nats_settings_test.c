@@ -211,6 +211,8 @@ static const struct {
 } mistakes[] = {
     {"[]", "the context prod is no JSON object: mend %s"},
     {"{\"token\": \"s3cret\"", "the context prod is no JSON object: mend %s"},
+    {"{\"url\": 123}", "the context prod: url is no text: mend %s"},
+    {"{\"password\": [\"s3cret\"]}", "the context prod: password is no text: mend %s"},
     {"{\"url\": \"http://u:s3cret@x\"}",
      "url of the context prod (%s): only nats:// and tls:// are served"},
     {"{\"creds\": \"none.creds\"}",
