@@ -206,10 +206,19 @@ static void reads_bodies(void) {
     CHECK_INT(hears(fd, "413"), true);
     close(fd);
     fd = dial();
-    say(fd, "POST /s HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n");
+    say(fd, "POST /s HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n01234567890");
     CHECK_INT(hears(fd, "413"), true);
-    CHECK_INT((int)asked, 2);
     close(fd);
+    static const char *const at_once[] = {"Content-Length: 99999999\r\n\r\n",
+                                          "Content-Length: 11\r\nExpect: 100-continue\r\n\r\n"};
+    for (int i = 0; i < 2; i++) {
+        fd = dial();
+        say(fd, "POST /t HTTP/1.1\r\nHost: x\r\n");
+        say(fd, at_once[i]);
+        CHECK_INT(hears(fd, "413"), true);
+        close(fd);
+    }
+    CHECK_INT((int)asked, 2);
     close_port();
 }
 

@@ -142,9 +142,11 @@ static enum MHD_Result begin_body(struct request *request, struct MHD_Connection
     request->shown.method = method;
     request->state = BODY;
     connection_give(request->connection, options->body_ms);
-    /* What is a little too long is read and forgotten: a client that is still sending when the
-     * connection closes may not see the answer. */
-    if (length != NULL && strtoull(length, NULL, 10) > options->max_body + OVERRUN)
+    /* What is a little too long is read and forgotten, unless the client waits to be told: one
+     * that is still sending when the connection closes may not see the answer. */
+    const char *expect = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Expect");
+    size_t limit = options->max_body + (expect != NULL ? 0 : OVERRUN);
+    if (length != NULL && strtoull(length, NULL, 10) > limit)
         return refuse(request, mhd, 413);
     return MHD_YES;
 }
