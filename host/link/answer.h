@@ -12,15 +12,17 @@
 #define LUNATS_LINK_ANSWER_H
 
 #include <stdbool.h>
-
-/* Whether anybody's message may ask for an answer there. */
-static inline bool answer_ok(const char *subject) {
-    return subject[0] != '$';
-}
+#include <string.h>
 
 /* What is below it is ours: an answer to lunats.control.* would be an order, one to
  * lunats.console.* would be code. */
 #define ANSWER_OURS "lunats."
+
+/* Whether anybody's message may ask for an answer there. */
+static inline bool answer_ok(const char *subject) {
+    return subject[0] != '$' && (subject[0] != ANSWER_OURS[0] ||
+                                 strncmp(subject, ANSWER_OURS, sizeof(ANSWER_OURS) - 1) != 0);
+}
 
 /* What has been logged of refusals, by kind of subject; all zero: nothing. */
 struct answer_log {

@@ -300,8 +300,6 @@ static void on_close_timer(struct clock_timer *timer) {
 
 bool link_may_answer(const struct link *link, const char *subject) {
     return answer_ok(subject) &&
-           (subject[0] != ANSWER_OURS[0] ||
-            strncmp(subject, ANSWER_OURS, sizeof(ANSWER_OURS) - 1) != 0) &&
            (link->api_prefix == NULL ||
             strncmp(subject, link->api_prefix, strlen(link->api_prefix)) != 0);
 }

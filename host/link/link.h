@@ -113,8 +113,8 @@ void link_partition(struct link *link, uint32_t ms);
 enum link_state link_state(const struct link *link);
 bool link_is_connected(const struct link *link);
 
-/* Whether anybody's message may have its answer at this subject: answer_ok(), and neither the
- * API that the link was told of, nor what services take orders at. */
+/* Whether anybody's message may have its answer at this subject: answer_ok(), and not the API
+ * that the link was told of. */
 bool link_may_answer(const struct link *link, const char *subject);
 
 /*

@@ -103,6 +103,8 @@ static void answers(void) {
             test_fail(__FILE__, __LINE__, "%s", cases[i].subject);
     CHECK(!js_answer_ok("$JS.ACK.S.c.1.2.3.4.5", NULL));
     CHECK(js_answer_ok("_INBOX.x", NULL));
+    CHECK(!js_answer_ok("lunats.control.orders.id.reload", "S.c")); /* an order to a service */
+    CHECK(js_answer_ok("lunatsx", "S.c"));
     CHECK_STR(js_consumer_of("$JS.API.CONSUMER.MSG.NEXT.S.c"), "S.c");
     CHECK_STR(js_consumer_of("S.c"), "S.c");
 }
