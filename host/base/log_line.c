@@ -223,11 +223,23 @@ static const struct log_field *field_at(const struct log_record *record, size_t 
                                    : &record->context[i - record->field_count];
 }
 
-/* What stands for fields that do not fit any more. */
-static void put_fields_cut(struct log_line *line, const char *name, size_t count) {
+/* All fields, each by `put`; behind `cut` stands the number of those that do not fit any more.
+ */
+static void put_fields(struct log_line *line, const struct log_record *record, size_t reserved,
+                       void (*put_one)(struct log_line *line, struct names *names,
+                                       const struct log_field *field),
+                       const char *cut) {
+    struct names names;
+    names.taken = reserved;
+    names.count = 0;
+    size_t i = 0, count = field_count(record);
+    for (; i < count && line->len < line->limit; i++)
+        put_one(line, &names, field_at(record, i));
+    if (i == count)
+        return;
     char number[32];
-    snprintf(number, sizeof(number), "%zu", count);
-    put_text(line, name);
+    snprintf(number, sizeof(number), "%zu", count - i);
+    put_text(line, cut);
     put_text(line, number);
 }
 
@@ -302,14 +314,7 @@ static void compose_json(struct log_line *line, const struct log_record *record)
     }
     put_byte(line, ',');
     json_member(line, "message", record->message);
-    struct names names;
-    names.taken = TAKEN_IN_JSON;
-    names.count = 0;
-    size_t i = 0, count = field_count(record);
-    for (; i < count && line->len < line->limit; i++)
-        json_field(line, &names, field_at(record, i));
-    if (i < count)
-        put_fields_cut(line, ",\"fields_cut\":", count - i);
+    put_fields(line, record, TAKEN_IN_JSON, json_field, ",\"fields_cut\":");
     put_byte(line, '}');
 }
 
@@ -398,17 +403,6 @@ static void text_field(struct log_line *line, struct names *names,
         put_scalar(line, field);
 }
 
-static void text_fields(struct log_line *line, const struct log_record *record) {
-    struct names names;
-    names.taken = TAKEN_IN_TEXT;
-    names.count = 0;
-    size_t i = 0, count = field_count(record);
-    for (; i < count && line->len < line->limit; i++)
-        text_field(line, &names, field_at(record, i));
-    if (i < count)
-        put_fields_cut(line, " fields_cut=", count - i);
-}
-
 static void text_level(struct log_line *line, enum log_level level, bool colours) {
     static const char *const words[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
     static const char *const starts[] = {"\x1b[36m", "\x1b[32m", "\x1b[33m", "\x1b[31m"};
@@ -433,7 +427,7 @@ static void text_message(struct log_line *line, const struct log_record *record)
     const char *to = text_plain(line, at, several ? stop : end);
     if (!several && to < at + len)
         put_cut(line, (size_t)(to - at), len);
-    text_fields(line, record);
+    put_fields(line, record, TAKEN_IN_TEXT, text_field, " fields_cut=");
     while (stop != NULL && line->len < line->limit) {
         const char *next = stop + 1;
         stop = memchr(next, '\n', (size_t)(end - next));
