@@ -126,6 +126,23 @@ static int core_configure(lua_State *L) {
     return 0;
 }
 
+/* core.limit({ slice = seconds | nil, memory = bytes | nil, fibers = n | nil }): this version
+ * of the script has no more than that; checked by the caller */
+static int core_limit(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_getfield(L, 1, "slice");
+    lua_getfield(L, 1, "memory");
+    lua_getfield(L, 1, "fibers");
+    const struct script_limits given = {
+        .slice_ms = (uint32_t)(lua_tonumber(L, 2) * 1000),
+        .memory = (uint64_t)lua_tointeger(L, 3),
+        .fibers = (uint64_t)lua_tointeger(L, 4),
+    };
+    script_lower_limits(script_of(L), &given);
+    return 0;
+}
+
 /* core.error(code, message) -> error table */
 static int core_error(lua_State *L) {
     return push_error(L, luaL_checkstring(L, 1), luaL_checkstring(L, 2));
@@ -219,6 +236,7 @@ static const luaL_Reg functions[] = {
     {"add_file", core_add_file},
     {"identity", core_identity},
     {"configure", core_configure},
+    {"limit", core_limit},
     {"error", core_error},
     {"report", core_report},
     {"logged_error", core_logged_error},

@@ -305,6 +305,18 @@ static int give_options(const struct host *host, struct service *service) {
     return LN_ENOMEM; /* nothing else can go wrong */
 }
 
+/* Commands, and what they run, take their time. */
+static struct script_limits limits_of(const struct options *options) {
+    uint32_t slice_ms = (uint32_t)(options->slice * 1000);
+    return (struct script_limits){
+        .slice_ms = slice_ms,
+        .start_ms = slice_ms == 0                ? 0
+                    : slice_ms > LIMITS_START_MS ? slice_ms
+                                                 : LIMITS_START_MS,
+        .fibers = LIMITS_FIBERS,
+    };
+}
+
 static int open_service(void *owner, const char *path, const struct service_options *events,
                         struct service **out) {
     struct host *host = owner;
@@ -316,6 +328,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .offline = options->connection == OPTIONS_OFFLINE,
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
+        .limits = limits_of(options),
         .log_subject = options->log_subject,
         .count_collections = options->admin != NULL,
         .keep_errors = options->admin != NULL,

@@ -37,6 +37,12 @@ app = {}
 ---@field metadata table<string, string>|nil the same; names that begin with `_nats` are kept for NATS
 ---@field queue string|false|nil queue group of listeners that name none; default `<service>:<subject>`
 ---@field discover boolean|nil whether $SRV.PING, INFO and STATS are answered, default true
+---@field limits config_limits|nil what the service may use; of these and the options of the process the smaller ones count
+
+---@class config_limits
+---@field slice number|nil seconds of processor time after which a call that does not wait is ended; --slice, 1
+---@field memory integer|nil bytes
+---@field fibers integer|nil fibers that live at once, 100,000
 
 ---Says who the service is. At the top level only.
 ---@param opts config_opts

@@ -53,8 +53,28 @@ end
 
 local CONFIG_OPTIONS = {
   name = "string", version = "string", description = "string", metadata = "table",
-  queue = "string|boolean", discover = "boolean",
+  queue = "string|boolean", discover = "boolean", limits = "table",
 }
+
+---The least and the most that a limit may be, and what it counts.
+local LIMITS = {
+  slice = { least = 0.001, most = 1e6, of = "seconds" },
+  memory = { least = 1, most = 2^53, of = "bytes" },
+  fibers = { least = 1, most = 2^53, of = "fibers" },
+}
+local LIMIT_OPTIONS = { slice = "number", memory = "number", fibers = "number" }
+
+local function check_limits(limits)
+  core.check("app.config: limits", limits, LIMIT_OPTIONS)
+  for name, value in pairs(limits or {}) do
+    local range = LIMITS[name]
+    local whole = name == "slice" or math.tointeger(value)
+    if not (whole and value >= range.least and value <= range.most) then
+      error(("app.config: limits.%s is a%s number of %s, %g or more"):format(name,
+        name == "slice" and "" or " whole", range.of, range.least), 3)
+    end
+  end
+end
 
 ---What app.config has said: the queue group of listeners that name none, if any.
 M.queue = nil
@@ -63,8 +83,10 @@ function M.config(opts)
   if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
   core.check("app.config", opts, CONFIG_OPTIONS)
   M.check_queue("app.config", opts.queue)
+  check_limits(opts.limits)
   local metadata = M.metadata("app.config", opts.metadata)
   core.configure(opts.name, opts.version, opts.description, metadata, opts.discover)
+  if opts.limits then core.limit(opts.limits) end
   if opts.queue ~= nil then M.queue = opts.queue end
   core.declare()
 end

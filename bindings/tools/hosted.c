@@ -210,7 +210,9 @@ static int core_start_service(lua_State *L) {
     struct connect_options connect;
     lua_settop(L, 4);
     check_connect_options(L, "testing.start", 1, &connect);
-    struct service_options options = {.path = luaL_checkstring(L, 2), .drain_timeout = 5};
+    struct service_options options = {.path = luaL_checkstring(L, 2),
+                                      .drain_timeout = 5,
+                                      .limits = {.fibers = LIMITS_FIBERS}};
     options.source = luaL_optlstring(L, 3, NULL, &options.source_len);
     luaL_checktype(L, 4, LUA_TTABLE);
     lua_getfield(L, 4, "name");

@@ -113,6 +113,9 @@ struct options {
     bool control;      /* obey requests, see trigger.h */
     bool console;      /* run, dev: `lunats console` may run code in the services */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
+    double slice; /* run, dev: seconds of a call that does not wait, default 1; 0: no limit,
+                   * as for the other commands */
+    double stall_exit; /* run, dev: seconds of a call after which the process ends; 0: never */
 
     bool coverage;    /* test */
     long jobs;        /* test: spec files at a time; 0: all in this process */

@@ -497,6 +497,7 @@ static int parse(struct parser *p) {
     set_default_flags(o);
     o->embedded = o->command == OPTIONS_DEV;
     o->drain_timeout = 30;
+    o->slice = options_command_serves(o->command) ? 1 : 0;
     o->connect_timeout = 2;
     o->ping_interval = 5;
     o->max_control_line = 4096;

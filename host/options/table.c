@@ -172,6 +172,12 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("seconds", 0, OPTIONS_KIND_SECONDS, RECORD, seconds, "S", "stop after that time"),
     VALUE("drain-timeout", 0, OPTIONS_KIND_SECONDS, CONNECTED | DEV, drain_timeout, "SECONDS",
           "time for running handlers to end at a stop or reload (default 30)"),
+    VALUE("slice", 0, OPTIONS_KIND_BOUND, RUN | DEV, slice, "SECONDS",
+          "processor time after which a handler, timer or task that does not wait is ended with "
+          "an error (default 1; off: never)"),
+    VALUE("stall-exit", 0, OPTIONS_KIND_BOUND, RUN | DEV, stall_exit, "SECONDS",
+          "end the process, with status 4, when one call holds it that long and cannot be ended "
+          "(default: off)"),
     VALUE("errors", 0, OPTIONS_KIND_ERRORS, RUN | DEV, errors, "FORM",
           "what a sender is told of an error that a handler raises: full (its text) or short "
           "(an id that the log has, too; default of run)"),

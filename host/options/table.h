@@ -20,6 +20,7 @@ enum options_kind {
     OPTIONS_KIND_ADDRESS, /* char *, owned: see host/base/address.h; "off" is NULL */
     OPTIONS_KIND_SECONDS, /* double */
     OPTIONS_KIND_PERIOD,  /* double: seconds, not 0 */
+    OPTIONS_KIND_BOUND,   /* double: seconds, not 0; "off" is 0 */
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
     OPTIONS_KIND_LIMIT,   /* long, 0 or more; "off" is 0 */
     OPTIONS_KIND_PORT,    /* long, 1 to 65535 */
@@ -51,7 +52,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 68
+#define OPTIONS_COUNT 70
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

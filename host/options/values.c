@@ -112,10 +112,14 @@ static int set_address(struct parser *p, const struct options_option *option, co
 static int set_seconds(struct parser *p, const struct options_option *option, const char *label,
                        const char *text, double *field) {
     char *end;
+    if (option->kind == OPTIONS_KIND_BOUND && strcmp(text, "off") == 0) {
+        *field = 0;
+        return 0;
+    }
     double seconds = strtod(text, &end);
     if (end == text || *end != '\0' || !isfinite(seconds) || seconds < 0 || seconds > 1e6)
         return options_fail(p, "%s: %s is not a number of seconds", label, text);
-    if (option->kind == OPTIONS_KIND_PERIOD && seconds < 1e-3)
+    if (option->kind != OPTIONS_KIND_SECONDS && seconds < 1e-3)
         return options_fail(p, "%s must be more than 0 seconds", label);
     *field = seconds;
     return 0;
@@ -188,6 +192,7 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         return set_address(p, option, label, text, field);
     case OPTIONS_KIND_SECONDS:
     case OPTIONS_KIND_PERIOD:
+    case OPTIONS_KIND_BOUND:
         return set_seconds(p, option, label, text, field);
     case OPTIONS_KIND_COUNT:
         return set_count(p, label, text, 1, field);

@@ -320,6 +320,14 @@ int script_set_about(struct script *script, const struct script_about *about) {
     return LN_OK;
 }
 
+const struct script_limits *script_limits(const struct script *script) {
+    return &script->options.limits;
+}
+
+void script_lower_limits(struct script *script, const struct script_limits *given) {
+    limits_lower(&script->options.limits, given);
+}
+
 bool script_declares(const struct script *script) {
     return script->declares;
 }

@@ -19,6 +19,7 @@
 #include "host/base/list.h"
 #include "host/base/status.h"
 #include "host/script/fiber.h"
+#include "host/script/limits.h"
 #include "host/script/resource.h"
 
 struct script;
@@ -52,7 +53,8 @@ struct script_options {
     int argc; /* `arg` and `...` of the chunk */
     char *const *argv;
     bool manual_clock;
-    const char *saved; /* what the version before has saved, or NULL */
+    struct script_limits limits; /* those of the process */
+    const char *saved;           /* what the version before has saved, or NULL */
     size_t saved_len;
     bool as_fiber;       /* do not run the chunk while loading: script_run_main() does */
     lua_CFunction open;  /* opens the bindings in the new state, may raise */
@@ -144,6 +146,11 @@ bool script_declares(const struct script *script);
 void script_set_declares(struct script *script);
 /* Its chunk has returned a value, as modules do. */
 bool script_returns(const struct script *script);
+
+/* What it may use; borrowed. */
+const struct script_limits *script_limits(const struct script *script);
+/* It wants less of something: see limits_lower(). */
+void script_lower_limits(struct script *script, const struct script_limits *given);
 
 /* The files that make up the script: itself and what it has loaded. */
 int script_add_file(struct script *script, const char *path);

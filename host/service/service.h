@@ -53,6 +53,7 @@ struct service_options {
     struct clock *clock;  /* the real one of the loop; borrowed until on_stopped() */
     bool manual_clock;    /* the script has a clock of its own either way */
     double drain_timeout; /* seconds */
+    struct script_limits limits;
     struct link_options link;
     bool count_collections;  /* for metrics: vitals->collections */
     bool keep_errors;        /* the last ones are kept in its vitals */

@@ -21,6 +21,7 @@ static void scripts_and_defaults(void) {
     CHECK(options.user == NULL && options.creds == NULL && options.name == NULL);
     CHECK(!options.embedded && !options.retry);
     CHECK(options.drain_timeout >= 30 && options.drain_timeout <= 30);
+    CHECK(options.slice >= 1 && options.slice <= 1 && options.stall_exit <= 0);
     CHECK(options.connect_timeout >= 2 && options.connect_timeout <= 2);
     CHECK(options.ping_interval >= 5 && options.ping_interval <= 5);
     CHECK_INT(options.max_control_line, 4096);
@@ -34,7 +35,8 @@ static void every_option(void) {
     CHECK_INT(
         parse("run -s nats://a:1 --server=b:2,tls://c a.lua --user u --password=p --retry "
               "--tlsca a.lua --tlscert a.lua --tlskey b.lua --name n "
-              "--log-format json --log-level=debug --drain-timeout 0.5"),
+              "--log-format json --log-level=debug --drain-timeout 0.5 "
+              "--slice 0.25 --stall-exit 20"),
         0);
     CHECK_INT(options.server_count, 3);
     CHECK_STR(options.servers[0], "nats://a:1");
@@ -50,6 +52,11 @@ static void every_option(void) {
     CHECK(options.retry);
     CHECK(options.log_format == LOG_FORMAT_JSON && options.log_level == LOG_LEVEL_DEBUG);
     CHECK(options.drain_timeout >= 0.5 && options.drain_timeout <= 0.5);
+    CHECK(options.slice >= 0.25 && options.slice <= 0.25 && options.stall_exit >= 20);
+    CHECK_INT(parse("dev --slice off a.lua"), 0);
+    CHECK(options.slice <= 0);
+    CHECK_INT(parse("lua a.lua"), 0);
+    CHECK(options.slice <= 0);
     CHECK_INT(parse("run -snats://x --creds a.lua a.lua"), 0);
     CHECK_STR(options.servers[0], "nats://x");
     CHECK_STR(options.creds, "a.lua");
@@ -387,6 +394,9 @@ static const struct {
      "--drain-timeout: soon is not a number of seconds\nSee `lunats run --help`."},
     {"run --drain-timeout -1 a.lua",
      "--drain-timeout: -1 is not a number of seconds\nSee `lunats run --help`."},
+    {"run --slice 0 a.lua", "--slice must be more than 0 seconds\nSee `lunats run --help`."},
+    {"run --stall-exit never a.lua",
+     "--stall-exit: never is not a number of seconds\nSee `lunats run --help`."},
     {"run --drain-timeout nan a.lua",
      "--drain-timeout: nan is not a number of seconds\nSee `lunats run --help`."},
     {"run --log-level loud a.lua",
