@@ -28,4 +28,25 @@ static inline char *put_number(char *at, uint64_t value) {
     return at;
 }
 
+/*
+ * Nine digits of a number below a billion, with its zeros in front. The first one and a
+ * fraction of 57 bits, which times 100 gives the next two, and so on. The fraction is too large
+ * by less than 1e-8, so no digit is wrong.
+ */
+static inline char *put_nine(char *at, uint32_t value) {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930"
+                                "31323334353637383940414243444546474849505152535455565758596061"
+                                "62636465666768697071727374757677787980818283848586878889909192"
+                                "93949596979899";
+    const uint64_t one = (uint64_t)1 << 57;
+    uint64_t rest = value * (one / 100000000 + 1);
+    *at++ = (char)('0' + (rest >> 57));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        rest = (rest & (one - 1)) * 100;
+        at = put(at, pairs + (rest >> 57) * 2, 2);
+    }
+    return at;
+}
+
 #endif

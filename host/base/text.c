@@ -10,33 +10,27 @@
 #include "host/base/decimal.h"
 #include "host/base/utf8.h"
 
-/* Room for so many more bytes and a zero. */
-static bool reserve(struct text *text, size_t more) {
+char *text_grow(struct text *text, size_t more) {
     size_t size = text->size != 0 ? text->size : 256;
     if (text->failed)
-        return false;
+        return NULL;
     while (size <= text->len + more)
         size *= 2;
-    if (size == text->size)
-        return true;
     char *bytes = realloc(text->bytes, size);
     if (bytes == NULL) {
         text->failed = true;
-        return false;
+        return NULL;
     }
     text->bytes = bytes;
     text->size = size;
-    return true;
-}
-
-char *text_room(struct text *text, size_t more) {
-    return reserve(text, more) ? text->bytes + text->len : NULL;
+    return bytes + text->len;
 }
 
 void text_put(struct text *text, const char *bytes, size_t len) {
-    if (!reserve(text, len))
+    char *at = text_room(text, len);
+    if (at == NULL)
         return;
-    memcpy(text->bytes + text->len, bytes, len);
+    memcpy(at, bytes, len);
     text->len += len;
     text->bytes[text->len] = '\0';
 }
@@ -50,12 +44,21 @@ void text_printf(struct text *text, const char *format, ...) {
     va_start(args, format);
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (len < 0 || !reserve(text, (size_t)len))
+    char *at = len < 0 ? NULL : text_room(text, (size_t)len);
+    if (at == NULL)
         return;
     va_start(args, format);
-    vsnprintf(text->bytes + text->len, (size_t)len + 1, format, args);
+    vsnprintf(at, (size_t)len + 1, format, args);
     va_end(args);
     text->len += (size_t)len;
+}
+
+/* How much of it needs neither an escape nor a look at its UTF-8. */
+static size_t plain_length(const char *string, const char *end) {
+    const char *at = string;
+    while (at < end && *at >= ' ' && *at <= '~' && *at != '"' && *at != '\\')
+        at++;
+    return (size_t)(at - string);
 }
 
 void text_json(struct text *text, const char *string) {
@@ -65,8 +68,13 @@ void text_json(struct text *text, const char *string) {
     }
     const char *end = string + strlen(string);
     text_put(text, "\"", 1);
-    while (string < end) {
-        size_t len = utf8_length(string, end);
+    for (;;) {
+        size_t len = plain_length(string, end);
+        text_put(text, string, len);
+        string += len;
+        if (string == end)
+            break;
+        len = utf8_length(string, end);
         if (len == 0)
             text_puts(text, "\xef\xbf\xbd");
         else if ((unsigned char)*string < ' ')

@@ -31,9 +31,16 @@ void text_double(struct text *text, double number);
 /* RFC 3339 in UTC, with milliseconds: "2026-11-23T09:19:34.925Z". `unix_time` in seconds. */
 void text_time(struct text *text, double unix_time);
 
+/* For text_room(). */
+char *text_grow(struct text *text, size_t more);
+
 /* Room for `more` bytes at the end, to be written there and added to `len`, and for the zero,
  * which the writer adds. NULL without memory. */
-char *text_room(struct text *text, size_t more);
+static inline char *text_room(struct text *text, size_t more) {
+    if (text->size - text->len <= more || text->failed)
+        return text_grow(text, more);
+    return text->bytes + text->len;
+}
 
 /* Frees it; it is empty again. */
 void text_free(struct text *text);

@@ -101,8 +101,9 @@ static void give_back(struct trace *trace) {
 }
 
 struct trace *trace_new(const struct trace_headers *headers) {
-    size_t size =
-        size_of(headers->parent) + size_of(headers->state) + size_of(headers->baggage);
+    size_t size = headers == NULL ? 0
+                                  : size_of(headers->parent) + size_of(headers->state) +
+                                        size_of(headers->baggage);
     struct trace *trace = take(size);
     if (trace == NULL)
         return NULL;

@@ -30,6 +30,7 @@ struct exporter {
     struct http_call *call; /* under way: of the first batch; or NULL */
     struct list sources, batches;
     struct text spare;       /* empty */
+    size_t usual;            /* bytes of a document */
     uv_timer_t flush, retry; /* retry: the bound, once it closes */
     uint32_t retry_ms;       /* the next pause; 0: the collector takes what it gets */
     struct exporter_stats stats;
@@ -96,6 +97,8 @@ static void free_batch(struct exporter *exporter, struct batch *batch) {
 void exporter_spare(struct exporter *exporter, struct text *text) {
     *text = exporter->spare;
     exporter->spare = (struct text){0};
+    if (text->bytes == NULL)
+        text_room(text, exporter->usual);
 }
 
 static struct batch *first(const struct exporter *exporter) {
@@ -243,6 +246,7 @@ void exporter_take(struct exporter *exporter, struct text *text, size_t spans) {
     }
     batch->text = *text;
     batch->spans = spans;
+    exporter->usual = text->len;
     *text = (struct text){0};
     list_push_back(&exporter->batches, &batch->node);
     if (!uv_is_active((uv_handle_t *)&exporter->retry))

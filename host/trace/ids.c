@@ -54,27 +54,22 @@ bool traceparent_read(struct trace_ids *out, const char *text) {
     return true;
 }
 
-/* The two digits of each byte: ids are most of what a span costs. */
-#define ROW(high)                                                                              \
-    high "0" high "1" high "2" high "3" high "4" high "5" high "6" high "7" high "8" high      \
-         "9" high "a" high "b" high "c" high "d" high "e" high "f"
-static const char pairs[] = ROW("0") ROW("1") ROW("2") ROW("3") ROW("4") ROW("5") ROW("6")
-    ROW("7") ROW("8") ROW("9") ROW("a") ROW("b") ROW("c") ROW("d") ROW("e") ROW("f");
-
-static inline void write_byte(char *out, unsigned char byte) {
-    memcpy(out, pairs + (size_t)byte * 2, 2);
-}
+/* Ids are most of what a span costs, so eight bytes are written at once: sixteen digits, in the
+ * vectors that every processor has which gcc and clang know. */
+typedef unsigned char bytes16 __attribute__((vector_size(16)));
+typedef signed char digits16 __attribute__((vector_size(16)));
+typedef uint64_t words2 __attribute__((vector_size(16)));
 
 char *span_id_write(char *out, const unsigned char id[SPAN_ID_BYTES]) {
-    write_byte(out, id[0]);
-    write_byte(out + 2, id[1]);
-    write_byte(out + 4, id[2]);
-    write_byte(out + 6, id[3]);
-    write_byte(out + 8, id[4]);
-    write_byte(out + 10, id[5]);
-    write_byte(out + 12, id[6]);
-    write_byte(out + 14, id[7]);
-    return out + 16;
+    uint64_t word;
+    memcpy(&word, id, sizeof(word));
+    bytes16 bytes = (bytes16)(words2){word, 0};
+    bytes16 high = bytes >> 4, low = bytes & 0xf;
+    digits16 digits = (digits16)__builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19,
+                                                        4, 20, 5, 21, 6, 22, 7, 23);
+    digits += '0' + ((digits > 9) & ('a' - '9' - 1));
+    memcpy(out, &digits, sizeof(digits));
+    return out + sizeof(digits);
 }
 
 char *trace_id_write(char *out, const unsigned char id[TRACE_ID_BYTES]) {
@@ -87,46 +82,65 @@ void traceparent_write(const struct trace_ids *ids, char out[TRACEPARENT_SIZE]) 
     *at++ = '-';
     at = span_id_write(at, ids->span);
     *at++ = '-';
-    write_byte(at, ids->flags);
-    at[2] = '\0';
+    *at++ = '0';
+    *at++ = (char)('0' + ids->flags); /* two bits */
+    *at = '\0';
 }
 
 /* ---- random numbers: xoroshiro128++ by Blackman and Vigna ---- */
 
-static struct { uint64_t state[2]; /* both 0: not seeded yet */ } generator;
+/* Both 0: not seeded yet. */
+struct generator {
+    uint64_t one, other;
+};
+static struct generator generator;
 
 /* Without a source of the system the time has to do. */
 static void seed(void) {
-    if (uv_random(NULL, NULL, generator.state, sizeof(generator.state), 0, NULL) < 0)
-        generator.state[1] = clock_precise();
-    generator.state[0] |= 1; /* all zero would stay so */
+    if (uv_random(NULL, NULL, &generator, sizeof(generator), 0, NULL) < 0)
+        generator.other = clock_precise();
+    generator.one |= 1; /* all zero would stay so */
 }
 
 static inline uint64_t rotate(uint64_t value, int bits) {
     return value << bits | value >> (64 - bits);
 }
 
-static inline uint64_t next_random(void) {
-    uint64_t one = generator.state[0], other = generator.state[1];
+static inline uint64_t next_random(struct generator *at) {
+    uint64_t one = at->one, other = at->other;
     uint64_t result = rotate(one + other, 17) + one;
     other ^= one;
-    generator.state[0] = rotate(one, 49) ^ other ^ other << 21;
-    generator.state[1] = rotate(other, 28);
+    at->one = rotate(one, 49) ^ other ^ other << 21;
+    at->other = rotate(other, 28);
     return result;
 }
 
-void span_id_new(unsigned char out[SPAN_ID_BYTES]) {
+/* Eight bytes that are not all zero. */
+static inline void put_random(unsigned char *out, struct generator *at) {
     uint64_t number;
-    if ((generator.state[0] | generator.state[1]) == 0)
-        seed();
     do
-        number = next_random();
+        number = next_random(at);
     while (number == 0);
-    memcpy(out, &number, SPAN_ID_BYTES);
+    memcpy(out, &number, sizeof(number));
 }
 
-void trace_id_new(unsigned char out[TRACE_ID_BYTES]) {
-    span_id_new(out);
-    uint64_t number = next_random();
-    memcpy(out + SPAN_ID_BYTES, &number, sizeof(number));
+static inline struct generator seeded(void) {
+    if ((generator.one | generator.other) == 0)
+        seed();
+    return generator;
+}
+
+void span_id_new(unsigned char out[SPAN_ID_BYTES]) {
+    struct generator at = seeded();
+    put_random(out, &at);
+    generator = at;
+}
+
+void trace_ids_new(struct trace_ids *out) {
+    struct generator at = seeded();
+    put_random(out->trace, &at);
+    put_random(out->trace + 8, &at);
+    put_random(out->span, &at);
+    out->flags = TRACE_RANDOM;
+    generator = at;
 }

@@ -37,7 +37,7 @@ char *trace_id_write(char *out, const unsigned char id[TRACE_ID_BYTES]);
 char *span_id_write(char *out, const unsigned char id[SPAN_ID_BYTES]);
 
 /* Random, not from a secure source: they need to be different, not hard to guess. */
-void trace_id_new(unsigned char out[TRACE_ID_BYTES]);
+void trace_ids_new(struct trace_ids *out); /* of a new trace */
 void span_id_new(unsigned char out[SPAN_ID_BYTES]);
 
 #endif

@@ -37,7 +37,7 @@ struct trace_headers {
 /* Looks for them in a block as of struct message. */
 void trace_find(struct trace_headers *out, const char *headers, size_t len);
 
-/* A copy of what is there; NULL without memory. */
+/* A copy of what is there, NULL: nothing; NULL without memory. */
 struct trace *trace_new(const struct trace_headers *headers);
 
 /* NULL without memory. */

@@ -6,6 +6,7 @@
 
 #include "host/base/clock.h"
 #include "host/base/container_of.h"
+#include "host/base/put.h"
 #include "host/trace/exporter.h"
 #include "host/trace/internal.h"
 
@@ -25,7 +26,7 @@ struct tracer {
     struct text text; /* a document that has no end yet; empty: no span waits */
     size_t spans;     /* in it */
     uint64_t epoch;   /* nanoseconds from the Unix epoch to 0 of clock_precise() */
-    uint64_t second;  /* the last one that was written, and how */
+    uint64_t second;  /* the one that was written last, in nanoseconds, and how */
     char digits[10];
 };
 
@@ -123,29 +124,17 @@ static bool is_plain(const char *string, size_t len) {
     return true;
 }
 
-/* Writes `count` pairs of digits, the last ones of `number`, in front of `end`. */
-static inline void put_pairs(char *end, uint32_t number, int count) {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930"
-                                "31323334353637383940414243444546474849505152535455565758596061"
-                                "62636465666768697071727374757677787980818283848586878889909192"
-                                "93949596979899";
-#pragma GCC unroll 5
-    for (int i = 0; i < count; i++, number /= 100)
-        memcpy(end -= 2, pairs + (size_t)(number % 100) * 2, 2);
-}
-
-/* Writes 19 digits, as nanoseconds since 1970 have them until 2286. The seconds are mostly
- * those of the time before. */
-static void put_time(struct tracer *tracer, char *out, uint64_t time) {
-    uint64_t seconds = time / 1000000000;
-    uint32_t rest = (uint32_t)(time % 1000000000);
-    if (seconds != tracer->second) {
-        tracer->second = seconds;
-        put_pairs(tracer->digits + 10, (uint32_t)seconds, 5);
+/* Writes 19 digits, as nanoseconds since 1970 have them until 2286. The second is mostly that
+ * of the time before. */
+static inline void put_time(struct tracer *tracer, char *out, uint64_t time) {
+    if (time - tracer->second >= 1000000000) {
+        uint32_t seconds = (uint32_t)(time / 1000000000);
+        tracer->second = time - time % 1000000000;
+        tracer->digits[0] = (char)('0' + seconds / 1000000000);
+        put_nine(tracer->digits + 1, seconds % 1000000000);
     }
     memcpy(out, tracer->digits, 10);
-    put_pairs(out + 19, rest, 4);
-    out[10] = (char)('0' + rest / 100000000);
+    put_nine(out + 10, (uint32_t)(time - tracer->second));
 }
 
 /* All that each span has, with room for its values. */
@@ -382,40 +371,48 @@ static void begin(struct span *span, struct tracer *tracer, const struct trace_i
     if (parent != NULL) {
         span->ids = *parent;
         memcpy(span->parent, parent->span, SPAN_ID_BYTES);
+        span_id_new(span->ids.span);
     } else {
-        trace_id_new(span->ids.trace);
-        span->ids.flags = TRACE_RANDOM;
+        trace_ids_new(&span->ids);
         memset(span->parent, 0, SPAN_ID_BYTES);
     }
-    span_id_new(span->ids.span);
     bool sampled = trace_sampled(tracer->settings, span->ids.trace, parent);
     span->ids.flags = (unsigned char)((span->ids.flags & TRACE_RANDOM) | sampled);
     span->tracer = sampled ? tracer : NULL;
     span->began = began != 0 ? began : clock_precise();
 }
 
-struct trace *trace_handle(struct tracer *tracer, const char *headers, size_t len,
-                           enum trace_origin origin, uint64_t began) {
-    struct trace_headers found = {0};
+/* Of a message that says something of its trace, or might. */
+static struct trace *handle_headers(struct tracer *tracer, const char *headers, size_t len,
+                                    enum trace_origin origin, uint64_t began) {
+    struct trace_headers found;
     struct trace_ids sender;
-    bool known = false;
-    if (headers != NULL)
-        trace_find(&found, headers, len);
-    if (found.parent != NULL)
-        known = traceparent_read(&sender, found.parent);
+    trace_find(&found, headers, len);
+    bool known = found.parent != NULL && traceparent_read(&sender, found.parent);
+    bool part = known && origin != ORIGIN_STORED;
     found.parent = NULL;
-    if (!known || origin == ORIGIN_STORED)
+    if (!part)
         found.state = NULL; /* of another trace than ours */
     struct trace *trace = trace_new(&found);
     if (trace == NULL)
         return NULL;
-    trace->known = true;
-    bool part = known && origin != ORIGIN_STORED;
     if (known && !part && trace_notes(trace) != NULL) {
         trace->notes->linked = true;
         trace->notes->link = sender;
     }
     begin(&trace->span, tracer, part ? &sender : NULL, began);
+    return trace;
+}
+
+struct trace *trace_handle(struct tracer *tracer, const char *headers, size_t len,
+                           enum trace_origin origin, uint64_t began) {
+    struct trace *trace = NULL;
+    if (headers != NULL)
+        trace = handle_headers(tracer, headers, len, origin, began);
+    else if ((trace = trace_new(NULL)) != NULL)
+        begin(&trace->span, tracer, NULL, began);
+    if (trace != NULL)
+        trace->known = true;
     return trace;
 }
 

@@ -2,8 +2,10 @@
 /* Trace contexts on the wire. */
 #include "host/trace/ids.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "host/base/put.h"
 #include "spec/unit/test.h"
 
 #define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -69,13 +71,34 @@ static void malformed_ones_are_refused(void) {
 }
 
 static void new_ids_are_different(void) {
-    unsigned char one[TRACE_ID_BYTES], other[TRACE_ID_BYTES];
+    struct trace_ids one, other;
+    unsigned char span[SPAN_ID_BYTES];
     static const unsigned char zero[TRACE_ID_BYTES];
-    trace_id_new(one);
-    trace_id_new(other);
-    CHECK(memcmp(one, other, sizeof(one)) != 0);
-    CHECK(memcmp(one, one + SPAN_ID_BYTES, SPAN_ID_BYTES) != 0);
-    CHECK(memcmp(one, zero, sizeof(one)) != 0);
+    trace_ids_new(&one);
+    trace_ids_new(&other);
+    span_id_new(span);
+    CHECK(memcmp(one.trace, other.trace, TRACE_ID_BYTES) != 0);
+    CHECK(memcmp(one.trace, one.trace + SPAN_ID_BYTES, SPAN_ID_BYTES) != 0);
+    CHECK(memcmp(one.trace, zero, TRACE_ID_BYTES) != 0);
+    CHECK(memcmp(one.span, other.span, SPAN_ID_BYTES) != 0);
+    CHECK(memcmp(other.span, span, SPAN_ID_BYTES) != 0);
+    CHECK_INT(one.flags, TRACE_RANDOM);
+}
+
+static void times_have_all_their_digits(void) {
+    static const uint32_t some[] = {0, 1, 9, 10, 99999999, 100000000, 123456789, 999999999};
+    char got[10] = "", want[16];
+    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
+        CHECK(put_nine(got, some[i]) == got + 9);
+        snprintf(want, sizeof(want), "%09u", (unsigned)some[i]);
+        CHECK_STR(got, want);
+    }
+    for (uint32_t number = 7; number < 1000000000; number += 99991) {
+        put_nine(got, number);
+        snprintf(want, sizeof(want), "%09u", (unsigned)number);
+        if (strcmp(got, want) != 0)
+            CHECK_STR(got, want);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -85,5 +108,6 @@ int main(int argc, char **argv) {
     RUN(later_versions_are_read);
     RUN(malformed_ones_are_refused);
     RUN(new_ids_are_different);
+    RUN(times_have_all_their_digits);
     return test_end();
 }
