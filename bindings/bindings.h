@@ -9,6 +9,7 @@
 #include <lua.h>
 
 void bindings_app(lua_State *L);       /* ./app.c: identity, life of the script */
+void bindings_cache(lua_State *L);     /* ./cache.c: cache */
 void bindings_fiber(lua_State *L);     /* ./fiber.c: starting and ending fibers */
 void bindings_coroutine(lua_State *L); /* ./coroutine.c: of the table coroutine */
 void bindings_send(lua_State *L);      /* ./send.c: publish, request, flush, ... */

@@ -76,6 +76,7 @@ static int open_core(lua_State *L) {
     lua_newtable(L);
     bindings_msg(L);
     bindings_app(L);
+    bindings_cache(L);
     bindings_fiber(L);
     bindings_coroutine(L);
     bindings_send(L);

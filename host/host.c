@@ -20,6 +20,7 @@
 #include "host/base/terminal.h"
 #include "host/base/url.h"
 #include "host/broker/broker.h"
+#include "host/cache/cache.h"
 #include "host/dial/dial.h"
 #include "host/service/service.h"
 #include "host/services.h"
@@ -32,6 +33,7 @@ struct host {
     const struct options *options;
     const struct host_hooks *hooks;
     struct scheduler *scheduler;
+    struct caches *caches;     /* of app.cache */
     struct clock *clock;       /* real time, for all that is on the loop */
     struct admin *admin;       /* NULL: none, or closing */
     struct exporter *exporter; /* of traces; NULL: none, or closing */
@@ -334,6 +336,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .keep_errors = options->admin != NULL,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
         .exporter = host->exporter,
+        .caches = host->caches,
         .open = host->hooks->open_bindings,
         .on_started = events->on_started,
         .on_stopped = events->on_stopped,
@@ -373,6 +376,7 @@ static int open_admin(struct host *host) {
         .address = options->admin,
         .token_file = options->admin_token,
         .control = options->control,
+        .caches = host->caches,
         .next = next_service,
         .reload = reload_service,
         .owner = host->services,
@@ -506,6 +510,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     if (rc == LN_OK)
         rc = clock_open(&host.clock, &host.loop, false);
     if (rc == LN_OK)
+        rc = caches_open(&host.caches, &host.loop);
+    if (rc == LN_OK)
         rc = services_open(&host.services, &host.loop, options, &parts);
     if (rc < 0) {
         log_error(NULL, "cannot start: %s", status_text(rc));
@@ -527,6 +533,7 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     }
     uv_run(&host.loop, UV_RUN_DEFAULT);
     services_free(host.services);
+    caches_close(host.caches);
     clock_close(host.clock); /* what specs have opened needs it to the last */
     uv_run(&host.loop, UV_RUN_DEFAULT);
     uv_loop_close(&host.loop);

@@ -178,7 +178,7 @@ local lazy = {
 }
 
 ---Loaded when first used: not every service needs it.
-local late = { js = true, crypto = true, health = true, metrics = true }
+local late = { js = true, crypto = true, health = true, metrics = true, cache = true }
 
 return setmetatable(app, {
   __index = function(_, key)

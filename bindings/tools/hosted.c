@@ -173,6 +173,7 @@ static int start(lua_State *L, struct hosted *hosted, struct service_options *op
     struct script *script = script_of(L);
     options->open = service_options(script_service(script))->open;
     options->clock = service_clock(script_service(script));
+    options->caches = service_options(script_service(script))->caches;
     options->link = hosted->connect.link;
     options->js_prefix = hosted->connect.js_prefix;
     options->on_started = on_started;

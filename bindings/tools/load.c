@@ -56,6 +56,7 @@ static int core_load_service(lua_State *L) {
         .offline = true,
         .open = service_options(script_service(script))->open,
         .clock = service_clock(script_service(script)),
+        .caches = service_options(script_service(script))->caches,
         /* Timers and subscriptions leave nothing behind that could be listed: their
          * declarations are noted from the beginning. */
         .prelude = "require('lunats.commands.declared').watch()",

@@ -22,6 +22,7 @@ struct admin_options {
     bool control;           /* what is changed needs this, and the token */
     /* The services of the process, one after the other: see services_next(). */
     struct service *(*next)(const void *owner, const struct service *after);
+    const struct caches *caches; /* of the process; borrowed */
     /* Reloads one of them: see services_reload_one(). */
     int (*reload)(const void *owner, struct service *service, service_reload_fn on_done,
                   void *done_owner);

@@ -41,6 +41,12 @@ int guard_read_token(struct guard *guard, const char *path, char *error, size_t 
 int guard_check(const struct guard *guard, const struct http_api *api,
                 const struct http_request *request, const char **why);
 
+/* ---- caches.c ---- */
+
+struct metrics;
+/* The families of caches; nothing where there is none, or for NULL. */
+void caches_write(struct metrics *metrics, const struct caches *caches);
+
 /* ---- admin.c ---- */
 
 /* Answers with this text, which is taken. */

@@ -8,6 +8,7 @@
 #include "host/base/container_of.h"
 #include "host/base/log.h"
 #include "host/base/unique.h"
+#include "host/cache/cache.h"
 #include "host/service/discovery.h"
 #include "host/service/drain.h"
 #include "host/service/event.h"
@@ -391,6 +392,7 @@ static void go(struct service *service, enum service_state state) {
 void service_discard(struct service *service) {
     drop_script(service);
     intake_close(service->intake);
+    caches_leave(service->options.caches, service);
     tracer_close(service->tracer);
     if (service->started && service->options.on_stopped != NULL)
         service->options.on_stopped(service->options.owner, service, service->exit_status);

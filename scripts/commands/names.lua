@@ -2,7 +2,7 @@
 local M = {}
 
 ---Made when first used, or by the metatable.
-local LATE = { app = { "js", "crypto", "health", "metrics" },
+local LATE = { app = { "js", "crypto", "health", "metrics", "cache" },
   ["app.nats"] = { "connected_url", "client_id", "max_payload" } }
 
 ---The names of a table of ours, those included that are loaded when first used.

@@ -40,6 +40,7 @@ describe("/metrics", function()
       app.metrics.histogram { name = "order_seconds", help = "Time." }:observe(0.2)
       app.metrics.gauge { name = "queue_length", help = "Length." }:set(-1.5)
       app.timer(1000, function() end)
+      app.cache("promtool"):set("a", 1)
       app.health("x", function() return true end)]] .. "\n" .. SIMPLE)
     app.request("spec.metrics", 1)
     local _, body, headers = samples(url)
@@ -98,6 +99,22 @@ describe("/metrics", function()
     local collections = 'lunats_lua_collections_total{service="svc"}'
     local before = found[collections]
     eventually("collections", function() return samples(url)[collections] > before + 1 end)
+    assert.equal(0, child:stop())
+  end)
+
+  it("tells of the caches of the process, which belong to no service", function()
+    local child, url = run(SIMPLE .. [[
+      local cache = app.cache('sessions "a"', { max_bytes = 50000 })
+      for i = 1, 1000 do cache:set(i, "0123456789") end
+      for i = 1, 1000 do cache:get(i) end]])
+    local found = samples(url)
+    local function value(name) return found[name .. '{cache="sessions \\"a\\""}'] end
+    assert.equal(50000, value "lunats_cache_max_bytes")
+    assert.is_true(value "lunats_cache_bytes" > 49000)
+    assert.equal(1000, value "lunats_cache_entries" + value "lunats_cache_evictions_total")
+    assert.equal(value "lunats_cache_entries", value "lunats_cache_hits_total")
+    assert.equal(value "lunats_cache_evictions_total", value "lunats_cache_misses_total")
+    assert.equal(0, value "lunats_cache_expirations_total")
     assert.equal(0, child:stop())
   end)
 

@@ -212,4 +212,38 @@ describe("a finalizer", function()
     assert.equal(0, svc:stop())
     assert.same({}, svc:errors())
   end)
+
+  it("changes a cache in the middle of its functions", function()
+    disturbed [[
+      local cache = app.cache("disturbed", { max_bytes = 20000 })
+      local value = ("v"):rep(500)
+      disturbed(2000, function()
+        for _, key in ipairs(cache:keys(5)) do cache:delete(key) end
+        cache:set("other", value, { ttl = 1 })
+      end, function(pad)
+        for i = 1, 20 do
+          cache:set(pad:sub(1, 20) .. i, value, { ttl = 10 })
+          local got = cache:get(pad:sub(1, 20) .. i)
+          assert(got == nil or got == value)
+        end
+        for _, key in ipairs(cache:keys(100)) do assert(#key > 0) end
+        cache:incr("n", 1, { ttl = 5 })
+        assert(cache:stats().bytes <= 20000)
+      end)
+    ]]
+  end)
+
+  it("of a script that ends finds its caches open or closed", function()
+    local svc = testing.start [[
+      local cache = app.cache "ends"
+      setmetatable({}, { __gc = function() pcall(cache.get, cache, "k") end })
+      local holder = setmetatable({ cache = cache }, { __gc = function(t)
+        pcall(t.cache.set, t.cache, "k", 1)
+        pcall(app.cache, "another")
+      end })
+      app.listen("ends", function() return holder and 1 end)
+    ]]
+    svc:stop()
+    assert.same({}, svc:errors())
+  end)
 end)

@@ -83,6 +83,7 @@ describe("the declarations", function()
     end,
     ["future"] = function() return require "lunats.js.publish_async".future end,
     ["fiber"] = function() return getmetatable(app.spawn(tostring, 1)).__index end,
+    ["cache"] = function() return getmetatable(app.cache "docs").__index end,
     ["mutex"] = function() return getmetatable(app.mutex()).__index end,
     ["batch"] = function() return getmetatable(app.js.batch()).__index end,
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,

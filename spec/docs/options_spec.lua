@@ -7,7 +7,9 @@ local read = require "spec.support.read"
 local IN_C = { ["app.publish"] = "app.publish", ["app.request"] = "app.request",
   ["app.request_many"] = "app.request_many", ["msg.respond"] = "msg:respond",
   ["testing.broker"] = "testing.broker", ["service.request"] = "app.request",
-  ["service.publish"] = "app.publish" }
+  ["service.publish"] = "app.publish",
+  ["app.cache"] = "app.cache", ["cache.set"] = "cache:set", ["cache.add"] = "cache:add",
+  ["cache.incr"] = "cache:incr" }
 ---What Lua takes before C sees it.
 local BEFORE = { ["testing.broker"] = "tls" }
 ---Takes a message apart, and an option that is an enumeration.

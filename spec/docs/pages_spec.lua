@@ -9,7 +9,7 @@ local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_st
 local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
   "docs/command_line.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
-  "docs/performance.md", "docs/operations.md",
+  "docs/performance.md", "docs/operations.md", "docs/state.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.
@@ -23,6 +23,7 @@ local OWNERS = {
   batch = "batch:", counter = "counter:", kv = "kv:", store = "store:", watch = "watch:",
   stored_msg = "message:", periodic = "timer:", listener = "listener:",
   subscription = "subscription:", fiber = "f:", mutex = "m:", group = "group:",
+  cache = "cache:",
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,

@@ -11,6 +11,7 @@
 
 #include "bindings/lib/lib.h"
 #include "bindings/open.h"
+#include "host/cache/cache.h"
 #include "host/script/pool.h"
 #include "host/service/service.h"
 #include "spec/unit/budget.h"
@@ -79,6 +80,7 @@ static int run(const char *source, long allocations) {
     failure[0] = '\0';
     uv_loop_init(&loop);
     clock_open(&options.clock, &loop, false);
+    caches_open(&options.caches, &loop);
     budget = (struct budget){.allocations_left = allocations};
     scheduler_open(&scheduler);
     int rc = service_open(&service, &loop, scheduler, &options);
@@ -89,6 +91,7 @@ static int run(const char *source, long allocations) {
             uv_run(&loop, UV_RUN_ONCE);
         rc = status;
     }
+    caches_close(options.caches);
     clock_close(options.clock);
     uv_run(&loop, UV_RUN_DEFAULT);
     CHECK_SOFT(uv_loop_close(&loop) == 0);
@@ -154,6 +157,16 @@ static const struct {
                     "metrics.gauge { name = 'b', help = 'x' }:set(2)\n"
                     "metrics.histogram { name = 'c', help = 'x' }:observe(3)\n"
                     "refused(metrics.gauge, { name = 'lunats_b', help = 'x' })"},
+    {"app.cache",
+     "local cache = app.cache('x') --\n"
+     "assert(app.cache('x', { ttl = 5, max_bytes = 1e5 }) == cache)\n"
+     "assert(cache:set('a', 'text', { ttl = 5 }) and cache:get('a') == 'text')\n"
+     "assert(cache:set(7, 2.5) and cache:incr(7, 1, { init = 1 }))\n"
+     "cache:add('b', true)\n"
+     "assert(#cache:keys() == 3 and cache:stats().entries == 3)\n"
+     "assert(not cache:set('c', ('x'):rep(50000)))\n"
+     "refused(cache.set, cache, 'a', {})\n"
+     "refused(app.cache, '')"},
     {"app.health", "local health, n = app.health, 0 --\n"
                    "n = n + 1\n"
                    "health('x' .. n, { interval = 1000 }, function() return true end):stop()"},

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/cache/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Buckets of a segment: 4 KiB. */
+#define TABLE_SEGMENT ((size_t)512)
+/* With fewer than one entry for so many buckets there are too many; so many go at a time. */
+#define SHRINK 4
+
+/* ---- hashing ---- */
+
+__extension__ typedef unsigned __int128 wide;
+
+static uint64_t mix(uint64_t a, uint64_t b) {
+    wide product = (wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint32_t table_hash(const struct cache_table *table, const char *key, size_t len) {
+    uint64_t hash = table->seed[0] ^ len, word;
+    size_t left = len;
+    for (; left >= sizeof(word); left -= sizeof(word), key += sizeof(word)) {
+        memcpy(&word, key, sizeof(word));
+        hash = mix(hash ^ word, table->seed[1]);
+    }
+    word = 0;
+    memcpy(&word, key, left);
+    hash = mix(hash ^ word, table->seed[1]);
+    hash = mix(hash, table->seed[0] | 1);
+    return (uint32_t)(hash ^ (hash >> 32));
+}
+
+/* ---- buckets ---- */
+
+static struct cache_entry **bucket(const struct cache_table *table, size_t index) {
+    return &table->segments[index / TABLE_SEGMENT][index % TABLE_SEGMENT];
+}
+
+static size_t index_of(const struct cache_table *table, uint32_t hash) {
+    size_t index = hash & (table->base * 2 - 1);
+    return index < table->base + table->split ? index : index - table->base;
+}
+
+static bool add_segment(struct cache_table *table) {
+    if (table->segment_count == table->segment_room) {
+        size_t room = table->segment_room == 0 ? 4 : table->segment_room * 2;
+        struct cache_entry ***segments = realloc(table->segments, room * sizeof(*segments));
+        if (segments == NULL)
+            return false;
+        table->segments = segments;
+        table->segment_room = room;
+    }
+    struct cache_entry **segment = calloc(TABLE_SEGMENT, sizeof(*segment));
+    if (segment == NULL)
+        return false;
+    table->segments[table->segment_count++] = segment;
+    return true;
+}
+
+/* Without memory the buckets just get longer. */
+static void grow(struct cache_table *table) {
+    size_t from = table->split, to = table->base + table->split;
+    if (to == table->segment_count * TABLE_SEGMENT && !add_segment(table))
+        return;
+    struct cache_entry **stay = bucket(table, from), **go = bucket(table, to);
+    for (struct cache_entry *entry = *stay; entry != NULL; entry = entry->next) {
+        if ((entry->hash & table->base) != 0) {
+            *go = entry;
+            go = &entry->next;
+        } else {
+            *stay = entry;
+            stay = &entry->next;
+        }
+    }
+    *stay = *go = NULL;
+    if (++table->split == table->base) {
+        table->base *= 2;
+        table->split = 0;
+    }
+}
+
+static void shrink(struct cache_table *table) {
+    if (table->split == 0) {
+        table->base /= 2;
+        table->split = table->base;
+    }
+    table->split--;
+    size_t last = table->base + table->split;
+    struct cache_entry **into = bucket(table, table->split), **from = bucket(table, last);
+    while (*into != NULL)
+        into = &(*into)->next;
+    *into = *from;
+    *from = NULL;
+    /* One empty segment stays, for a table that grows and shrinks all the time. */
+    if (last + TABLE_SEGMENT <= (table->segment_count - 1) * TABLE_SEGMENT)
+        free(table->segments[--table->segment_count]);
+}
+
+/* ---- entries ---- */
+
+bool table_open(struct cache_table *table, const uint64_t seed[2]) {
+    *table = (struct cache_table){.base = TABLE_SEGMENT};
+    memcpy(table->seed, seed, sizeof(table->seed));
+    if (add_segment(table))
+        return true;
+    table_free(table);
+    return false;
+}
+
+void table_free(struct cache_table *table) {
+    for (size_t i = 0; i < table->segment_count; i++)
+        free(table->segments[i]);
+    free(table->segments);
+    table->segments = NULL;
+    table->segment_count = table->segment_room = 0;
+}
+
+struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, const char *key,
+                                size_t len) {
+    struct cache_entry **link = bucket(table, index_of(table, hash));
+    for (; *link != NULL; link = &(*link)->next)
+        if ((*link)->hash == hash && (*link)->key_len == len &&
+            memcmp((*link)->bytes, key, len) == 0)
+            break;
+    return link;
+}
+
+struct cache_entry **table_link(const struct cache_table *table,
+                                const struct cache_entry *entry) {
+    struct cache_entry **link = bucket(table, index_of(table, entry->hash));
+    while (*link != entry)
+        link = &(*link)->next;
+    return link;
+}
+
+void table_insert(struct cache_table *table, struct cache_entry *entry) {
+    struct cache_entry **link = bucket(table, index_of(table, entry->hash));
+    entry->next = *link;
+    *link = entry;
+    if (++table->count > table->base + table->split)
+        grow(table);
+}
+
+void table_remove(struct cache_table *table, struct cache_entry **link) {
+    *link = (*link)->next;
+    table->count--;
+    for (int i = 0; i < SHRINK; i++) {
+        size_t buckets = table->base + table->split;
+        if (buckets <= TABLE_SEGMENT || table->count >= buckets / SHRINK)
+            break;
+        shrink(table);
+    }
+}
+
+size_t table_buckets(const struct cache_table *table) {
+    return table->base + table->split;
+}
+
+struct cache_entry *table_bucket(const struct cache_table *table, size_t index) {
+    return *bucket(table, index);
+}
