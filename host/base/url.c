@@ -83,6 +83,14 @@ static bool is_bare_ip6(const char *at, const char *end) {
     return inet_pton(AF_INET6, address, bytes) == 1;
 }
 
+/* What would not be read again as it is written, or would break a line of the log. */
+static bool is_host(const char *at, const char *end) {
+    for (; at < end; at++)
+        if ((unsigned char)*at <= ' ' || *at == 0x7f || strchr("[]\"\\<>^`{|}", *at) != NULL)
+            return false;
+    return true;
+}
+
 static const char *read_address(struct url *out, const char *at, const char *end) {
     const char *slash = memchr(at, '/', (size_t)(end - at));
     end = slash != NULL ? slash : end;
@@ -95,6 +103,8 @@ static const char *read_address(struct url *out, const char *at, const char *end
     if (close != NULL && from < end && *from != ':')
         return "behind ] there can only be a colon and the port";
     at += close != NULL;
+    if (!is_host(at, host_end))
+        return "the host has a character that no name of a host has";
     out->host = host_end > at ? strndup(at, (size_t)(host_end - at)) : strdup("localhost");
     if (out->host == NULL)
         return "out of memory";

@@ -157,16 +157,15 @@ static const struct {
                     "metrics.gauge { name = 'b', help = 'x' }:set(2)\n"
                     "metrics.histogram { name = 'c', help = 'x' }:observe(3)\n"
                     "refused(metrics.gauge, { name = 'lunats_b', help = 'x' })"},
-    {"app.cache",
-     "local cache = app.cache('x') --\n"
-     "assert(app.cache('x', { ttl = 5, max_bytes = 1e5 }) == cache)\n"
-     "assert(cache:set('a', 'text', { ttl = 5 }) and cache:get('a') == 'text')\n"
-     "assert(cache:set(7, 2.5) and cache:incr(7, 1, { init = 1 }))\n"
-     "cache:add('b', true)\n"
-     "assert(#cache:keys() == 3 and cache:stats().entries == 3)\n"
-     "assert(not cache:set('c', ('x'):rep(50000)))\n"
-     "refused(cache.set, cache, 'a', {})\n"
-     "refused(app.cache, '')"},
+    {"app.cache", "local cache = app.cache('x') --\n"
+                  "assert(app.cache('x', { ttl = 5, max_bytes = 1e5 }) == cache)\n"
+                  "assert(cache:set('a', 'text', { ttl = 5 }) and cache:get('a') == 'text')\n"
+                  "assert(cache:set(7, 2.5) and cache:incr(7, 1, { init = 1 }))\n"
+                  "cache:add('b', true)\n"
+                  "assert(#cache:keys() == 3 and cache:stats().entries == 3)\n"
+                  "assert(not cache:set('c', ('x'):rep(50000)))\n"
+                  "refused(cache.set, cache, 'a', {})\n"
+                  "refused(app.cache, '')"},
     {"app.health", "local health, n = app.health, 0 --\n"
                    "n = n + 1\n"
                    "health('x' .. n, { interval = 1000 }, function() return true end):stop()"},

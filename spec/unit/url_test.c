@@ -63,9 +63,10 @@ static void all_forms_are_read(void) {
 }
 
 static void what_is_wrong_is_said_without_secrets(void) {
-    static const char *const urls[] = {"ws://h",          "http://h",   "nats://h:0",
-                                       "nats://h:65536",  "nats://h:x", "nats://[::1",
-                                       "nats://u:s3cret", "nats://h:1x"};
+    static const char *const urls[] = {
+        "ws://h",      "http://h",        "nats://h:0",  "nats://h:65536", "nats://h:x",
+        "nats://[::1", "nats://u:s3cret", "nats://h:1x", "nats://a b",     "nats://[a]b]:1",
+        "::2%a]b",     "nats://a\nb:1",   "nats://a\\b"};
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
         struct url url;
         const char *fault = url_read(&url, urls[i]);
