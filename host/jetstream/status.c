@@ -208,7 +208,7 @@ static bool scan_number(struct scan *scan, int64_t *number) {
         value = value * 10 + (*scan->at++ - '0');
     }
     *number = value;
-    return scan->at > start;
+    return scan->at > start && (*start != '0' || scan->at == start + 1);
 }
 
 static bool scan_literal(struct scan *scan, const char *literal) {

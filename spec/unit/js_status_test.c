@@ -235,6 +235,7 @@ static void pub_acks_are_scanned(void) {
         "{\"stream\":\"S\",\"seq\":0}",
         "{\"stream\":\"S\",\"seq\":-1}",
         "{\"stream\":\"S\",\"seq\":1.5}",
+        "{\"stream\":\"S\",\"seq\":01}",
         "{\"stream\":\"S\",\"seq\":1}x",
         "{\"stream\":\"S\\u0041\",\"seq\":1}",
         "{\"stream\":\"S\",\"seq\":1234567890123456789}",
