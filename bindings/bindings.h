@@ -22,7 +22,7 @@ void bindings_connect(lua_State *L);   /* ./connect.c: connect */
 void bindings_digest(lua_State *L);    /* ./digest.c: sha256, base64, random */
 void bindings_gate(lua_State *L);      /* ./lib/gate.c: gate */
 void bindings_wait(lua_State *L);      /* ./lib/wait.c: fail */
-void bindings_folder(lua_State *L);    /* ./folder.c: folder */
+void bindings_folder(lua_State *L);    /* ./folder.c: folder, is_below */
 void bindings_metrics(lua_State *L);   /* ./metrics.c: meter */
 void bindings_vitals(lua_State *L);    /* ./vitals.c: health checks, on_connection */
 void bindings_nearest(lua_State *L);   /* ./lib/nearest.c: nearest */

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* core.folder(): what is in a folder, to tell where a module is that was not found. */
+/* core.folder(): what is in a folder, to tell where a module is that was not found; and
+ * core.is_below(): whether a file is in one. */
 #include <dirent.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -40,6 +45,21 @@ static int core_folder(lua_State *L) {
     return 1;
 }
 
+/* core.is_below(folder, path) -> whether that file is there, links followed */
+static int core_is_below(lua_State *L) {
+    char folder[PATH_MAX], path[PATH_MAX];
+    size_t len;
+    const char *name = luaL_checklstring(L, 2, &len);
+    bool found = realpath(luaL_checkstring(L, 1), folder) != NULL && strlen(name) == len &&
+                 realpath(name, path) != NULL;
+    if (found) {
+        len = strcmp(folder, "/") == 0 ? 0 : strlen(folder);
+        found = strncmp(path, folder, len) == 0 && path[len] == '/';
+    }
+    lua_pushboolean(L, found);
+    return 1;
+}
+
 void bindings_folder(lua_State *L) {
     luaL_newmetatable(L, FOLDER_TYPE);
     lua_pushcfunction(L, folder_gc);
@@ -47,4 +67,6 @@ void bindings_folder(lua_State *L) {
     lua_pop(L, 1);
     lua_pushcfunction(L, core_folder);
     lua_setfield(L, -2, "folder");
+    lua_pushcfunction(L, core_is_below);
+    lua_setfield(L, -2, "is_below");
 }

@@ -44,6 +44,23 @@ static int core_module(lua_State *L) {
     return 1;
 }
 
+/* core.confine(globals, loaded): what is loaded from here on sees these globals, and finds
+ * these modules with the `require` of Lua. */
+static int core_confine(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    return 0;
+}
+
+/* core.globals() -> those of the script */
+static int core_globals(lua_State *L) {
+    lua_pushglobaltable(L);
+    return 1;
+}
+
 /* core.native(name) -> what an optional module gives to scripts; an error says what to install
  */
 static int core_native(lua_State *L) {
@@ -101,6 +118,10 @@ static int open_core(lua_State *L) {
     bindings_js(L);
     bindings_digest(L);
     bindings_connect(L);
+    lua_pushcfunction(L, core_confine);
+    lua_setfield(L, -2, "confine");
+    lua_pushcfunction(L, core_globals);
+    lua_setfield(L, -2, "globals");
     lua_pushcfunction(L, core_native);
     lua_setfield(L, -2, "native");
     lua_pushcfunction(L, core_module);

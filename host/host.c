@@ -335,6 +335,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .count_collections = options->admin != NULL,
         .keep_errors = options->admin != NULL,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
+        .safe_libs = options->safe_libs && options_command_serves(options->command),
         .exporter = host->exporter,
         .caches = host->caches,
         .open = host->hooks->open_bindings,

@@ -45,6 +45,10 @@ local function settings(opts)
   for _, name in ipairs { "timeout", "connect_timeout", "ping_interval" } do
     check.seconds("app.connect", name, opts[name], 2)
   end
+  for _, name in ipairs { "creds", "nkey", "tls_ca", "tls_cert", "tls_key" } do
+    local refused = core.unreadable and own[name] and core.unreadable(own[name])
+    if refused then error(("app.connect: %s: %s"):format(name, refused), 3) end
+  end
   -- What the log calls it must not show a secret.
   own.label = opts.name or core.url_shown(own.servers[1])
   return own

@@ -54,13 +54,13 @@ end
 local function environment(out)
   return setmetatable({}, {
     __index = function(_, name)
-      if name ~= "print" or out.over then return _G[name] end
+      if name ~= "print" or out.over then return core.globals()[name] end
       return function(...)
-        if out.over then return _G.print(...) end
+        if out.over then return core.globals().print(...) end
         out:add(line_of(...) .. "\n")
       end
     end,
-    __newindex = _G,
+    __newindex = core.globals(),
   })
 end
 

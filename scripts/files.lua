@@ -1,6 +1,8 @@
 ---Writes down which files a script loads, so that a change of any of them is noticed.
 local core = require "lunats.core"
 
+local M = {}
+
 local add = core.add_file
 
 local function noting(load)
@@ -24,10 +26,10 @@ local function check_filled(name, path)
   end
 end
 
----The searcher of Lua files returns a loader and the name of the file. Its errors get our
----position in front, which helps nobody.
-for i, search in ipairs(package.searchers) do
-  package.searchers[i] = function(name)
+---A searcher of Lua files, which returns a loader and the name of the file, as one that notes
+---them. Its errors get our position in front, which helps nobody.
+function M.searcher(search)
+  return function(name)
     local ok, loader, path = pcall(search, name)
     if not ok then
       -- The file counts, too: mending it is a change.
@@ -43,10 +45,12 @@ for i, search in ipairs(package.searchers) do
   end
 end
 
+for i, search in ipairs(package.searchers) do package.searchers[i] = M.searcher(search) end
+
 ---The last one knows where else it might be.
 package.searchers[#package.searchers + 1] = function(name)
   local ok, hint = pcall(function() return require("lunats.modules").hint(name) end)
   return ok and hint or nil
 end
 
-return true
+return M

@@ -9,6 +9,7 @@ local testing = {}
 ---@field clock "manual"|"real"|nil manual: the service's time moves with svc:advance() only
 ---@field stubs table<string, fun(msg: msg): any, any>|nil handlers by subject that stand in for other services
 ---@field name string|nil of the service; default: of its file
+---@field libs "all"|"safe"|nil as --libs of `lunats run`
 ---@field log boolean|nil also print its log lines
 ---@field drain_timeout number|nil given to running handlers at the end (1; 0.1 with a manual clock)
 

@@ -309,7 +309,7 @@ end
 
 local START_OPTIONS = {
   server = "string|table", name = "string", clock = "string", stubs = "table",
-  log = "boolean", drain_timeout = "number",
+  libs = "string", log = "boolean", drain_timeout = "number",
 }
 
 for name, kind in pairs(connection.OPTIONS) do START_OPTIONS[name] = kind end
@@ -331,6 +331,9 @@ function M.start(script, opts)
   if opts.clock and opts.clock ~= "manual" and opts.clock ~= "real" then
     error('testing.start: clock must be "manual" or "real"', 2)
   end
+  if opts.libs and opts.libs ~= "all" and opts.libs ~= "safe" then
+    error('testing.start: libs must be "all" or "safe"', 2)
+  end
   local connect = connection.of("testing.start", opts, M.server_url())
   local self = setmetatable({ unexpected = {}, known = {}, lines = {}, sent = {},
     expected = {}, tracebacks = {}, asked = {}, manual = opts.clock == "manual",
@@ -344,6 +347,7 @@ function M.start(script, opts)
   local path = source and "service.lua" or script
   local handle, running = core.start_service(connect, path, source, {
     name = opts.name, manual_clock = opts.clock == "manual", log = opts.log,
+    safe_libs = opts.libs == "safe",
     coverage = package.loaded["luacov.runner"] ~= nil,
     -- Handlers that wait for a clock which stands still will not end by themselves.
     drain_timeout = opts.drain_timeout or opts.clock == "manual" and 0.1 or 1,

@@ -204,7 +204,7 @@ static int start(lua_State *L, struct hosted *hosted, struct service_options *op
 
 /*
  * core.start_service(connect, path, source | nil, { name =, manual_clock =, drain_timeout =,
- *                    log = }) -> service, running
+ *                    safe_libs =, log = }) -> service, running
  */
 static int core_start_service(lua_State *L) {
     struct fiber *fiber = check_fiber(L, "testing.start");
@@ -225,6 +225,8 @@ static int core_start_service(lua_State *L) {
     lua_getfield(L, 4, "coverage");
     if (lua_toboolean(L, -1)) /* luacov counts in each state and adds up in its file */
         options.prelude = "require('lunats.commands.coverage')()";
+    lua_getfield(L, 4, "safe_libs");
+    options.safe_libs = lua_toboolean(L, -1);
     lua_getfield(L, 4, "log");
     bool show_log = lua_toboolean(L, -1);
     lua_settop(L, 4);

@@ -23,20 +23,18 @@ static void on_error(void *owner, const char *text) {
         loaded->failure = strdup(text);
 }
 
-/* Runs in the other state: its text is copied before that goes. */
+/* The prelude has made the list what the script describes itself with. */
 static void ask(struct service *service, struct loaded *loaded) {
-    static const char question[] = "return require('lunats.commands.declared').list()";
-    lua_State *L = script_lua(service_script(service));
-    int rc = luaL_loadstring(L, question);
-    if (rc == LUA_OK)
-        rc = lua_pcall(L, 0, 1, 0);
-    size_t len = 0;
-    const char *text = lua_tolstring(L, -1, &len);
-    if (rc != LUA_OK)
-        on_error(loaded, text != NULL ? text : "error");
-    else if (text != NULL && (loaded->result = malloc(len + 1)) != NULL)
-        memcpy(loaded->result, text, (loaded->len = len) + 1);
-    lua_pop(L, 1);
+    char *text;
+    size_t len;
+    int rc = script_exchange(service_script(service), SCRIPT_DESCRIBE, NULL, 0, &text, &len);
+    if (rc == LN_OK) {
+        loaded->result = text;
+        loaded->len = len;
+        return;
+    }
+    on_error(loaded, text != NULL ? text : status_text(rc));
+    free(text);
 }
 
 /* The texts belong to a userdata, so that nothing is lost when Lua runs out of memory. */
@@ -48,7 +46,7 @@ static int loaded_gc(lua_State *L) {
     return 0;
 }
 
-/* core.load_service(path) -> JSON of lunats.commands.declared.list() | nil, text */
+/* core.load_service(path, safe_libs) -> JSON of lunats.commands.declared | nil, text */
 static int core_load_service(lua_State *L) {
     struct script *script = script_of(L);
     struct service_options options = {
@@ -60,6 +58,7 @@ static int core_load_service(lua_State *L) {
         /* Timers and subscriptions leave nothing behind that could be listed: their
          * declarations are noted from the beginning. */
         .prelude = "require('lunats.commands.declared').watch()",
+        .safe_libs = lua_toboolean(L, 2),
         .on_error = on_error,
     };
     struct loaded *loaded = lua_newuserdatauv(L, sizeof(*loaded), 0);

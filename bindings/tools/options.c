@@ -74,6 +74,7 @@ int bindings_take_options(lua_State *L) {
     set_flag(L, "coverage", options->coverage);
     set_flag(L, "once", options->once);
     set_flag(L, "permissions", options->permissions);
+    set_flag(L, "safe_libs", options->safe_libs);
     set_flag(L, "json", options->json);
     set_integer(L, "jobs", options->jobs);
     set_integer(L, "count", options->count);

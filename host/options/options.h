@@ -112,6 +112,7 @@ struct options {
     char *otlp;        /* URL of the collector of traces, or NULL */
     bool control;      /* obey requests, see trigger.h */
     bool console;      /* run, dev: `lunats console` may run code in the services */
+    bool safe_libs;    /* scripts have the libraries that reach nothing outside of them */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
     double slice; /* run, dev: seconds of a call that does not wait, default 1; 0: no limit,
                    * as for the other commands */

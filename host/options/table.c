@@ -181,6 +181,9 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("errors", 0, OPTIONS_KIND_ERRORS, RUN | DEV, errors, "FORM",
           "what a sender is told of an error that a handler raises: full (its text) or short "
           "(an id that the log has, too; default of run)"),
+    VALUE("libs", 0, OPTIONS_KIND_LIBS, RUN | DEV | CHECK, safe_libs, "WHICH",
+          "which libraries of Lua scripts have: all (default), or safe: without files, "
+          "processes, C modules, byte code and the library debug"),
     VALUE("log-format", 0, OPTIONS_KIND_FORMAT, CONNECTED | DEV | CHECK, log_format, "FORMAT",
           "text or json (default text)"),
     VALUE("log-level", 0, OPTIONS_KIND_LEVEL, CONNECTED | DEV | CHECK, log_level, "LEVEL",

@@ -29,6 +29,7 @@ enum options_kind {
     OPTIONS_KIND_LEVEL,   /* enum log_level */
     OPTIONS_KIND_FORMAT,  /* enum log_format */
     OPTIONS_KIND_ERRORS,  /* enum options_errors */
+    OPTIONS_KIND_LIBS,    /* bool: safe ones only */
 };
 
 /* What an option is about decides where its environment variable counts. */
@@ -52,7 +53,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 70
+#define OPTIONS_COUNT 71
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

@@ -173,6 +173,14 @@ static int set_errors(struct parser *p, const char *label, const char *text,
     return 0;
 }
 
+static int set_libs(struct parser *p, const char *label, const char *text, bool *field) {
+    bool is_safe = strcmp(text, "safe") == 0;
+    if (!is_safe && strcmp(text, "all") != 0)
+        return options_fail(p, "%s: %s is neither all nor safe", label, text);
+    *field = is_safe;
+    return 0;
+}
+
 int options_set_value(struct parser *p, const struct options_option *option, const char *label,
                       const char *text) {
     void *field = (char *)p->out + option->field;
@@ -209,6 +217,8 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         return options_fail(p, "%s: %s is none of debug, info, warn, error, off", label, text);
     case OPTIONS_KIND_ERRORS:
         return set_errors(p, label, text, field);
+    case OPTIONS_KIND_LIBS:
+        return set_libs(p, label, text, field);
     case OPTIONS_KIND_FORMAT:
         if (log_format_parse(text, field))
             return 0;

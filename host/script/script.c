@@ -111,6 +111,8 @@ static int load(lua_State *L) {
     lua_call(L, 0, 0);
     if (options->prelude != NULL)
         run_prelude(L, options->prelude);
+    if (options->safe_libs)
+        run_prelude(L, "require('lunats.safe')()");
     if (options->saved != NULL) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, script->phase[SCRIPT_RESTORE]);
         lua_pushlstring(L, options->saved, options->saved_len);

@@ -59,6 +59,7 @@ struct script_options {
     bool as_fiber;       /* do not run the chunk while loading: script_run_main() does */
     lua_CFunction open;  /* opens the bindings in the new state, may raise */
     const char *prelude; /* Lua that runs before the script, or NULL; borrowed for the call */
+    bool safe_libs;      /* the script gets no library that reaches files, processes or C */
     struct service *service;  /* borrowed: what script_service() returns */
     struct clock *real_clock; /* of the loop; borrowed. NULL: the script's own is real */
     /* An error nobody handled; borrowed for the call. */

@@ -159,7 +159,7 @@ local function check(path)
   name_problems(path, fn, list)
   result.fn = fn
   local declared
-  declared, err = core.load_service(path)
+  declared, err = core.load_service(path, core.options.safe_libs)
   if declared then
     result.declared = json.decode(declared)
     drop_existing(list, result.declared.globals)

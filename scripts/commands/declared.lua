@@ -60,29 +60,21 @@ local function note_listener(place, subject)
   for _ = 1, type(subject) == "table" and #subject or 1 do places[#places + 1] = place end
 end
 
----From now on declarations are noted.
-function M.watch()
-  M.wrap(app, "listen", note_listener)
-  M.wrap(app, "timer", note_periodic "timer")
-  M.wrap(app, "task", note_periodic "task")
-  M.wrap(app.js, "subscribe", note_subscription "push")
-  M.wrap(app.js, "pull_subscribe", note_subscription "pull")
-end
-
 ---The names of all globals, those of modules and of dofile() included; true when others come
 ---into being as they are asked for.
 local function list_globals()
-  local meta = debug.getmetatable(_G)
+  local globals = core.globals()
+  local meta = debug.getmetatable(globals)
   if meta and meta.__index then return true end
   local list = json.array {}
-  for name in next, _G do
+  for name in next, globals do
     if type(name) == "string" then list[#list + 1] = name end
   end
   return list
 end
 
 ---@return string  JSON
-function M.list()
+local function list()
   local name, version = core.identity()
   local listeners = {}
   for i, one in ipairs(core.listeners()) do
@@ -94,6 +86,16 @@ function M.list()
     timers = json.array(timers), subscriptions = json.array(subscriptions),
     globals = list_globals(), service = core.declares(),
   }
+end
+
+---From now on declarations are noted; the script describes itself with them.
+function M.watch()
+  M.wrap(app, "listen", note_listener)
+  M.wrap(app, "timer", note_periodic "timer")
+  M.wrap(app, "task", note_periodic "task")
+  M.wrap(app.js, "subscribe", note_subscription "push")
+  M.wrap(app.js, "pull_subscribe", note_subscription "pull")
+  core.set_phase("describe", list)
 end
 
 return M

@@ -161,6 +161,9 @@ local OPTIONS = { write = "function", file = "string|userdata" }
 function M.get(self, name, opts)
   info.check_name(name, "store:get")
   opts = core.check("store:get", opts, OPTIONS)
+  if opts.file and core.unreadable then
+    error("store:get: file is not available with --libs safe", 2)
+  end
   if type(opts.file) == "userdata" and io.type(opts.file) ~= "file" then
     error("store:get: file must be a path or an open file", 2)
   end

@@ -7,7 +7,7 @@ local read = require "spec.support.read"
 
 local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" }
 local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
-  "docs/command_line.md",
+  "docs/command_line.md", "docs/limits.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }

@@ -247,6 +247,8 @@ static const struct {
                    "watch:add('spec/unit', '.none')\n"
                    "watch:clear()\n"
                    "watch:close()"},
+    {"core.is_below",
+     "assert(core.is_below('spec', 'spec/unit') and not core.is_below('spec', '/'))"},
     {"core.load_service", "core.load_service('examples/hello.lua', {})"},
     {"core.broker", "refused(core.broker, { port = 'x' })"},
     {"app.js", "local js = app.js --\n"

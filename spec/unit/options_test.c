@@ -29,6 +29,7 @@ static void scripts_and_defaults(void) {
     CHECK(options.tls_name == NULL && !options.tls_first);
     CHECK(options.log_format == LOG_FORMAT_TEXT && options.log_level == LOG_LEVEL_INFO);
     CHECK_INT(options.errors, OPTIONS_ERRORS_SHORT);
+    CHECK(!options.safe_libs);
 }
 
 static void every_option(void) {
@@ -92,6 +93,17 @@ static void errors_are_short_where_strangers_send(void) {
     CHECK_INT(parse("test"), 0);
     CHECK_INT(options.errors, OPTIONS_ERRORS_FULL);
     unsetenv("LUNATS_ERRORS");
+}
+
+static void libraries_are_all_or_safe(void) {
+    CHECK_INT(parse("dev --libs safe a.lua"), 0);
+    CHECK(options.safe_libs);
+    setenv("LUNATS_LIBS", "safe", 1);
+    CHECK_INT(parse("check a.lua"), 0);
+    CHECK(options.safe_libs);
+    CHECK_INT(parse("run --libs all a.lua"), 0);
+    CHECK(!options.safe_libs);
+    unsetenv("LUNATS_LIBS");
 }
 
 static void a_domain_is_a_prefix(void) {
@@ -404,6 +416,7 @@ static const struct {
      "See `lunats run --help`."},
     {"run --log-format xml a.lua",
      "--log-format: xml is neither text nor json\nSee `lunats run --help`."},
+    {"run --libs none a.lua", "--libs: none is neither all nor safe\nSee `lunats run --help`."},
     {"run --errors none a.lua",
      "--errors: none is neither short nor full\nSee `lunats run --help`."},
     {"run --creds no.creds a.lua", "--creds: cannot read no.creds: No such file or "
@@ -572,6 +585,7 @@ int main(int argc, char **argv) {
     RUN(scripts_and_defaults);
     RUN(every_option);
     RUN(errors_are_short_where_strangers_send);
+    RUN(libraries_are_all_or_safe);
     RUN(a_domain_is_a_prefix);
     RUN(secrets_are_wiped_from_the_command_line);
     RUN(the_last_of_two_values_wins);
