@@ -28,7 +28,7 @@ end
 ---Each subject that another stream has, with that stream.
 local function taken_subjects(op, body)
   local list, name = {}, stream_of(op)
-  for _, subject in ipairs(body.subjects or { name }) do
+  for _, subject in ipairs(body and body.subjects or { name }) do
     local found = api.raw("STREAM.NAMES", { subject = subject })
     for _, other in ipairs(found and found.streams or {}) do
       if other ~= name then

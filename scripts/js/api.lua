@@ -1,6 +1,7 @@
 ---Requests to the JetStream API, and its errors as err tables.
 local core = require "lunats.core"
 local json = require "lunats.json"
+local answer = require "lunats.js.answer"
 local config = require "lunats.js.config"
 local errors = require "lunats.js.errors"
 local schema = require "lunats.js.schema"
@@ -113,7 +114,11 @@ local function once(op, body, timeout)
     return nil, M.failure("jetstream", "%s: the answer is not JSON: %s", op,
       tostring(bad or reply))
   end
-  if type(reply.error) == "table" then return nil, M.error(reply.error) end
+  local refusal, fault = answer(op, reply)
+  if fault then
+    return nil, M.failure("jetstream", "%s: what has come is no answer to it: %s", op, fault)
+  end
+  if refusal then return nil, M.error(refusal) end
   return reply
 end
 

@@ -130,7 +130,9 @@ function M.from_wire(value)
       one = M.seconds(one)
     elseif DURATION_LISTS[name] and type(one) == "table" then
       local list = json.array()
-      for i, nanoseconds in ipairs(one) do list[i] = M.seconds(nanoseconds) end
+      for i, nanoseconds in ipairs(one) do
+        list[i] = type(nanoseconds) == "number" and M.seconds(nanoseconds) or nanoseconds
+      end
       one = list
     elseif type(one) == "table" and not OPAQUE[name] then
       one = M.from_wire(one)

@@ -279,10 +279,6 @@ function M.info(stream, name)
   api.check_name(stream, "app.js.consumer_info: stream")
   api.check_name(name, "app.js.consumer_info: consumer")
   local info, err = api.call(info_op(stream, name))
-  if info and not info.config then -- the answer of a server that is just deleting it
-    return nil, api.error { err_code = errors.CONSUMER_NOT_FOUND, code = 404,
-      description = "consumer not found" }
-  end
   return info, err
 end
 

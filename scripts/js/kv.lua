@@ -116,7 +116,7 @@ function M.key_value(name, opts)
   bucket.check_name(name, "app.js.key_value")
   local info, err = bucket.info(PREFIX .. name, name)
   if not info then return nil, err end
-  if info.config.max_msgs_per_subject < 1 then
+  if (info.config.max_msgs_per_subject or -1) < 1 then
     return nil, api.failure("jetstream", "the stream %s%s is not a bucket", PREFIX, name)
   end
   return open(name, info.config)

@@ -13,6 +13,7 @@ local NEWEST_MAJOR, NEWEST_MINOR = 2, 15
 ---A kind is the name of a check below, a list of words, or a table of fields; { LIST, kind } is
 ---a list. Times and durations ("time") are checked where they are converted.
 local LIST = {}
+M.LIST = LIST
 local STRINGS, TIMES = { LIST, "string" }, { LIST, "time" }
 
 local TRANSFORM = { src = "string", dest = "string" }

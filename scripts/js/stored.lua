@@ -65,11 +65,15 @@ local function get_from_leader(stream, query)
     return nil, err
   end
   local message = reply.message
-  local headers = message.hdrs and core.base64_decode(message.hdrs)
+  local headers = core.base64_decode(message.hdrs or "")
+  local data = core.base64_decode(message.data or "")
+  if not headers or not data then
+    return nil, api.failure("jetstream", "the message %s of the stream '%s' came as what is no "
+      .. "base64", message.seq, stream)
+  end
   return {
     subject = message.subject, sequence = message.seq, created = M.unix(message.time),
-    data = message.data and core.base64_decode(message.data) or "",
-    headers = headers and parse_headers(headers) or {},
+    data = data, headers = parse_headers(headers),
   }
 end
 
@@ -94,9 +98,10 @@ local function get_direct(stream, query)
   end
   local headers = msg.headers
   local sequence = math.tointeger(tonumber(M.last(headers, "Nats-Sequence")))
-  if sequence then
+  local subject = M.last(headers, "Nats-Subject")
+  if sequence and subject then
     return {
-      subject = M.last(headers, "Nats-Subject"), sequence = sequence, data = msg.raw,
+      subject = subject, sequence = sequence, data = msg.raw,
       created = M.unix(M.last(headers, "Nats-Time-Stamp")), headers = headers,
     }
   end
