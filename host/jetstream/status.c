@@ -187,7 +187,7 @@ static bool scan_string(struct scan *scan, const char **text, size_t *len) {
         return false;
     const char *start = scan->at;
     while (scan->at < scan->end && *scan->at != '"') {
-        if (*scan->at == '\\' || *scan->at < 0x20)
+        if (*scan->at == '\\' || (unsigned char)(*scan->at - ' ') >= 0x7f - ' ')
             return false;
         scan->at++;
     }

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "host/base/pooled.h"
+
 #define VERSION "NATS/1.0"
 
 /* A status line becomes two headers, which may be longer than the line: by this much. */
@@ -95,12 +97,6 @@ static char *put_headers(char *at, const char *line, size_t len, int *status) {
 #define CLASSES ((size_t)8)
 #define KEPT_MAX 1024u /* of a class */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(LN_NO_POOL)
-#define POOLED 0 /* who uses one that is freed shall be found */
-#else
-#define POOLED 1
-#endif
-
 static _Thread_local struct {
     struct message *first;
     unsigned count;
@@ -109,7 +105,7 @@ static _Thread_local struct {
 /* `room` bytes behind the struct. */
 static struct message *take(size_t room) {
     size_t class = (sizeof(struct message) + room - 1) / STEP;
-    struct message *msg = POOLED && class < CLASSES ? kept[class].first : NULL;
+    struct message *msg = LN_POOLED && class < CLASSES ? kept[class].first : NULL;
     if (msg != NULL) {
         kept[class].first = msg->next;
         kept[class].count--;
@@ -124,7 +120,7 @@ static struct message *take(size_t room) {
 void message_free(struct message *msg) {
     if (msg == NULL)
         return;
-    if (!POOLED || msg->class >= CLASSES || kept[msg->class].count >= KEPT_MAX) {
+    if (!LN_POOLED || msg->class >= CLASSES || kept[msg->class].count >= KEPT_MAX) {
         free(msg);
         return;
     }

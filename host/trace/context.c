@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "host/base/pooled.h"
 #include "host/trace/internal.h"
 
 /* Longer ones are not passed on: the standards ask for 512 and 8192 bytes at least. */
@@ -32,7 +33,8 @@ static void set_parent(struct trace_headers *out, const char *value) {
 
 void trace_find(struct trace_headers *out, const char *headers, size_t len) {
     *out = (struct trace_headers){0};
-    for (const char *name = headers, *end = headers + len; name < end;) {
+    const char *end = headers != NULL ? headers + len : NULL;
+    for (const char *name = headers; name < end;) {
         size_t name_len = strlen(name);
         const char *value = name + name_len + 1;
         if (name_len == 11 && strcasecmp(name, "traceparent") == 0)
@@ -69,19 +71,13 @@ static const char *put(char **at, const char *text) {
  * costs is malloc(). */
 #define KEPT_MAX 256u
 
-#if defined(__SANITIZE_ADDRESS__) || defined(LN_NO_POOL)
-#define POOLED 0 /* who uses one that is freed shall be found */
-#else
-#define POOLED 1
-#endif
-
 static _Thread_local struct {
     struct trace *first; /* by `outer` */
     unsigned count;
 } kept;
 
 static struct trace *take(size_t size) {
-    struct trace *trace = POOLED && size == 0 ? kept.first : NULL;
+    struct trace *trace = LN_POOLED && size == 0 ? kept.first : NULL;
     if (trace == NULL)
         return malloc(sizeof(*trace) + size);
     kept.first = trace->outer;
@@ -91,7 +87,7 @@ static struct trace *take(size_t size) {
 
 static void give_back(struct trace *trace) {
     bool bare = trace->parent == NULL && trace->state == NULL && trace->baggage == NULL;
-    if (!POOLED || !bare || kept.count == KEPT_MAX) {
+    if (!LN_POOLED || !bare || kept.count == KEPT_MAX) {
         free(trace);
         return;
     }
