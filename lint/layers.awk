@@ -28,11 +28,13 @@ function room(path, module) {
 }
 
 # Whether a file may see the internal header of a folder: the files of that folder, and the unit
-# tests that are named after it (spec/unit/json_number_test.c sees bindings/json/).
+# tests and fuzz targets that are named after it (spec/unit/json_number_test.c sees
+# bindings/json/).
 function is_insider(dir,   name) {
     name = dir
     sub(/.*\//, "", name)
-    return folder(FILENAME) == dir || index(FILENAME, "spec/unit/" name "_") == 1
+    return folder(FILENAME) == dir || \
+        FILENAME ~ ("^spec/(unit|fuzz)/" name "_")
 }
 
 function check_include(header,   from, to) {
