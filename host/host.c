@@ -253,8 +253,8 @@ static void on_hangup(uv_signal_t *handle, int signum) {
         stop(host, EXIT_OK);
         return;
     }
-    log_info(NULL, "hang-up: reloading");
-    services_reload(host->services);
+    if (services_reload(host->services))
+        log_info(NULL, "hang-up: reloading");
 }
 
 static void on_inquiry(uv_signal_t *handle, int signum) {

@@ -366,14 +366,18 @@ void services_start(struct services *services) {
         uv_timer_start(&services->again, on_again, 0, 0);
 }
 
-void services_reload(struct services *services) {
+bool services_reload(struct services *services) {
+    bool any = list_empty(&services->units);
     list_each (struct unit, unit, &services->units, node) {
-        if (unit->service == NULL)
+        if (unit->service == NULL) {
             load_late(unit);
-        else if (unit->trigger != NULL)
-            trigger_pull(unit->trigger);
+            any = true;
+        } else if (unit->trigger != NULL) {
+            any |= trigger_pull(unit->trigger);
+        }
     }
     look(services);
+    return any;
 }
 
 int services_reload_one(const struct services *services, const struct service *service,

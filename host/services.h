@@ -45,8 +45,8 @@ void services_start(struct services *services);
  * after the last. */
 struct service *services_next(const struct services *services, const struct service *after);
 
-/* Reloads what runs, and looks into the folders. */
-void services_reload(struct services *services);
+/* Reloads what runs, and looks into the folders. False: what it would do is to come already. */
+bool services_reload(struct services *services);
 
 /* Reloads one of them, and tells how it ends: see trigger_ask(). */
 int services_reload_one(const struct services *services, const struct service *service,

@@ -66,12 +66,14 @@ static void on_reloaded(void *owner, int status, const char *text) {
         trigger_pull(trigger);
 }
 
-void trigger_pull(struct trigger *trigger) {
+bool trigger_pull(struct trigger *trigger) {
+    bool expected = trigger->again;
     int rc = LN_EFULL;
     if (trigger->service != NULL)
         rc = service_reload(trigger->service, NULL, 0, on_reloaded, trigger);
     if (rc == LN_EFULL)
         trigger->again = true;
+    return rc == LN_OK || (rc == LN_EFULL && !expected);
 }
 
 static void on_asked_done(void *owner, int status, const char *text) {

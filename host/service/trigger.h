@@ -45,7 +45,8 @@ void trigger_add_file(struct trigger *trigger, const char *path);
  * when no service is attached. */
 int trigger_ask(struct trigger *trigger, service_reload_fn on_done, void *owner);
 
-/* Reloads: at once, after the reload that is under way, or when the service runs. */
-void trigger_pull(struct trigger *trigger);
+/* Reloads: at once, after the reload that is under way, or when the service runs. True: that is
+ * a reload more; false: there is one to come already, or the service stops. */
+bool trigger_pull(struct trigger *trigger);
 
 #endif

@@ -323,6 +323,28 @@ describe("SIGHUP", function()
     child:signal "HUP"
     becomes(name, 2)
   end)
+
+  it("is logged once for each reload that it makes", function()
+    local name = names()
+    local child, path = run({}, source(name, 1))
+    local begun, go_on = 0, false
+    local gate = app.listen(name .. ".gate", function()
+      begun = begun + 1
+      return eventually("the other signals", function() return go_on end)
+    end)
+    finally(function() gate:stop() end)
+    write(path, ("app.on_start(function() assert(app.request('%s.gate')) end)\n"):format(name)
+      .. source(name, 2))
+    child:signal "HUP"
+    eventually("its on_start", function() return begun == 1 end)
+    for _ = 1, 4 do
+      child:signal "HUP"
+      assert.equal(1, answer(name)) -- and so the loop has turned since the signal
+    end
+    go_on = true
+    eventually("the on_start of the second reload", function() return begun == 2 end)
+    assert.equal(2, child:count "hang-up: reloading", child:output())
+  end)
 end)
 
 describe("the control subject", function()
