@@ -362,12 +362,20 @@ static int open_service(void *owner, const char *path, const struct service_opti
 }
 
 static struct service *next_service(const void *owner, const struct service *after) {
-    return services_next(owner, after);
+    return services_next(((const struct host *)owner)->services, after);
 }
 
 static int reload_service(const void *owner, struct service *service, service_reload_fn on_done,
                           void *done_owner) {
-    return services_reload_one(owner, service, on_done, done_owner);
+    return services_reload_one(((const struct host *)owner)->services, service, on_done,
+                               done_owner);
+}
+
+static bool count_traces(const void *owner, struct exporter_stats *out) {
+    const struct host *host = owner;
+    if (host->exporter != NULL)
+        exporter_get_stats(host->exporter, out);
+    return host->exporter != NULL;
 }
 
 /* Before anything connects: an operator sees what it waits for. */
@@ -380,7 +388,8 @@ static int open_admin(struct host *host) {
         .caches = host->caches,
         .next = next_service,
         .reload = reload_service,
-        .owner = host->services,
+        .traces = count_traces,
+        .owner = host,
     };
     char error[1024];
     if (options->admin == NULL)

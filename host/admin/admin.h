@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "host/service/service.h"
+#include "host/trace/exporter.h"
 
 struct admin;
 
@@ -26,6 +27,8 @@ struct admin_options {
     /* Reloads one of them: see services_reload_one(). */
     int (*reload)(const void *owner, struct service *service, service_reload_fn on_done,
                   void *done_owner);
+    /* Of the exporter of traces; false: there is none. */
+    bool (*traces)(const void *owner, struct exporter_stats *out);
     const void *owner;
 };
 

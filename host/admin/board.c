@@ -8,6 +8,7 @@
 #include "host/admin/members.h"
 #include "host/base/log.h"
 #include "host/base/status.h"
+#include "host/service/connection.h"
 #include "host/service/endpoint.h"
 #include "host/service/service.h"
 #include "host/service/vitals.h"
@@ -224,6 +225,35 @@ static void put_link(struct text *text, struct service *service) {
     member_count(text, "buffered", stats.buffered);
 }
 
+/* Those of app.connect. */
+static void put_connections(struct text *text, struct service *service) {
+    const struct list *all = service_connections(service);
+    const struct connection *at = NULL;
+    size_t count = 0;
+    text_puts(text, ",\"connections\":[");
+    while ((at = connection_next_shown(all, at)) != NULL) {
+        if (count++ >= ADMIN_CONNECTIONS)
+            continue;
+        const struct link *link = connection_link(at);
+        struct link_stats stats;
+        struct link_info info;
+        link_get_stats(link, &stats);
+        link_get_info(link, &info);
+        text_puts(text, count > 1 ? ",{\"name\":" : "{\"name\":");
+        text_json(text, connection_name(at));
+        member_bool(text, "connected", link_is_connected(link));
+        member_string(text, "server", info.url);
+        member_string(text, "why", link_is_connected(link) ? NULL : connection_failure(at));
+        member_count(text, "reconnects", stats.reconnects);
+        member_count(text, "in_msgs", stats.in_msgs);
+        member_count(text, "out_msgs", stats.out_msgs);
+        member_count(text, "buffered", stats.buffered);
+        text_puts(text, "}");
+    }
+    text_puts(text, "]");
+    member_count(text, "connection_count", count);
+}
+
 static void put_script(struct text *text, const struct service *service) {
     struct script *script = service_script(service);
     const struct fibers *fibers = script_fibers(script);
@@ -248,6 +278,7 @@ static void put_service(struct text *text, const struct admin *admin, struct ser
     member_count(text, "reloads", reloads.done);
     member_count(text, "failed_reloads", reloads.failed);
     put_link(text, service);
+    put_connections(text, service);
     put_readers(text, admin, service);
     put_checks(text, service);
     if (service_script(service) != NULL) { /* else it closes */

@@ -59,6 +59,9 @@ void admin_answer_with(struct admin *admin, struct http_request *request, int st
 void admin_refuse(struct admin *admin, struct http_request *request, int status,
                   const char *why);
 
+/* Of a service so many connections of app.connect are shown: scripts give them their names. */
+#define ADMIN_CONNECTIONS 100
+
 /* The first service is after NULL, and NULL is after the last. */
 struct service *admin_next(const struct admin *admin, const struct service *after);
 

@@ -13,6 +13,7 @@
 #include "host/admin/metrics.h"
 #include "host/admin/process.h"
 #include "host/base/container_of.h"
+#include "host/service/connection.h"
 #include "host/service/endpoint.h"
 #include "host/service/service.h"
 #include "host/service/vitals.h"
@@ -25,7 +26,6 @@ struct view {
     struct admin *admin;
     struct service *service; /* of the family's present sample */
     struct vitals *vitals;
-    struct link_stats link;
     char label[ADMIN_LABEL_SIZE]; /* of the service */
 };
 
@@ -77,6 +77,24 @@ static void put_loop(struct view *view) {
     metrics_histogram(&view->metrics, NULL, 0, loop_bounds, turns, LOOP_BOUNDS, seconds);
 }
 
+static void put_traces(struct view *view) {
+    const struct admin_options *options = &view->admin->options;
+    struct exporter_stats stats;
+    if (!options->traces(options->owner, &stats))
+        return;
+    const struct metrics_label exported = {"outcome", "exported"},
+                               lost = {"outcome", "dropped"};
+    metrics_family(&view->metrics, "lunats_trace_spans_total", METER_COUNTER,
+                   "Recorded spans: those that the collector has taken, and those that were "
+                   "dropped, as too many waited or it did not want them.");
+    metrics_sample(&view->metrics, &exported, 1, (double)stats.sent);
+    metrics_sample(&view->metrics, &lost, 1, (double)stats.dropped);
+    put_one(view, "lunats_trace_spans_waiting", METER_GAUGE,
+            "Recorded spans that the collector does not have yet.", (double)stats.queued);
+    put_one(view, "lunats_trace_export_failures_total", METER_COUNTER,
+            "Attempts to send spans that have failed.", (double)stats.failures);
+}
+
 /* ---- one service ---- */
 
 static void put_info(struct view *view) {
@@ -89,46 +107,49 @@ static void put_ready(struct view *view) {
     put(view, health_is_ready(view->service));
 }
 
+/* Of the service's own connection, and of those of app.connect, which have a label more. */
+static void put_links(struct view *view, double (*read)(const struct link *link)) {
+    const struct list *others = service_connections(view->service);
+    const struct link *own = service_link(view->service);
+    put(view, own != NULL ? read(own) : 0);
+    const struct connection *at = NULL;
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++) {
+        if ((at = connection_next_shown(others, at)) == NULL)
+            return;
+        put2(view, read(connection_link(at)), "connection", connection_name(at), NULL, NULL);
+    }
+}
+
+static double read_up(const struct link *link) {
+    return link_is_connected(link);
+}
+
 static void put_up(struct view *view) {
-    const struct link *link = service_link(view->service);
-    put(view, link != NULL && link_is_connected(link));
+    put_links(view, read_up);
 }
 
 static void put_lame_duck(struct view *view) {
     put(view, view->vitals->lame_duck);
 }
 
-static void put_reconnects(struct view *view) {
-    put(view, (double)view->link.reconnects);
-}
+#define LINK_FAMILY(field)                                                                     \
+    static double read_##field(const struct link *link) {                                      \
+        struct link_stats stats;                                                               \
+        link_get_stats(link, &stats);                                                          \
+        return (double)stats.field;                                                            \
+    }                                                                                          \
+    static void put_##field(struct view *view) {                                               \
+        put_links(view, read_##field);                                                         \
+    }
 
-static void put_in_msgs(struct view *view) {
-    put(view, (double)view->link.in_msgs);
-}
-
-static void put_in_bytes(struct view *view) {
-    put(view, (double)view->link.in_bytes);
-}
-
-static void put_out_msgs(struct view *view) {
-    put(view, (double)view->link.out_msgs);
-}
-
-static void put_out_bytes(struct view *view) {
-    put(view, (double)view->link.out_bytes);
-}
-
-static void put_buffered(struct view *view) {
-    put(view, (double)view->link.buffered);
-}
-
-static void put_calls(struct view *view) {
-    put(view, (double)view->link.calls);
-}
-
-static void put_subscriptions(struct view *view) {
-    put(view, (double)view->link.subscriptions);
-}
+LINK_FAMILY(reconnects)
+LINK_FAMILY(in_msgs)
+LINK_FAMILY(in_bytes)
+LINK_FAMILY(out_msgs)
+LINK_FAMILY(out_bytes)
+LINK_FAMILY(buffered)
+LINK_FAMILY(calls)
+LINK_FAMILY(subscriptions)
 
 static const struct listener *next_listener(struct view *view, const struct listener *after) {
     return listener_next(service_intake(view->service), service_script(view->service), after);
@@ -320,11 +341,7 @@ static bool next_service(struct view *view) {
     while (view->service != NULL && service_script(view->service) == NULL); /* it closes */
     if (view->service == NULL)
         return false;
-    const struct link *link = service_link(view->service);
     view->vitals = service_vitals(view->service);
-    view->link = (struct link_stats){0};
-    if (link != NULL)
-        link_get_stats(link, &view->link);
     admin_label(view->admin, view->service, view->label);
     return true;
 }
@@ -415,6 +432,7 @@ static void answer(void *owner, struct lag *lag) {
     view.metrics.open_metrics = open > 0 && open >= weight(accept, "text/plain");
     put_process(&view);
     put_loop(&view);
+    put_traces(&view);
     for (size_t i = 0; i < COUNT(families); i++) {
         metrics_family(&view.metrics, families[i].name, families[i].type, families[i].help);
         view.service = NULL;

@@ -316,6 +316,10 @@ struct resources *connection_resources(struct connection *connection) {
     return &connection->opened;
 }
 
+const char *connection_name(const struct connection *connection) {
+    return connection->name;
+}
+
 const char *connection_failure(const struct connection *connection) {
     return *connection->failure != '\0' ? connection->failure
                                         : link_last_error(connection->link);
@@ -332,6 +336,24 @@ struct connection *connection_next(const struct list *connections,
     return list_item(after == NULL ? list_first(connections)
                                    : list_next(connections, &after->node),
                      struct connection, node);
+}
+
+static bool is_shown(const struct list *connections, const struct connection *connection) {
+    if (connection->name == NULL || connection->intake == NULL)
+        return false;
+    const struct connection *later = connection;
+    while ((later = connection_next(connections, later)) != NULL)
+        if (later->intake != NULL && connection_same(later, connection))
+            return false;
+    return true;
+}
+
+struct connection *connection_next_shown(const struct list *connections,
+                                         const struct connection *after) {
+    struct connection *at = connection_next(connections, after);
+    while (at != NULL && !is_shown(connections, at))
+        at = connection_next(connections, at);
+    return at;
 }
 
 bool connections_drained(const struct list *connections, const struct script *script) {

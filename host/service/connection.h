@@ -59,6 +59,8 @@ struct link *connection_link(const struct connection *connection);
 struct intake *connection_intake(const struct connection *connection);
 /* What is opened over it goes in there. */
 struct resources *connection_resources(struct connection *connection);
+/* What log lines call it; NULL: it speaks for none. Borrowed. */
+const char *connection_name(const struct connection *connection);
 /* Why it is not connected, "" if that is not known; borrowed, without secrets. */
 const char *connection_failure(const struct connection *connection);
 /* Whether the versions of two scripts mean the same one: those that go by the same name. */
@@ -69,6 +71,11 @@ bool connection_same(const struct connection *a, const struct connection *b);
 /* The one after `after` (NULL: the first), or NULL. */
 struct connection *connection_next(const struct list *connections,
                                    const struct connection *after);
+
+/* The same of those that people are shown: not closed, with a name, and the last one of that
+ * name. So a name means one thing, also while a reload has two of it. */
+struct connection *connection_next_shown(const struct list *connections,
+                                         const struct connection *after);
 
 /* Nothing comes in any more over those of this script. */
 bool connections_drained(const struct list *connections, const struct script *script);

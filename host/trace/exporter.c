@@ -65,6 +65,7 @@ static void tell(struct exporter *exporter, bool at_once) {
 }
 
 static void failed(struct exporter *exporter, const char *reason) {
+    exporter->stats.failures++;
     snprintf(exporter->reason, sizeof(exporter->reason), "%s", reason);
     tell(exporter, false);
 }
@@ -131,7 +132,10 @@ static void look_at_answer(struct exporter *exporter, const struct http_reply *r
     unsigned long long rejected = strtoull(at, NULL, 10);
     if (rejected == 0)
         return;
-    exporter->stats.dropped += rejected < spans ? rejected : spans;
+    if (rejected > spans)
+        rejected = spans;
+    exporter->stats.sent -= rejected;
+    exporter->stats.dropped += rejected;
     char reason[sizeof(exporter->reason)];
     snprintf(reason, sizeof(reason), "the collector has taken a part only: %.150s",
              reply->body);
@@ -150,8 +154,8 @@ static void on_done(void *owner, const struct http_reply *reply) {
     exporter->call = NULL;
     if (reply->status >= 200 && reply->status < 300) {
         works(exporter);
-        look_at_answer(exporter, reply, batch->spans);
         exporter->stats.sent += batch->spans;
+        look_at_answer(exporter, reply, batch->spans);
         exporter->stats.queued -= batch->spans;
         free_batch(exporter, batch);
         send_next(exporter);

@@ -36,6 +36,7 @@ const struct trace_settings *exporter_settings(const struct exporter *exporter);
 
 struct exporter_stats {
     uint64_t sent, dropped; /* spans, since the start */
+    uint64_t failures;      /* attempts to send some */
     size_t queued;
 };
 void exporter_get_stats(const struct exporter *exporter, struct exporter_stats *out);

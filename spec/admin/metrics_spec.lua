@@ -258,6 +258,42 @@ describe("/metrics", function()
     assert.equal(0, child:stop())
   end)
 
+  it("has the connections of app.connect by their names", function()
+    local far = process.server {}
+    local child, url = run(([[
+      local conns = {}
+      app.task(function()
+        for _, name in ipairs { "far", "same", "same" } do
+          conns[name] = app.connect { server = %q, name = name }
+          conns[#conns + 1] = conns[name]
+        end
+        conns.far.publish("x", "12345")
+        conns.far.flush()
+        app.sleep(1000)
+      end)
+      app.listen("spec.metrics.close", function()
+        conns.far.close()
+        return 1
+      end)
+      ]]):format(far.url))
+    local sent = 'lunats_sent_bytes_total{service="svc",connection="far"}'
+    local found = eventually("what was sent", function()
+      local now = samples(url)
+      return now[sent] == 5 and now
+    end)
+    assert.equal(1, found['lunats_connection_up{service="svc",connection="far"}'])
+    assert.equal(1, found['lunats_connection_up{service="svc",connection="same"}'])
+    assert.equal(1, found['lunats_connection_up{service="svc"}'])
+    far:signal "STOP"
+    far:signal "KILL"
+    eventually("the loss", function()
+      return samples(url)['lunats_connection_up{service="svc",connection="far"}'] == 0
+    end)
+    assert(app.request("spec.metrics.close", ""))
+    eventually("its end", function() return samples(url)[sent] == nil end)
+    assert.equal(0, child:stop())
+  end)
+
   it("tells two services of one name apart", function()
     local path = process.write("svc.lua", SIMPLE)
     local child, url = run(SIMPLE, path)

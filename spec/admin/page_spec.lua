@@ -147,6 +147,29 @@ describe("/status.json", function()
     child:stop()
   end)
 
+  it("has the connections of app.connect", function()
+    local far = process.server {}
+    local child, url = run(([[
+      app.task(function()
+        local far = app.connect { server = %q, name = "far" }
+        local none = app.connect { server = "nats://127.0.0.1:1", retry = true }
+        far.publish("x", 1)
+        app.sleep(1000)
+        return none
+      end)]]):format(far.url))
+    local one = expect_status(url, "both", function(all)
+      local found = all.services[1].connections
+      return #found == 2 and found[2].why ~= app.json.null and found[1].out_msgs == 1 and found
+    end)
+    assert.equal("far", one[1].name)
+    assert.is_true(one[1].connected)
+    assert.equal(far.url, one[1].server)
+    assert.equal("nats://127.0.0.1:1", one[2].name)
+    assert.is_false(one[2].connected)
+    assert.matches("refused", one[2].why)
+    child:stop()
+  end)
+
   it("stays small, however much there is", function()
     local child, url = run [[
       for i = 1, 1000 do
@@ -231,6 +254,11 @@ describe("in a browser the page", function()
         assert(app.js.ensure_stream { name = "S", subjects = { "s.>" } })
         for i = 1, 20 do assert(app.js.publish("s.a", i)) end
       end)
+      app.task(function()
+        local audit = app.connect { server = app.nats.connected_url, name = "audit" }
+        app.sleep(1000)
+        audit.close()
+      end)
       app.task({ name = "shipper" }, function()
         app.js.pull_subscribe("s.>", { durable = "shipper" }):consume({ concurrency = 1 },
           function() app.sleep(2) end)
@@ -263,8 +291,8 @@ describe("in a browser the page", function()
     local text = page:step(13)
     for _, part in ipairs { "orders", "<b>Takes</b> orders", "version 1.4.2",
       "<img src=x onerror=alert(1)>", "<script>document.title = 'broken'</script>",
-      "timer load", "task shipper", "stream S", "stock is low article=</div><i>", "p95",
-      "ready" } do
+      "timer load", "task shipper", "audit", "stream S", "stock is low article=</div><i>",
+      "p95", "ready" } do
       assert.is_truthy(text:find(part, 1, true), part .. " is missing in:\n" .. text)
     end
     assert.equal(0, page:step(14), "what scripts say is text")

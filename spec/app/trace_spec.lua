@@ -1,5 +1,6 @@
 -- Traces: what messages bring of them is passed on, and what a service did is told to a
 -- collector.
+local admin = require "spec.support.admin"
 local collectors = require "spec.support.collector"
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
@@ -453,6 +454,34 @@ describe("the collector", function()
     collector = collectors.start(port)
     child:expect "sent again"
     eventually("six spans", function() return #collector:spans() == 6 end)
+  end)
+
+  it("has what /metrics says it has, and the rest is counted there, too", function()
+    local child = run(echo(), { "--otlp", collector.url, "--admin", "127.0.0.1:0" },
+      { OTEL_BSP_MAX_QUEUE_SIZE = "4" })
+    local url = admin.url(child)
+    local function counts()
+      local _, body = admin.get(url, "/metrics")
+      local function count(metric) return tonumber(body:match("\n" .. metric .. " (%d+)")) end
+      return count 'lunats_trace_spans_total{outcome="exported"}',
+        count 'lunats_trace_spans_total{outcome="dropped"}', count "lunats_trace_spans_waiting",
+        count "lunats_trace_export_failures_total"
+    end
+    assert.same({ 0, 0, 0, 0 }, { counts() })
+    ask(3)
+    eventually("three spans", function() return counts() == 3 end)
+    assert.equal(3, #collector:spans())
+    assert.same({ 3, 0, 0, 0 }, { counts() })
+    collector:answer "503"
+    ask(6)
+    local sent, dropped, waiting, failures
+    eventually(function()
+      return ("a failure: %s, %s, %s, %s"):format(sent, dropped, waiting, failures)
+    end, function()
+      sent, dropped, waiting, failures = counts()
+      return sent == 3 and dropped == 2 and waiting == 4 and failures > 0
+    end)
+    child:stop()
   end)
 
   it("may hang: what waits is bounded, and so is the end", function()

@@ -231,6 +231,21 @@ const consumer_columns = [
   text("Last message", (one) => one.age ?? null, (value) => value === null ? "never" : formatAge(value) + " ago"),
 ];
 
+const connection_columns = [
+  title("Connection", (one) => one.name, (one) => [one.server !== one.name && one.server, one.why].filter(Boolean).join(" · ")),
+  { label: "State", value: (one) => one.connected, fill(cell, one) {
+    setText(cell, one.connected ? "connected" : "disconnected");
+    cell.className = one.connected ? "" : "hot";
+  } },
+  text("Received", (one) => one.in_msgs, formatCount),
+  text("Sent", (one) => one.out_msgs, formatCount),
+  text("Reconnects", (one) => one.reconnects, formatCount),
+  { label: "Unsent", value: (one) => one.buffered, fill(cell, one) {
+    setText(cell, formatBytes(one.buffered));
+    cell.className = one.buffered > 0 ? "warm" : "";
+  } },
+];
+
 function interval(one) {
   if (one.stopped) return "stopped";
   if (!one.interval) return one.kind === "task" ? "runs" : "once";
@@ -298,6 +313,7 @@ class Service {
     this.charts = make("div", { class: "charts" }, this.rate.element, this.latency.element);
     this.parts = [
       this.on = new Part("Listeners", listener_columns, () => ({})),
+      this.connections = new Part("Further connections", connection_columns),
       this.consumers = new Part("Consumers", consumer_columns),
       this.tasks = new Part("Timers and tasks", task_columns),
     ];
@@ -322,6 +338,7 @@ class Service {
     this.rate.show([this.history.rates("requests"), this.history.rates("errors")], status.now);
     this.latency.show(PERCENTILES.map((part) => this.history.quantiles("buckets", bounds, part, 10)), status.now);
     this.on.update(listeners, one.listener_count || 0, (row) => row.id, this.listeners);
+    this.connections.update(one.connections, one.connection_count, (row) => row.name);
     this.consumers.update(one.consumers, one.consumer_count, (row) => row.stream + "\n" + row.consumer);
     const tasks = one.tasks ? one.tasks.timers : [];
     this.tasks.update(tasks, one.tasks ? one.tasks.count : 0, (row) => row.label);
