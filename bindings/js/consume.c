@@ -424,6 +424,13 @@ static int box_set_limits(lua_State *L) {
     return 0;
 }
 
+/* consume:heard() -> boolean: whether anything has come since the last call */
+static int box_heard(lua_State *L) {
+    struct consume_box *box = check_box(L);
+    lua_pushboolean(L, box->consume != NULL && consume_heard(box->consume));
+    return 1;
+}
+
 /* consume:resume(): the consumer is there again */
 static int box_resume(lua_State *L) {
     struct consume_box *box = check_box(L);
@@ -477,14 +484,9 @@ static int box_gc(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"set_limits", box_set_limits},
-    {"stop", box_stop},
-    {"resume", box_resume},
-    {"over", box_over},
-    {"stopped", box_stopped},
-    {"stats", box_stats},
-    {"__gc", box_gc},
-    {NULL, NULL},
+    {"set_limits", box_set_limits}, {"stop", box_stop}, {"heard", box_heard},
+    {"resume", box_resume},         {"over", box_over}, {"stopped", box_stopped},
+    {"stats", box_stats},           {"__gc", box_gc},   {NULL, NULL},
 };
 
 /* The same connection of another version is another link. */

@@ -393,6 +393,12 @@ void consume_set_limits(struct consume *consume, const struct consume_options *o
     arm_progress(consume);
 }
 
+bool consume_heard(struct consume *consume) {
+    bool heard = consume->demand.heard;
+    consume->demand.heard = false;
+    return heard;
+}
+
 void consume_resume(struct consume *consume) {
     if (consume->state != LOST)
         return;

@@ -115,6 +115,9 @@ void consume_done(struct consume_msg *msg, enum consume_how how);
  * ack_wait_ms of `options`. */
 void consume_set_limits(struct consume *consume, const struct consume_options *options);
 
+/* Whether anything has come since the last call: a message, a heartbeat, another status. */
+bool consume_heard(struct consume *consume);
+
 /* The consumer is there (again): goes on after on_lost(). */
 void consume_resume(struct consume *consume);
 

@@ -162,6 +162,7 @@ static void on_status(struct demand *demand, struct message *msg, enum js_status
 static void on_msg(void *owner, struct message *msg) {
     struct demand *demand = owner;
     heartbeat_heard(&demand->heartbeat);
+    demand->heard = true;
     enum js_status status = js_classify(msg);
     if (status == JS_DATA && msg->reply != NULL && !is_proven(demand, msg->reply)) {
         answer_refused(&demand->refusals, NULL, "consumer", demand->consumer, msg->reply);

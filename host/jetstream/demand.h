@@ -64,6 +64,7 @@ struct demand {
     const char *consumer;  /* "<stream>.<consumer>", in subject */
     struct link_sub *sub;
     char inbox[LINK_INBOX_SIZE];
+    bool heard; /* something has come; cleared by whoever wants to know of more */
     bool draining;
     bool refused; /* no requests until the owner has looked at the limits of the consumer */
     struct heartbeat heartbeat;

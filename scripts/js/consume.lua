@@ -9,6 +9,7 @@ local consumers = require "lunats.js.consumers"
 local dead_letter = require "lunats.js.dead_letter"
 local errors = require "lunats.js.errors"
 local groups = require "lunats.js.group"
+local silence = require "lunats.js.silence"
 
 local M = {
   ---Seconds until a failed message is delivered again: after the first, second, ... failure.
@@ -233,7 +234,7 @@ local function lost(self, why, silent)
   while not self.box:stopped() do
     local there, err = revive(self, refused)
     if there then
-      self.reader:set "ok"
+      if silent and not refused then silence.known(self) else self.reader:set "ok" end
       -- One that is there and yet ends every request must not be asked in a busy loop.
       if core.clock() - (self.revived or -1) < 1 then core.sleep(1) end
       self.revived = core.clock()

@@ -8,6 +8,7 @@ local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
 local generation = require "lunats.js.generation"
 local ordered = require "lunats.js.push_ordered"
+local silence = require "lunats.js.silence"
 
 local M = {
   ---Seconds between two looks at the consumer: a server sends nothing to tell that it is gone.
@@ -218,7 +219,8 @@ end
 ---What does not pass with the connection.
 local GONE = { not_found = true, jetstream = true, consumer_lost = true, unsupported = true }
 
-local function look_after(self)
+---@param silent boolean|nil  heartbeats are missing
+local function look_after(self, silent)
   if self.looking then return end
   self.looking = true
   local ok, err = look(self)
@@ -226,7 +228,11 @@ local function look_after(self)
   self.well = ok
   if ok then
     self.failures = 0
-    self.reader:set "ok"
+    if silent then
+      silence.known(self)
+    elseif not self.quiet then
+      self.reader:set "ok"
+    end
     return
   end
   self.hurry = true -- watch() looks again, sooner than it thought
@@ -248,7 +254,7 @@ end
 function lost(self, why, silent)
   local box = self.box
   if silent then
-    look_after(self)
+    look_after(self, true)
     return box:resume()
   end
   box:stop(true)

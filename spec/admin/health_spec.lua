@@ -173,6 +173,53 @@ describe("a consumer", function()
       assert.equal(0, child:stop())
     end)
 
+  ---An API beside $JS.API that hands on all but requests for messages, while it is told so.
+  local function leaky_api(conn)
+    local hole = {}
+    conn.listen("FAKE.>", { data_type = "string", queue = false }, function(msg)
+      local subject = "$JS.API" .. msg.subject:sub(#"FAKE" + 1)
+      if not msg.subject:find("MSG.NEXT", 1, true) then
+        return conn.request(subject, msg.raw, { data_type = "string" })
+      elseif not hole.open then
+        conn.publish(subject, msg.raw, { reply_to = msg.reply_to })
+      end
+    end)
+    return hole
+  end
+
+  it("of which nothing comes although the server knows it is silent until something does",
+    function()
+      local conn = assert(app.connect { server = server.url })
+      finally(function() conn.close() end)
+      local hole = leaky_api(conn)
+      local child, url = run([[
+        app.on_start(function()
+          assert(app.js.ensure_stream { name = "S", subjects = { "s.>" } })
+        end)
+        app.task(function()
+          local psub = app.js.pull_subscribe("s.>", { durable = "worker" })
+          assert(psub:consume({ heartbeat = 0.3, expires = 1 }, function(msg)
+            app.log.info("got " .. msg.raw)
+          end))
+        end)]], { servers = { server.url } }, "--js-prefix", "FAKE")
+      child:expect "started, connected to"
+      assert(conn.publish("s.x", "one"))
+      child:expect "got one"
+      admin.expect_ready(url, 200)
+      hole.open = true
+      assert(conn.publish("s.x", "two"))
+      local reason = expect_reason(url, "consumer_silent")
+      assert.equal("worker", reason.consumer)
+      eventually("a silence that stays", function()
+        local detail = expect_reason(url, "consumer_silent").detail
+        return detail:find("though the server knows it", 1, true)
+      end)
+      hole.open = false
+      child:expect "got two"
+      admin.expect_ready(url, 200)
+      assert.equal(0, child:stop())
+    end)
+
   it("that is made again at once does not show", function()
     local child, url = consume '{ durable = "worker", config = { durable_name = "worker" } }'
     admin.expect_ready(url, 200)
