@@ -76,11 +76,14 @@ int bindings_take_options(lua_State *L) {
     set_flag(L, "permissions", options->permissions);
     set_flag(L, "safe_libs", options->safe_libs);
     set_flag(L, "json", options->json);
+    set_flag(L, "control", options->control);
+    set_flag(L, "console", options->console);
     set_integer(L, "jobs", options->jobs);
     set_integer(L, "count", options->count);
     set_integer(L, "replies", options->replies);
     set_text(L, "output", options->output);
     set_text(L, "inbox_prefix", options->inbox_prefix);
+    set_text(L, "js_prefix", options->js_prefix);
     set_text(L, "log_subject", options->log_subject);
     set_text(L, "level", options->level);
     set_text(L, "origin", options->origin);

@@ -43,6 +43,7 @@ enum {
     OPTION(name, 0, kind, CONNECTED | DEV, field, value, help, OPTIONS_ABOUT_SERVERS)
 #define TEXT(name, commands, field, value, help)                                               \
     VALUE(name, 0, OPTIONS_KIND_TEXT, commands, field, value, help)
+#define OF_RUN "for --permissions: what `run` is given"
 #define PATH(name, field, help) SERVERS(name, OPTIONS_KIND_FILE, field, "FILE", help)
 
 /* clang-format off */
@@ -135,6 +136,12 @@ const struct options_option options_table[OPTIONS_COUNT] = {
          "print the least permissions with which the services work, as configuration of "
          "nats-server",
          NULL),
+    FLAG("control", CHECK, 0, control, OF_RUN, NULL),
+    FLAG("console", CHECK, 0, console, OF_RUN, NULL),
+    VALUE("log-subject", 0, OPTIONS_KIND_SUBJECT, CHECK, log_subject, "SUBJECT", OF_RUN),
+    VALUE("inbox-prefix", 0, OPTIONS_KIND_SUBJECT, CHECK, inbox_prefix, "SUBJECT", OF_RUN),
+    VALUE("js-domain", 0, OPTIONS_KIND_TOKEN, CHECK, js_domain, "NAME", OF_RUN),
+    VALUE("js-prefix", 0, OPTIONS_KIND_SUBJECT, CHECK, js_prefix, "SUBJECT", OF_RUN),
     FLAG("json", REQUEST | SUB, 0, json,
          "print each message as one line of JSON: subject, reply_to, headers, data", NULL),
     FLAG("json", PUB, 0, json, "print what was published as one line of JSON", NULL),

@@ -1,5 +1,6 @@
 ---The least permissions with which a service works, as configuration of nats-server: for
 ---`lunats check --permissions`.
+local core = require "lunats.core"
 local bytecode = require "lunats.commands.bytecode"
 local patterns = require "lunats.subject"
 local uses = require "lunats.commands.uses"
@@ -42,7 +43,8 @@ local function field(value, name) return value and value.fields and value.fields
 
 ---JetStream requests, each with the stream and further tokens behind it.
 function collected:api(why, ...)
-  for _, op in ipairs { ... } do self:may("publish", "$JS.API." .. op, why) end
+  local prefix = core.options.js_prefix or "$JS.API"
+  for _, op in ipairs { ... } do self:may("publish", prefix .. "." .. op, why) end
 end
 
 ---What it takes to make and find a consumer.
@@ -218,8 +220,8 @@ local BUCKETS = {
 
 ---What each service does.
 local function add_service(self, declared)
-  local name = declared.name
-  self:may("subscribe", "_INBOX.>", "replies")
+  local name, options = declared.name, core.options
+  self:may("subscribe", (options.inbox_prefix or "_INBOX") .. ".>", "replies")
   for _, verb in ipairs { "PING", "INFO", "STATS" } do
     self:may("subscribe", "$SRV." .. verb, "discovery")
     self:may("subscribe", ("$SRV.%s.%s"):format(verb, name), "discovery")
@@ -228,6 +230,17 @@ local function add_service(self, declared)
   self:may("publish", ("lunats.events.%s.*.*"):format(name), "started, stopped, reloaded, ...")
   for _, one in ipairs(declared.listeners) do
     self:may("subscribe", one.subject, "listener")
+  end
+  if options.log_subject then
+    self:may("publish", ("%s.%s.*"):format(options.log_subject, name), "--log-subject")
+  end
+  if options.control then
+    self:may("subscribe", ("lunats.control.%s.*.reload"):format(name), "--control")
+    self:may("subscribe", ("lunats.control.%s.*.log_level"):format(name), "--control")
+  end
+  if options.console then
+    self:may("subscribe", "lunats.console." .. name, "--console")
+    self:may("subscribe", ("lunats.console.%s.*"):format(name), "--console")
   end
 end
 
@@ -312,13 +325,8 @@ function M.text(self)
   local lines = { "# Permissions of a user of nats-server, for the service " .. name,
     "# in " .. self.path .. "." }
   local function comment(...) lines[#lines + 1] = "# " .. string.format(...) end
-  comment "With other options of run it may need more:"
-  comment('  --control          subscribe "lunats.control.%s.*.*"', name)
-  comment('  --console          subscribe "lunats.console.%s", "lunats.console.%s.*"', name,
-    name)
-  comment('  --log-subject S    publish "S.%s.*"', name)
-  comment '  --inbox-prefix P   subscribe "P.>" instead of "_INBOX.>"'
-  comment '  --js-prefix P      publish "P..." instead of "$JS.API..."; --js-domain likewise'
+  comment "For --control, --console, --log-subject, --inbox-prefix, --js-prefix and --js-domain"
+  comment "of run it needs more, or other subjects: give them to `lunats check`, too."
   if #self.notes > 0 then
     comment "Add what cannot be found out here:"
     for _, note in ipairs(self.notes) do comment("  %s", note) end

@@ -5,17 +5,19 @@ local process = require "spec.support.process"
 after_each(process.close_all)
 
 ---@return string configuration  without the warnings before it
-local function permissions(path)
-  local status, output = process.lunats_to_end { "check", "--permissions", path }
+local function permissions(path, options)
+  local status, output = process.lunats_to_end { "check", "--permissions", path,
+    table.unpack(options or {}) }
   assert.equal(0, status, output)
   return (output:match "# Permissions.*")
 end
 
 ---A server with a user for each script, and one for the spec.
-local function serve(paths)
+---@param options string[]|nil  of run, and of check
+local function serve(paths, options)
   local users = {}
   for i, path in ipairs(paths) do
-    users[i] = ("{ user: u%d, password: p\n%s}"):format(i, permissions(path))
+    users[i] = ("{ user: u%d, password: p\n%s}"):format(i, permissions(path, options))
   end
   local config = process.write("server.conf", ([[
     jetstream: { store_dir: %q }
@@ -26,7 +28,8 @@ local function serve(paths)
   local services = {}
   for i, path in ipairs(paths) do
     services[i] = process.spawn { process.lunats(), "run", "-s",
-      ("nats://u%d:p@127.0.0.1:%d"):format(i, server.port), path }
+      ("nats://u%d:p@127.0.0.1:%d"):format(i, server.port), path,
+      table.unpack(options or {}) }
   end
   for _, service in ipairs(services) do service:expect "started, connected" end
   local connection = assert(app.connect { server = ("nats://spec:p@127.0.0.1:%d"):format(
@@ -36,11 +39,13 @@ local function serve(paths)
 end
 
 ---Nobody was refused anything, until the end.
-local function assert_allowed(server, services)
+---@param except string|nil  pattern of a warning that is meant to be there
+local function assert_allowed(server, services, except)
   for _, service in ipairs(services) do
     assert.equal(0, service:stop())
-    assert.is_nil(service:output():match "[^\n]* WARN [^\n]*")
-    assert.is_nil(service:output():match "[^\n]* ERROR [^\n]*")
+    local output = service:output():gsub(except or "^$", "")
+    assert.is_nil(output:match "[^\n]* WARN [^\n]*")
+    assert.is_nil(output:match "[^\n]* ERROR [^\n]*")
   end
   assert.is_nil(server:output():match "[^\n]*[Vv]iolation[^\n]*")
 end
@@ -155,6 +160,32 @@ describe("lunats check --permissions", function()
     local connection, server, services = serve { path }
     assert.is_true(ask(connection, "all.ok"))
     assert_allowed(server, services)
+  end)
+
+  it("prints what the options of run need that it is given, too", function()
+    local path = process.write("svc.lua", [[
+      app.config { name = "svc" }
+      app.listen("x", function() return { id = app.instance_id } end)
+      app.on_start(function() assert(app.js.account_info()) end)
+    ]])
+    local options = { "--control", "--console", "--log-subject", "logs.of", "--inbox-prefix",
+      "_IN.svc", "--js-prefix", "$JS.API" }
+    local connection, server, services = serve({ path }, options)
+    local logged
+    local listener = connection.listen("logs.of.svc.*", function(msg) logged = msg.data end)
+    local id = ask(connection, "x", "").id
+    assert.equal("debug", ask(connection, ("lunats.control.svc.%s.log_level"):format(id),
+      "debug").level)
+    assert.equal("reloaded", ask(connection, ("lunats.control.svc.%s.reload"):format(id),
+      "").status)
+    assert.equal(id, ask(connection, "lunats.console.svc", "").id)
+    assert.is_true(ask(connection, "lunats.console.svc." .. id, { code = "1" }).ok)
+    eventually("a line of its log", function() return logged end)
+    listener:stop()
+    assert_allowed(server, services, "[^\n]* svc: [^\n]*console[^\n]*")
+    local text = permissions(path, { "--js-domain", "hub" })
+    assert.truthy(text:find('"$JS.hub.API.INFO"', 1, true), text)
+    assert.is_nil(text:find("lunats.c", 1, true), text)
   end)
 
   it("leaves out what a script does not do", function()
