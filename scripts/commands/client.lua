@@ -7,10 +7,26 @@ local M = {}
 ---128 + SIGPIPE, which other programs end with when nobody reads their output any more.
 local NO_READER = 141
 
+---A terminal obeys what a sender puts into its message: control characters, and what turns the
+---direction of writing round, are shown instead.
+---@param fd 1|2  to which the text goes
+local function shown(text, fd)
+  if not core.is_terminal(fd) then return text end
+  local function byte(c) return ("\\x%02x"):format(c:byte()) end
+  local function point(c) return ("\\u%04x"):format(utf8.codepoint(c)) end
+  text = text:gsub("[%z\1-\8\11-\31\127]", byte)
+  if not utf8.len(text) then return (text:gsub("[\x80-\xff]", byte)) end
+  text = text:gsub("\xc2[\x80-\x9f]", point):gsub("\xe2\x80[\x8e\x8f\xa8-\xae]", point)
+  return (text:gsub("\xe2\x81[\xa6-\xa9]", point))
+end
+
+---Writes to the standard error.
+function M.complain(text) io.stderr:write(shown(text, 2)) end
+
 ---Tells what is wrong and ends.
 ---@param status integer
 function M.fail(status, text, ...)
-  io.stderr:write(("lunats %s: %s\n"):format((core.identity()), text:format(...)))
+  M.complain(("lunats %s: %s\n"):format((core.identity()), text:format(...)))
   os.exit(status)
 end
 
@@ -65,19 +81,10 @@ end
 
 -- ---- printing ------------------------------------------------------------------
 
-local terminal = core.is_terminal(1)
-
----A terminal obeys what a sender puts into its message: control characters are shown instead.
-local function shown(text)
-  if not terminal then return text end
-  text = text:gsub("[%z\1-\8\11-\31\127]", function(c) return ("\\x%02x"):format(c:byte()) end)
-  return (text:gsub("\xc2([\x80-\x9f])", function(c) return ("\\u00%02x"):format(c:byte()) end))
-end
-
 ---Writes at once.
 ---@param text string
 function M.write(text)
-  local ok, err, code = io.stdout:write(shown(text))
+  local ok, err, code = io.stdout:write(shown(text, 1))
   if ok then ok, err, code = io.stdout:flush() end
   if ok then return end
   if code == 32 then os.exit(NO_READER) end -- EPIPE
@@ -86,7 +93,7 @@ end
 
 ---Ends of lines are for people, and between messages; a single body stays as it is for a file.
 function M.write_body(body, alone)
-  local line = not alone or terminal and body:sub(-1) ~= "\n"
+  local line = not alone or core.is_terminal(1) and body:sub(-1) ~= "\n"
   M.write(line and body .. "\n" or body)
 end
 

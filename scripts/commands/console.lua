@@ -85,7 +85,7 @@ local function me()
   return ("%s@%s"):format(os.getenv "USER" or os.getenv "LOGNAME" or "?", host)
 end
 
-local function show_error(text) io.stderr:write("lunats: ", text, "\n") end
+local function show_error(text) client.complain("lunats: " .. text .. "\n") end
 
 ---@return boolean ok, boolean|nil gone
 local function run(service, code)

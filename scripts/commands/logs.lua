@@ -87,7 +87,7 @@ local function change(which, level)
   for _, service in ipairs(instances(which)) do
     local text, why = set_level(service, level)
     local line = ("%s/%s: %s\n"):format(service.name, service.id, text or why)
-    if text then client.write(line) else io.stderr:write("lunats logs: ", line) end
+    if text then client.write(line) else client.complain("lunats logs: " .. line) end
     failed = failed or not text
   end
   if failed then os.exit(1) end

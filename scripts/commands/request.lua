@@ -17,11 +17,11 @@ end
 ---An error reply goes to the standard error, with its body if there is one.
 local function show_error(subject, reply, code, text)
   if core.options.json then
-    io.stderr:write(client.json(reply, subject))
+    client.complain(client.json(reply, subject))
   elseif reply.raw ~= "" then
-    io.stderr:write(reply.raw, "\n")
+    client.complain(reply.raw .. "\n")
   end
-  io.stderr:write(("lunats request: %s answered with error %s: %s\n"):format(subject, code,
+  client.complain(("lunats request: %s answered with error %s: %s\n"):format(subject, code,
     text))
 end
 

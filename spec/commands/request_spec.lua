@@ -51,6 +51,15 @@ describe("lunats request", function()
       process.lunats(), testing.server_url(), "'a\27[2Jb'"), "/dev/null" }
     assert.equal(0, child:wait())
     assert.equal("a\\x1b[2Jb\r\n", child:output())
+    local listener = app.listen("ask.broken", function()
+      return nil, { code = 400, message = "title \27]0;x\7" }
+    end)
+    finally(function() listener:stop() end)
+    assert(app.flush())
+    child = process.spawn { "script", "-qec", ("%s request -s %s ask.broken"):format(
+      process.lunats(), testing.server_url()), "/dev/null" }
+    assert.equal(1, child:wait())
+    assert.matches("answered with error 400: title \\x1b%]0;x\\x07\r\n$", child:output())
   end)
 
   it("prints subject, headers and data as one line of JSON, in this order", function()

@@ -28,6 +28,22 @@ describe("lunats sub", function()
       printed(child))
   end)
 
+  it("shows on a terminal what this would obey, and writes it as it came to a file", function()
+    local child = process.spawn { "script", "-qec", ("%s sub -s %s sub.bytes --count 4"):format(
+      process.lunats(), testing.server_url()), "/dev/null" }
+    local plain = sub("sub.bytes", "--count", "4")
+    child:expect "listening to "
+    local bodies = { "\27]0;title\7", "a\u{9b}2J\r", "\u{202e}b\tc", "\x9b2J" }
+    for _, body in ipairs(bodies) do app.publish("sub.bytes", body) end
+    assert.equal(0, child:wait())
+    assert.equal(0, plain:wait())
+    local shown = printed(child):gsub("\r\n", "\n")
+    assert.equal("sub.bytes \\x1b]0;title\\x07\nsub.bytes a\\u009b2J\\x0d\n"
+      .. "sub.bytes \\u202eb\tc\nsub.bytes \\x9b2J\n", shown)
+    for i, body in ipairs(bodies) do bodies[i] = "sub.bytes " .. body .. "\n" end
+    assert.equal(table.concat(bodies), printed(plain))
+  end)
+
   it("prints lines of JSON with their fields in a stable order", function()
     local child = sub("sub.*", "--json", "--count", "3")
     app.publish("sub.a", '{"z":1,\n"a":[]}', { headers = { B = "2", A = "1" },
