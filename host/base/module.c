@@ -12,12 +12,13 @@
 
 #include "host/base/status.h"
 
-/* What Debian calls the library of a module: to run with it, and to build the module. */
+/* What Debian calls the library of a module, of its release 12 and since 13; and what it takes
+ * to build the module. */
 static const struct known {
     const char *name, *package, *dev_package;
 } known[] = {
-    {"http", "libmicrohttpd12", "libmicrohttpd-dev"},
-    {"curl", "libcurl4", "libcurl4-openssl-dev"},
+    {"http", "libmicrohttpd12 (since Debian 13: libmicrohttpd12t64)", "libmicrohttpd-dev"},
+    {"curl", "libcurl4 (since Debian 13: libcurl4t64)", "libcurl4-openssl-dev"},
     {NULL, "", ""},
 };
 
@@ -67,10 +68,9 @@ int module_load(const struct module **out, const char *name, char *error, size_t
     char path[2 * PATH_MAX];
     if (!find_file(path, sizeof(path), name)) {
         const char *package = find_known(name)->dev_package;
-        snprintf(error, size,
-                 "the module %s is not installed (%s): install the package lunats-%s%s%s%s",
-                 name, path, name, *package != '\0' ? ", or build lunats again where " : "",
-                 package, *package != '\0' ? " is installed" : "");
+        snprintf(error, size, "the module %s is not installed (there is no %s)%s%s%s", name,
+                 path, *package != '\0' ? ": install " : "", package,
+                 *package != '\0' ? " and build lunats again" : "");
         return UV_ENOENT;
     }
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
