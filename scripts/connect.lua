@@ -19,7 +19,16 @@ local function servers_of(server)
     if type(one) ~= "string" then
       error("app.connect: server must be a URL, or a list of URLs", 4)
     end
-    for url in one:gmatch "[^,%s]+" do list[#list + 1] = url end
+    for part in one:gmatch "[^,]+" do
+      local first = part:match "^%s*()"
+      for at, url in part:gmatch "()(%S+)" do
+        if at > first and url:find("@", 1, true) and not url:find("://", 1, true) then
+          error("app.connect: a blank in user, password or token of a server: write %20 "
+            .. "(between servers there is a comma)", 4)
+        end
+        list[#list + 1] = url
+      end
+    end
   end
   if #list == 0 then error("app.connect: no server: give { server = URL }", 4) end
   return list

@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "host/base/file.h"
 #include "host/base/status.h"
 
 #define FILE_SIZE 65536
@@ -72,19 +73,18 @@ static int read_file(const char *path, char *bytes, size_t size, char *text, siz
         snprintf(bytes, size, "%s", path + strlen(KEYS_INLINE));
         return LN_OK;
     }
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL)
-        return refuse(text, text_size, "cannot read %s: %s", shown(path), strerror(errno));
-    size_t len = fread(bytes, 1, size - 1, file);
-    int failure = ferror(file) ? errno : 0;
-    bool whole = feof(file) != 0;
-    fclose(file);
-    bytes[len] = '\0';
-    if (failure != 0)
-        return refuse(text, text_size, "cannot read %s: %s", shown(path), strerror(failure));
-    if (len == 0)
-        return refuse(text, text_size, "%s is empty", shown(path));
-    return whole ? LN_OK : refuse(text, text_size, "%s is too large", shown(path));
+    size_t len;
+    int rc = file_read(path, bytes, size, &len);
+    if (rc == -EFBIG)
+        return refuse(text, text_size, "%s is too large", shown(path));
+    if (rc == -ETIMEDOUT)
+        return refuse(text, text_size,
+                      "cannot read %s: %s (keys are read again for each connection: a pipe "
+                      "gives them once)",
+                      shown(path), file_reason(rc));
+    if (rc < 0)
+        return refuse(text, text_size, "cannot read %s: %s", shown(path), file_reason(rc));
+    return len > 0 ? LN_OK : refuse(text, text_size, "%s is empty", shown(path));
 }
 
 int keys_read(struct keys *out, const char *path, bool with_jwt, char *text, size_t size) {
@@ -116,6 +116,10 @@ static const char *reason(void) {
 }
 
 static BIO *open_pem(const char *path, char *text, size_t size) {
+    if (!file_is_ordinary(path)) {
+        refuse(text, size, "%s is no ordinary file: it is read more than once", shown(path));
+        return NULL;
+    }
     errno = 0;
     BIO *bio = BIO_new_file(path, "rbe");
     if (bio == NULL)

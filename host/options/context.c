@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/base/file.h"
 #include "host/base/json_scan.h"
 #include "host/base/nearest.h"
 
@@ -31,11 +32,6 @@ static bool find_folder(char out[PATH_MAX]) {
 static bool ends_in_json(const char *name) {
     size_t len = strlen(name);
     return len > 5 && strcmp(name + len - 5, ".json") == 0;
-}
-
-static int cannot_read(const struct parser *p, const struct context *context) {
-    return options_fail(p, "cannot read the context %s: %s: %s", context->name, context->path,
-                        strerror(errno));
 }
 
 /* Names the contexts that there are. */
@@ -66,31 +62,25 @@ static int fail_unknown(const struct parser *p, const struct context *context,
 
 /* ---- reading ---- */
 
-/* The whole file, to be wiped and freed; NULL with errno. */
-static char *read_file(const char *path) {
-    FILE *file = fopen(path, "rbe");
-    char *text = file != NULL ? calloc(1, CONTEXT_SIZE) : NULL;
-    size_t len = text != NULL ? fread(text, 1, CONTEXT_SIZE - 1, file) : 0;
-    int failure = text == NULL              ? errno
-                  : ferror(file)            ? EIO
-                  : len == CONTEXT_SIZE - 1 ? EFBIG
-                                            : 0;
-    if (file != NULL)
-        fclose(file);
-    if (failure == 0)
-        return text;
-    free(text);
-    errno = failure;
-    return NULL;
+/* *out is the whole file, to be wiped and freed; or a negative errno. */
+static int read_file(const char *path, char **out) {
+    size_t len;
+    *out = calloc(1, CONTEXT_SIZE);
+    int rc = *out != NULL ? file_read(path, *out, CONTEXT_SIZE, &len) : -ENOMEM;
+    if (rc < 0) {
+        if (*out != NULL)
+            explicit_bzero(*out, CONTEXT_SIZE);
+        free(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 /* The name in context.txt; false: none is selected. */
 static bool find_selected(const char *folder, char *out, size_t size) {
-    char path[PATH_MAX];
-    char *text = snprintf(path, sizeof(path), "%s/context.txt", folder) < PATH_MAX
-                     ? read_file(path)
-                     : NULL;
-    if (text == NULL)
+    char path[PATH_MAX], *text;
+    if (snprintf(path, sizeof(path), "%s/context.txt", folder) >= PATH_MAX ||
+        read_file(path, &text) < 0)
         return false;
     char *from = text + strspn(text, " \t\r\n");
     snprintf(out, size, "%.*s", (int)strcspn(from, " \t\r\n"), from);
@@ -165,11 +155,12 @@ int context_open(struct parser *p, const char *name, bool optional, struct conte
     int rc = locate(p, name, optional, out, folder, &found);
     if (rc != 0 || !found)
         return rc;
-    out->text = read_file(out->path);
-    if (out->text == NULL && errno == ENOENT && folder[0] != '\0')
+    rc = read_file(out->path, &out->text);
+    if (rc == -ENOENT && folder[0] != '\0')
         return fail_unknown(p, out, folder);
-    if (out->text == NULL)
-        return cannot_read(p, out);
+    if (rc < 0)
+        return options_fail(p, "cannot read the context %s: %s: %s", out->name, out->path,
+                            file_reason(rc));
     const char *at = out->text, *end = at + strlen(at);
     struct json_member member;
     for (rc = json_first_member(&at, end, &member); rc == 1;

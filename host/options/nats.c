@@ -200,6 +200,45 @@ static int take_all(struct parser *p, const struct place *place) {
     return 0;
 }
 
+/* A duration as programs in Go take it: "500ms", "1m30s"; negative: it is none. */
+static double read_duration(const char *text) {
+    static const struct {
+        const char *name;
+        double seconds;
+    } units[] = {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
+    double sum = *text != '\0' ? 0 : -1;
+    while (*text != '\0' && sum >= 0) {
+        char *end;
+        const char *unit = text + strspn(text, "0123456789.");
+        size_t len = strcspn(unit, "0123456789."), at = 0;
+        double number = strtod(text, &end); /* which would take more than digits */
+        while (at < COUNT(units) &&
+               (strlen(units[at].name) != len || strncmp(units[at].name, unit, len) != 0))
+            at++;
+        if (unit == text || end != unit || at == COUNT(units))
+            return -1;
+        sum += number * units[at].seconds;
+        text = unit + len;
+    }
+    return sum;
+}
+
+/* How long the tool waits for an answer. Where time ends what would else go on, or is waited
+ * for in any case, it means something else. */
+static int take_timeout(struct parser *p) {
+    static const char name[] = "NATS_TIMEOUT";
+    const char *text = getenv(name);
+    bool waits = p->out->command == OPTIONS_REQUEST || p->out->command == OPTIONS_PUB;
+    if (!waits || text == NULL || *text == '\0' ||
+        options_source_of(p, OPTIONS_FIELD(timeout)) != OPTIONS_UNSET)
+        return 0;
+    double seconds = read_duration(text);
+    if (!(seconds >= 1e-3 && seconds <= 1e6))
+        return options_fail(p, "%s: %s is not a duration like 5s, 500ms or 1m30s", name, text);
+    p->out->timeout = seconds;
+    return 0;
+}
+
 /* What the tool does and we do not: without it one would be somebody else, or elsewhere. */
 static int check_unsupported(struct parser *p, const struct context *context) {
     static const char *const fields[] = {"socks_proxy", "nsc"};
@@ -234,6 +273,8 @@ int options_read_nats(struct parser *p) {
     int rc = 0;
     if (command->connection == OPTIONS_SERVERS) {
         rc = take_all(p, &(struct place){OPTIONS_NATS, NULL});
+        if (rc == 0)
+            rc = take_timeout(p);
         make_token(p);
         if (rc == 0 && context != NULL && o->context == NULL)
             rc = options_read_variable(p, context, "NATS_CONTEXT", OPTIONS_NATS);

@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 
+#include "host/base/file.h"
 #include "host/dial/keys.h"
 
 #define FILE_SIZE 65536
@@ -74,15 +75,12 @@ static void cut_blanks(char *text) {
 }
 
 static int read_file(struct parser *p, const char *label, const char *path, char **out) {
-    FILE *file = fopen(path, "rbe");
-    char *text = file != NULL ? calloc(1, FILE_SIZE) : NULL;
-    bool whole = text != NULL && fread(text, 1, FILE_SIZE - 1, file) < FILE_SIZE - 1;
-    int failure = text == NULL || ferror(file) ? errno : whole ? 0 : EFBIG;
-    if (file != NULL)
-        fclose(file);
-    if (text == NULL || failure != 0) {
+    size_t len;
+    char *text = calloc(1, FILE_SIZE);
+    int rc = text != NULL ? file_read(path, text, FILE_SIZE, &len) : -ENOMEM;
+    if (rc < 0) {
         secret_free(text);
-        return options_fail(p, "%s: cannot read %s: %s", label, path, strerror(failure));
+        return options_fail(p, "%s: cannot read %s: %s", label, path, file_reason(rc));
     }
     cut_blanks(text);
     *out = text;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "host/base/address.h"
+#include "host/base/file.h"
 #include "host/base/url.h"
 #include "host/dial/keys.h"
 #include "host/options/parser.h"
@@ -18,6 +19,21 @@
 #define SUBJECT_MAX 255 /* there is more behind it, and tokens of 64 bytes each */
 
 /* ---- values ---- */
+
+/* Blanks divide a list as commas do. Of "nats://tok en@host" that would leave two servers, and
+ * a part of a secret in what is said of them. */
+static bool cuts_a_secret(const char *text) {
+    for (bool first = true; *text != '\0'; text += strspn(text, " ")) {
+        size_t len = strcspn(text, ", ");
+        bool bare = memmem(text, len, "://", 3) == NULL;
+        if (!first && bare && memchr(text, '@', len) != NULL)
+            return true;
+        text += len;
+        first = (first && len == 0) || *text == ',';
+        text += *text == ',';
+    }
+    return false;
+}
 
 /* Adds one server; "host:port" becomes a URL. `label` is what the user set. */
 static int add_server(struct parser *p, const char *label, const char *text, size_t len) {
@@ -42,6 +58,11 @@ static int add_server(struct parser *p, const char *label, const char *text, siz
 
 static int add_servers(struct parser *p, const char *label, const char *text) {
     size_t before = p->out->server_count;
+    if (cuts_a_secret(text))
+        return options_fail(p,
+                            "%s: a blank in user, password or token of a server: write %%20 "
+                            "(between servers there is a comma)",
+                            label);
     while (*text != '\0') {
         text += strspn(text, ", ");
         size_t len = strcspn(text, ", ");
@@ -64,6 +85,9 @@ static int set_text(struct parser *p, const struct options_option *option, const
         return options_fail(p, "%s: this is no path but a key: write it into a file", label);
     if (option->kind == OPTIONS_KIND_FILE && access(text, R_OK) < 0)
         return options_fail(p, "%s: cannot read %s: %s", label, text, strerror(errno));
+    bool once = option->field == OPTIONS_FIELD(creds) || option->field == OPTIONS_FIELD(nkey);
+    if (option->kind == OPTIONS_KIND_FILE && !once && !file_is_ordinary(text))
+        return options_fail(p, "%s: %s is no ordinary file", label, text);
     free(*field);
     *field = strdup(text);
     return *field != NULL ? 0 : options_fail_memory(p);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/status.h"
 #include "host/base/text.h"
@@ -163,7 +164,21 @@ static int read_url(struct trace_settings *out, const char *given, char *error, 
     return out->url != NULL ? LN_OK : LN_ENOMEM;
 }
 
-/* A path that does not exist is told by whoever opens the file. */
+/* A path that does not exist is told by whoever opens the file, which happens on the loop and
+ * for each connection. */
+static int check_files(const struct trace_settings *settings, char *error, size_t size) {
+    const char *const paths[] = {settings->tls_ca, settings->tls_cert, settings->tls_key};
+    for (size_t i = 0; i < 3; i++) {
+        if (paths[i] == NULL || file_is_ordinary(paths[i]))
+            continue;
+        snprintf(error, size,
+                 "OTEL_EXPORTER_OTLP_CERTIFICATE and the like: %s is no ordinary file",
+                 paths[i]);
+        return LN_EINVAL;
+    }
+    return LN_OK;
+}
+
 static void read_files(struct trace_settings *out) {
     const char *ca = variable_of_two("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
                                      "OTEL_EXPORTER_OTLP_CERTIFICATE");
@@ -256,7 +271,7 @@ int trace_settings_read(struct trace_settings *out, const char *given, char *err
     out->batch_max = (size_t)number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, 100000, 512);
     if (out->batch_max > out->queue_max)
         out->batch_max = out->queue_max;
-    return LN_OK;
+    return check_files(out, error, size);
 }
 
 void trace_settings_free(struct trace_settings *settings) {

@@ -243,7 +243,9 @@ describe("app.connect", function()
 
     it("a URL that a blank in its password cuts, without showing any of it", function()
       local text = message_of [[app.connect { server = "nats://a:secret word@far" }]]
-      assert.truthy(text:find("app.connect: server 'nats://a:': the port is no", 1, true), text)
+      assert.truthy(text:find("app.connect: a blank in user, password or token of a server: "
+        .. "write %20", 1, true), text)
+      assert.is_nil(text:find("secret", 1, true))
     end)
 
     it("the top level of a script", function()

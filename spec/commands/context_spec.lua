@@ -185,6 +185,59 @@ describe("a key in the place of a path", function()
   end)
 end)
 
+describe("a pipe in the place of a file", function()
+  local function pipe(name)
+    local path = process.path(name)
+    assert(os.execute("mkfifo " .. path))
+    return path
+  end
+
+  it("is not waited for without end", function()
+    local context, keys, secret = pipe "context.json", pipe "my.creds", pipe "secret"
+    local folder = settings { url = "nats://127.0.0.1:1", token = "file://" .. secret }
+    local why = "it is no ordinary file, and its end did not come within 5 s"
+    local children = {
+      [run({}, { "--context", context })] = { 2, "cannot read the context %S+ " },
+      [run({ XDG_CONFIG_HOME = folder }, { "--context", "prod" })] =
+        { 2, "token of the context prod .*cannot read " .. secret:gsub("%p", "%%%0") .. ": " },
+      [run({}, { "-s", "nats://127.0.0.1:1", "--creds", keys })] =
+        { 3, "cannot read " .. keys:gsub("%p", "%%%0") .. ": " },
+    }
+    for child, want in pairs(children) do
+      local status = child:wait()
+      assert.matches(want[2] .. "[^\n]*" .. why, child:output())
+      assert.equal(want[1], status, child:output())
+    end
+  end)
+
+  it("is refused where it would be read more than once", function()
+    local path = pipe "ca.pem"
+    local child = run({}, { "--tlsca", path })
+    assert.equal(2, child:wait())
+    assert.matches("%-%-tlsca: %S+ is no ordinary file\n", child:output())
+    child = run({ OTEL_EXPORTER_OTLP_CERTIFICATE = path }, { "--otlp", "https://127.0.0.1:1" })
+    assert.equal(2, child:wait())
+    assert.matches("traces: OTEL_EXPORTER_OTLP_CERTIFICATE and the like: %S+ is no ordinary "
+      .. "file", child:output())
+  end)
+
+  it("may give keys and secrets once, be its writer gone already", function()
+    local nats = server(([[authorization { users: [
+      { user: ada, password: %s }, { nkey: %s } ] }]]):format(SECRET, PUBLIC))
+    local folder = settings { url = nats.url, user = "ada", password = "file:///dev/stdin" }
+    local seed = process.write("seed", SEED)
+    for _, command in ipairs {
+      ("printf %s | %s pub --context prod x y"):format(SECRET, process.lunats()),
+      ("(sleep 0.2; cat %s) | %s pub -s %s --nkey /dev/stdin x y"):format(seed,
+        process.lunats(), nats.url),
+    } do
+      local child = process.spawn({ "sh", "-c", command },
+        { env = { XDG_CONFIG_HOME = folder } })
+      assert.equal(0, child:wait(), child:output())
+    end
+  end)
+end)
+
 describe("a context that cannot be used", function()
   it("is named, with its file and field and what to do", function()
     local folder = settings { url = "nats://127.0.0.1:1", user = "ada", creds = "/none",

@@ -26,7 +26,7 @@ static const char *const variables[] = {
     "NATS_URL",       "NATS_USER",    "NATS_PASSWORD", "NATS_TOKEN",      "NATS_CREDS",
     "NATS_NKEY",      "NATS_JWT",     "NATS_SEED",     "NATS_CA",         "NATS_CERT",
     "NATS_KEY",       "NATS_CONTEXT", "LUNATS_USER",   "LUNATS_PASSWORD", "LUNATS_TOKEN",
-    "LUNATS_CONTEXT", "SECRET"};
+    "LUNATS_CONTEXT", "NATS_TIMEOUT", "SECRET"};
 
 static void forget(void) {
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
@@ -206,6 +206,50 @@ static void secrets_may_be_somewhere_else(void) {
     CHECK_STR(options.creds, "data:,eyJ\nSU");
 }
 
+static void a_blank_in_a_secret_divides_no_list(void) {
+    static const char *const cut[] = {"nats://s3cret en@host", "nats://a, nats://u:s3cret x@b",
+                                      " s3cret  en@host", "nats://a b s3cret@c"};
+    for (size_t i = 0; i < sizeof(cut) / sizeof(cut[0]); i++) {
+        setenv("NATS_URL", cut[i], 1);
+        CHECK_INT(parse("run a.lua"), 2);
+        CHECK_STR(error, "NATS_URL: a blank in user, password or token of a server: write %20 "
+                         "(between servers there is a comma)\nSee `lunats run --help`.");
+    }
+    static const char *const whole[] = {"a b,c", "nats://a nats://t@b ,u:p@c", ", a, b , t@c "};
+    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
+        setenv("NATS_URL", whole[i], 1);
+        CHECK_INT(parse("run a.lua"), 0);
+        CHECK_INT(options.server_count, 3);
+    }
+}
+
+static void the_time_for_an_answer(void) {
+    static const struct {
+        const char *text;
+        double seconds;
+    } durations[] = {
+        {"7s", 7}, {"500ms", 0.5}, {"1m30s", 90}, {"1.5h", 5400}, {"2000us", 0.002}};
+    for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++) {
+        setenv("NATS_TIMEOUT", durations[i].text, 1);
+        CHECK_INT(parse("request x"), 0);
+        CHECK(options.timeout > durations[i].seconds * 0.999 &&
+              options.timeout < durations[i].seconds * 1.001);
+    }
+    CHECK_INT(parse("pub x y --timeout 3"), 0);
+    CHECK(options.timeout == 3);
+    CHECK_INT(parse("sub x"), 0); /* which would end */
+    CHECK(options.timeout == 0);
+    CHECK_INT(parse("ps"), 0); /* which always waits that long */
+    CHECK(options.timeout == 0);
+    static const char *const others[] = {"5",    "s",   "5 s", "-5s", "5d",
+                                         "1e1s", "5s,", "0s",  "."};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        setenv("NATS_TIMEOUT", others[i], 1);
+        CHECK_INT(parse("request x"), 2);
+        CHECK(strstr(error, " is not a duration like 5s, 500ms or 1m30s") != NULL);
+    }
+}
+
 static const struct {
     const char *context, *error;
 } mistakes[] = {
@@ -296,6 +340,10 @@ int main(int argc, char **argv) {
     RUN(the_selected_context_is_for_tools);
     forget();
     RUN(secrets_may_be_somewhere_else);
+    forget();
+    RUN(a_blank_in_a_secret_divides_no_list);
+    forget();
+    RUN(the_time_for_an_answer);
     forget();
     RUN(mistakes_are_explained_without_secrets);
     options_free(&options);
