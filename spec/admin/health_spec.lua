@@ -77,15 +77,18 @@ describe("a service", function()
     assert.equal(0, child:stop())
   end)
 
-  it("is not ready while its server is about to leave", function()
+  it("is not ready while its lame-duck server is about to leave, and serves", function()
     local config = process.write("nats.conf", 'lame_duck_duration: "30s"\n'
       .. 'lame_duck_grace_period: "20s"\n')
     local server = process.server { args = { "-c", config } }
     local child, url = run(SIMPLE, { servers = { server.url } })
     admin.expect_ready(url, 200)
+    local conn = assert(app.connect { server = server.url })
     server:signal "USR2"
     expect_reason(url, "lame_duck")
     is_alive(url)
+    assert.equal("1", assert(conn.request("spec.health", "")).raw)
+    conn.close()
     assert.equal(0, child:stop())
   end)
 
