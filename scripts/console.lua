@@ -3,6 +3,7 @@
 local core = require "lunats.core"
 local fiber = require "lunats.fiber"
 local json = require "lunats.json"
+local shown = require "lunats.shown"
 
 local M = {}
 
@@ -112,7 +113,7 @@ local function run(fn, heart)
   elseif results.n == 1 then
     return true
   end
-  local ok, text = pcall(line_of, table.unpack(results, 2, results.n))
+  local ok, text = pcall(shown, table.unpack(results, 2, results.n))
   return ok, ok and text or ("error calling 'tostring' (%s)"):format(type(text) == "string"
     and text or type(text))
 end

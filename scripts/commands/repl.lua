@@ -1,6 +1,7 @@
----`lunats lua -i`: reads Lua line by line, runs it and prints its results, as lua(1) does.
+---`lunats lua -i`: reads Lua line by line, runs it and prints its results.
 local core = require "lunats.core"
 local line = require "lunats.commands.line"
+local shown = require "lunats.shown"
 
 local M = {}
 
@@ -45,8 +46,9 @@ local function show_results(ok, ...)
   if not ok then
     show_error((core.caught((...)):gsub(OURS, "\n\t[C]: in ?")))
   elseif select("#", ...) > 0 then
-    local printed, err = pcall(print, ...)
-    if not printed then show_error("error calling 'print' (" .. tostring(err) .. ")") end
+    local known, text = pcall(shown, ...)
+    if not known then text = "error calling 'tostring' (" .. tostring(text) .. ")" end
+    (known and print or show_error)(text)
   end
 end
 

@@ -50,6 +50,21 @@ describe("lunats console", function()
     svc:expect "double\n" -- what functions of the service print goes where it always goes
   end)
 
+  it("shows what is in a table that is returned, as far as a person reads it", function()
+    serve "--console"
+    local status, output = console("counter",
+      "-e", "{ 1, 'two\\n', { n = 3.5 }, last = true, ['a b'] = app.json.null, [7] = {} }",
+      "-e", "local t = { deep = { { { { 1 } } } } } t.self = t return t",
+      "-e", "setmetatable({}, { __tostring = function() return 'mine' end }), {}",
+      "-e", "local t = {} for i = 1, 1000 do t[i] = i end return t",
+      "-e", "setmetatable({}, { __pairs = function() error 'no' end })")
+    assert.equal('{ 1, "two\\n", { n = 3.5 }, [7] = {}, ["a b"] = null, last = true }\n'
+      .. "{ deep = { { { {...} } } }, self = {...} }\nmine\t{}\n", output:match "^.-mine.-\n")
+    assert.matches("\n{ 1, 2, 3, .- 50, ... }\n", output)
+    assert.matches("error calling 'tostring'.*no", output)
+    assert.equal(1, status)
+  end)
+
   it("reads commands line by line, over several lines if need be", function()
     serve "--console"
     local status, output = piped "for i = 1, 2 do\n  print(i)\nend\n= count\n1 +\n+ 2\n"
