@@ -352,7 +352,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         if (options_lua_file(options) == NULL) /* whose name the service has otherwise */
             service.name = options_command_name(options->command);
     }
-    if (options->console)
+    if (options->console && serves(host)) /* `check` only wants to know */
         service.prelude = "require('lunats.console')";
     service.js_prefix = options->js_prefix;
     fill_link_options(host, &service.link);
