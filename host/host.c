@@ -331,7 +331,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
         .limits = limits_of(options),
-        .log_subject = options->log_subject,
+        .log_subject = serves(host) ? options->log_subject : NULL,
         .count_collections = options->admin != NULL,
         .keep_errors = options->admin != NULL,
         .short_errors = options->errors == OPTIONS_ERRORS_SHORT,
