@@ -6,7 +6,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand"
 	"os"
+	"strconv"
 
 	"github.com/nats-io/nats.go"
 )
@@ -73,6 +75,34 @@ func publish(nc *nats.Conn, todo job) {
 	<-js.PublishAsyncComplete()
 }
 
+type record struct {
+	id    int64
+	name  string
+	total float64
+	city  string
+}
+
+func newRecord(id int64) *record {
+	return &record{id, fmt.Sprintf("customer %d", id), float64(id) * 1.5,
+		fmt.Sprintf("Berlin %d", id%1000)}
+}
+
+// What bench/state_service.lua does in tables.
+func keep(listen func(string, nats.MsgHandler)) {
+	count, err := strconv.ParseInt(os.Getenv("BENCH_RECORDS"), 10, 64)
+	check(err)
+	records := make(map[int64]*record)
+	for id := int64(0); id < count; id++ {
+		records[id] = newRecord(id)
+	}
+	listen("bench.state", func(msg *nats.Msg) {
+		id := rand.Int63n(count)
+		records[id] = newRecord(id)
+		check(msg.Respond(msg.Data))
+	})
+	fmt.Println("started, connected")
+}
+
 func main() {
 	var options []nats.Option
 	if ca := os.Getenv("NATS_CA"); ca != "" {
@@ -95,6 +125,9 @@ func main() {
 	}
 	listen("bench.echo", func(msg *nats.Msg) { check(msg.Respond(msg.Data)) })
 	listen("bench.json", answer)
+	if os.Getenv("BENCH_STATE") != "" {
+		keep(listen)
+	}
 	count := 0
 	listen("bench.count", func(*nats.Msg) {
 		if count++; count%4096 == 0 {

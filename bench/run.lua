@@ -21,7 +21,7 @@ local function read_arguments()
     if convert then
       i = i + 1
       options[name] = convert(arg[i] or "")
-    elseif name == "quick" or name == "scaling" then
+    elseif name == "quick" or name == "scaling" or name == "state" then
       options[name] = true
     end
     if not name or options[name] == nil then
@@ -37,6 +37,10 @@ end
 local options = read_arguments()
 if options.scaling then
   require "scaling" (options)
+  os.exit(0)
+end
+if options.state then
+  require "state" (options)
   os.exit(0)
 end
 local peers = find_peers(options.quick, options.against)

@@ -26,6 +26,7 @@ struct scheduler {
     struct list ready; /* fibers, first in first out */
     int held;          /* > 0 while a fiber runs or the host holds */
     struct watchdog dog;
+    struct list wakes; /* struct scheduler_wake */
 };
 
 /* Of all schedulers: there is one thread that runs Lua. */
@@ -35,11 +36,31 @@ static void finish(struct fiber *fiber, int rc);
 
 /* ---- the queue ---- */
 
+static void on_wake(void *owner) {
+    struct scheduler *scheduler = owner;
+    list_each (struct scheduler_wake, wake, &scheduler->wakes, node)
+        wake->fn(wake);
+}
+
+void scheduler_on_wake(struct scheduler *scheduler, struct scheduler_wake *wake) {
+    list_push_back(&scheduler->wakes, &wake->node);
+}
+
+bool scheduler_asleep(const struct scheduler *scheduler) {
+    return atomic_load_explicit(&scheduler->dog.asleep, memory_order_relaxed);
+}
+
+uint64_t scheduler_turns(const struct scheduler *scheduler) {
+    return atomic_load_explicit(&scheduler->dog.turn, memory_order_relaxed);
+}
+
 int scheduler_open(struct scheduler **out) {
     struct scheduler *scheduler = calloc(1, sizeof(*scheduler));
     if (scheduler == NULL)
         return LN_ENOMEM;
     watchdog_init(&scheduler->dog);
+    scheduler->dog.on_wake = on_wake;
+    scheduler->dog.owner = scheduler;
     log_set_context(fiber_log_context);
     *out = scheduler;
     return LN_OK;

@@ -22,6 +22,7 @@
 #include <lua.h>
 
 #include "host/base/clock.h"
+#include "host/base/list.h"
 #include "host/base/log.h"
 
 struct scheduler;
@@ -37,6 +38,18 @@ void scheduler_close(struct scheduler *scheduler);
 /* Postpones the resumption of ready fibers until the matching release. Nests. */
 void scheduler_hold(struct scheduler *scheduler);
 void scheduler_release(struct scheduler *scheduler);
+
+/* Embedded by whoever wants to know that something runs again after a while in which nothing
+ * did; `fn` may start no fiber. list_remove() of the node ends it. */
+struct scheduler_wake {
+    struct list_node node;
+    void (*fn)(struct scheduler_wake *wake);
+};
+void scheduler_on_wake(struct scheduler *scheduler, struct scheduler_wake *wake);
+/* Whether nothing has run for so long that this will be told. */
+bool scheduler_asleep(const struct scheduler *scheduler);
+/* Twice the number of calls that have run. */
+uint64_t scheduler_turns(const struct scheduler *scheduler);
 
 /* ---- the fibers of a script ---- */
 

@@ -9,6 +9,7 @@
 
 #include "host/base/log.h"
 #include "host/base/strings.h"
+#include "host/script/collector.h"
 #include "host/script/modules.h"
 #include "host/script/pool.h"
 #include "host/script/tell.h"
@@ -21,6 +22,7 @@ struct script {
     uv_loop_t *loop;
     struct scheduler *scheduler;
     struct fibers *fibers;
+    struct collector *collector;
     struct clock *clock;
     struct script_options options; /* strings are borrowed while loading only */
     char *path;
@@ -104,7 +106,6 @@ static int load(lua_State *L) {
     const struct script_options *options = &script->options;
     script_add_file(script, options->path);
     luaL_openlibs(L);
-    lua_gc(L, LUA_GCGEN, 0, 0); /* messages die young: 10 % less CPU per echo */
     modules_set_path(L, options->path);
     set_arguments(L, options);
     lua_pushcfunction(L, options->open);
@@ -154,6 +155,9 @@ static int open_state(struct script *script, struct scheduler *scheduler) {
     *(struct script **)lua_getextraspace(script->L) = script;
     int rc = fibers_open(&script->fibers, script->L, scheduler, script->clock, on_fiber_error,
                          script);
+    if (rc == LN_OK)
+        rc = collector_open(&script->collector, script->loop, scheduler, script->fibers,
+                            script->L);
     if (rc < 0)
         return rc;
     lua_State *L = script->L;
@@ -422,6 +426,7 @@ static void free_script(struct script *script) {
 }
 
 void script_close(struct script *script) {
+    collector_close(script->collector);
     if (script->fibers != NULL)
         fibers_close(script->fibers);
     script->fibers = NULL; /* finalizers run in lua_close() and may call anything */

@@ -93,6 +93,8 @@ void watchdog_init(struct watchdog *dog) {
 }
 
 void watchdog_wake(struct watchdog *dog) {
+    if (dog->on_wake != NULL)
+        dog->on_wake(dog->owner);
     if (!dog->started) {
         dog->asleep = false;
         start(dog);

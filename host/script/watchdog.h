@@ -30,6 +30,8 @@ struct watchdog {
     uv_thread_t thread;
     uv_mutex_t mutex;
     uv_cond_t cond;
+    void (*on_wake)(void *owner); /* a call begins after a while without; NULL: nobody asks */
+    void *owner;
 };
 
 void watchdog_init(struct watchdog *dog);
