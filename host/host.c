@@ -516,7 +516,7 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
                    "connection settings from %s", options->origin);
     int rc = uv_loop_init(&host.loop);
     if (rc == LN_OK)
-        rc = scheduler_open(&host.scheduler);
+        rc = scheduler_open(&host.scheduler, serves(&host) ? &host.loop : NULL);
     if (rc == LN_OK)
         rc = clock_open(&host.clock, &host.loop, false);
     if (rc == LN_OK)
@@ -545,9 +545,9 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     services_free(host.services);
     caches_close(host.caches);
     clock_close(host.clock); /* what specs have opened needs it to the last */
+    scheduler_close(host.scheduler);
     uv_run(&host.loop, UV_RUN_DEFAULT);
     uv_loop_close(&host.loop);
-    scheduler_close(host.scheduler);
     free(host.broker_url);
     end_output(&host);
     if (!dial_close_library()) {

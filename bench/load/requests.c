@@ -202,7 +202,7 @@ bool answers(int64_t number) {
 /* Takes the answers to what was asked too early from the way. A slow service has many of them;
  * a framework may have none for some. */
 static void take_late_answers(void) {
-    while (requests.asked > 0 && wait_for(requests.sub, 0.3))
+    while (requests.asked > 0 && wait_for(requests.sub, 2))
         for (int n = pending(requests.sub); n > 0; n--, requests.asked--)
             natsMsg_Destroy(take(requests.sub));
 }

@@ -22,82 +22,12 @@
 
 const char fiber_wait_token = 'w', fiber_rest_token = 'r';
 
-struct scheduler {
-    struct list ready; /* fibers, first in first out */
-    int held;          /* > 0 while a fiber runs or the host holds */
-    struct watchdog dog;
-    struct list wakes; /* struct scheduler_wake */
-};
-
 /* Of all schedulers: there is one thread that runs Lua. */
 static const struct fiber *running;
 
 static void finish(struct fiber *fiber, int rc);
 
-/* ---- the queue ---- */
-
-static void on_wake(void *owner) {
-    struct scheduler *scheduler = owner;
-    list_each (struct scheduler_wake, wake, &scheduler->wakes, node)
-        wake->fn(wake);
-}
-
-void scheduler_on_wake(struct scheduler *scheduler, struct scheduler_wake *wake) {
-    list_push_back(&scheduler->wakes, &wake->node);
-}
-
-bool scheduler_asleep(const struct scheduler *scheduler) {
-    return atomic_load_explicit(&scheduler->dog.asleep, memory_order_relaxed);
-}
-
-uint64_t scheduler_turns(const struct scheduler *scheduler) {
-    return atomic_load_explicit(&scheduler->dog.turn, memory_order_relaxed);
-}
-
-int scheduler_open(struct scheduler **out) {
-    struct scheduler *scheduler = calloc(1, sizeof(*scheduler));
-    if (scheduler == NULL)
-        return LN_ENOMEM;
-    watchdog_init(&scheduler->dog);
-    scheduler->dog.on_wake = on_wake;
-    scheduler->dog.owner = scheduler;
-    log_set_context(fiber_log_context);
-    *out = scheduler;
-    return LN_OK;
-}
-
-void scheduler_close(struct scheduler *scheduler) {
-    watchdog_close(&scheduler->dog);
-    free(scheduler);
-}
-
-static void resume(struct fiber *fiber);
-
-/* Runs this one, then those that it and the others have made ready. */
-static void run(struct scheduler *scheduler, struct list_node *node) {
-    scheduler->held++;
-    for (; node != NULL; node = list_pop_front(&scheduler->ready))
-        resume(list_item(node, struct fiber, ready));
-    scheduler->held--;
-}
-
-void scheduler_hold(struct scheduler *scheduler) {
-    scheduler->held++;
-}
-
-void scheduler_release(struct scheduler *scheduler) {
-    if (--scheduler->held == 0)
-        run(scheduler, list_pop_front(&scheduler->ready));
-}
-
-/* While none runs and nobody holds, none waits in the queue. */
-static void make_ready(struct fiber *fiber) {
-    struct scheduler *scheduler = fiber->owner->scheduler;
-    if (scheduler->held == 0)
-        run(scheduler, &fiber->ready);
-    else
-        list_push_back(&scheduler->ready, &fiber->ready);
-}
+/* ---- running ---- */
 
 static bool has_yielded(lua_State *L, const char *token) {
     return lua_status(L) == LUA_YIELD && lua_gettop(L) > 0 && lua_touserdata(L, -1) == token;
@@ -118,7 +48,7 @@ static void first_wait(struct fiber *fiber) {
         watch->on_wait(watch->owner, fiber);
 }
 
-static void resume(struct fiber *fiber) {
+uint64_t fiber_resume(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     int nargs = fiber->nargs, nresults;
     fiber->nargs = 0;
@@ -137,13 +67,14 @@ static void resume(struct fiber *fiber) {
     if (rc != LUA_YIELD || fiber->doomed || !fiber->in_wait || nresults != 1 ||
         lua_touserdata(fiber->L, -1) != &fiber_wait_token) {
         finish(fiber, rc);
-        return;
+        return held_ms;
     }
     fiber->suspended = true;
     if (fiber->began == 0)
         first_wait(fiber);
     if (fiber->woken) /* woken between begin_wait and the yield */
-        make_ready(fiber);
+        fiber_make_ready(fiber);
+    return held_ms;
 }
 
 /* ---- coroutines ---- */
@@ -370,6 +301,7 @@ void fibers_close(struct fibers *fibers) {
     }
     while ((node = list_pop_front(&fibers->pool)) != NULL)
         free_fiber(list_item(node, struct fiber, node));
+    list_remove(&fibers->turn);
     lua_pushnil(fibers->aux);
     lua_rawsetp(fibers->aux, LUA_REGISTRYINDEX, fibers);
     free(fibers);
@@ -421,7 +353,7 @@ int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body,
     lua_pushlightuserdata(fiber->L, arg);
     fiber->nargs = 1;
     enlist(fiber, kind, on_end, arg);
-    make_ready(fiber);
+    fiber_make_ready(fiber);
     return LN_OK;
 }
 
@@ -442,7 +374,7 @@ int fiber_start(struct fibers *fibers, enum fiber_kind kind, lua_State *from, in
         origin_inherit(fiber, fibers->current);
     if (out != NULL)
         *out = fiber;
-    make_ready(fiber);
+    fiber_make_ready(fiber);
     return LN_OK;
 }
 
@@ -585,7 +517,7 @@ void fiber_wake(struct fiber *fiber, int status) {
     fiber->woken = true;
     fiber->wake_status = status;
     if (fiber->suspended)
-        make_ready(fiber);
+        fiber_make_ready(fiber);
 }
 
 int fiber_wake_status(const struct fiber *fiber) {

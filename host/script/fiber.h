@@ -2,15 +2,15 @@
 /*
  * Fibers: the coroutines in which all code of a script runs once it is loaded.
  *
- * A scheduler belongs to a loop and holds the queue of fibers that are ready, whatever script
- * they belong to. A set of fibers belongs to one lua_State; its coroutines are pooled. A fiber
- * that must wait registers one wait (a deadline, a way to abandon it), yields, and is woken
- * exactly once with a status. Fibers are resumed from the queue only, never from inside another
- * one, so Lua code is never re-entered behind its back.
+ * A scheduler belongs to a loop and says which of the fibers that are ready runs next, whatever
+ * script they belong to. A set of fibers belongs to one lua_State; its coroutines are pooled. A
+ * fiber that must wait registers one wait (a deadline, a way to abandon it), yields, and is
+ * woken exactly once with a status. Fibers are resumed from the queue only, never from inside
+ * another one, so Lua code is never re-entered behind its back.
  *
- * Waking a fiber while no fiber runs resumes it before the call returns. Code of the host that
- * walks a structure of its own while waking must expect any Lua code to run inside, or put the
- * walk between scheduler_hold() and scheduler_release().
+ * Waking a fiber while no fiber runs mostly resumes it before the call returns. Code of the
+ * host that walks a structure of its own while waking must expect any Lua code to run inside,
+ * or put the walk between scheduler_hold() and scheduler_release().
  */
 #ifndef LUNATS_SCRIPT_FIBER_H
 #define LUNATS_SCRIPT_FIBER_H
@@ -31,8 +31,13 @@ struct fiber;
 
 /* ---- the scheduler of a loop ---- */
 
-/* On success *out is the caller's, who hands it to scheduler_close() after all its fibers. */
-int scheduler_open(struct scheduler **out);
+/*
+ * With a loop it is fair: whatever is ready, the loop turns every 100 ms or after a fiber that
+ * has held it, and the sets take turns, a fiber each. Without (NULL) all that are ready run
+ * before anything else does, as a test wants it. On success *out is the caller's, who hands it
+ * to scheduler_close() after all its fibers, while the loop still turns.
+ */
+int scheduler_open(struct scheduler **out, uv_loop_t *loop);
 void scheduler_close(struct scheduler *scheduler);
 
 /* Postpones the resumption of ready fibers until the matching release. Nests. */
@@ -116,9 +121,9 @@ void fibers_watch(struct fibers *fibers, const struct fibers_watch *watch);
 typedef void (*fiber_end_fn)(struct fiber *fiber, void *arg, int status, const char *text);
 
 /*
- * Starts `body` as a new fiber with `arg` as its only argument (a light userdata). It runs
- * before the call returns unless a fiber is running now. `on_end` may be NULL; `arg` must live
- * until it was called. Returns LN_OK or LN_ENOMEM (then on_end is not called).
+ * Starts `body` as a new fiber with `arg` as its only argument (a light userdata). It mostly
+ * runs before the call returns unless a fiber is running now. `on_end` may be NULL; `arg` must
+ * live until it was called. Returns LN_OK or LN_ENOMEM (then on_end is not called).
  */
 int fiber_spawn(struct fibers *fibers, enum fiber_kind kind, lua_CFunction body, void *arg,
                 fiber_end_fn on_end);

@@ -1,13 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fibers as the files of this folder see them: fiber.c runs them, title.c says what they are.
- */
+/* Fibers as the files of this folder see them: fiber.c runs them, scheduler.c says which one
+ * and when, title.c what they are. */
 #ifndef LUNATS_SCRIPT_INTERNAL_H
 #define LUNATS_SCRIPT_INTERNAL_H
 
 #include "host/base/list.h"
 #include "host/base/log.h"
 #include "host/script/fiber.h"
+#include "host/script/watchdog.h"
 #include "host/trace/context.h"
+
+/* Runs it until it waits or ends. Returns for how many milliseconds it has held the loop, 0 if
+ * not for long. fiber.c */
+uint64_t fiber_resume(struct fiber *fiber);
+
+/* Runs it, at once or as soon as it has its turn. scheduler.c */
+void fiber_make_ready(struct fiber *fiber);
+
+struct scheduler {
+    struct list sets; /* of fibers, where some are ready: the next one comes first */
+    int held;         /* > 0 while a fiber runs or the host holds */
+    bool fair;        /* the loop turns in between */
+    unsigned step;    /* fibers from one look at the clock to the next, ... */
+    unsigned unseen;  /* and how many of them are left */
+    uint64_t began;   /* when they began to run in this turn of the loop; 0: not known */
+    uint64_t seen;    /* the last look */
+    uv_idle_t idle;   /* active from the first look in a turn on, and while some are ready */
+    struct watchdog dog;
+    struct list wakes; /* struct scheduler_wake */
+};
 
 #define FIBER_KINDS 3
 
@@ -18,7 +39,7 @@ struct fiber {
     lua_State *L;
     struct fibers *owner;
     struct list_node node;  /* in fibers->live or fibers->pool */
-    struct list_node ready; /* in the queue of the scheduler, or in none */
+    struct list_node ready; /* in fibers->ready, or in none */
     enum fiber_kind kind;
     int nargs; /* on the stack of L for the next resume */
     int wake_status;
@@ -61,6 +82,8 @@ struct fibers {
     struct scheduler *scheduler;
     struct clock *clock;
     struct list live, pool;
+    struct list ready;     /* what runs next, first in first out */
+    struct list_node turn; /* in the queue of the scheduler, or in none */
     struct fiber *current; /* the one that runs, or NULL */
     struct fiber *ending;  /* the one whose on_end is called, or NULL */
     int raised;            /* where aux has what it has raised; 0: nothing */

@@ -82,7 +82,7 @@ static int run(const char *source, long allocations) {
     clock_open(&options.clock, &loop, false);
     caches_open(&options.caches, &loop);
     budget = (struct budget){.allocations_left = allocations};
-    scheduler_open(&scheduler);
+    scheduler_open(&scheduler, NULL);
     int rc = service_open(&service, &loop, scheduler, &options);
     budget.allocations_left = PLENTY;
     if (rc == LN_OK) {

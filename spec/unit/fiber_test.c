@@ -52,7 +52,7 @@ static bool open_all(void) {
     at.allocations = -1;
     at.L = lua_newstate(alloc, NULL);
     return uv_loop_init(&at.loop) == 0 && clock_open(&at.clock, &at.loop, false) == LN_OK &&
-           scheduler_open(&at.scheduler) == LN_OK &&
+           scheduler_open(&at.scheduler, NULL) == LN_OK &&
            fibers_open(&at.fibers, at.L, at.scheduler, at.clock, on_error, NULL) == LN_OK;
 }
 

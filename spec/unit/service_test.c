@@ -35,7 +35,7 @@ static int try_open(void) {
         .offline = true,
     };
     uv_loop_init(&loop);
-    scheduler_open(&scheduler);
+    scheduler_open(&scheduler, NULL);
     clock_open(&clock, &loop, false);
     options.clock = clock;
     int rc = service_open(&service, &loop, scheduler, &options);

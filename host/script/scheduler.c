@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "host/base/clock.h"
+#include "host/base/status.h"
+#include "host/script/internal.h"
+#include "host/script/title.h"
+
+/* Fibers run for so long before the loop turns: sockets, timers and other services wait. Longer
+ * than what a link takes for its messages (link/turn.h), so that a flood of them is cut there
+ * and does not become a queue of fibers. */
+#define TURN_NS 100000000u
+
+/* While they are short, the clock is looked at after so many of them. */
+#define LOOK_EVERY 8
+#define SHORT_NS 10000000u
+
+/* ---- time ---- */
+
+static void on_turn(uv_idle_t *idle);
+
+/* From now on the next turn of the loop is waited for: what is ready then runs in it. */
+static void begin_turn(struct scheduler *scheduler, uint64_t began) {
+    scheduler->began = scheduler->seen = began;
+    uv_idle_start(&scheduler->idle, on_turn);
+}
+
+static bool look(struct scheduler *scheduler) {
+    uint64_t now = clock_precise();
+    if (scheduler->began == 0) {
+        begin_turn(scheduler, now);
+        scheduler->unseen = scheduler->step;
+        return false;
+    }
+    scheduler->step = now - scheduler->seen > SHORT_NS ? 1 : LOOK_EVERY;
+    scheduler->unseen = scheduler->step;
+    scheduler->seen = now;
+    return now - scheduler->began >= TURN_NS;
+}
+
+/* Whether it is time for the loop to turn. */
+static inline bool is_late(struct scheduler *scheduler) {
+    return scheduler->fair && --scheduler->unseen == 0 && look(scheduler);
+}
+
+/* ---- the queues ---- */
+
+/* The scripts take turns, a fiber each. */
+static struct fiber *next_fiber(struct scheduler *scheduler) {
+    struct list_node *node;
+    while ((node = list_pop_front(&scheduler->sets)) != NULL) {
+        struct fibers *fibers = list_item(node, struct fibers, turn);
+        node = list_pop_front(&fibers->ready);
+        if (!list_empty(&fibers->ready))
+            list_push_back(&scheduler->sets, &fibers->turn);
+        if (node != NULL)
+            return list_item(node, struct fiber, ready);
+    }
+    return NULL;
+}
+
+static void run_one(struct scheduler *scheduler, struct fiber *fiber) {
+    if (fiber_resume(fiber) > 0 && scheduler->fair) { /* it has held the loop */
+        begin_turn(scheduler, 1);
+        scheduler->unseen = scheduler->step = 1;
+    }
+}
+
+/* Runs this one, NULL: none, then those that are ready, as long as there is time. */
+static void run(struct scheduler *scheduler, struct fiber *fiber) {
+    scheduler->held++;
+    if (fiber != NULL)
+        run_one(scheduler, fiber);
+    while (!list_empty(&scheduler->sets)) {
+        if (is_late(scheduler))
+            break;
+        if ((fiber = next_fiber(scheduler)) != NULL)
+            run_one(scheduler, fiber);
+    }
+    scheduler->held--;
+}
+
+static void on_turn(uv_idle_t *idle) {
+    struct scheduler *scheduler = idle->data;
+    if (list_empty(&scheduler->sets)) {
+        scheduler->began = 0;
+        uv_idle_stop(idle);
+        return;
+    }
+    begin_turn(scheduler, clock_precise());
+    scheduler->unseen = scheduler->step;
+    run(scheduler, NULL);
+}
+
+void scheduler_hold(struct scheduler *scheduler) {
+    scheduler->held++;
+}
+
+void scheduler_release(struct scheduler *scheduler) {
+    if (--scheduler->held == 0)
+        run(scheduler, NULL);
+}
+
+/* Those of a script run in the order in which they became ready. */
+void fiber_make_ready(struct fiber *fiber) {
+    struct fibers *fibers = fiber->owner;
+    struct scheduler *scheduler = fibers->scheduler;
+    if (scheduler->held == 0 && list_empty(&fibers->ready) && !is_late(scheduler)) {
+        run(scheduler, fiber);
+        return;
+    }
+    list_push_back(&fibers->ready, &fiber->ready);
+    if (!list_linked(&fibers->turn))
+        list_push_back(&scheduler->sets, &fibers->turn);
+}
+
+/* ---- who wants to know ---- */
+
+static void on_wake(void *owner) {
+    struct scheduler *scheduler = owner;
+    list_each (struct scheduler_wake, wake, &scheduler->wakes, node)
+        wake->fn(wake);
+}
+
+void scheduler_on_wake(struct scheduler *scheduler, struct scheduler_wake *wake) {
+    list_push_back(&scheduler->wakes, &wake->node);
+}
+
+bool scheduler_asleep(const struct scheduler *scheduler) {
+    return atomic_load_explicit(&scheduler->dog.asleep, memory_order_relaxed);
+}
+
+uint64_t scheduler_turns(const struct scheduler *scheduler) {
+    return atomic_load_explicit(&scheduler->dog.turn, memory_order_relaxed);
+}
+
+/* ---- life ---- */
+
+int scheduler_open(struct scheduler **out, uv_loop_t *loop) {
+    struct scheduler *scheduler = calloc(1, sizeof(*scheduler));
+    if (scheduler == NULL)
+        return LN_ENOMEM;
+    watchdog_init(&scheduler->dog);
+    scheduler->dog.on_wake = on_wake;
+    scheduler->dog.owner = scheduler;
+    log_set_context(fiber_log_context);
+    if (loop != NULL) {
+        uv_idle_init(loop, &scheduler->idle); /* cannot fail */
+        scheduler->idle.data = scheduler;
+        scheduler->fair = true;
+        scheduler->unseen = scheduler->step = LOOK_EVERY;
+    }
+    *out = scheduler;
+    return LN_OK;
+}
+
+static void on_closed(uv_handle_t *handle) {
+    free(handle->data);
+}
+
+void scheduler_close(struct scheduler *scheduler) {
+    watchdog_close(&scheduler->dog);
+    if (scheduler->fair)
+        uv_close((uv_handle_t *)&scheduler->idle, on_closed);
+    else
+        free(scheduler);
+}
