@@ -34,7 +34,7 @@ describe("a service", function()
   it("is ready once it has started", function()
     local child, url = run('app.on_start(function() app.request("spec.gate", 1, { timeout = 15 '
       .. '}) end)\n' .. SIMPLE)
-    local conn = assert(app.connect { server = testing.server_url() })
+    local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
     local gate = conn.listen("spec.gate", { concurrency = 1 }, function()
       local reason = expect_reason(url, "starting")
       assert.equal("svc", reason.service)
@@ -96,7 +96,7 @@ describe("a service", function()
     local child, url = run([[app.listen("spec.slow", function() app.sleep(30) end)]], nil,
       "--drain-timeout", "3")
     child:expect "started, connected to"
-    local conn = assert(app.connect { server = testing.server_url() })
+    local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
     assert(conn.publish("spec.slow", 1))
     assert(conn.flush())
     child:signal "TERM"
@@ -253,7 +253,7 @@ describe("app.health", function()
       end)
       app.listen("spec.why", function(msg) why = msg.data.why return 1 end)]], nil)
     admin.expect_ready(url, 200)
-    local conn = assert(app.connect { server = testing.server_url() })
+    local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
     local function set(why) assert(conn.request("spec.why", { why = why })) end
     for why, text in pairs { ["no route"] = "^no route$", raise = "it broke",
       slow = "not done within 0.3 s" } do

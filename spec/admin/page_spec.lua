@@ -39,7 +39,7 @@ local function expect_status(url, what, look)
 end
 
 local function ask(subject, data)
-  local conn = assert(app.connect { server = testing.server_url() })
+  local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
   conn.request(subject, data or "")
   conn.close()
 end

@@ -24,7 +24,7 @@ for _, concurrency in ipairs { "256", "1" } do
         { "--admin", "127.0.0.1:0", "--drain-timeout", "0", other })
       local url = admin.url(child)
       admin.expect_ready(url, 200)
-      local conn = assert(app.connect { server = testing.server_url() })
+      local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
       finally(function() conn.close() end)
       for _ = 1, MESSAGES do assert(conn.publish("spec.busy", 1)) end
       assert(conn.flush())

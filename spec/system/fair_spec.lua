@@ -56,7 +56,7 @@ for name, source in pairs(scripts) do
       local neighbour = process.write("neighbour.lua", NEIGHBOUR)
       local child = process.run(WORK .. source, { "--drain-timeout", "0", neighbour })
       child:expect "neighbour: started"
-      local conn = assert(app.connect { server = testing.server_url() })
+      local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
       finally(function() conn.close() end)
       for _ = 1, 3 do
         local reply = assert(conn.request("spec.neighbour", 1, { timeout = 15 }))
