@@ -123,6 +123,12 @@ static bool is_about_ours(unsigned long error) {
             alert == SSL_AD_CERTIFICATE_REQUIRED);
 }
 
+/* The end of a connection is none of TLS, whether the server has said goodbye or not. */
+static bool has_failed(const struct attempt *attempt) {
+    return attempt->ssl_error != 0 &&
+           ERR_GET_REASON(attempt->ssl_error) != SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
+
 static void explain_tls(const struct attempt *attempt, struct dial_result *out) {
     const char *why = ERR_reason_error_string(attempt->ssl_error);
     if (attempt->name_refused) {
@@ -145,16 +151,30 @@ static void explain_tls(const struct attempt *attempt, struct dial_result *out) 
 
 /* ---- all of it ---- */
 
+/* How much of a line is shown. */
+static int shown(const char *line) {
+    size_t len = strcspn(line, "\r\n");
+    return len < 60 ? (int)len : 60;
+}
+
+/* The line behind the INFO where a PONG should be; NULL: there is none, or it is one. */
+static const char *find_wrong_pong(const struct attempt *attempt) {
+    const char *line = strchr(attempt->heard, '\n');
+    bool whole = line != NULL && strchr(line + 1, '\n') != NULL;
+    return whole && strncasecmp(line + 1, "PONG", 4) != 0 ? line + 1 : NULL;
+}
+
 static void explain_heard(const struct attempt *attempt, bool tls, struct dial_result *out) {
     struct info info = {0};
     size_t len = 0;
-    const char *json = attempt_info(attempt, &len);
-    if (json == NULL)
+    const char *json = attempt_info(attempt, &len), *pong = find_wrong_pong(attempt);
+    bool readable = json != NULL && info_read(json, len, &info);
+    if (json == NULL || (!readable && json[len] != '\0'))
         say(out, LN_ENATS, "what answers there is no NATS server: it says \"%.*s\"",
-            (int)strcspn(attempt->heard, "\r\n") > 60 ? 60
-                                                      : (int)strcspn(attempt->heard, "\r\n"),
-            attempt->heard);
-    else if (tls && attempt->ssl == NULL && info_read(json, len, &info) && !info.tls_required)
+            shown(attempt->heard), attempt->heard);
+    else if (pong != NULL)
+        say(out, LN_ENATS, "the server says \"%.*s\" where a PONG is due", shown(pong), pong);
+    else if (tls && attempt->ssl == NULL && readable && !info.tls_required)
         say(out, LN_ENATS, "%s",
             info.tls_available
                 ? "the server has TLS as an option only, for which nats.c 3.8 is needed"
@@ -164,7 +184,7 @@ static void explain_heard(const struct attempt *attempt, bool tls, struct dial_r
         say(out, LN_ENOSERVER, "the server closed the connection during the handshake");
 }
 
-static void explain_timeout(const struct attempt *attempt, struct dial_result *out) {
+static void explain_timeout(const struct attempt *attempt, bool tls, struct dial_result *out) {
     double seconds = attempt->timeout_ms / 1000.0;
     if (attempt->ssl != NULL && !attempt->handshake_done)
         say(out, LN_ENOSERVER, "the TLS handshake was not done within %g s", seconds);
@@ -173,6 +193,8 @@ static void explain_timeout(const struct attempt *attempt, struct dial_result *o
             "it accepts the connection but says nothing within %g s, as a web server does, and "
             "a nats-server that wants TLS first, for which there is --tls-first",
             seconds);
+    else if (strncasecmp(attempt->heard, "INFO ", 5) != 0)
+        explain_heard(attempt, tls, out);
     else
         say(out, LN_ENOSERVER, "the server did not answer within %g s", seconds);
 }
@@ -196,8 +218,8 @@ void attempt_explain(const struct attempt *attempt, bool tls, bool late,
     else if (error[0] != '\0')
         out->status = explain_error(error, out->text, sizeof(out->text));
     else if (late)
-        explain_timeout(attempt, out);
-    else if (attempt->ssl != NULL && (!attempt->handshake_done || attempt->ssl_error != 0))
+        explain_timeout(attempt, tls, out);
+    else if (attempt->ssl != NULL && (!attempt->handshake_done || has_failed(attempt)))
         explain_tls(attempt, out);
     else if (attempt->heard_len > 0)
         explain_heard(attempt, tls, out);

@@ -120,16 +120,21 @@ int connect(int fd, const struct sockaddr *address, socklen_t len) {
 
 /* ---- what the server says ---- */
 
+/* nats.c reads byte by byte. */
 static void keep(struct attempt *mine, const void *bytes, size_t len) {
-    if (mine->heard_len + len > HEARD_MAX)
+    size_t need = mine->heard_len + len + 1;
+    if (need > HEARD_MAX)
         return;
-    char *heard = realloc(mine->heard, mine->heard_len + len + 1);
-    if (heard == NULL)
-        return;
-    memcpy(heard + mine->heard_len, bytes, len);
-    mine->heard = heard;
+    if (need > mine->heard_size) {
+        char *heard = realloc(mine->heard, need * 2);
+        if (heard == NULL)
+            return;
+        mine->heard = heard;
+        mine->heard_size = need * 2;
+    }
+    memcpy(mine->heard + mine->heard_len, bytes, len);
     mine->heard_len += len;
-    heard[mine->heard_len] = '\0';
+    mine->heard[mine->heard_len] = '\0';
 }
 
 typedef ssize_t (*recv_fn)(int, void *, size_t, int);

@@ -26,7 +26,7 @@ struct attempt {
     long verify_result;      /* X509_V_OK, or why the certificate was refused */
     unsigned long ssl_error; /* of OpenSSL's queue; 0: none */
     char *heard;             /* what the server said in clear text after TLS, if any; owned */
-    size_t heard_len;
+    size_t heard_len, heard_size;
 };
 
 /* Between these two the functions are replaced, in this thread. */

@@ -122,6 +122,25 @@ static void another_protocol_is_shown(void) {
     CHECK(strlen(result.text) < 120);
 }
 
+/* Also when it took as long as it may: nats.c waits for a line that it understands. */
+static void what_is_said_in_the_place_of_another_word_is_shown(void) {
+    struct attempt attempt = {.connected = true, .heard = heard("HELO\r\n")};
+    explain(attempt, false, true);
+    CHECK_STR(result.text, "what answers there is no NATS server: it says \"HELO\"");
+    attempt.heard = heard("INFO [1]\r\n");
+    explain(attempt, false, false);
+    CHECK_STR(result.text, "what answers there is no NATS server: it says \"INFO [1]\"");
+    attempt.heard = heard(INFO "HTTP/1.1 400 Bad Request\r\nServer: x\r\n");
+    explain(attempt, false, false);
+    CHECK_STR(result.text, "the server says \"HTTP/1.1 400 Bad Request\" where a PONG is due");
+    attempt.heard = heard(INFO "PONG\r\n");
+    explain(attempt, false, false);
+    CHECK(strstr(result.text, "closed the connection") != NULL);
+    attempt.heard = heard(INFO "PO");
+    explain(attempt, false, false);
+    CHECK(strstr(result.text, "closed the connection") != NULL);
+}
+
 static void a_server_without_tls_is_told_from_one_with_tls_as_an_option(void) {
     struct attempt attempt = {.connected = true, .heard = heard(INFO)};
     explain(attempt, true, false);
@@ -222,6 +241,7 @@ int main(int argc, char **argv) {
     RUN(the_reason_is_that_of_the_step_that_failed);
     RUN(a_timeout_says_what_was_waited_for);
     RUN(another_protocol_is_shown);
+    RUN(what_is_said_in_the_place_of_another_word_is_shown);
     RUN(a_server_without_tls_is_told_from_one_with_tls_as_an_option);
     RUN(a_text_that_is_there_stays);
     RUN(certificates_that_are_refused_come_with_advice);

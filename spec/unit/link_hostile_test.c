@@ -5,8 +5,6 @@
  */
 #include <sys/resource.h>
 
-#include <openssl/ssl.h>
-
 #include "spec/unit/relay.h"
 #include "spec/unit/tls.h"
 
@@ -119,23 +117,6 @@ WITH_FAKE(a_flood_of_complaints_is_not_passed_on, PLAIN_INFO, complain_for_ever)
 
 /* ---- records that are none ---- */
 
-/* A connection of TLS with this certificate; NULL when the client does not want it. */
-static SSL *accept_tls(int fd, const char *certificate) {
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s.pem", cert_dir, certificate);
-    SSL_CTX_use_certificate_file(context, path, SSL_FILETYPE_PEM);
-    snprintf(path, sizeof(path), "%s/%s.key", cert_dir, certificate);
-    SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM);
-    SSL *ssl = SSL_new(context);
-    SSL_CTX_free(context); /* the connection has it, too */
-    SSL_set_fd(ssl, fd);
-    if (SSL_accept(ssl) == 1)
-        return ssl;
-    SSL_free(ssl);
-    return NULL;
-}
-
 /* Keeps what it hears; true at a PING. */
 static bool hear_ping(SSL *ssl) {
     size_t got = 0, len = fake.heard_len;
@@ -164,7 +145,7 @@ static void say_garbage_in_the_handshake(int fd) {
 }
 
 static void say_garbage_behind_the_handshake(int fd) {
-    SSL *ssl = accept_tls(fd, "server");
+    SSL *ssl = fake_accept_tls(fd, "server");
     fake.heard_len = 0;
     if (ssl != NULL && hear_ping(ssl))
         say_garbage(fd);
@@ -172,7 +153,7 @@ static void say_garbage_behind_the_handshake(int fd) {
 }
 
 static void say_garbage_once_connected(int fd) {
-    SSL *ssl = accept_tls(fd, "server");
+    SSL *ssl = fake_accept_tls(fd, "server");
     fake.heard_len = 0;
     if (ssl != NULL && hear_ping(ssl) && SSL_write(ssl, "PONG\r\n", 6) == 6)
         say_garbage(fd);
@@ -236,7 +217,7 @@ WITH_FAKE(garbage_ends_a_connection, TLS_INFO, say_garbage_once_connected) {
 
 /* With a certificate of a name of his own, which the same authority has signed. */
 static void serve_as_localhost(int fd) {
-    SSL *ssl = accept_tls(fd, "localhost");
+    SSL *ssl = fake_accept_tls(fd, "localhost");
     while (ssl != NULL && hear_ping(ssl) && SSL_write(ssl, "PONG\r\n", 6) == 6)
         ;
     SSL_free(ssl);

@@ -5,6 +5,8 @@
 
 #include <stdatomic.h>
 
+#include <openssl/ssl.h>
+
 #include "spec/unit/link.h"
 
 /* Runs a command in the folder of the certificates. */
@@ -110,7 +112,7 @@ static inline void fake_serve(void *unused) {
     (void)unused;
     for (int fd; (fd = accept(fake.fd, NULL, NULL)) >= 0; close(fd)) {
         atomic_fetch_add(&fake.connections, 1);
-        if (write(fd, fake.info, strlen(fake.info)) > 0)
+        if (write(fd, fake.info, strlen(fake.info)) >= 0)
             fake.talk(fd);
         atomic_fetch_add(&fake.ended, 1);
     }
@@ -141,6 +143,23 @@ static inline void fake_stop(void) {
     shutdown(fake.fd, SHUT_RDWR); /* ends accept() */
     uv_thread_join(&fake.thread);
     close(fake.fd);
+}
+
+/* A connection of TLS with this certificate; NULL when the client does not want it. */
+static inline SSL *fake_accept_tls(int fd, const char *certificate) {
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s.pem", cert_dir, certificate);
+    SSL_CTX_use_certificate_file(context, path, SSL_FILETYPE_PEM);
+    snprintf(path, sizeof(path), "%s/%s.key", cert_dir, certificate);
+    SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM);
+    SSL *ssl = SSL_new(context);
+    SSL_CTX_free(context); /* the connection has it, too */
+    SSL_set_fd(ssl, fd);
+    if (SSL_accept(ssl) == 1)
+        return ssl;
+    SSL_free(ssl);
+    return NULL;
 }
 
 /* ---- running ---- */
