@@ -4,6 +4,7 @@
  * one handle for each name, made by scripts/cache.lua.
  */
 #include <math.h>
+#include <stdio.h>
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
@@ -24,8 +25,9 @@ struct handle {
 struct call {
     struct handle *handle;
     struct cache *cache;
-    struct cache_key key; /* stays on the stack */
+    struct cache_key key; /* stays on the stack, or is `digits` */
     uint64_t now;
+    char digits[24];
 };
 
 static const struct option set_options[] = {{"ttl", "number"}, {NULL, NULL}};
@@ -41,18 +43,28 @@ static struct handle *check_handle(lua_State *L) {
     return handle;
 }
 
-static struct call check_call(lua_State *L, const char *what) {
-    struct call call = {.handle = check_handle(L)};
-    call.cache = call.handle->user.cache;
-    if (lua_type(L, 2) != LUA_TSTRING && !lua_isinteger(L, 2))
+static void check_key(lua_State *L, const char *what, struct call *call) {
+    call->key = (struct cache_key){"", 0};
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        call->key.bytes = lua_tolstring(L, 2, &call->key.len);
+    } else if (lua_isinteger(L, 2)) {
+        call->key.bytes = call->digits;
+        call->key.len = (size_t)snprintf(call->digits, sizeof(call->digits), LUA_INTEGER_FMT,
+                                         lua_tointeger(L, 2));
+    } else {
         raise_error(L, "%s: the key must be a string or an integer, not a %s", what,
                     lua_isnoneornil(L, 2) ? "nil" : luaL_typename(L, 2));
-    call.key.bytes = lua_tolstring(L, 2, &call.key.len);
-    if (call.key.len > CACHE_KEY_MAX)
+    }
+    if (call->key.len > CACHE_KEY_MAX)
         raise_error(L, "%s: a key has %d bytes at most, not %I", what, CACHE_KEY_MAX,
-                    (lua_Integer)call.key.len);
-    call.now = clock_now(call.handle->user.clock);
-    return call;
+                    (lua_Integer)call->key.len);
+}
+
+static void check_call(lua_State *L, const char *what, struct call *call) {
+    call->handle = check_handle(L);
+    call->cache = call->handle->user.cache;
+    call->now = clock_now(call->handle->user.clock);
+    check_key(L, what, call);
 }
 
 static struct cache_value check_number(lua_State *L, int arg) {
@@ -139,7 +151,8 @@ static int push_refusal(lua_State *L, const struct call *call, int status,
 
 /* cache:get(key) -> value | nil */
 static int handle_get(lua_State *L) {
-    struct call call = check_call(L, "cache:get");
+    struct call call;
+    check_call(L, "cache:get", &call);
     struct cache_value value;
     if (!cache_get(call.cache, call.key, call.now, &value))
         return 0;
@@ -149,7 +162,8 @@ static int handle_get(lua_State *L) {
 
 /* cache:set(key, value, [{ ttl = }]) -> true | nil, err */
 static int handle_set(lua_State *L) {
-    struct call call = check_call(L, "cache:set");
+    struct call call;
+    check_call(L, "cache:set", &call);
     check_options(L, 4, "cache:set", set_options);
     uint64_t ttl_ms = check_ttl(L, 4, "cache:set", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:set");
@@ -162,7 +176,8 @@ static int handle_set(lua_State *L) {
 
 /* cache:add(key, value, [{ ttl = }]) -> true, false when there is one already | nil, err */
 static int handle_add(lua_State *L) {
-    struct call call = check_call(L, "cache:add");
+    struct call call;
+    check_call(L, "cache:add", &call);
     check_options(L, 4, "cache:add", set_options);
     uint64_t ttl_ms = check_ttl(L, 4, "cache:add", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:add");
@@ -176,7 +191,8 @@ static int handle_add(lua_State *L) {
 
 /* cache:incr(key, [n = 1,] [{ init = 0, ttl = }]) -> number | nil, err */
 static int handle_incr(lua_State *L) {
-    struct call call = check_call(L, "cache:incr");
+    struct call call;
+    check_call(L, "cache:incr", &call);
     struct cache_value init = {.type = CACHE_INTEGER},
                        value = {.type = CACHE_INTEGER, .integer = 1};
     if (lua_istable(L, 3)) {
@@ -206,7 +222,8 @@ static int handle_incr(lua_State *L) {
 
 /* cache:delete(key) -> whether it was there */
 static int handle_delete(lua_State *L) {
-    struct call call = check_call(L, "cache:delete");
+    struct call call;
+    check_call(L, "cache:delete", &call);
     lua_pushboolean(L, cache_delete(call.cache, call.key, call.now));
     return 1;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/script/collector.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "host/base/container_of.h"
@@ -33,6 +34,10 @@
 #define SPARE 100
 #define CYCLES 3 /* what is dropped in one cycle is often seen by the next one only */
 
+/* What malloc() has of freed memory goes back to the system when it is so much: 5 ms for each.
+ */
+#define TRIM (16 * MB)
+
 struct collector {
     uv_timer_t timer;
     struct scheduler_wake wake;
@@ -44,10 +49,10 @@ struct collector {
     bool ran;                  /* something, since the end of the last collection at rest */
     /* A collection at rest. */
     int cycles;          /* that it may still make; 0: none is under way */
-    bool cycle_done;     /* by the last slice */
     size_t before;       /* the heap at the beginning of its cycle */
     size_t kept;         /* the heap at the end of the last one */
     uint64_t cost_ns;    /* of the slices since its beginning */
+    size_t most;         /* the largest heap since memory was given back */
     uint64_t not_before; /* milliseconds of the loop, unless the heap has grown */
 };
 
@@ -55,9 +60,16 @@ static size_t heap(lua_State *L) {
     return (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
 }
 
+static size_t measure(struct collector *collector) {
+    size_t size = heap(collector->L);
+    if (size > collector->most)
+        collector->most = size;
+    return size;
+}
+
 /* What a script has chosen with collectgarbage() stays until its heap crosses one of these. */
 static void choose_mode(struct collector *collector) {
-    size_t size = heap(collector->L);
+    size_t size = measure(collector);
     if (!collector->large && size >= LARGE) {
         collector->large = true;
         lua_gc(collector->L, LUA_GCINC, PAUSE, STEP_SPEED, STEP_SIZE);
@@ -70,16 +82,40 @@ static void choose_mode(struct collector *collector) {
 
 /* ---- at rest ---- */
 
-/* Runs in a fiber, as finalizers may. */
+static void end_cycle(struct collector *collector) {
+    size_t after = heap(collector->L);
+    bool much = collector->before > after && collector->before - after > after / GROWN;
+    collector->cycles = much && collector->cycles > 0 ? collector->cycles - 1 : 0;
+    collector->before = after;
+    if (collector->cycles > 0)
+        return;
+    collector->kept = after;
+    uint64_t now = uv_now(collector->timer.loop);
+    collector->not_before = now + collector->cost_ns / 1000000 * SPARE;
+}
+
+/* Runs in a fiber, as finalizers may; at once, or when it is the turn of this script. */
 static int run_slice(lua_State *L) {
     struct collector *collector = lua_touserdata(L, 1);
     uint64_t began = clock_precise(), now;
+    bool done;
+    collector->turns += 2; /* this is one, and no sign of life */
     do {
-        collector->cycle_done = lua_gc(L, LUA_GCSTEP, 0) != 0;
+        done = lua_gc(L, LUA_GCSTEP, 0) != 0;
         now = clock_precise();
-    } while (!collector->cycle_done && now - began < SLICE_NS);
+    } while (!done && now - began < SLICE_NS);
     collector->cost_ns += now - began;
+    if (done)
+        end_cycle(collector);
     return 0;
+}
+
+static void give_back(struct collector *collector) {
+    size_t size = measure(collector);
+    if (collector->most - size < TRIM)
+        return;
+    malloc_trim(0);
+    collector->most = size;
 }
 
 static bool is_due(const struct collector *collector, uint64_t now) {
@@ -96,28 +132,14 @@ static void begin(struct collector *collector) {
     collector->before = heap(collector->L);
 }
 
-static void end_cycle(struct collector *collector, uint64_t now) {
-    size_t after = heap(collector->L);
-    bool much = collector->before > after && collector->before - after > after / GROWN;
-    collector->cycles = much ? collector->cycles - 1 : 0;
-    collector->before = after;
-    if (collector->cycles > 0)
-        return;
-    collector->kept = after;
-    collector->not_before = now + collector->cost_ns / 1000000 * SPARE;
-}
-
 /* A slice of one that is under way or due; false: there is nothing to do. */
 static bool rest(struct collector *collector, uint64_t now) {
     if (!collector->large || (collector->cycles == 0 && !is_due(collector, now)))
         return false;
     if (collector->cycles == 0)
         begin(collector);
-    if (fiber_spawn(collector->fibers, FIBER_PHASE, run_slice, collector, NULL) == LN_OK)
-        collector->turns += 2; /* its own */
-    if (collector->cycle_done)
-        end_cycle(collector, now);
-    collector->cycle_done = false;
+    fiber_spawn(collector->fibers, FIBER_PHASE, run_slice, collector, NULL);
+    give_back(collector);
     return true;
 }
 
