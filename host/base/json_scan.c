@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/base/json_scan.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define DEPTH_MAX 16
@@ -60,6 +61,7 @@ static const char *read_escape(const char *at, const char *end, char out[4], siz
 
 const char *json_read_string(const char *at, const char *end, char *out, size_t size) {
     size_t used = 0;
+    bool fits = true; /* what is behind the first that does not is left out, too */
     if (at == end || *at != '"')
         return NULL;
     for (at++; at < end && *at != '"';) {
@@ -70,7 +72,8 @@ const char *json_read_string(const char *at, const char *end, char *out, size_t 
                 return NULL;
             at = read_escape(at, end, bytes, &len);
         }
-        if (used + len < size) {
+        fits = fits && used + len < size;
+        if (fits) {
             memcpy(out + used, bytes, len);
             used += len;
         }
