@@ -1,5 +1,5 @@
 ---Notices that the FILE of `lunats lua` is a service, which does nothing there: it ends before
----its first message comes.
+---its first message comes. And names fibers that its end cuts off.
 local core = require "lunats.core"
 local declared = require "lunats.commands.declared"
 local periodic = require "lunats.periodic"
@@ -55,9 +55,37 @@ local function watch_js()
   end
 end
 
+---Where each fiber was started that the file has spawned, as long as it runs or is held.
+local spawned = setmetatable({}, { __mode = "k" })
+
+local function watch_fibers()
+  local spawn = app.spawn
+  rawset(app, "spawn", function(...)
+    local fiber = spawn(...)
+    spawned[fiber] = declared.where()
+    return fiber
+  end)
+end
+
+local function warn_of_fibers()
+  local count, first = 0, nil
+  for fiber, place in pairs(spawned) do
+    if not fiber.handle:ended() then
+      count = count + 1
+      if not first or place < first then first = place end
+    end
+  end
+  if count == 0 then return end
+  io.stderr:write(("lunats: %s has ended while %s still ran, started at %s%s, and cuts %s off.\n"
+    .. "What has to end is awaited: local f = app.spawn(...) f:await()\n"):format(path,
+    count == 1 and "a fiber" or count .. " fibers", first, count == 1 and "" or " and elsewhere",
+    count == 1 and "it" or "them"))
+end
+
 ---@param file string
 function M.watch(file)
   path = file
+  watch_fibers()
   refuse(app, "config", "app.config")
   refuse(app, "on_start", "the hook app.on_start")
   declared.wrap(app, "on_stop", note(hooks, "the hook app.on_stop"))
@@ -87,7 +115,10 @@ end
 ---Ends the process with status 2 when the file has turned out to be a service.
 function M.end_of_file(ok, failure)
   local what = find(ok, failure)
-  if not what then return end
+  if not what then
+    if ok then warn_of_fibers() end
+    return
+  end
   io.stderr:write(("lunats: %s is a service: it has %s, and `lunats lua` does not serve.\n"
     .. "Start it with `lunats run %s`, or with a private nats-server with `lunats dev %s`.\n")
     :format(path, what, path, path))

@@ -29,7 +29,10 @@ describe("lunats lua", function()
     { "1 for a syntax error", "x = = 1", 1, "tool.lua:1:" },
     { "what os.exit gets", "os.exit(42)", 42, "^$" },
     { "what os.exit gets after waiting", "app.sleep(0.001) os.exit(4)", 4, "^$" },
-    { "0 when a fiber still runs", "app.spawn(function() app.sleep(1000) end)", 0, "^$" },
+    { "0 when a fiber still runs, which is named", "\napp.spawn(app.sleep, 1000)", 0,
+      "tool.lua has ended while a fiber still ran, started at .*tool.lua:2, .*f:await%(%)" },
+    { "0 when its fibers have ended", "app.spawn(print):await() app.spawn(app.sleep, 0)"
+      .. " app.sleep(0.01)", 0, "^\n$" },
     { "0 when what it has started is stopped", "app.timer(1, print):stop()", 0, "^$" },
     { "1 when it sends without a server", "app.publish('x', 1)", 1, "no connection" },
   } do
