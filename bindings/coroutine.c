@@ -7,6 +7,7 @@
  */
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/script/watchdog.h"
 
 /* Who has called step(): where the coroutine is found again, and what becomes of its results.
  */
@@ -20,6 +21,27 @@ static lua_State *check_coroutine(lua_State *L) {
 
 static struct fiber *current(lua_State *L) {
     return fibers_current(script_fibers(script_of(L)));
+}
+
+static struct watchdog *watchdog(lua_State *L) {
+    return scheduler_watchdog(script_scheduler(script_of(L)));
+}
+
+/* The same as of Lua; what runs in co is watched. */
+static int resume(lua_State *L, lua_State *co, int nargs, int *count) {
+    struct watchdog *dog = watchdog(L);
+    lua_State *before = watchdog_dive(dog, co);
+    int rc = lua_resume(co, L, nargs, count);
+    watchdog_surface(dog, co, before);
+    return rc;
+}
+
+/* Runs its to-be-closed variables. */
+static void reset(lua_State *L, lua_State *co) {
+    struct watchdog *dog = watchdog(L);
+    lua_State *before = watchdog_dive(dog, co);
+    lua_resetthread(co);
+    watchdog_surface(dog, co, before);
 }
 
 static int step(lua_State *L, lua_State *co, int nargs, lua_KContext caller);
@@ -44,7 +66,7 @@ static int fail(lua_State *L, lua_State *co, lua_KContext caller) {
     }
     int status = lua_status(co);
     if (status != LUA_OK && status != LUA_YIELD)
-        lua_resetthread(co); /* runs its to-be-closed variables */
+        reset(L, co);
     lua_xmove(co, L, 1);
     if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
         luaL_where(L, 1);
@@ -73,7 +95,7 @@ static int step(lua_State *L, lua_State *co, int nargs, lua_KContext caller) {
     int count;
     if (blocks)
         fiber_block(fiber);
-    int rc = lua_resume(co, L, nargs, &count);
+    int rc = resume(L, co, nargs, &count);
     if (blocks)
         fiber_unblock(fiber);
     if (rc != LUA_OK && rc != LUA_YIELD)
@@ -170,13 +192,15 @@ static int co_close(lua_State *L) {
     if (has_yielded(co) && lua_checkstack(co, LUA_MINSTACK)) {
         int count;
         lua_pushlightuserdata(co, (void *)(uintptr_t)&close_token);
-        lua_resume(co, L, 1, &count);
+        resume(L, co, 1, &count);
     }
     lua_settop(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, 1, LUA_MULTRET);
-    return lua_gettop(L);
+    lua_State *before = watchdog_dive(watchdog(L), co);
+    int rc = lua_pcall(L, 1, LUA_MULTRET, 0);
+    watchdog_surface(watchdog(L), co, before);
+    return rc == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 /* ---- looking ---- */

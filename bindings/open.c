@@ -113,6 +113,7 @@ static int open_core(lua_State *L) {
     bindings_listen(L);
     bindings_gate(L);
     bindings_wait(L);
+    bindings_slice(L);
     bindings_log(L);
     bindings_nats(L);
     bindings_js(L);

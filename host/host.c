@@ -22,6 +22,7 @@
 #include "host/broker/broker.h"
 #include "host/cache/cache.h"
 #include "host/dial/dial.h"
+#include "host/script/watchdog.h"
 #include "host/service/service.h"
 #include "host/services.h"
 #include "host/trace/exporter.h"
@@ -527,6 +528,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
         log_error(NULL, "cannot start: %s", status_text(rc));
         return EXIT_SCRIPT;
     }
+    struct watchdog *dog = scheduler_watchdog(host.scheduler);
+    watchdog_end_process(dog, (uint32_t)(options->stall_exit * 1000), EXIT_STALL);
     watch_signals(&host);
     open_output(&host);
     host.status = open_exporter(&host);

@@ -2,6 +2,7 @@
 #include "host/base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,19 @@ void log_write(enum log_level level, const char *service, const char *message,
     if (!offer_to_taps(&record) && level >= log_level_of(service) && admits(&record))
         emit(&record);
     errno = saved;
+}
+
+void log_aside(enum log_level level, const char *service, const char *message) {
+    struct log_record record = {
+        .level = level, .time_ms = present(), .service = service, .message = message};
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    struct log_line line;
+    if (level < sink.level || poll(&ready, 1, 0) <= 0 || !(ready.revents & POLLOUT))
+        return;
+    log_line_compose(&line, &record, sink.format, sink.colours);
+    ssize_t written = write(STDERR_FILENO, line.data, line.len);
+    (void)written;
+    log_line_free(&line);
 }
 
 void log_vprintf(enum log_level level, const char *service, const char *format, va_list args) {

@@ -9,8 +9,8 @@
  * that is repeated all the time is counted instead (log_flood.h). Taps see all records before
  * that, which is how specs capture them; copies see what is written.
  *
- * Everything here belongs to the loop thread. Nothing fails and nothing is kept of the
- * arguments.
+ * Everything here but log_aside() belongs to the loop thread. Nothing fails and nothing is kept
+ * of the arguments.
  */
 #ifndef LUNATS_BASE_LOG_H
 #define LUNATS_BASE_LOG_H
@@ -146,6 +146,12 @@ void log_printf(enum log_level level, const char *service, const char *format, .
     __attribute__((format(printf, 3, 4)));
 void log_vprintf(enum log_level level, const char *service, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
+
+/*
+ * From any thread, while the loop is stuck: one line past taps, copies, and what waits for a
+ * slow reader, who does not get it at all unless he takes it at once.
+ */
+void log_aside(enum log_level level, const char *service, const char *message);
 
 /* log_debug(service, format, ...) and its sisters do not evaluate their arguments when off. */
 #define log_at(level, ...)                                                                     \

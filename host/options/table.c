@@ -437,7 +437,7 @@ static void print_overview(FILE *out) {
     fprintf(out, "\nExamples:\n%s", options_commands[OPTIONS_HELP].examples);
     fputs("\n`lunats COMMAND --help` shows the options of a command.\n\n"
           "Exit status: 0 after an orderly stop, 1 a script or service failed, 2 wrong\n"
-          "usage, 3 no connection at the start.\n",
+          "usage, 3 no connection at the start, 4 stalled (--stall-exit).\n",
           out);
 }
 

@@ -56,25 +56,25 @@ uint64_t fiber_resume(struct fiber *fiber) {
         lua_pop(fiber->L, 1); /* the token */
     fiber->suspended = false;
     running = fibers->current = fiber;
-    watchdog_begin(&fibers->scheduler->dog);
+    watchdog_begin(&fibers->scheduler->dog, fiber->L, fibers->slices[fiber->kind]);
     int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
-    uint64_t held_ms = watchdog_end(&fibers->scheduler->dog);
+    struct watchdog_held held = watchdog_end(&fibers->scheduler->dog);
     running = fibers->current = NULL;
-    if (held_ms > 0 && fibers->watch.on_held != NULL)
-        fibers->watch.on_held(fibers->watch.owner, fiber, held_ms);
+    if (held.ms > 0 && fibers->watch.on_held != NULL)
+        fibers->watch.on_held(fibers->watch.owner, fiber, held.ms, held.ended);
     if (rc == LUA_OK && nresults > 0)
         lua_settop(fiber->L, 0);
     if (rc != LUA_YIELD || fiber->doomed || !fiber->in_wait || nresults != 1 ||
         lua_touserdata(fiber->L, -1) != &fiber_wait_token) {
         finish(fiber, rc);
-        return held_ms;
+        return held.ms;
     }
     fiber->suspended = true;
     if (fiber->began == 0)
         first_wait(fiber);
     if (fiber->woken) /* woken between begin_wait and the yield */
         fiber_make_ready(fiber);
-    return held_ms;
+    return held.ms;
 }
 
 /* ---- coroutines ---- */
@@ -138,6 +138,17 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fibers->count[kind]++;
 }
 
+/* Lua that runs for the fiber, but not in it. */
+static void enter(const struct fiber *fiber, struct watchdog_outer *outer, lua_State *L,
+                  const char *what) {
+    struct fibers *fibers = fiber->owner;
+    watchdog_enter(&fibers->scheduler->dog, outer, L, fibers->slices[fiber->kind], what);
+}
+
+static void leave(const struct fiber *fiber, const struct watchdog_outer *outer) {
+    watchdog_leave(&fiber->owner->scheduler->dog, outer);
+}
+
 /*
  * Protected body: returns the error value on top of the fiber's stack, or that it has yielded
  * by itself, and it as text with traceback.
@@ -160,10 +171,13 @@ static int describe_error(lua_State *L) {
 /* Pushes what was raised on the stack of aux, and its text. */
 static const char *push_error(struct fiber *fiber) {
     lua_State *aux = fiber->owner->aux;
+    struct watchdog_outer outer;
     lua_pushcfunction(aux, describe_error);
     lua_pushlightuserdata(aux, fiber);
+    enter(fiber, &outer, aux, "the text of an error");
     if (lua_pcall(aux, 1, 2, 0) != LUA_OK)
         lua_pushvalue(aux, -1); /* no memory */
+    leave(fiber, &outer);
     const char *text = lua_tostring(aux, -1);
     return text ? text : "(error object is not a string)";
 }
@@ -175,9 +189,11 @@ static const char *push_error(struct fiber *fiber) {
 static void close_thread(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     lua_State *L = fiber->L;
-    const struct fiber *outer = fiber_speak_of(fiber);
+    const struct fiber *before = fiber_speak_of(fiber);
+    struct watchdog_outer outer;
     int nresults;
     fibers->current = fiber;
+    enter(fiber, &outer, L, "the end of a fiber");
     if (fiber_waits(L)) {
         fiber->cancelled = fiber->doomed = true;
         lua_pop(L, 1); /* the token */
@@ -187,8 +203,9 @@ static void close_thread(struct fiber *fiber) {
         lua_resetthread(L);
         lua_settop(L, 0); /* dead for whoever knows it */
     }
+    leave(fiber, &outer);
     fibers->current = NULL;
-    running = outer;
+    running = before;
 }
 
 /* The next fiber may have the coroutine of one that ended well, and that nobody has seen. */
@@ -306,6 +323,11 @@ void fibers_close(struct fibers *fibers) {
     lua_rawsetp(fibers->aux, LUA_REGISTRYINDEX, fibers);
     free(fibers);
     scheduler_release(scheduler);
+}
+
+void fibers_set_slices(struct fibers *fibers, uint32_t slice_ms, uint32_t phase_ms) {
+    fibers->slices[FIBER_HANDLER] = fibers->slices[FIBER_BACKGROUND] = slice_ms;
+    fibers->slices[FIBER_PHASE] = phase_ms;
 }
 
 size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind) {
@@ -460,75 +482,4 @@ bool fiber_meet_cancel(struct fiber *fiber) {
     }
     fiber->doomed = true;
     return false;
-}
-
-/* ---- waiting ---- */
-
-void *fiber_begin_wait(struct fiber *fiber, void (*abandon)(struct fiber *fiber, void *area)) {
-    fiber_end_wait(fiber); /* one that a coroutine left without its continuation */
-    memset(fiber->area, 0, sizeof(fiber->area));
-    fiber->abandon = abandon;
-    fiber->in_wait = true;
-    fiber->waiter = NULL;
-    fiber->woken = false;
-    fiber->wake_status = LN_OK;
-    return fiber->area;
-}
-
-void fiber_deadline(struct fiber *fiber, uint64_t ms) {
-    clock_arm(fiber->owner->clock, &fiber->deadline, ms);
-}
-
-void *fiber_wait_area(struct fiber *fiber) {
-    return fiber->area;
-}
-
-void fiber_suspend(struct fiber *fiber, lua_State *L) {
-    fiber->waiter = L;
-    if (fiber->cancelled)
-        fiber_wake(fiber, LN_ECANCELLED);
-}
-
-bool fiber_resumed(struct fiber *fiber, lua_State *L) {
-    if (fiber == NULL || !fiber->in_wait || fiber->waiter != L)
-        return false;
-    fiber->waiter = NULL;
-    if (fiber->woken)
-        return true;
-    fiber_end_wait(fiber);
-    return false;
-}
-
-bool fiber_can_wait(const struct fiber *fiber, lua_State *L) {
-    return fiber->blocked == 0 && lua_isyieldable(L);
-}
-
-void fiber_block(struct fiber *fiber) {
-    fiber->blocked++;
-}
-
-void fiber_unblock(struct fiber *fiber) {
-    fiber->blocked--;
-}
-
-void fiber_wake(struct fiber *fiber, int status) {
-    if (!fiber->in_wait || fiber->woken)
-        return;
-    fiber->woken = true;
-    fiber->wake_status = status;
-    if (fiber->suspended)
-        fiber_make_ready(fiber);
-}
-
-int fiber_wake_status(const struct fiber *fiber) {
-    return fiber->wake_status;
-}
-
-void fiber_end_wait(struct fiber *fiber) {
-    if (!fiber->in_wait)
-        return;
-    fiber->in_wait = false;
-    clock_disarm(fiber->owner->clock, &fiber->deadline);
-    if (fiber->abandon != NULL)
-        fiber->abandon(fiber, fiber->area);
 }

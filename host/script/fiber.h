@@ -40,6 +40,10 @@ struct fiber;
 int scheduler_open(struct scheduler **out, uv_loop_t *loop);
 void scheduler_close(struct scheduler *scheduler);
 
+/* What watches over everything that runs on its loop; borrowed. */
+struct watchdog;
+struct watchdog *scheduler_watchdog(struct scheduler *scheduler);
+
 /* Postpones the resumption of ready fibers until the matching release. Nests. */
 void scheduler_hold(struct scheduler *scheduler);
 void scheduler_release(struct scheduler *scheduler);
@@ -80,6 +84,10 @@ int fibers_open(struct fibers **out, lua_State *L, struct scheduler *scheduler,
  */
 void fibers_close(struct fibers *fibers);
 
+/* How many milliseconds a call may take that does not wait, in handlers and in the background,
+ * and in phases; 0, as at first: no matter. See watchdog.h. */
+void fibers_set_slices(struct fibers *fibers, uint32_t slice_ms, uint32_t phase_ms);
+
 /* How many fibers of a kind live. */
 size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind);
 
@@ -105,8 +113,10 @@ void fibers_cancel(struct fibers *fibers, enum fiber_kind kind);
 struct fibers_watch {
     /* A fiber waits for the first time. */
     void (*on_wait)(void *owner, const struct fiber *fiber);
-    /* A fiber has held the loop; it may have ended, and its `arg` is there still. */
-    void (*on_held)(void *owner, const struct fiber *fiber, uint64_t ms);
+    /* A fiber has held the loop; it may have ended, and its `arg` is there still. `ended`: the
+     * place where it got an error for that, or NULL; borrowed for the call. */
+    void (*on_held)(void *owner, const struct fiber *fiber, uint64_t ms, const char *ended);
+    const char *service; /* what log lines about them begin with; borrowed. NULL: none */
     void *owner;
 };
 /* One at a time; copied. */

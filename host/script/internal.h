@@ -82,11 +82,12 @@ struct fibers {
     struct scheduler *scheduler;
     struct clock *clock;
     struct list live, pool;
-    struct list ready;     /* what runs next, first in first out */
-    struct list_node turn; /* in the queue of the scheduler, or in none */
-    struct fiber *current; /* the one that runs, or NULL */
-    struct fiber *ending;  /* the one whose on_end is called, or NULL */
-    int raised;            /* where aux has what it has raised; 0: nothing */
+    struct list ready;            /* what runs next, first in first out */
+    struct list_node turn;        /* in the queue of the scheduler, or in none */
+    struct fiber *current;        /* the one that runs, or NULL */
+    struct fiber *ending;         /* the one whose on_end is called, or NULL */
+    int raised;                   /* where aux has what it has raised; 0: nothing */
+    uint32_t slices[FIBER_KINDS]; /* milliseconds of a call; 0: no matter */
     size_t pooled;
     size_t count[FIBER_KINDS];
     struct {

@@ -116,6 +116,10 @@ void fiber_make_ready(struct fiber *fiber) {
 
 /* ---- who wants to know ---- */
 
+struct watchdog *scheduler_watchdog(struct scheduler *scheduler) {
+    return &scheduler->dog;
+}
+
 static void on_wake(void *owner) {
     struct scheduler *scheduler = owner;
     list_each (struct scheduler_wake, wake, &scheduler->wakes, node)

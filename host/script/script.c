@@ -15,6 +15,7 @@
 #include "host/script/tell.h"
 #include "host/script/trace.h"
 #include "host/script/warnings.h"
+#include "host/script/watchdog.h"
 
 struct script {
     lua_State *L;
@@ -136,6 +137,23 @@ static void on_fiber_error(void *owner, const char *text) {
     script_report(owner, text);
 }
 
+/* Lua of the script that runs in no fiber. */
+static void enter(struct script *script, struct watchdog_outer *outer, const char *what) {
+    watchdog_enter(scheduler_watchdog(script->scheduler), outer, script->L,
+                   script->options.limits.start_ms, what);
+}
+
+static void leave(struct script *script, const struct watchdog_outer *outer) {
+    watchdog_leave(scheduler_watchdog(script->scheduler), outer);
+}
+
+static void set_slices(struct script *script) {
+    if (script->fibers == NULL) /* a finalizer, at the end */
+        return;
+    fibers_set_slices(script->fibers, script->options.limits.slice_ms,
+                      script->options.limits.start_ms);
+}
+
 /* Only out of memory outside of every protected call gets here; there is no way on. */
 static int on_panic(lua_State *L) {
     const char *text = lua_tostring(L, -1);
@@ -161,10 +179,14 @@ static int open_state(struct script *script, struct scheduler *scheduler) {
     if (rc < 0)
         return rc;
     lua_State *L = script->L;
+    struct watchdog_outer outer;
+    set_slices(script);
     lua_pushcfunction(L, with_traceback);
     lua_pushcfunction(L, load);
     lua_pushlightuserdata(L, script);
+    enter(script, &outer, "the top level");
     rc = lua_pcall(L, 1, 0, 1);
+    leave(script, &outer);
     if (rc != LUA_OK && !script->exiting) { /* os.exit() ends the chunk with an error */
         const char *text = lua_tostring(L, -1);
         script_report(script, text ? text : "out of memory");
@@ -272,9 +294,12 @@ int script_exchange(struct script *script, enum script_phase phase, const char *
                     size_t in_len, char **out, size_t *out_len) {
     lua_State *L = script->L;
     struct exchange exchange = {.script = script, .phase = phase, .in = in, .in_len = in_len};
+    struct watchdog_outer outer;
     lua_pushcfunction(L, exchange_body);
     lua_pushlightuserdata(L, &exchange);
+    enter(script, &outer, "app.state");
     int rc = lua_pcall(L, 1, 1, 0);
+    leave(script, &outer);
     size_t len = 0;
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
     *out = text != NULL ? malloc(len + 1) : NULL;
@@ -332,6 +357,7 @@ const struct script_limits *script_limits(const struct script *script) {
 
 void script_lower_limits(struct script *script, const struct script_limits *given) {
     limits_lower(&script->options.limits, given);
+    set_slices(script);
 }
 
 bool script_declares(const struct script *script) {
@@ -425,6 +451,36 @@ static void free_script(struct script *script) {
     free(script);
 }
 
+/* Finalizers run, and the last block that is freed has the thread in which they do. */
+struct closing {
+    struct script *script;
+    lua_Alloc alloc;
+    void *ud;
+    void *last; /* NULL: it has been freed */
+    struct watchdog_outer outer;
+};
+
+static void *alloc_closing(void *ud, void *block, size_t old_size, size_t new_size) {
+    struct closing *closing = ud;
+    if (new_size == 0 && block != NULL && block == closing->last) {
+        leave(closing->script, &closing->outer);
+        closing->last = NULL;
+    }
+    return closing->alloc(closing->ud, block, old_size, new_size);
+}
+
+static void close_state(struct script *script) {
+    lua_State *L = script->L;
+    struct closing closing = {.script = script, .last = lua_getextraspace(L)};
+    closing.alloc = lua_getallocf(L, &closing.ud);
+    lua_setallocf(L, alloc_closing, &closing);
+    enter(script, &closing.outer, "the end of the script");
+    lua_close(L);
+    script->L = NULL;
+    if (closing.last != NULL)
+        leave(script, &closing.outer);
+}
+
 void script_close(struct script *script) {
     collector_close(script->collector);
     if (script->fibers != NULL)
@@ -432,8 +488,7 @@ void script_close(struct script *script) {
     script->fibers = NULL; /* finalizers run in lua_close() and may call anything */
     resources_close(&script->resources);
     if (script->L != NULL)
-        lua_close(script->L);
-    script->L = NULL;
+        close_state(script);
     warnings_close(&script->warnings);
     free_script(script);
 }
@@ -459,8 +514,11 @@ void script_tell(struct script *script, const struct script_error *error) {
     struct script_error raised = *error;
     if (raised.L == NULL)
         raised.L = fibers_raised(script->fibers, &raised.value);
+    struct watchdog_outer outer;
     scheduler_hold(script->scheduler); /* what it starts does not run in here */
+    enter(script, &outer, "app.on_error");
     tell_error(script->L, script->phase[SCRIPT_ERROR], &raised);
+    leave(script, &outer);
     scheduler_release(script->scheduler);
 }
 

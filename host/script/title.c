@@ -137,6 +137,17 @@ void fiber_title(const struct fiber *fiber, char *out, size_t size) {
                                               : "a fiber");
 }
 
+/* What is read here belongs to the fiber and stays while it runs. */
+void fiber_say(const char *what, char *title, char *service, size_t size) {
+    const struct fiber *fiber = what == NULL ? fiber_running() : NULL;
+    const char *name = fiber != NULL ? fiber->owner->watch.service : NULL;
+    if (fiber != NULL)
+        fiber_title(fiber, title, size);
+    else
+        snprintf(title, size, "%s", what != NULL ? what : "a call");
+    snprintf(service, size, "%s", name != NULL ? name : "");
+}
+
 /* The innermost line that is not ours. Looking at a stack neither allocates nor raises. */
 void fiber_place(const struct fiber *fiber, char *out, size_t size) {
     lua_State *L = fiber_thread(fiber);

@@ -13,6 +13,10 @@
 /* Writes what the fiber does: what its role says, its label, or that it was spawned. */
 void fiber_title(const struct fiber *fiber, char *out, size_t size);
 
+/* Who runs now, for a line about it: `what`, if it is no fiber. The service is "" if that is
+ * not known. Both have that size. For handlers of signals. */
+void fiber_say(const char *what, char *title, char *service, size_t size);
+
 /* Writes where a fiber that waits does so, " at orders.lua:17"; "" if that is nowhere in the
  * script. */
 void fiber_place(const struct fiber *fiber, char *out, size_t size);

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/script/watchdog.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/base/log.h"
+#include "host/base/terminal.h"
 
 #define TICK_MS 50
-/* This is long, unless ... */
-#define LONG_MS 250
-/* ... it has used less CPU than this, ... */
-#define BUSY_MS 100
-/* ... and this is long in any case. */
+/* Processor time that is long, ... */
+#define BUSY_MS 50
+/* ... and time that is, whatever it was used for. */
 #define BLOCKED_MS 1000
+/* How much of the time in which the thread sleeps counts as if it computed. */
+#define SLEEP_SHARE 10
+/* After an error this part of a slice is left to clean up. */
+#define GRACE_SHARE 4
 /* After so many looks at nothing that runs the thread sleeps. */
 #define CALM_TICKS 4
 
@@ -24,43 +33,161 @@ static uint64_t cpu_ns(const struct watchdog *dog) {
     return (uint64_t)at.tv_sec * 1000 * NS_PER_MS + (uint64_t)at.tv_nsec;
 }
 
-/* What the last look saw. */
+/* Whether the loop's thread waits for something. Not for the disk, nor for its turn: that is
+ * the machine's fault. */
+static bool sleeps(const struct watchdog *dog) {
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", dog->id);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (len < 0)
+        return false;
+    text[len] = '\0';
+    const char *name_end = strrchr(text, ')'); /* the name may have any characters */
+    return name_end != NULL && strncmp(name_end, ") S", 3) == 0;
+}
+
+/* What the looks at a call have seen. Times are nanoseconds, on the clock or of the processor.
+ */
 struct look {
     uint64_t turn;
-    uint64_t since, cpu; /* nanoseconds, when this turn was seen first */
+    uint64_t since, cpu;     /* when it was seen first */
+    uint64_t last, last_cpu; /* the last look */
+    uint64_t slept;          /* so long, as far as it was seen */
+    bool asleep;             /* at the last look */
+    uint64_t told;           /* spent when its error was seen; 0: not yet */
+    uint64_t next_report;    /* held */
     int calm;
 };
 
-static bool is_long(const struct watchdog *dog, const struct look *last) {
-    uint64_t held = uv_hrtime() - last->since;
-    return held >= BLOCKED_MS * NS_PER_MS ||
-           (held >= LONG_MS * NS_PER_MS && cpu_ns(dog) - last->cpu >= BUSY_MS * NS_PER_MS);
+static uint64_t computed(const struct look *look) {
+    return look->last_cpu - look->cpu;
 }
 
-static void look(struct watchdog *dog, struct look *last) {
-    uint64_t turn = atomic_load_explicit(&dog->turn, memory_order_relaxed);
-    if (turn != last->turn) {
-        *last = (struct look){turn, uv_hrtime(), cpu_ns(dog), 0};
+/* What counts against the slice. */
+static uint64_t spent(const struct look *look) {
+    return computed(look) + look->slept / SLEEP_SHARE;
+}
+
+/* For how long it really keeps the loop. */
+static uint64_t held(const struct look *look) {
+    return computed(look) + look->slept;
+}
+
+static void look_again(const struct watchdog *dog, struct look *look) {
+    uint64_t now = uv_hrtime(), cpu = cpu_ns(dog), passed = now - look->last;
+    look->asleep = cpu - look->last_cpu < passed / 10 && sleeps(dog);
+    if (look->asleep) /* a process that was stopped has not slept all that time */
+        look->slept += passed < 2 * TICK_MS * NS_PER_MS ? passed : 2 * TICK_MS * NS_PER_MS;
+    look->last = now;
+    look->last_cpu = cpu;
+}
+
+/* Says it to the loop, for the end of the call. */
+static void publish(struct watchdog *dog, const struct look *look) {
+    atomic_store_explicit(&dog->long_since, look->since, memory_order_relaxed);
+    atomic_store_explicit(&dog->long_turn, look->turn, memory_order_release);
+}
+
+/* ---- what holds on ---- */
+
+static void say(struct watchdog *dog, enum log_level level, const struct look *look,
+                const char *why) {
+    const struct interrupt *in = &dog->interrupt;
+    bool ready =
+        atomic_load_explicit(&in->trace, memory_order_acquire) == INTERRUPT_TRACE_READY;
+    char text[INTERRUPT_TEXT + INTERRUPT_TRACE + 256];
+    snprintf(text, sizeof(text), "%s has held the loop for %.2f s%s%s%s",
+             ready ? in->title : "a call", (double)held(look) / 1e9, why,
+             ready && in->lines[0] != '\0' ? "\nstack traceback:" : "", ready ? in->lines : "");
+    log_aside(level, ready && in->service[0] != '\0' ? in->service : NULL, text);
+}
+
+/* Twice the time after each line, so that it does not become noise. */
+static void report(struct watchdog *dog, struct look *look) {
+    struct interrupt *in = &dog->interrupt;
+    if (atomic_load_explicit(&in->trace, memory_order_acquire) == INTERRUPT_TRACE_READY) {
+        if (held(look) < look->next_report)
+            return;
+        if (in->stuck) {
+            say(dog, LOG_LEVEL_WARN, look,
+                ", in a function in C, which nothing can end: nothing else runs");
+            look->next_report = 2 * held(look);
+        }
+    }
+    atomic_store_explicit(&in->trace, INTERRUPT_TRACE_WANTED, memory_order_release);
+}
+
+/* A call that cannot be ended: the supervisor of the process starts it again. */
+static void end_process(struct watchdog *dog, const struct look *look) {
+    say(dog, LOG_LEVEL_ERROR, look, ": ending the process (--stall-exit)");
+    terminal_give_back();
+    _exit(dog->interrupt.exit_status);
+}
+
+/* Returns whether the loop has something to answer. */
+static bool look_for_stall(struct watchdog *dog, struct look *look) {
+    uint64_t stall = dog->interrupt.stall_ms * NS_PER_MS;
+    if (stall == 0 || held(look) < stall / 2)
+        return false;
+    if (held(look) >= stall)
+        end_process(dog, look);
+    return true;
+}
+
+static enum interrupt_level level_of(struct watchdog *dog, struct look *look) {
+    uint64_t slice = atomic_load_explicit(&dog->slice_ms, memory_order_relaxed) * NS_PER_MS;
+    bool told = atomic_load_explicit(&dog->interrupt.told, memory_order_relaxed) == look->turn;
+    if (slice == 0 || spent(look) < slice)
+        return INTERRUPT_NONE;
+    if (told && look->told == 0)
+        look->told = spent(look);
+    bool over = look->told != 0 && spent(look) - look->told >= slice / GRACE_SHARE;
+    return over ? INTERRUPT_ALWAYS : INTERRUPT_ONCE;
+}
+
+static void follow(struct watchdog *dog, struct look *look) {
+    look_again(dog, look);
+    enum interrupt_level level = level_of(dog, look);
+    bool stalls = look_for_stall(dog, look);
+    bool is_long = computed(look) >= BUSY_MS * NS_PER_MS ||
+                   look->last - look->since >= BLOCKED_MS * NS_PER_MS;
+    if (is_long || level != INTERRUPT_NONE)
+        publish(dog, look);
+    if (level == INTERRUPT_NONE && !stalls)
+        return;
+    report(dog, look);
+    interrupt_ask(dog, look->turn, level, (uint32_t)(spent(look) / NS_PER_MS), look->asleep);
+}
+
+static void look_at(struct watchdog *dog, struct look *look) {
+    uint64_t turn = atomic_load_explicit(&dog->turn, memory_order_acquire);
+    if (turn != look->turn) {
+        uint64_t now = uv_hrtime(), cpu = cpu_ns(dog);
+        *look =
+            (struct look){.turn = turn, .since = now, .cpu = cpu, .last = now, .last_cpu = cpu};
+        atomic_store_explicit(&dog->interrupt.trace, INTERRUPT_TRACE_NONE,
+                              memory_order_relaxed);
     } else if (turn % 2 == 0) {
-        last->calm++;
-    } else if (atomic_load_explicit(&dog->long_turn, memory_order_relaxed) != turn &&
-               is_long(dog, last)) {
-        atomic_store_explicit(&dog->long_since, last->since, memory_order_relaxed);
-        atomic_store_explicit(&dog->long_turn, turn, memory_order_release);
+        look->calm++;
+    } else {
+        follow(dog, look);
     }
 }
 
 static void watch(void *arg) {
     struct watchdog *dog = arg;
-    struct look last = {0};
+    struct look look = {0};
     uv_mutex_lock(&dog->mutex);
     while (!dog->ending) {
-        look(dog, &last);
-        if (last.calm < CALM_TICKS) {
+        look_at(dog, &look);
+        if (look.calm < CALM_TICKS) {
             uv_cond_timedwait(&dog->cond, &dog->mutex, TICK_MS * NS_PER_MS);
             continue;
         }
-        last.calm = 0;
+        look.calm = 0;
         atomic_store(&dog->asleep, true);
         while (atomic_load(&dog->asleep) && !dog->ending)
             uv_cond_wait(&dog->cond, &dog->mutex);
@@ -76,9 +203,11 @@ static void start(struct watchdog *dog) {
     sigfillset(&all);
     if (pthread_getcpuclockid(pthread_self(), &dog->cpu) != 0)
         return;
+    dog->id = gettid();
+    interrupt_open(dog);
     uv_mutex_init(&dog->mutex);
     uv_cond_init(&dog->cond);
-    const uv_thread_options_t options = {UV_THREAD_HAS_STACK_SIZE, (size_t)64 * 1024};
+    const uv_thread_options_t options = {UV_THREAD_HAS_STACK_SIZE, (size_t)128 * 1024};
     pthread_sigmask(SIG_SETMASK, &all, &before);
     dog->started = uv_thread_create_ex(&dog->thread, &options, watch, dog) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -90,6 +219,11 @@ static void start(struct watchdog *dog) {
 
 void watchdog_init(struct watchdog *dog) {
     *dog = (struct watchdog){.asleep = true};
+}
+
+void watchdog_end_process(struct watchdog *dog, uint32_t stall_ms, int exit_status) {
+    dog->interrupt.stall_ms = stall_ms;
+    dog->interrupt.exit_status = exit_status;
 }
 
 void watchdog_wake(struct watchdog *dog) {
@@ -106,10 +240,33 @@ void watchdog_wake(struct watchdog *dog) {
     uv_mutex_unlock(&dog->mutex);
 }
 
-uint64_t watchdog_held_ms(struct watchdog *dog) {
+struct watchdog_held watchdog_over(struct watchdog *dog, uint64_t turn) {
     atomic_thread_fence(memory_order_acquire);
     uint64_t since = atomic_load_explicit(&dog->long_since, memory_order_relaxed);
-    return (uv_hrtime() - since) / NS_PER_MS;
+    lua_State *L = atomic_load_explicit(&dog->L, memory_order_relaxed);
+    return (struct watchdog_held){(uv_hrtime() - since) / NS_PER_MS,
+                                  interrupt_over(dog, turn, L)};
+}
+
+void watchdog_enter(struct watchdog *dog, struct watchdog_outer *outer, lua_State *L,
+                    uint32_t slice_ms, const char *what) {
+    bool inside = atomic_load_explicit(&dog->turn, memory_order_relaxed) % 2 != 0;
+    *outer = (struct watchdog_outer){
+        .L = inside ? atomic_load_explicit(&dog->L, memory_order_relaxed) : NULL,
+        .slice_ms = atomic_load_explicit(&dog->slice_ms, memory_order_relaxed),
+        .what = dog->what,
+    };
+    if (inside)
+        watchdog_end(dog);
+    dog->what = what;
+    watchdog_begin(dog, L, slice_ms);
+}
+
+void watchdog_leave(struct watchdog *dog, const struct watchdog_outer *outer) {
+    watchdog_end(dog);
+    dog->what = outer->what;
+    if (outer->L != NULL)
+        watchdog_begin(dog, outer->L, outer->slice_ms);
 }
 
 void watchdog_close(struct watchdog *dog) {
@@ -120,6 +277,7 @@ void watchdog_close(struct watchdog *dog) {
     uv_cond_signal(&dog->cond);
     uv_mutex_unlock(&dog->mutex);
     uv_thread_join(&dog->thread);
+    interrupt_close(dog);
     uv_mutex_destroy(&dog->mutex);
     uv_cond_destroy(&dog->cond);
     dog->started = false;

@@ -36,7 +36,7 @@ enum service_state {
 };
 
 /* Exit statuses of the process, as on_stopped() gives them. */
-enum { EXIT_OK = 0, EXIT_SCRIPT = 1, EXIT_USAGE = 2, EXIT_NO_CONNECTION = 3 };
+enum { EXIT_OK = 0, EXIT_SCRIPT = 1, EXIT_USAGE = 2, EXIT_NO_CONNECTION = 3, EXIT_STALL = 4 };
 
 struct service_options {
     const char *path;   /* script file */

@@ -61,7 +61,7 @@ static bool may_tell(struct slow *slow, const char *title, char kind) {
 
 /* ---- the loop is held ---- */
 
-static void on_held(void *owner, const struct fiber *fiber, uint64_t ms) {
+static void on_held(void *owner, const struct fiber *fiber, uint64_t ms, const char *ended) {
     struct slow *slow = owner;
     char title[TITLE_SIZE], place[TITLE_SIZE];
     fiber_title(fiber, title, sizeof(title));
@@ -69,8 +69,10 @@ static void on_held(void *owner, const struct fiber *fiber, uint64_t ms) {
     if (!may_tell(slow, title, 'h'))
         return;
     const struct fiber *before = fiber_speak_of(fiber);
-    log_warn(name_of(slow), "%s has held the loop for %.2f s%s%s: nothing else ran meanwhile",
-             title, (double)ms / 1000, place[0] != '\0' ? ", until it waited" : "", place);
+    log_warn(name_of(slow),
+             "%s has held the loop for %.2f s%s%s%s%s: nothing else ran meanwhile", title,
+             (double)ms / 1000, ended != NULL ? ", was ended at " : "",
+             ended != NULL ? ended : "", place[0] != '\0' ? ", until it waited" : "", place);
     fiber_speak_of(before);
 }
 
@@ -142,8 +144,10 @@ void slow_watch(struct script *script) {
     slow->look.fire = on_look;
     slow->resource.close = on_script_close;
     script_add_resource(script, &slow->resource);
-    fibers_watch(script_fibers(script),
-                 &(struct fibers_watch){.on_wait = on_wait, .on_held = on_held, .owner = slow});
+    fibers_watch(script_fibers(script), &(struct fibers_watch){.on_wait = on_wait,
+                                                               .on_held = on_held,
+                                                               .service = name_of(slow),
+                                                               .owner = slow});
 }
 
 /* ---- a stop ---- */

@@ -9,7 +9,7 @@ after_each(process.close_all)
 
 ---Uses CPU, and nothing else runs.
 local BUSY = [[
-  local function busy() local start = os.clock() while os.clock() - start < 0.6 do end end
+  local function busy() local start = os.clock() while os.clock() - start < 0.2 do end end
 ]]
 
 describe("what holds the loop", function()
