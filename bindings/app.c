@@ -220,33 +220,37 @@ static int core_check(lua_State *L) {
     const char *what = luaL_checkstring(L, 1);
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
-    if (check_options_table(L, 2, what, 3))
-        lua_pushvalue(L, 2);
-    else
+    if (!check_options_table(L, 2, what, 3)) {
         lua_newtable(L);
+    } else if (lua_getmetatable(L, 2)) { /* which could give other values than those checked */
+        lua_newtable(L);
+        for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+            lua_pushvalue(L, -2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, 5);
+        }
+    } else {
+        lua_pushvalue(L, 2);
+    }
     return 1;
 }
 
+/* core.blame(text): raises it for the line of the script that has called us */
+static int core_blame(lua_State *L) {
+    return raise_error(L, "%s", luaL_checkstring(L, 1));
+}
+
 static const luaL_Reg functions[] = {
-    {"loading", core_loading},
-    {"exit", core_exit},
-    {"declare", core_declare},
-    {"declares", core_declares},
-    {"set_phase", core_set_phase},
-    {"add_file", core_add_file},
-    {"identity", core_identity},
-    {"configure", core_configure},
-    {"limit", core_limit},
-    {"error", core_error},
-    {"report", core_report},
-    {"logged_error", core_logged_error},
-    {"traceback", core_traceback},
-    {"raised", core_raised},
-    {"caught", core_caught},
-    {"check", core_check},
-    {"missed", core_missed},
-    {"explained", core_explained},
-    {NULL, NULL},
+    {"loading", core_loading},     {"exit", core_exit},
+    {"declare", core_declare},     {"declares", core_declares},
+    {"set_phase", core_set_phase}, {"add_file", core_add_file},
+    {"identity", core_identity},   {"configure", core_configure},
+    {"limit", core_limit},         {"error", core_error},
+    {"report", core_report},       {"logged_error", core_logged_error},
+    {"traceback", core_traceback}, {"raised", core_raised},
+    {"caught", core_caught},       {"check", core_check},
+    {"blame", core_blame},         {"missed", core_missed},
+    {"explained", core_explained}, {NULL, NULL},
 };
 
 void bindings_app(lua_State *L) {

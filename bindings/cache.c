@@ -286,7 +286,7 @@ static int handle_stats(lua_State *L) {
 static uint64_t check_max_bytes(lua_State *L, int arg) {
     if (lua_isnil(L, arg))
         return 0;
-    lua_Number bytes = luaL_checknumber(L, arg);
+    lua_Number bytes = lua_tonumber(L, arg); /* a metatable may give anything */
     if (!(bytes >= CACHE_LEAST_BYTES) || bytes > 0x1p60 || floor(bytes) != bytes)
         raise_error(L, "app.cache: max_bytes must be a whole number of bytes, %d or more",
                     CACHE_LEAST_BYTES);

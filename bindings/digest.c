@@ -24,8 +24,19 @@ struct digest {
 
 /* ---- SHA-256 ---- */
 
-/* core.sha256() -> digest */
+/* core.sha256() -> digest; core.sha256(bytes) -> its 32 bytes */
 static int core_sha256(lua_State *L) {
+    if (!lua_isnoneornil(L, 1)) {
+        size_t len;
+        const char *bytes = luaL_checklstring(L, 1, &len);
+        unsigned char out[EVP_MAX_MD_SIZE];
+        unsigned int size = 0;
+        if (EVP_Digest(bytes, len, out, &size, EVP_sha256(), NULL) != 1)
+            return luaL_error(L, "sha256: libcrypto failed");
+        lua_pushlstring(L, (const char *)out, size);
+        return 1;
+    }
+    check_open(L);
     struct digest *digest = lua_newuserdatauv(L, sizeof(*digest), 0);
     digest->context = NULL;
     luaL_setmetatable(L, DIGEST_TYPE);

@@ -49,6 +49,7 @@ static size_t read_bounds(lua_State *L, int arg, double out[METER_BOUNDS]) {
  * Checked by the Lua side; the lists may be empty.
  */
 static int core_meter(lua_State *L) {
+    check_open(L);
     static const char *const types[] = {"counter", "gauge", "histogram", NULL};
     const char *labels[METER_LABELS];
     double bounds[METER_BOUNDS];

@@ -52,7 +52,7 @@ local function settings(opts)
     error("app.connect: no 'timeout' with 'retry', which waits for nothing", 3)
   end
   for _, name in ipairs { "timeout", "connect_timeout", "ping_interval" } do
-    check.seconds("app.connect", name, opts[name], 2)
+    check.seconds("app.connect", name, opts[name])
   end
   for _, name in ipairs { "creds", "nkey", "tls_ca", "tls_cert", "tls_key" } do
     local refused = core.unreadable and own[name] and core.unreadable(own[name])

@@ -25,7 +25,6 @@ local LISTEN_OPTIONS = {
 
 ---Handle of one app.listen(): several subjects are stopped together.
 local handle = {}
-handle.__index = handle
 
 function handle:stop()
   for _, one in ipairs(self) do one:stop() end
@@ -102,5 +101,7 @@ function M.add(t, core)
   end
   return t
 end
+
+check.class("listener", handle)
 
 return M

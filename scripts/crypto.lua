@@ -24,7 +24,7 @@ end
 ---@param form string|nil
 function M.sha256(bytes, form)
   check_text("app.crypto.sha256", "the data", bytes)
-  return form_of("app.crypto.sha256", form)(core.sha256():update(bytes):final())
+  return form_of("app.crypto.sha256", form)(core.sha256(bytes))
 end
 
 ---@param key string

@@ -6,7 +6,6 @@ local M = {}
 
 ---@class fiber
 local fiber = {}
-fiber.__index = fiber
 
 ---The metatable of a fiber whose error is kept for somebody to take: if nobody ever does, it is
 ---reported when the fiber is collected.
@@ -133,5 +132,7 @@ function M.timeout(seconds, fn, ...)
   if self.failed then error(self.value, 0) end
   error(error_of(self), 0)
 end
+
+check.class("f", fiber)
 
 return M

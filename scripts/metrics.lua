@@ -36,7 +36,8 @@ end
 local function check_labels(what, labels)
   local seen = {}
   if #labels > MAX_LABELS then fail(5, what, "%d labels at most", MAX_LABELS) end
-  for _, label in ipairs(labels) do
+  for i = 1, #labels do
+    local label = labels[i]
     if type(label) ~= "string" or not label:find "^[%a_][%w_]*$" or label:find "^__" then
       fail(5, what, "the label '%s' may hold letters, digits and '_'", tostring(label))
     end
@@ -52,7 +53,8 @@ local function check_buckets(what, buckets)
   if #buckets == 0 or #buckets > MAX_BUCKETS then
     fail(5, what, "buckets is a list of 1 to %d numbers", MAX_BUCKETS)
   end
-  for i, bound in ipairs(buckets) do
+  for i = 1, #buckets do
+    local bound = buckets[i]
     if type(bound) ~= "number" or bound ~= bound or math.abs(bound) == math.huge
       or i > 1 and bound <= buckets[i - 1] then
       fail(5, what, "buckets must be rising, finite numbers")
@@ -63,7 +65,7 @@ end
 ---@param what "counter"|"gauge"|"histogram"
 local function declare(what, opts)
   if type(opts) ~= "table" then error("app.metrics." .. what .. ": options expected", 3) end
-  core.check("app.metrics." .. what, opts, { name = "string", help = "string",
+  opts = core.check("app.metrics." .. what, opts, { name = "string", help = "string",
     labels = "table", buckets = what == "histogram" and "table" or nil })
   check_name(what, opts.name)
   if not opts.help or opts.help == "" then

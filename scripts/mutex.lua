@@ -6,17 +6,16 @@ local check = require "lunats.check"
 ---has waited longest, false when it is free.
 ---@class mutex
 local mutex = {}
-mutex.__index = mutex
 
 ---@param timeout number|nil
 function mutex:lock(timeout)
   check.seconds("mutex:lock", "the timeout", timeout)
   local me = core.current()
   if not me then
-    error("mutex:lock: nothing runs yet; call it in app.on_start, a task, a timer or a handler",
-      2)
+    core.blame("mutex:lock: nothing runs yet; call it in app.on_start, a task, a timer or a "
+      .. "handler")
   end
-  if self.owner == me then error("mutex:lock: this fiber holds the mutex already", 2) end
+  if self.owner == me then core.blame "mutex:lock: this fiber holds the mutex already" end
   if self.owner and not self.gate:wait(timeout) then
     return nil, core.error("timeout", "the mutex was not unlocked in time")
   end
@@ -44,6 +43,8 @@ function mutex:with(fn, ...)
   local _ <close> = self:lock()
   return fn(...)
 end
+
+check.class("m", mutex)
 
 ---@return mutex
 return function() return setmetatable({ gate = core.gate(), owner = false }, mutex) end

@@ -14,7 +14,6 @@ local started = false
 ---@field skipped integer  ticks left out because the one before took too long
 ---@field errors integer
 local handle = {}
-handle.__index = handle
 
 ---No further call; one that runs now goes on to its end.
 function handle:stop()
@@ -184,5 +183,7 @@ function M.inherit(dues) inherited = dues end
 
 ---@return periodic.handle[]
 function M.list() return declared end
+
+check.class("timer", handle)
 
 return M

@@ -1,5 +1,6 @@
 ---What a service says of itself to others: app.config, the metadata of endpoints, app.group.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local json = require "lunats.json"
 
 local M = {}
@@ -15,15 +16,15 @@ local METADATA_BYTES = 128 * 1024
 function M.metadata(what, metadata, more)
   local values, keys, members, size = {}, {}, {}, 0
   for _, from in ipairs { metadata or {}, more or {} } do
-    for key, value in pairs(from) do
+    for key, value in next, from do
       if type(key) ~= "string" or type(value) ~= "string" then
-        error(("%s: metadata must be a table of strings with names, like { team = \"orders\" }")
-          :format(what), 3)
+        core.blame(("%s: metadata must be a table of strings with names, like "
+          .. "{ team = \"orders\" }"):format(what))
       elseif key:sub(1, 5) == "_nats" then
-        error(("%s: metadata.%s: names that begin with _nats are kept for NATS itself")
-          :format(what, key), 3)
+        core.blame(("%s: metadata.%s: names that begin with _nats are kept for NATS itself")
+          :format(what, key))
       elseif not (utf8.len(key) and utf8.len(value)) then
-        error(("%s: metadata must be UTF-8"):format(what), 3)
+        core.blame(("%s: metadata must be UTF-8"):format(what))
       end
       if not values[key] then keys[#keys + 1] = key end
       values[key] = value
@@ -37,7 +38,7 @@ function M.metadata(what, metadata, more)
   end
   if size > METADATA_BYTES then
     local text = "%s: metadata of %d bytes; at most %d are allowed"
-    error(text:format(what, size, METADATA_BYTES), 3)
+    core.blame(text:format(what, size, METADATA_BYTES))
   end
   return "{" .. table.concat(members, ",") .. "}"
 end
@@ -45,7 +46,7 @@ end
 ---Raises unless it is `false` or the name of a queue group; nil passes.
 function M.check_queue(what, queue)
   if queue == true or type(queue) == "string" and (queue == "" or queue:find "[%s%c]") then
-    error(what .. ": queue is false, or the name of a queue group (without blanks)", 3)
+    core.blame(what .. ": queue is false, or the name of a queue group (without blanks)")
   end
 end
 
@@ -65,13 +66,13 @@ local LIMITS = {
 local LIMIT_OPTIONS = { slice = "number", memory = "number", fibers = "number" }
 
 local function check_limits(limits)
-  core.check("app.config: limits", limits, LIMIT_OPTIONS)
-  for name, value in pairs(limits or {}) do
+  limits = core.check("app.config: limits", limits, LIMIT_OPTIONS)
+  for name, value in next, limits do
     local range = LIMITS[name]
     local whole = name == "slice" or math.tointeger(value)
     if not (whole and value >= range.least and value <= range.most) then
-      error(("app.config: limits.%s is a%s number of %s, %g or more"):format(name,
-        name == "slice" and "" or " whole", range.of, range.least), 3)
+      core.blame(("app.config: limits.%s is a%s number of %s, %g or more"):format(name,
+        name == "slice" and "" or " whole", range.of, range.least))
     end
   end
 end
@@ -81,7 +82,7 @@ M.queue = nil
 
 function M.config(opts)
   if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
-  core.check("app.config", opts, CONFIG_OPTIONS)
+  opts = core.check("app.config", opts, CONFIG_OPTIONS)
   M.check_queue("app.config", opts.queue)
   check_limits(opts.limits)
   local metadata = M.metadata("app.config", opts.metadata)
@@ -97,17 +98,16 @@ local GROUP_OPTIONS = { queue = "string|boolean", metadata = "table", descriptio
 
 
 local Group = {}
-Group.__index = Group
 
 ---Options of one endpoint: its own before those of its group.
 local function inherit(opts, defaults)
   local merged = {}
   for key, value in pairs(defaults) do merged[key] = value end
-  for key, value in pairs(opts or {}) do merged[key] = value end
+  for key, value in next, opts or {} do merged[key] = value end
   if defaults.metadata and opts and opts.metadata then
     merged.metadata = {}
     for _, from in ipairs { defaults.metadata, opts.metadata } do
-      for key, value in pairs(from) do merged.metadata[key] = value end
+      for key, value in next, from do merged.metadata[key] = value end
     end
   end
   return merged
@@ -116,12 +116,12 @@ end
 local function new_group(what, prefix, opts, defaults, listen)
   local ok = pcall(core.check_subject, prefix)
   if not ok then
-    error(("%s: the prefix must be a subject: tokens with dots between them, without wildcards")
-      :format(what), 4)
+    core.blame(("%s: the prefix must be a subject: tokens with dots between them, without "
+      .. "wildcards"):format(what))
   end
-  core.check(what, opts, GROUP_OPTIONS)
-  M.check_queue(what, opts and opts.queue)
-  M.metadata(what, opts and opts.metadata)
+  opts = core.check(what, opts, GROUP_OPTIONS)
+  M.check_queue(what, opts.queue)
+  M.metadata(what, opts.metadata)
   local group = { prefix = prefix, defaults = inherit(opts, defaults), on = listen }
   return setmetatable(group, Group)
 end
@@ -146,9 +146,12 @@ function Group:listen(subject, opts, fn)
 end
 
 function Group:group(prefix, opts)
-  local group = new_group("group:group", self.prefix .. "." .. tostring(prefix), opts,
-    self.defaults, self.on)
+  check.string("group:group", "the prefix", prefix)
+  local group = new_group("group:group", self.prefix .. "." .. prefix, opts, self.defaults,
+    self.on)
   return group
 end
+
+check.class("group", Group)
 
 return M

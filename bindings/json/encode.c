@@ -13,6 +13,7 @@
 #include "bindings/json/internal.h"
 #include "bindings/json/json.h"
 #include "bindings/json/plain.h"
+#include "bindings/lib/error.h"
 #include "host/base/utf8.h"
 
 #include <stdlib.h>
@@ -90,7 +91,7 @@ static int raise_at(struct encoder *e, int levels) {
     lua_State *L = e->L;
     luaL_checkstack(L, 2 * MAX_LEVELS, NULL);
     int message = lua_gettop(L);
-    luaL_where(L, 1);
+    push_position(L);
     int shown = levels < MAX_LEVELS ? levels : MAX_LEVELS;
     for (int i = 0; i < shown; i++)
         push_path_step(L, e->scratch + 2 + 2 * i, i == 0);

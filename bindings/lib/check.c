@@ -110,14 +110,24 @@ uint64_t option_ms(lua_State *L, int arg, const char *name, uint64_t def) {
 }
 
 uint64_t check_ms(lua_State *L, int arg) {
-    return to_ms(L, arg, luaL_checknumber(L, arg), "time");
+    if (!lua_isnumber(L, arg))
+        raise_error(L, "bad argument #%d: time must be a number of seconds, not a %s", arg,
+                    luaL_typename(L, arg));
+    return to_ms(L, arg, lua_tonumber(L, arg), "time");
 }
 
 /* ---- subjects ---- */
 
+static const char *check_text(lua_State *L, int arg, size_t *len) {
+    if (!lua_isstring(L, arg))
+        raise_error(L, "bad argument #%d: a subject must be a string, not a %s", arg,
+                    luaL_typename(L, arg));
+    return lua_tolstring(L, arg, len);
+}
+
 const char *check_subject(lua_State *L, int arg) {
     size_t len;
-    const char *subject = luaL_checklstring(L, arg, &len);
+    const char *subject = check_text(L, arg, &len);
     if (!link_subject_ok(subject, len))
         raise_error(L,
                     "invalid subject '%s': tokens are separated by single dots, without blanks "
@@ -128,7 +138,7 @@ const char *check_subject(lua_State *L, int arg) {
 
 const char *check_pattern(lua_State *L, int arg) {
     size_t len;
-    const char *subject = luaL_checklstring(L, arg, &len);
+    const char *subject = check_text(L, arg, &len);
     if (!link_pattern_ok(subject, len))
         raise_error(
             L,

@@ -65,8 +65,7 @@ int push_status(lua_State *L, int status, const char *detail) {
     return 1;
 }
 
-/* Pushes "file:line: " of the innermost Lua function that is not one of ours. */
-static void push_position(lua_State *L) {
+void push_position(lua_State *L) {
     lua_Debug at;
     for (int level = 1; lua_getstack(L, level, &at); level++) {
         lua_getinfo(L, "Sl", &at);

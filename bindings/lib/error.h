@@ -16,6 +16,9 @@ int push_error(lua_State *L, const char *code, const char *message);
 /* Pushes nil and an error table for a status of the host; returns 2. `detail` may be NULL. */
 int push_failure(lua_State *L, int status, const char *detail);
 
+/* Pushes "file:line: " of the innermost Lua function that is not one of ours. */
+void push_position(lua_State *L);
+
 /*
  * luaL_error() with the position in the user's code: our own Lua (scripts/) on the way to a
  * primitive is left out.

@@ -1,6 +1,7 @@
 ---app.js.batch(): several messages that a stream stores together, or not at all. Servers from
 ---2.12 on.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local publishing = require "lunats.js.publish"
 
@@ -15,7 +16,6 @@ local ASK_EVERY = 100
 ---@field count integer messages that were added
 ---@field closed boolean committed, discarded or failed
 local batch = {}
-batch.__index = batch
 
 local function closed(self)
   return core.fail(self.err or core.error("closed", "the batch is over"))
@@ -134,5 +134,7 @@ function M.batch(opts)
   return setmetatable({ id = core.new_inbox():match "[^.]+$", count = 0, closed = false,
     timeout = opts.timeout }, batch)
 end
+
+check.class("batch", batch)
 
 return M

@@ -111,7 +111,7 @@ end
 ---@return table
 function to_wire(config, path)
   local out = json.object()
-  for name, value in pairs(config) do
+  for name, value in next, config do
     out[name] = value_to_wire(name, value, (path and path .. "." or "") .. tostring(name))
   end
   return out
@@ -123,7 +123,7 @@ M.to_wire = to_wire
 ---@return table
 function M.from_wire(value)
   local out = json.is_array(value) and json.array() or {}
-  for name, one in pairs(value) do
+  for name, one in next, value do
     if one == json.null then
       one = nil
     elseif DURATIONS[name] and type(one) == "number" then

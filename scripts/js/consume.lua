@@ -23,7 +23,6 @@ local M = {
 ---@field consumer string
 ---@field error table|nil why it ended by itself
 local consume = {}
-consume.__index = consume
 
 local describe, lost_error = consumers.describe, consumers.lost_error
 
@@ -285,10 +284,10 @@ end
 ---@return table
 function M.check(opts, fn)
   local what = "psub:consume"
-  check.fn(what, fn, 2)
+  check.fn(what, fn)
   opts = core.check(what, opts, OPTIONS)
   for _, name in ipairs { "concurrency", "max_messages", "max_deliver" } do
-    check.whole(what, name, opts[name], 1, nil, 2)
+    check.whole(what, name, opts[name], 1)
   end
   if opts.backoff then check_backoff(what, opts.backoff) end
   local expires, heartbeat = opts.expires or 30, opts.heartbeat or 0.1
@@ -388,5 +387,7 @@ function consume:stats()
   end
   return self.box:stats()
 end
+
+check.class("handle", consume)
 
 return M

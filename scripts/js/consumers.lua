@@ -137,9 +137,9 @@ end
 
 ---Fields of a call that names the stream among them, and of the wire.
 local function split(what, fields)
-  check.table(what, fields, 2)
+  check.table(what, fields)
   local rest = {}
-  for name, value in pairs(fields) do rest[name] = value end
+  for name, value in next, fields do rest[name] = value end
   rest.stream = nil
   api.check_name(fields.stream, what .. ": stream", 2)
   return fields.stream, rest

@@ -1,6 +1,7 @@
 ---app.js.counter(): a number that a stream adds up, one for each subject. Whoever adds need not
 ---know its value. Servers from 2.12 on.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local json = require "lunats.json"
 local api = require "lunats.js.api"
 local publishing = require "lunats.js.publish"
@@ -12,7 +13,6 @@ local M = {}
 ---@field subject string
 ---@field stream string|nil known after the first get()
 local counter = {}
-counter.__index = counter
 
 ---Servers count without limits: what is no integer of Lua stays text.
 local function number_of(text) return math.tointeger(tonumber(text)) or text end
@@ -20,9 +20,11 @@ local function number_of(text) return math.tointeger(tonumber(text)) or text end
 ---An increment with its sign, as servers want it.
 local function increment(what, n)
   if math.type(n) == "integer" then return ("%+d"):format(n) end
-  local sign, digits = tostring(n):match "^([+-]?)(%d+)$"
-  if type(n) ~= "string" or not digits then
-    error(("%s: a whole number expected, got %s"):format(what, tostring(n)), 3)
+  local sign, digits
+  if type(n) == "string" then sign, digits = n:match "^([+-]?)(%d+)$" end
+  if not digits then
+    local shown = (type(n) == "string" or type(n) == "number") and n or "a " .. type(n)
+    error(("%s: a whole number expected, got %s"):format(what, shown), 3)
   end
   return (sign == "" and "+" or sign) .. digits
 end
@@ -83,5 +85,7 @@ function M.counter(subject, opts)
   if opts.stream then api.check_name(opts.stream, what .. ": stream") end
   return setmetatable({ subject = subject, stream = opts.stream }, counter)
 end
+
+check.class("counter", counter)
 
 return M

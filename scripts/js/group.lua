@@ -38,9 +38,9 @@ function M.check(what, opts, level)
     error(("%s: invalid group '%s': 1 to %d letters, digits and /_=-"):format(what, name,
       LONGEST), level + 1)
   end
-  check.whole(what, "min_pending", group.min_pending, 1, nil, level)
-  check.whole(what, "min_ack_pending", group.min_ack_pending, 1, nil, level)
-  check.whole(what, "priority", group.priority, 0, LOWEST, level)
+  check.whole(what, "min_pending", group.min_pending, 1)
+  check.whole(what, "min_ack_pending", group.min_ack_pending, 1)
+  check.whole(what, "priority", group.priority, 0, LOWEST)
   return group
 end
 

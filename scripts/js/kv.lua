@@ -18,7 +18,6 @@ local MAX_HISTORY = 64
 ---@class kv
 ---@field bucket string
 local kv = {}
-kv.__index = kv
 
 ---Writes go to the stream that a mirror copies, and carry the keys of that bucket.
 local function open(name, config)
@@ -52,7 +51,7 @@ local function origin_of(source)
   if type(source) == "string" then
     fields.name = stream_of(source)
   else
-    for name, value in pairs(source) do fields[name] = value end
+    for name, value in next, source do fields[name] = value end
     fields.name = stream_of(fields.name)
   end
   return fields
@@ -136,7 +135,7 @@ function M.key_value_names() return bucket.names(PREFIX) end
 -- ---- reading --------------------------------------------------------------------
 
 local function check_revision(what, revision)
-  check.whole(what, "the revision", revision, 0, nil, 2)
+  check.whole(what, "the revision", revision, 0)
   return revision
 end
 
@@ -400,5 +399,7 @@ function kv:status()
     limit_marker_ttl = config.subject_delete_marker_ttl, backing_store = "JetStream",
   }
 end
+
+check.class("kv", kv)
 
 return M

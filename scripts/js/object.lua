@@ -16,7 +16,6 @@ local PREFIX = "OBJ_"
 ---@class object_store
 ---@field bucket string
 local store = {}
-store.__index = store
 
 local function open(name, config)
   return setmetatable({ bucket = name, stream = PREFIX .. name, config = config,
@@ -219,5 +218,7 @@ function store:status()
     backing_store = "JetStream",
   }
 end
+
+check.class("store", store)
 
 return M

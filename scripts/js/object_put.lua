@@ -180,7 +180,7 @@ local OPTIONS = { description = "string", headers = "table", metadata = "table",
 local function header_lists(headers)
   if not headers or next(headers) == nil then return nil end
   local lists = {}
-  for name, value in pairs(headers) do
+  for name, value in next, headers do
     lists[name] = type(value) == "table" and value or { tostring(value) }
   end
   return lists
@@ -195,7 +195,7 @@ local function check_put(name, data, opts)
   end
   opts = core.check("store:put", opts, OPTIONS)
   local size = opts.chunk_size
-  check.whole("store:put", "chunk_size", size, 1, nil, 2)
+  check.whole("store:put", "chunk_size", size, 1)
   return opts, size or math.min(CHUNK_SIZE, core.nats_info().max_payload or CHUNK_SIZE)
 end
 

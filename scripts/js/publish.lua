@@ -32,7 +32,7 @@ local NO_STREAM_DELAY, NO_STREAM_RETRIES = 0.25, 2
 local function ttl_text(what, ttl)
   if type(ttl) == "string" then return ttl end
   if not (ttl >= 1 and ttl < math.huge) then
-    error(what .. ": ttl must be a number of seconds, 1 or more", 4)
+    core.blame(what .. ": ttl must be a number of seconds, 1 or more")
   end
   return ("%d"):format(math.ceil(ttl))
 end
@@ -42,13 +42,13 @@ M.ttl_text = ttl_text
 local function check_options(what, opts)
   opts = core.check(what, opts, OPTIONS)
   for _, name in ipairs(SEQUENCES) do
-    check.whole(what, name, opts[name], 0, nil, 2)
+    check.whole(what, name, opts[name], 0)
   end
   if opts.rollup and opts.rollup ~= "sub" and opts.rollup ~= "all" then
-    error(what .. ": rollup must be \"sub\" or \"all\"", 3) -- the server says nothing at all
+    core.blame(what .. ": rollup must be \"sub\" or \"all\"") -- the server says nothing at all
   end
   local headers = {}
-  for name, value in pairs(opts.headers or {}) do headers[name] = value end
+  for name, value in next, opts.headers or {} do headers[name] = value end
   for option, name in pairs(HEADERS) do headers[name] = opts[option] or headers[name] end
   if opts.ttl then headers["Nats-TTL"] = ttl_text(what, opts.ttl) end
   return opts, { timeout = opts.timeout or api.timeout, headers = headers }

@@ -12,7 +12,6 @@ local M = {}
 ---@class js.future
 ---@field done boolean
 local future = {}
-future.__index = future
 M.future = future
 
 ---Messages whose acknowledgement is outstanding, and the fibers that wait for that to change;
@@ -258,6 +257,7 @@ end
 ---@param timeout number|nil seconds; nil: until the publish itself has timed out
 ---@return table|nil ack, table|nil err
 function future:await(timeout)
+  check.seconds("future:await", "the timeout", timeout)
   local due = timeout and core.clock() + timeout
   if not self.done then
     wait(self, due)
@@ -281,6 +281,7 @@ end
 ---@param timeout number|nil seconds
 ---@return boolean|nil ok, table|nil err of the first that failed and was not awaited; `count`
 function M.flush(timeout)
+  check.seconds("app.js.flush", "the timeout", timeout)
   local due = timeout and core.clock() + timeout
   while outstanding > 0 do
     local left = due and due - core.clock()
@@ -294,5 +295,7 @@ function M.flush(timeout)
   if not err then return true end
   return core.fail(err)
 end
+
+check.class("future", future)
 
 return M

@@ -15,7 +15,6 @@ local M = {}
 ---@field consumer string|nil the same, unless it is durable
 ---@field floor integer|nil up to that sequence of the stream all is acknowledged
 local psub = {}
-psub.__index = psub
 
 local function create(self, fields)
   local info, err = consumers.create(self.stream, fields or consumers.declared(self))
@@ -135,13 +134,13 @@ local FETCH_OPTIONS = groups.add_to { timeout = "number", no_wait = "boolean",
 local MOST = 1000000
 
 local function check_fetch(n, opts)
-  check.whole("psub:fetch", "the number of messages", n, 1, MOST, 2)
+  check.whole("psub:fetch", "the number of messages", n, 1, MOST)
   opts = core.check("psub:fetch", opts, FETCH_OPTIONS)
   local timeout = opts.timeout or 1
   if timeout <= 0 or timeout ~= timeout then
     error("psub:fetch: timeout must be a number of seconds greater than 0", 3)
   end
-  check.whole("psub:fetch", "max_bytes", opts.max_bytes, 1, nil, 2)
+  check.whole("psub:fetch", "max_bytes", opts.max_bytes, 1)
   return opts, groups.check("psub:fetch", opts, 2)
 end
 
@@ -276,5 +275,7 @@ function M.subscribe(subject, opts)
     consumes = setmetatable({}, { __mode = "k" }),
   }, psub)
 end
+
+check.class("psub", psub)
 
 return M

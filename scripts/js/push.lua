@@ -33,7 +33,6 @@ local CONCURRENCY, PENDING = 256, 65536
 ---@field stream string|nil known when it is bound
 ---@field consumer string|nil the same, unless it is durable
 local jsub = {}
-jsub.__index = jsub
 
 -- ---- the consumer that is there -----------------------------------------------
 
@@ -352,7 +351,7 @@ local function check_options(subject, opts)
     if opts[name] then api.check_name(opts[name], what .. ": " .. name, 2) end
   end
   for _, name in ipairs { "concurrency", "pending" } do
-    check.whole(what, name, opts[name], 1, nil, 2)
+    check.whole(what, name, opts[name], 1)
   end
   if opts.config then api.to_wire(what, "consumer", opts.config, 2) end
   if opts.on_error and not opts.ordered then
@@ -406,5 +405,7 @@ function M.subscribe(subject, opts, fn)
   end)
   return self
 end
+
+check.class("subscription", jsub)
 
 return M

@@ -1,5 +1,6 @@
 ---Ordered subscriptions: app.js.subscribe() with the option `ordered`.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consumers = require "lunats.js.consumers"
 local ordered = require "lunats.js.ordered"
@@ -15,7 +16,6 @@ M.EXCLUDED = {
 
 ---@class jsub_ordered
 local jsub_ordered = {}
-jsub_ordered.__index = jsub_ordered
 
 ---Finds the stream and reads from here on.
 ---@return jsub_ordered|nil, table|nil err
@@ -55,5 +55,7 @@ function M.new(subject, opts, fn)
     data_type = opts.data_type, heartbeat = opts.heartbeat, on_error = opts.on_error, fn = fn,
   }, jsub_ordered)
 end
+
+check.class("subscription", jsub_ordered)
 
 return M

@@ -46,7 +46,7 @@ end
 
 local function headers_of(what, opts)
   local headers = {}
-  for name, value in pairs(opts.headers or {}) do headers[name] = value end
+  for name, value in next, opts.headers or {} do headers[name] = value end
   headers["Nats-Schedule"] = when(what, opts)
   headers["Nats-Schedule-Target"] = opts.target
   headers["Nats-Schedule-Source"] = opts.source

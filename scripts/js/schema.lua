@@ -160,7 +160,7 @@ function checks.time() end
 ---Words of the user: { team = "billing" }.
 function checks.words(value, path)
   expect(type(value) == "table", value, path, "a table of strings")
-  for name, one in pairs(value) do
+  for name, one in next, value do
     expect(type(name) == "string", name, path, "names that are strings")
     checks.string(one, ("%s.%s"):format(path, name))
   end
@@ -181,7 +181,7 @@ end
 local function check_list(kind, value, path)
   expect(type(value) == "table", value, path, "a list")
   local count = 0
-  for key in pairs(value) do
+  for key in next, value do
     count = count + 1
     if math.type(key) ~= "integer" then
       fail(path, "a list expected, got a table with the key '%s'", tostring(key))
@@ -221,7 +221,7 @@ local function hint(known, name)
 end
 
 function check_fields(known, fields, path)
-  for name, value in pairs(fields) do
+  for name, value in next, fields do
     if type(name) ~= "string" then
       error(("%sthe names of fields are strings, not a %s"):format(path, type(name)), 0)
     end

@@ -15,7 +15,7 @@ local M = {}
 local OVERLAP_DELAY, OVERLAP_RETRIES = 0.1, 5
 
 local function check_config(what, fields)
-  check.table(what, fields, 2)
+  check.table(what, fields)
   api.check_name(fields.name, what .. ": name", 2)
   return fields.name, api.to_wire(what, "stream", fields, 2)
 end
@@ -191,6 +191,7 @@ local stored_msg = {}
 ---@param name string in any case
 ---@return string|nil value the first one
 function stored_msg:header(name)
+  check.string("message:header", "the name", name)
   for key, value in pairs(self.headers) do
     if key:lower() == name:lower() then return type(value) == "table" and value[1] or value end
   end
@@ -219,7 +220,7 @@ end
 local function check_query(what, query)
   query = core.check(what, query, { seq = "number", last_by_subject = "string",
     next_by_subject = "string" })
-  check.whole(what, "seq", query.seq, 1, nil, 2)
+  check.whole(what, "seq", query.seq, 1)
   if query.last_by_subject then
     if query.seq or query.next_by_subject then
       error(what .. ": 'last_by_subject' goes with nothing else", 3)

@@ -1,6 +1,7 @@
 ---Watching the messages of a bucket: first those that are there already, then new ones, and a
 ---sign between the two.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local initial_of = require "lunats.js.initial"
 local ordered = require "lunats.js.ordered"
 
@@ -62,7 +63,6 @@ end
 ---@class watch_handle
 ---@field initial boolean what was there already has been reported
 local handle = {}
-handle.__index = handle
 
 local function signal(self)
   if self.initial then return end
@@ -127,6 +127,7 @@ end
 ---@param timeout number|nil seconds, default 10
 ---@return boolean|nil ok, table|nil err
 function handle:ready(timeout)
+  check.seconds("watch:ready", "the timeout", timeout)
   local due = core.clock() + (timeout or M.patience)
   local alarm = core.alarm()
   self.alarms[#self.alarms + 1] = alarm
@@ -142,5 +143,7 @@ function handle:ready(timeout)
   end
   return core.fail(core.error("timeout", "the values that exist have not come in time"))
 end
+
+check.class("watch", handle)
 
 return M

@@ -272,6 +272,13 @@ static void sweeps(void) {
         test_fail(__FILE__, __LINE__, "status %d: %s", rc, failure);
 }
 
+/* All functions with all kinds of arguments; prints its seed and what is wrong. One of its
+ * hooks of app.on_stop may fail. */
+static void wrong_calls_without_memory_do_no_harm(void) {
+    int rc = run("dofile 'spec/support/torture.lua'", PLENTY);
+    CHECK(rc == 0 || rc == 1);
+}
+
 /* Opening itself takes some ten thousand allocations: a sample of them fails. */
 static void a_state_that_cannot_open_leaves_nothing(void) {
     int rc = LN_ENOMEM;
@@ -285,6 +292,7 @@ static void a_state_that_cannot_open_leaves_nothing(void) {
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(a_state_that_cannot_open_leaves_nothing);
+    RUN(wrong_calls_without_memory_do_no_harm);
     for (current = 0; current < sizeof(cases) / sizeof(cases[0]); current++)
         test_run(cases[current].name, sweeps);
     return test_end();
