@@ -11,8 +11,7 @@ local function stream_of(op)
 end
 
 local function missing_stream(op)
-  local stream = stream_of(op)
-  return stream and ("stream '%s' not found: app.js.add_stream makes one"):format(stream)
+  return ("stream '%s' not found: app.js.add_stream makes one"):format(stream_of(op))
 end
 
 local function foreign_filter(op, body)
@@ -51,7 +50,7 @@ local ADVICE = {
 ---@param body table|nil  of the request
 ---@param err table  of the answer; its message says more then
 return function(op, body, err)
-  local find = ADVICE[err.err_code]
+  local find = stream_of(op) and ADVICE[err.err_code]
   local text = find and find(op, body)
   if text then err.message = ("%s (JetStream error %d)"):format(text, err.err_code) end
   return err

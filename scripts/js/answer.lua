@@ -38,7 +38,8 @@ local ANSWERS = {
 
 ---What is always there, but for those in a list, which are shown as they are.
 local NEEDED = {
-  [STREAM] = { "config", "state" }, [STATE] = { "messages", "bytes", "last_seq" },
+  [STREAM] = { "config", "state" }, [schema.fields.stream] = { "name" },
+  [STATE] = { "messages", "bytes", "last_seq" },
   [CONSUMER] = { "name", "stream_name", "config", "delivered", "ack_floor", "num_pending" },
   [SEQUENCES] = { "consumer_seq", "stream_seq" },
   [STORED] = { "message" }, [MESSAGE] = { "subject", "seq" }, [PURGED] = { "purged" },

@@ -49,6 +49,7 @@ describe("an answer of the JetStream API that makes no sense", function()
   for words, answer in pairs {
     ["answer is a list"] = app.json.array { 1 },
     ["answer.config is missing"] = { state = STATE },
+    ["answer.config.name is missing"] = { config = { subjects = { "a" } }, state = STATE },
     ["answer.config is a string"] = { config = "x", state = STATE },
     ["answer.config is a list"] = { config = app.json.array {}, state = STATE },
     ["answer.config.max_age is a string"] = { config = { max_age = "1h" }, state = STATE },
@@ -58,9 +59,10 @@ describe("an answer of the JetStream API that makes no sense", function()
       config = { sources = { { name = "A", external = { api = true } } } } },
     ["answer.config.metadata is a table"] = { config = { metadata = { a = 1 } },
       state = STATE },
-    ["answer.state.last_seq is missing"] = { config = {}, state = with(STATE,
+    ["answer.state.last_seq is missing"] = { config = { name = "S" }, state = with(STATE,
       { last_seq = app.json.null }) },
-    ["answer.state.bytes is a number"] = { config = {}, state = with(STATE, { bytes = 1.5 }) },
+    ["answer.state.bytes is a number"] = { config = { name = "S" },
+      state = with(STATE, { bytes = 1.5 }) },
     ["error is a string"] = { error = "no" },
     ["error.description is a number"] = { error = { code = 400, description = 5 } },
   } do
@@ -95,6 +97,13 @@ describe("an answer of the JetStream API that makes no sense", function()
     refused(get, message(nil), "answer.message is missing")
     refused(get, message { seq = 1 }, "answer.message.subject is missing")
     refused(get, message { subject = "s", seq = 1, data = "*" }, "no base64")
+  end)
+
+  it("is a refusal that nothing is known of", function()
+    answers = { any = { error = { code = 400, err_code = 10093, description = "why not" } } }
+    local reply = call "js.stream_names()"
+    assert.is_nil(reply.raised)
+    assert.truthy(reply.err.message:find "why not")
   end)
 
   it("is a bucket no more", function()
