@@ -170,10 +170,19 @@ static natsStatus attach(void **data, void *loop, natsConnection *nats, natsSock
                  "TLS is wanted, but this libnats has an OpenSSL of its own");
         return NATS_ERR;
     }
-    result->info = info != NULL ? strndup(info, len) : NULL;
-    result->fd = result->info != NULL ? copy_socket((int)fd) : -1;
-    if (result->fd < 0)
+    int copy = info != NULL ? copy_socket((int)fd) : -1;
+    if (copy < 0) {
+        if (info != NULL)
+            snprintf(result->text, sizeof(result->text), "cannot keep the connection: %s",
+                     strerror(errno));
         return NATS_ERR;
+    }
+    result->info = strndup(info, len);
+    if (result->info == NULL) {
+        close(copy);
+        return NATS_ERR;
+    }
+    result->fd = copy;
     if (ssl != NULL)
         adopt_ssl(ssl, result->fd);
     result->ssl = ssl;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <nats/nats.h>
 #include <openssl/err.h>
@@ -199,7 +201,21 @@ static void explain_timeout(const struct attempt *attempt, bool tls, struct dial
         say(out, LN_ENOSERVER, "the server did not answer within %g s", seconds);
 }
 
+/* nats.c does not say why it has got no socket; whoever asks next gets none either. */
+static int socket_error(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    close(fd);
+    return 0;
+}
+
 static void explain_nats(struct dial_result *out) {
+    int no_socket = socket_error();
+    if (no_socket != 0) {
+        say(out, LN_ENATS, "cannot open a socket: %s", strerror(no_socket));
+        return;
+    }
     const char *text = nats_GetLastError(NULL);
     /* It puts the place in its own source in front: "(conn.c:2088): No server ...". */
     const char *colon = text != NULL && text[0] == '(' ? strstr(text, "): ") : NULL;

@@ -1,5 +1,8 @@
 -- What the log says while there is no connection: why, and each reason once.
+local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 
 local SCRIPT = 'app.listen("spec.outage", function() return 1 end)'
 
@@ -56,6 +59,32 @@ describe("the log", function()
       child:expect(("connected again to.*"):rep(i))
     end
     assert.equal(2, child:count "Connection refused", child:output())
+    assert.equal(0, child:stop())
+  end)
+
+  it("says that no descriptors are left, and leaves nothing behind", function()
+    local broker = testing.broker()
+    finally(function() broker:stop() end)
+    local child = process.run("app.listen('outage.x', print)", {}, { servers = { broker.url } })
+    child:expect "started, connected"
+    for spare = -2, 1 do
+      local outages = child:count "connected again"
+      broker:kill()
+      local refused = child:count "Too many open files"
+      eventually("the loss", function() return child:count "connection lost" > outages end)
+      local _, open = core.process({ "ls", ("/proc/%d/fd"):format(child.pid) }, true):wait()
+      local _, count = open:gsub("\n", "")
+      local function limit(soft)
+        assert(os.execute(("prlimit --pid %d --nofile=%d:"):format(child.pid, soft)))
+      end
+      limit(count + spare)
+      broker:restart()
+      eventually("the reason", function()
+        return child:count "Too many open files" > refused
+      end)
+      limit(256)
+      eventually("the end", function() return child:count "connected again" > outages end)
+    end
     assert.equal(0, child:stop())
   end)
 
