@@ -341,6 +341,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .caches = host->caches,
         .open = host->hooks->open_bindings,
         .on_started = events->on_started,
+        .on_reconnected = events->on_reconnected,
         .on_stopped = events->on_stopped,
         .on_file = events->on_file,
         .owner = events->owner,

@@ -99,6 +99,13 @@ static void on_started(void *owner, struct service *service) {
                   status_text(rc));
 }
 
+static void on_reconnected(void *owner, struct service *service) {
+    (void)service;
+    const struct unit *unit = owner;
+    if (unit->trigger != NULL)
+        trigger_reconnected(unit->trigger);
+}
+
 static void stop_all(struct services *services, int status) {
     list_each (struct unit, unit, &services->units, node)
         if (unit->service != NULL)
@@ -187,6 +194,7 @@ static int load_unit(struct unit *unit) {
     struct service_options events = {
         .on_file = on_file,
         .on_started = on_started,
+        .on_reconnected = on_reconnected,
         .on_stopped = on_stopped,
         .link = {.retry = unit->late}, /* the others wait for the server, too */
         .owner = unit,

@@ -126,9 +126,10 @@ static void fail(struct reload *reload) {
     if (*reason == '\0')
         reason = last != NULL ? last : "out of memory";
     snprintf(text, sizeof(text), "%s", reason);
-    undo(reload);
     reload->counts.failed++;
     reload->counts.last_failed = true;
+    reload->counts.not_started = reload->next != NULL && reload->stage != STAGE_SWITCHING;
+    undo(reload);
     log_warn(service_name(service), "reload failed, the running version goes on%s%s",
              *reload->reason != '\0' ? ": " : "", reload->reason);
     event_publish(service, "reload_failed");
@@ -325,7 +326,7 @@ static void switch_over(struct reload *reload) {
     script_begin_resources(next); /* takes over what the old version still has */
     retire(reload, old, retiring);
     reload->counts.done++;
-    reload->counts.last_failed = false;
+    reload->counts.last_failed = reload->counts.not_started = false;
     log_reloaded(reload, next);
     event_publish(service, "reloaded");
     subscribe_late(service, next);

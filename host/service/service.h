@@ -70,6 +70,8 @@ struct service_options {
     void (*on_file)(void *owner, struct service *service, const char *path);
     /* The service runs. May be NULL. */
     void (*on_started)(void *owner, struct service *service);
+    /* There is a connection again after it was lost. May be NULL. */
+    void (*on_reconnected)(void *owner, struct service *service);
     /* The service has ended; its memory goes when this returns. status: enum above, or what the
      * script gave to os.exit(). */
     void (*on_stopped)(void *owner, struct service *service, int status);
@@ -120,6 +122,7 @@ int service_reload(struct service *service, const char *source, size_t source_le
 struct reload_counts {
     uint64_t done, failed;
     bool last_failed;
+    bool not_started; /* it failed in its hooks or subscriptions, as they do without a server */
 };
 
 /* ---- what runs (./describe.c) ---- */

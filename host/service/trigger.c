@@ -5,16 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/clock.h"
+#include "host/base/container_of.h"
 #include "host/base/log.h"
 #include "host/base/watch.h"
 #include "host/link/answer.h"
 #include "host/service/voice.h"
+
+/* A version that could not start may have failed for lack of a server: it is tried again so
+ * often, after so long, and each time after twice as long. */
+#define RETRIES 5
+#define RETRY_MS 2000
 
 struct trigger {
     struct trigger_options options;
     struct service *service; /* NULL: it does not run */
     struct watch *watch;     /* NULL: files are not watched */
     bool again;              /* something changed during the start or the reload */
+    struct clock_timer retry;
+    unsigned retries; /* of the version that is in the file */
     struct answer_log refusals;
 };
 
@@ -53,6 +62,28 @@ static void watch_current(struct trigger *trigger) {
     watch_keep(trigger->watch, files, count);
 }
 
+static bool pull(struct trigger *trigger);
+
+static void on_retry(struct clock_timer *timer) {
+    pull(container_of(timer, struct trigger, retry));
+}
+
+static void forget_retries(struct trigger *trigger) {
+    trigger->retries = 0;
+    if (trigger->service != NULL)
+        clock_disarm(service_clock(trigger->service), &trigger->retry);
+}
+
+static void retry_later(struct trigger *trigger) {
+    if (trigger->retries == RETRIES)
+        return;
+    unsigned ms = RETRY_MS << trigger->retries++;
+    log_info(service_name(trigger->service), "the new version is tried again in %u s",
+             ms / 1000);
+    trigger->retry.fire = on_retry;
+    clock_arm(service_clock(trigger->service), &trigger->retry, ms);
+}
+
 static void on_reloaded(void *owner, int status, const char *text) {
     (void)text;
     struct trigger *trigger = owner;
@@ -64,9 +95,13 @@ static void on_reloaded(void *owner, int status, const char *text) {
         watch_current(trigger);
     if (again)
         trigger_pull(trigger);
+    else if (service_reloads(trigger->service).not_started)
+        retry_later(trigger);
+    else
+        forget_retries(trigger);
 }
 
-bool trigger_pull(struct trigger *trigger) {
+static bool pull(struct trigger *trigger) {
     bool expected = trigger->again;
     int rc = LN_EFULL;
     if (trigger->service != NULL)
@@ -74,6 +109,16 @@ bool trigger_pull(struct trigger *trigger) {
     if (rc == LN_EFULL)
         trigger->again = true;
     return rc == LN_OK || (rc == LN_EFULL && !expected);
+}
+
+bool trigger_pull(struct trigger *trigger) {
+    forget_retries(trigger);
+    return pull(trigger);
+}
+
+void trigger_reconnected(struct trigger *trigger) {
+    if (trigger->service != NULL && service_reloads(trigger->service).not_started)
+        trigger_pull(trigger);
 }
 
 static void on_asked_done(void *owner, int status, const char *text) {
@@ -90,6 +135,7 @@ int trigger_ask(struct trigger *trigger, service_reload_fn on_done, void *owner)
     if (asked == NULL)
         return LN_ENOMEM;
     *asked = (struct asked){trigger, on_done, owner};
+    forget_retries(trigger);
     int rc = service_reload(trigger->service, NULL, 0, on_asked_done, asked);
     if (rc < 0)
         free(asked);
@@ -198,6 +244,7 @@ int trigger_attach(struct trigger *trigger, struct service *service) {
 }
 
 void trigger_detach(struct trigger *trigger) {
+    forget_retries(trigger);
     trigger->service = NULL;
     trigger->again = false;
 }

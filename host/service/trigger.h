@@ -35,6 +35,10 @@ void trigger_close(struct trigger *trigger);
 int trigger_attach(struct trigger *trigger, struct service *service);
 void trigger_detach(struct trigger *trigger);
 
+/* The service has a connection again: a version that could not start, maybe for lack of it,
+ * gets another chance. */
+void trigger_reconnected(struct trigger *trigger);
+
 /* The script is about to be loaded from the beginning: what has changed is of no interest. */
 void trigger_forget(struct trigger *trigger);
 

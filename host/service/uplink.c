@@ -55,6 +55,13 @@ void uplink_stop_confirming(struct uplink *uplink) {
 
 /* ---- what happens to it ---- */
 
+static void connected_again(struct service *service, const struct link *link) {
+    const struct service_options *options = service_options(service);
+    outage_log_over(service_name(service), NULL, link);
+    if (options->on_reconnected != NULL)
+        options->on_reconnected(options->owner, service);
+}
+
 static void on_state(void *owner, enum link_state state, int status, const char *text) {
     struct uplink *uplink = owner;
     struct service *service = uplink->service;
@@ -67,7 +74,7 @@ static void on_state(void *owner, enum link_state state, int status, const char 
     else if (first && (state == LINK_CONNECTED || state == LINK_CLOSED))
         uplink->on_first(uplink, state == LINK_CONNECTED ? LN_OK : status, text);
     else if (state == LINK_CONNECTED)
-        outage_log_over(service_name(service), NULL, uplink->link);
+        connected_again(service, uplink->link);
     if (state == LINK_CONNECTED && uplink->confirming)
         confirm(uplink);
 }

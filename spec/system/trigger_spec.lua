@@ -208,6 +208,35 @@ describe("a service with --watch", function()
     becomes(name, 3)
   end)
 
+  it("starts what could not start without a server, once there is one again", function()
+    local broker = testing.broker()
+    finally(function() broker:stop() end)
+    local name = names()
+    local path = process.write("svc.lua", source(name, 1))
+    local child = process.spawn { process.lunats(), "run", "--watch", "--server", broker.url,
+      path }
+    child:expect "started, connected"
+    broker:kill()
+    child:expect "connection lost"
+    write(path, source(name, 2)
+      .. "app.on_start(function() assert(app.js.account_info()) end)")
+    child:expect "reload failed"
+    broker:restart()
+    child:expect "reloaded, version 2"
+  end)
+
+  it("tries again what could not start, though the connection was there", function()
+    local name = names()
+    local child, path = run({ "--watch" }, source(name, 1))
+    local sign = path .. ".sign"
+    write(path, source(name, 2)
+      .. ("app.on_start(function() assert(io.open(%q)):close() end)"):format(sign))
+    child:expect "tried again in 2 s"
+    assert.equal(1, answer(name))
+    write(sign, "")
+    becomes(name, 2)
+  end)
+
   it("reloads only the service whose file has changed", function()
     local one, two = names(), names()
     local first = process.write("one.lua", source(one, 1))
