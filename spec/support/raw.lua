@@ -1,3 +1,5 @@
+local core = require "lunats.core"
+
 ---Sends a message with headers byte by byte, as only other programs do, by a connection of its
 ---own. It is at the server when this returns.
 ---@param url string of the server, with user and password
@@ -19,7 +21,7 @@ return function(url, subject, reply, head, payload)
   local script = ([[exec 3<>/dev/tcp/%s/%s; cat %s >&3
     while read -r line <&3; do case $line in PONG*) exit 0 ;; -ERR*) exit 1 ;; esac; done]])
     :format(host, port, path)
-  local ok = os.execute("timeout 20 bash -c '" .. script .. "'")
+  local status = assert(core.process { "timeout", "20", "bash", "-c", script }):wait()
   os.remove(path)
-  assert(ok, "the server did not take the message")
+  assert(status == 0, "the server did not take the message")
 end
