@@ -76,10 +76,11 @@ local function warn_of_fibers()
     end
   end
   if count == 0 then return end
-  io.stderr:write(("lunats: %s has ended while %s still ran, started at %s%s, and cuts %s off.\n"
-    .. "What has to end is awaited: local f = app.spawn(...) f:await()\n"):format(path,
-    count == 1 and "a fiber" or count .. " fibers", first, count == 1 and "" or " and elsewhere",
-    count == 1 and "it" or "them"))
+  local one = count == 1
+  io.stderr:write(("lunats: %s has ended while %s still ran, started at %s%s, and cuts %s "
+    .. "off.\nWhat has to end is awaited: local f = app.spawn(...) f:await()\n"):format(path,
+      one and "a fiber" or count .. " fibers", first, one and "" or " and elsewhere",
+      one and "it" or "them"))
 end
 
 ---@param file string
