@@ -66,7 +66,7 @@ static size_t megabytes(void) {
 
 /* The mode is told by the call that changes it. */
 static bool by_generations(void) {
-    int mode = lua_gc(at.L, LUA_GCINC, 140, 40, 13);
+    int mode = lua_gc(at.L, LUA_GCINC, 132, 40, 13);
     if (mode == LUA_GCGEN)
         lua_gc(at.L, LUA_GCGEN, 0, 0);
     return mode == LUA_GCGEN;
