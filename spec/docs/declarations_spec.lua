@@ -57,7 +57,7 @@ describe("the declarations", function()
 
   local tables = {
     ["app"] = function()
-      assert(app.health) -- loaded when it is first used
+      assert(app.health and app.cache) -- loaded when they are first used
       return app
     end,
     ["app.log"] = function() return app.log end,
