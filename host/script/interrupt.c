@@ -108,7 +108,8 @@ static void disarm(struct interrupt *in, lua_State *L) {
  * were and can be read from the handler, while the thread is somewhere inside that function.
  * The innermost one itself cannot: the collector may be about to call a finalizer in C, and Lua
  * fills in a frame after it has linked it. That Lua had left every such place by then is seen
- * by the time that the thread has computed since, or by its sleep.
+ * by the time that the thread has computed since, or by its sleep. What remains are the few
+ * instructions in which the collector, run by that function, moves the stack.
  */
 static bool is_stuck(const struct interrupt *in) {
     bool moved = cpu_ns() - in->armed_cpu >= NS_PER_MS ||

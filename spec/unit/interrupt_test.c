@@ -171,8 +171,10 @@ static void ends_a_finalizer_at_the_end_of_a_script(void) {
 
 int main(int argc, char **argv) {
     test_begin(argc, argv);
-    RUN(ends_a_loop);
     RUN(leaves_alone_what_is_short_or_has_no_slice);
+    if (test_by_tsan) /* which keeps signals until something is called: a loop hears of none */
+        return test_end();
+    RUN(ends_a_loop);
     RUN(gives_time_to_clean_up_once);
     RUN(ends_one_that_catches_the_error);
     RUN(ends_a_finalizer_and_lets_the_call_go_on);
