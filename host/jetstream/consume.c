@@ -350,6 +350,7 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
     }
     struct demand_options demand = {
         .max_messages = options->max_messages,
+        .least = options->concurrency,
         .max_batch = options->max_batch,
         .expires_ms = options->expires_ms,
         .heartbeat_ms = options->heartbeat_ms,

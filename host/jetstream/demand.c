@@ -10,6 +10,9 @@
 #include "host/jetstream/verdict.h"
 
 #define DRAIN_MS 2000u /* for the server to confirm that nothing more comes */
+#define PENDING_BYTES ((size_t)64 << 20)
+#define FIRST_WEIGHT ((size_t)64 << 10) /* of messages of which none has come yet */
+#define LEAST_WEIGHT 128
 
 /* ---- consumers that push ---- */
 
@@ -66,6 +69,24 @@ static int request(struct demand *demand, size_t batch) {
                            });
 }
 
+/* A large message counts at once, smaller ones by and by: what is asked for comes in any size.
+ */
+static void weigh(struct demand *demand, const struct message *msg) {
+    size_t weight = msg->size + LEAST_WEIGHT;
+    if (weight > demand->weight)
+        demand->weight = weight;
+    else
+        demand->weight -= (demand->weight - weight) / 64;
+}
+
+/* The bytes of what is asked for are bounded, too. */
+static size_t most(const struct demand *demand) {
+    size_t fit = PENDING_BYTES / demand->weight;
+    if (fit < demand->options.least)
+        fit = demand->options.least;
+    return fit < demand->options.max_messages ? fit : demand->options.max_messages;
+}
+
 /* Keeps at least half of what may be asked for. */
 void demand_pull(struct demand *demand) {
     const struct demand_options *o = &demand->options;
@@ -78,8 +99,9 @@ void demand_pull(struct demand *demand) {
         return;
     if (demand->pending == *demand->here) /* nobody has had a reason to say anything */
         heartbeat_heard(&demand->heartbeat);
-    while (demand->pending < (o->max_messages + (size_t)1) / 2) {
-        size_t batch = o->max_messages - demand->pending;
+    size_t wanted = most(demand);
+    while (demand->pending < (wanted + 1) / 2) {
+        size_t batch = wanted - demand->pending;
         if (o->max_batch > 0 && batch > o->max_batch)
             batch = o->max_batch;
         if (request(demand, batch) < 0) {
@@ -173,6 +195,7 @@ static void on_msg(void *owner, struct message *msg) {
         js_pin_learn(demand->options.pin, msg, status);
     if (status == JS_DATA && msg->reply != NULL) {
         demand->absent = 0;
+        weigh(demand, msg);
         demand->events->on_msg(demand, msg);
         return;
     }
@@ -223,7 +246,7 @@ void demand_stop(struct demand *demand) {
 
 static int subscribe(struct demand *demand) {
     struct link_sub_options options = {
-        .queue = demand->queue, .pending_msgs = INT32_MAX, .pending_bytes = INT32_MAX};
+        .queue = demand->queue, .pending_msgs = INT32_MAX, .pending_bytes = SIZE_MAX};
     if (!pushes(demand))
         link_new_inbox(demand->link, demand->inbox);
     return link_subscribe(demand->link, pushes(demand) ? demand->deliver : demand->inbox,
@@ -290,6 +313,7 @@ void demand_drain(struct demand *demand) {
 void demand_take_over(struct demand *demand, struct demand *from) {
     demand->pending = from->pending - *from->here; /* those are running there */
     demand->absent = from->absent;
+    demand->weight = from->weight;
     if (demand->options.pin != NULL && from->options.pin != NULL)
         memcpy(demand->options.pin->id, from->options.pin->id, JS_PIN_SIZE);
     memcpy(demand->inbox, from->inbox, sizeof(demand->inbox));
@@ -329,6 +353,7 @@ int demand_open(struct demand *demand, struct link *link, struct clock *clock, c
         .events = events,
         .here = here,
         .queued = queued,
+        .weight = FIRST_WEIGHT,
         .retry.fire = on_retry,
     };
     if (options->pin != NULL)

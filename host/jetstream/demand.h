@@ -30,7 +30,8 @@
 struct demand;
 
 struct demand_options {
-    uint32_t max_messages; /* `pending` at most; 1 or more */
+    uint32_t max_messages; /* `pending` at most; 1 or more. Fewer while messages are large, */
+    uint32_t least;        /* but not fewer than this; 1 or more */
     uint32_t max_batch;    /* of a request; 0: any */
     uint32_t expires_ms;   /* of a request */
     uint32_t heartbeat_ms; /* of the server; at most half of the above */
@@ -73,6 +74,7 @@ struct demand {
     unsigned absent;  /* see verdict_of() */
     struct answer_log refusals;
     size_t pending;
+    size_t weight; /* bytes of a message, as far as those that came tell */
 };
 
 /* Makes one that asks for nothing yet. Takes `subject`, from malloc(), unless it fails; copies

@@ -83,6 +83,29 @@ describe("a consume", function()
     assert.equal(3, requests[2].batch)
   end)
 
+  it("asks for 64 MiB, however many messages it may have", function()
+    start { max_messages = 5000 }
+    assert.equal(1024, requests[1].batch) -- before their size is known
+    for _ = 1, 3 do
+      app.publish(inbox, { text = ("x"):rep(1000000) }, { reply_to = prefix .. ".ACK.1" })
+    end
+    eventually("three", function() return box:stats().acked == 3 end)
+    say(408, "Request Timeout", 1021)
+    more_requests(2)
+    assert.equal(67, requests[2].batch)
+  end)
+
+  it("asks for one message for each handler, however large they are", function()
+    start { max_messages = 5000, concurrency = 100 }
+    for _ = 1, 3 do
+      app.publish(inbox, { text = ("x"):rep(1000000) }, { reply_to = prefix .. ".ACK.1" })
+    end
+    eventually("three", function() return box:stats().acked == 3 end)
+    say(408, "Request Timeout", 1021)
+    more_requests(2)
+    assert.equal(100, requests[2].batch)
+  end)
+
   it("does not ask while everything waits for handlers", function()
     local gate, open = core.gate(), false
     start({ max_messages = 2 }, function() if not open then gate:wait() end end)
