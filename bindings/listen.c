@@ -41,9 +41,13 @@ static void read_numbers(lua_State *L, struct listener_options *out) {
         lua_Integer limit = lua_tointeger(L, -1);
         out->concurrency = limit > 1000000 ? 1000000 : (uint32_t)(limit < 1 ? 1 : limit);
     }
-    if (lua_getfield(L, 2, "pending") == LUA_TNUMBER)
-        out->pending_msgs = (int)lua_tointeger(L, -1);
-    lua_pop(L, 2);
+    if (lua_getfield(L, 2, "pending") == LUA_TNUMBER) {
+        lua_Integer limit = lua_tointeger(L, -1);
+        out->pending_msgs = limit > INT32_MAX ? INT32_MAX : (int)limit;
+    }
+    if (lua_getfield(L, 2, "pending_bytes") == LUA_TNUMBER)
+        out->pending_bytes = (size_t)lua_tointeger(L, -1);
+    lua_pop(L, 3);
 }
 
 static const char *text_option(lua_State *L, const char *name) {
@@ -82,8 +86,9 @@ static int open_listener(lua_State *L, struct listener **out, struct intake *int
 
 /*
  * core.listen(subject, opts | nil, fn) -> handle
- * opts are checked by the Lua side: queue, name, data_type, concurrency, pending, hidden,
- * metadata (JSON). Of commands also `needed`: when the server refuses it, the command fails.
+ * opts are checked by the Lua side: queue, name, data_type, concurrency, pending,
+ * pending_bytes, hidden, metadata (JSON). Of commands also `needed`: when the server refuses
+ * it, the command fails.
  */
 static int core_listen(lua_State *L) {
     check_open(L);
@@ -159,7 +164,7 @@ static void push_listener(lua_State *L, const struct listener *listener) {
     const struct listener_options *options = listener_options(listener);
     struct listener_stats stats;
     listener_get_stats(listener, &stats);
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 16);
     set_string(L, "subject", options->subject);
     set_string(L, "queue", options->queue);
     set_string(L, "name", options->name);

@@ -210,7 +210,15 @@ static int msg_tostring(lua_State *L) {
     return 1;
 }
 
-/* msg:respond(message [, { headers = }]) -> true | nil, err */
+static int msg_respond(lua_State *L);
+
+static int respond_later(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    room_waited(L, 3);
+    return msg_respond(L);
+}
+
+/* msg:respond(message [, { headers = }]) -> true | nil, err. Waits as app.publish does. */
 static int msg_respond(lua_State *L) {
     static const struct option known[] = {{"headers", "table"}, {NULL, NULL}};
     struct msg *msg = check_msg(L, 1);
@@ -218,6 +226,12 @@ static int msg_respond(lua_State *L) {
     struct link_out out = {.subject = msg->reply, .checked = true};
     if (link == NULL)
         return push_failure(L, LN_ECLOSED, NULL);
+    if (link_congested(link) && can_wait(L)) {
+        lua_settop(L, 3);
+        return room_wait(L, link, "msg:respond", respond_later);
+    }
+    if (link_full(link))
+        return push_failure(L, LN_EFULL, "8 MiB wait to be sent");
     if (check_options(L, 3, "msg:respond", known)) {
         lua_getfield(L, 3, "headers");
         out.headers = check_headers(L, -1, &out.header_count);

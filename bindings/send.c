@@ -12,14 +12,24 @@
 #include "bindings/lib/trace.h"
 #include "bindings/msg.h"
 #include "host/base/container_of.h"
+#include "host/base/log.h"
 #include "host/jetstream/request.h"
 #include "host/jetstream/status.h"
 #include "host/link/answer.h"
 #include "host/link/message.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
+#define REPLIES_BYTES ((int64_t)64 << 20) /* of request_many, if nothing else is said */
+#define REPLY_WEIGHT 128                  /* of one without bytes */
 
 /* ---- publish ---- */
+
+/* The buffer of an outage is full. Whoever goes on all the same has a pause with each message.
+ */
+static int push_full(lua_State *L) {
+    int pushed = push_failure(L, LN_EFULL, "8 MiB wait for a connection");
+    return can_wait(L) ? wait_to_fail(L, check_fiber(L, "app.publish"), pushed) : pushed;
+}
 
 static int publish_now(lua_State *L, struct link *link) {
     static const struct option known[] = {
@@ -36,48 +46,38 @@ static int publish_now(lua_State *L, struct link *link) {
     trace_outgoing(L, &out, &span);
     int rc = link_publish(link, &out);
     trace_sent(&span, SPAN_PRODUCER, out.subject, rc);
+    if (rc == LN_EFULL)
+        return push_full(L);
     return push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL);
 }
 
-struct congestion_wait {
-    struct link_waiter waiter;
-    struct fiber *fiber;
-};
-_Static_assert(sizeof(struct congestion_wait) <= FIBER_WAIT_SIZE, "wait area");
-
-static void on_congestion_over(struct link_waiter *waiter, int status) {
-    struct congestion_wait *wait = (struct congestion_wait *)waiter;
-    fiber_wake(wait->fiber, status);
-}
-
-static void abandon_congestion(struct fiber *fiber, void *area) {
-    (void)fiber;
-    struct congestion_wait *wait = area;
-    link_wait_cancel(&wait->waiter);
-}
+static int publish(lua_State *L);
 
 static int publish_later(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    fiber_end_wait(wait_resumed(L));
-    lua_settop(L, 3);
-    return publish_now(L, check_link(L));
+    room_waited(L, 3);
+    return publish(L);
 }
 
-/*
- * core.publish(subject, message [, { headers =, reply_to = }]) -> true | nil, err
- * Waits while more bytes are queued than the server takes (where waiting is possible).
- */
-static int core_publish(lua_State *L) {
+/* Where the fiber can wait, it does so as long as the link is congested; elsewhere the message
+ * is taken until the link is full. */
+static int publish(lua_State *L) {
     struct link *link = check_link(L);
-    lua_settop(L, 3);
-    if (!link_congested(link) || !can_wait(L))
+    if (!link_congested(link))
         return publish_now(L, link);
-    struct fiber *fiber = check_fiber(L, "app.publish");
-    struct congestion_wait *wait = fiber_begin_wait(fiber, abandon_congestion);
-    wait->fiber = fiber;
-    wait->waiter.on_ready = on_congestion_over;
-    link_wait(link, &wait->waiter);
-    return wait_yield(L, publish_later);
+    if (can_wait(L))
+        return room_wait(L, link, "app.publish", publish_later);
+    if (link_full(link))
+        return push_failure(L, LN_EFULL,
+                            "8 MiB wait to be sent, and the call cannot wait inside of "
+                            "table.sort, string.gsub and metamethods");
+    return publish_now(L, link);
+}
+
+/* core.publish(subject, message [, { headers =, reply_to = }]) -> true | nil, err */
+static int core_publish(lua_State *L) {
+    lua_settop(L, 3);
+    return publish(L);
 }
 
 /* ---- an inbox of one request ---- */
@@ -223,13 +223,18 @@ enum request_kind {
     REQUEST_STORED,  /* for a stream, whose acknowledgement is the reply */
 };
 
-static int request(lua_State *L, enum request_kind kind) {
+static int request_later(lua_State *L, int status, lua_KContext context);
+
+/* At 4 its kind, at 5 when its time is over, if it has waited. */
+static int request(lua_State *L) {
+    enum request_kind kind = (enum request_kind)lua_tointeger(L, 4);
     struct link *link = check_link(L);
     unsigned client = check_who(L).id; /* a finalizer may close it before the act */
     struct fiber *fiber = check_fiber(L, "app.request");
-    lua_settop(L, 3);
     check_options(L, 3, "app.request", request_options);
-    uint64_t ms = option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS);
+    uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), 5);
+    if (link_congested(link))
+        return room_wait_until(L, link, "app.request", ms, 5, request_later);
     enum msg_data type = option_data_type(L, 3);
     struct link_out out = {0};
     check_request(L, &out, kind == REQUEST_LITERAL);
@@ -256,21 +261,34 @@ static int request(lua_State *L, enum request_kind kind) {
     return wait_yield(L, request_done);
 }
 
+static int request_later(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    int rc = room_waited(L, 5);
+    return rc == LN_ETIMEOUT ? push_request_failure(L, check_link(L), rc) : request(L);
+}
+
+static int begin_request(lua_State *L, enum request_kind kind) {
+    lua_settop(L, 3);
+    lua_pushinteger(L, kind);
+    lua_pushnil(L);
+    return request(L);
+}
+
 /* core.request(subject, message [, { timeout = 10, headers =, data_type = }]) -> msg | nil, err
  */
 static int core_request(lua_State *L) {
-    return request(L, REQUEST);
+    return begin_request(L, REQUEST);
 }
 
 /* core.request_literal(...): the same to a subject with wildcards, which servers take as it is.
  */
 static int core_request_literal(lua_State *L) {
-    return request(L, REQUEST_LITERAL);
+    return begin_request(L, REQUEST_LITERAL);
 }
 
 /* core.request_stored(...): the same, of a message that a stream stores and acknowledges. */
 static int core_request_stored(lua_State *L) {
-    return request(L, REQUEST_STORED);
+    return begin_request(L, REQUEST_STORED);
 }
 
 /* ---- request_many ---- */
@@ -283,13 +301,20 @@ struct many_wait {
     struct clock_timer stall; /* silence that ends the collection */
     uint64_t stall_ms;
     struct message *first, **last;
-    lua_Integer count, max;
+    uint32_t count, max;      /* max: 0: any */
+    int64_t bytes_left;       /* of those that replies may have */
     struct link_sub *own;     /* inbox; NULL: the one of the link */
     struct trace_wait *trace; /* owned */
     unsigned client;
     unsigned char type;
+    bool bounded; /* max_bytes was asked for */
 };
 _Static_assert(sizeof(struct many_wait) <= FIBER_WAIT_SIZE, "wait area");
+
+/* Others may come before the fiber goes on. */
+static bool has_all(const struct many_wait *wait) {
+    return (wait->max > 0 && wait->count >= wait->max) || wait->bytes_left <= 0;
+}
 
 static void on_many_reply(struct link_call *call, int status, struct message *reply) {
     struct many_wait *wait = (struct many_wait *)call;
@@ -297,10 +322,16 @@ static void on_many_reply(struct link_call *call, int status, struct message *re
         fiber_wake(wait->fiber, status);
         return;
     }
+    if (has_all(wait)) {
+        message_free(reply);
+        return;
+    }
     reply->next = NULL;
     *wait->last = reply;
     wait->last = &reply->next;
-    if (++wait->count == wait->max)
+    wait->count++;
+    wait->bytes_left -= (int64_t)reply->size + REPLY_WEIGHT;
+    if (has_all(wait))
         fiber_wake(wait->fiber, LN_OK);
     else if (wait->stall_ms > 0)
         clock_arm(wait->clock, &wait->stall, wait->stall_ms);
@@ -314,7 +345,7 @@ static void on_own_many_error(void *owner, int status, const char *text) {
 
 static void on_own_many_reply(void *owner, struct message *msg) {
     struct many_wait *wait = owner;
-    if (wait->max > 0 && wait->count == wait->max) {
+    if (has_all(wait)) {
         js_return_message(wait->link, msg);
     } else if (msg->status == 503) {
         message_free(msg);
@@ -343,6 +374,15 @@ static void abandon_many(struct fiber *fiber, void *area) {
     }
 }
 
+/* The script has not asked for this bound, and might take what it gets for all there is. */
+static void tell_cut(lua_State *L, const struct many_wait *wait) {
+    if (!wait->bounded && wait->bytes_left <= 0)
+        log_warn(service_name(script_service(script_of(L))),
+                 "app.request_many to '%s' has ended after %u replies: they have 64 MiB, more "
+                 "are taken with max_bytes",
+                 lua_tostring(L, 1), wait->count);
+}
+
 static int many_done(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     struct fiber *fiber = wait_resumed(L);
@@ -355,6 +395,7 @@ static int many_done(lua_State *L, int status, lua_KContext context) {
         fiber_end_wait(fiber);
         return 2;
     }
+    tell_cut(L, wait);
     lua_createtable(L, (int)wait->count, 0);
     lua_Integer index = 0;
     for (const struct message *at = wait->first; at != NULL; at = at->next) {
@@ -365,27 +406,34 @@ static int many_done(lua_State *L, int status, lua_KContext context) {
     return 1;
 }
 
-/*
- * core.request_many(subject, message [, { timeout = 10, max =, stall =, ... }]) -> list | nil,
- * err Ends at the timeout, after `max` replies, or after `stall` seconds without a further one.
- */
-static int core_request_many(lua_State *L) {
-    static const struct option known[] = {{"timeout", "number"},   {"headers", "table"},
-                                          {"max", "number"},       {"stall", "number"},
-                                          {"data_type", "string"}, {NULL, NULL}};
+/* A number of 1 or more; 0: not given. */
+static lua_Integer check_most(lua_State *L, const char *name) {
+    if (!lua_istable(L, 3) || lua_getfield(L, 3, name) == LUA_TNIL)
+        return 0;
+    lua_Integer most = lua_tointeger(L, -1); /* 0 when it is not whole */
+    if (most < 1)
+        return raise_error(L, "app.request_many: %s must be 1 or more", name);
+    lua_pop(L, 1);
+    return most;
+}
+
+static int request_many_later(lua_State *L, int status, lua_KContext context);
+
+/* At 4 when its time is over, if it has waited. */
+static int request_many(lua_State *L) {
+    static const struct option known[] = {{"timeout", "number"}, {"headers", "table"},
+                                          {"max", "number"},     {"max_bytes", "number"},
+                                          {"stall", "number"},   {"data_type", "string"},
+                                          {NULL, NULL}};
     struct link *link = check_link(L);
     unsigned client = check_who(L).id;
     struct fiber *fiber = check_fiber(L, "app.request_many");
-    lua_settop(L, 3);
-    lua_Integer max = 0;
-    if (check_options(L, 3, "app.request_many", known)) {
-        lua_getfield(L, 3, "max");
-        max = lua_tointeger(L, -1); /* 0 when it is not whole */
-        if (!lua_isnil(L, -1) && max < 1)
-            return raise_error(L, "app.request_many: max must be 1 or more");
-    }
-    uint64_t ms = option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS);
+    check_options(L, 3, "app.request_many", known);
+    lua_Integer max = check_most(L, "max"), max_bytes = check_most(L, "max_bytes");
+    uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), 4);
     uint64_t stall_ms = option_ms(L, 3, "stall", 0);
+    if (link_congested(link))
+        return room_wait_until(L, link, "app.request_many", ms, 4, request_many_later);
     enum msg_data type = option_data_type(L, 3);
     struct link_out out = {0};
     check_request(L, &out, false);
@@ -399,7 +447,9 @@ static int core_request_many(lua_State *L) {
     wait->stall.fire = on_stall;
     wait->stall_ms = stall_ms;
     wait->last = &wait->first;
-    wait->max = max;
+    wait->max = max < UINT32_MAX ? (uint32_t)max : UINT32_MAX;
+    wait->bounded = max_bytes > 0;
+    wait->bytes_left = wait->bounded ? max_bytes : REPLIES_BYTES;
     wait->type = (unsigned char)type;
     wait->client = client;
     trace_await(&wait->trace, &span, out.subject);
@@ -415,6 +465,24 @@ static int core_request_many(lua_State *L) {
         return wait_to_fail(L, fiber, push_request_failure(L, link, rc));
     }
     return wait_yield(L, many_done);
+}
+
+static int request_many_later(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    int rc = room_waited(L, 4);
+    return rc == LN_ETIMEOUT ? push_request_failure(L, check_link(L), rc) : request_many(L);
+}
+
+/*
+ * core.request_many(subject, message [, { timeout = 10, max =, max_bytes =, stall =, ... }]) ->
+ * list | nil, err
+ * Ends at the timeout, after `max` replies or `max_bytes` of them, or after `stall` seconds
+ * without a further one.
+ */
+static int core_request_many(lua_State *L) {
+    lua_settop(L, 3);
+    lua_pushnil(L);
+    return request_many(L);
 }
 
 /* ---- flush ---- */

@@ -143,6 +143,7 @@ function app.task(opts, fn) end
 ---@field data_type "json"|"string"|nil what msg.data is, default "json"
 ---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
 ---@field pending integer|nil messages that may wait for a handler, default 65536; more are dropped and counted
+---@field pending_bytes integer|nil their bytes, default 64 MiB
 ---@field name string|nil for the log, and the name of the endpoint; default the subject
 ---@field endpoint boolean|nil false: not shown to those who discover the service
 ---@field description string|nil of the endpoint, in its metadata
@@ -221,6 +222,7 @@ function app.request(subject, message, opts) end
 
 ---@class request_many_opts: request_opts
 ---@field max integer|nil ends after so many replies
+---@field max_bytes integer|nil ends when the replies have so many bytes, default 64 MiB
 ---@field stall number|nil ends after so many seconds without a further reply
 
 ---Sends a message and collects replies until the time is up, or as the options say.

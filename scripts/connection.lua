@@ -19,8 +19,8 @@ end
 
 local LISTEN_OPTIONS = {
   queue = "string|boolean", data_type = "string", concurrency = "number",
-  pending = "number", name = "string", endpoint = "boolean", description = "string",
-  metadata = "table",
+  pending = "number", pending_bytes = "number", name = "string", endpoint = "boolean",
+  description = "string", metadata = "table",
 }
 
 ---Handle of one app.listen(): several subjects are stopped together.
@@ -43,6 +43,7 @@ local function listen(core, subject, opts, fn)
   opts = core.check("app.listen", opts, LISTEN_OPTIONS)
   check.whole("app.listen", "concurrency", opts.concurrency, 1)
   check.whole("app.listen", "pending", opts.pending, 1)
+  check.whole("app.listen", "pending_bytes", opts.pending_bytes, 1)
   service.check_queue("app.listen", opts.queue)
   local description = opts.description and { description = opts.description }
   local metadata = service.metadata("app.listen", opts.metadata, description)
@@ -54,7 +55,8 @@ local function listen(core, subject, opts, fn)
   for i, one in ipairs(subjects) do
     listeners[i] = core.listen(one, {
       queue = queue_of(core, one, opts.queue), data_type = opts.data_type, name = opts.name,
-      concurrency = opts.concurrency, pending = opts.pending, metadata = metadata,
+      concurrency = opts.concurrency, pending = opts.pending,
+      pending_bytes = opts.pending_bytes, metadata = metadata,
       hidden = opts.endpoint == false or nil,
     }, fn)
   end

@@ -355,9 +355,10 @@ function future:await(timeout) end
 ---@field manual_ack boolean|nil the handler acknowledges itself
 ---@field data_type "json"|"string"|nil
 ---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
----@field pending integer|nil messages that may wait for a handler
+---@field pending integer|nil messages that may wait for a handler, default 65536
+---@field pending_bytes integer|nil their bytes, default 64 MiB
 ---@field name string|nil for the log
----@field ordered boolean|nil every message in order and without gaps, one after the other, never acknowledged; not together with durable, queue, manual_ack, concurrency, pending
+---@field ordered boolean|nil every message in order and without gaps, one after the other, never acknowledged; not together with durable, queue, manual_ack, concurrency, pending, pending_bytes
 ---@field heartbeat number|nil seconds, default 5; after a silence twice as long the consumer is looked for; not with a queue
 ---@field on_error fun(err: js.err)|nil with `ordered`: the consumer could not be made again
 ---@field config js.consumer_config|nil

@@ -31,6 +31,7 @@ struct consume_box {
     struct consume_stats stats;      /* when it is over */
     int self, handler, failed, lost; /* registry references */
     lua_Integer max_deliver;         /* 0: no limit */
+    uint32_t concurrency;            /* for the log */
     unsigned client;                 /* for struct msg */
     unsigned char type;              /* enum msg_data */
     struct span_label *span_label;   /* owned; NULL: nothing is recorded */
@@ -235,10 +236,14 @@ static void on_lost(void *owner, int status, const char *text, bool silent) {
 
 static void on_full(void *owner) {
     const struct consume_box *box = owner;
-    log_warn(
-        service_name(script_service(box->script)),
-        "app.js.subscribe: a handler is too slow: the queue in front of it is full, messages "
-        "are dropped");
+    struct consume_stats stats;
+    consume_get_stats(box->consume, &stats);
+    log_warn(service_name(script_service(box->script)),
+             "%s is too slow: its queue is full; %llu messages (%.1f MB) are dropped, %llu so "
+             "far; %zu (%.1f MB) wait, %zu of %u handlers run",
+             box->title, (unsigned long long)stats.untold, (double)stats.untold_bytes / 1e6,
+             (unsigned long long)stats.dropped, stats.queued, (double)stats.queued_bytes / 1e6,
+             stats.running, box->concurrency);
 }
 
 /* ---- life ---- */
@@ -321,10 +326,11 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     out->deliver = text_field(L, "deliver");
     out->queue = text_field(L, "queue");
     out->queue_max = number_field(L, 4, "pending", INT32_MAX);
+    out->queue_bytes = number_field(L, 4, "pending_bytes", UINT32_MAX);
     box->pushed = out->deliver != NULL;
     take_limits(L, 4, box, out);
     out->max_messages = number_field(L, 4, "max_messages", 1000000);
-    out->concurrency = number_field(L, 4, "concurrency", 1000000);
+    box->concurrency = out->concurrency = number_field(L, 4, "concurrency", 1000000);
     box->type = (unsigned char)option_data_type(L, 4);
     lua_getfield(L, 4, "group");
     out->group = check_group(L, lua_gettop(L));

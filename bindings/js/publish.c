@@ -71,14 +71,15 @@ static int publish_done(lua_State *L, int status, lua_KContext context) {
     return results;
 }
 
-/*
- * core.js_publish(subject, message) -> { stream =, seq =, duplicate = } | nil, msg | nil, err
- * Without options, as most are. The message is an answer that is no plain PubAck.
- */
-static int js_publish(lua_State *L) {
+static int publish_later(lua_State *L, int status, lua_KContext context);
+
+/* At 3 when its time is over, if it has waited. */
+static int publish(lua_State *L) {
     struct link *link = check_link(L);
     struct fiber *fiber = check_fiber(L, "app.js.publish");
-    lua_settop(L, 2);
+    uint64_t ms = room_time(L, JS_PUB_ACK_MS, 3);
+    if (link_congested(link))
+        return room_wait_until(L, link, "app.js.publish", ms, 3, publish_later);
     struct link_out out = {.subject = check_subject(L, 1), .checked = true};
     out.data = check_message(L, 2, &out.len);
     struct span span = {0};
@@ -87,7 +88,7 @@ static int js_publish(lua_State *L) {
     trace_await(&wait->trace, &span, out.subject);
     wait->fiber = fiber;
     wait->link = link;
-    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
+    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
                           on_reply);
     if (rc < 0) {
         trace_answered_with(&wait->trace, SPAN_PRODUCER, rc, NULL);
@@ -95,6 +96,22 @@ static int js_publish(lua_State *L) {
         return wait_to_fail(L, fiber, push_publish_failure(L, link, rc));
     }
     return wait_yield(L, publish_done);
+}
+
+static int publish_later(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    int rc = room_waited(L, 3);
+    return rc == LN_ETIMEOUT ? push_publish_failure(L, check_link(L), rc) : publish(L);
+}
+
+/*
+ * core.js_publish(subject, message) -> { stream =, seq =, duplicate = } | nil, msg | nil, err
+ * Without options, as most are. The message is an answer that is no plain PubAck.
+ */
+static int js_publish(lua_State *L) {
+    lua_settop(L, 2);
+    lua_pushnil(L);
+    return publish(L);
 }
 
 static const luaL_Reg functions[] = {

@@ -131,12 +131,13 @@ static struct publisher *check_publisher(lua_State *L) {
     return lua_touserdata(L, 1);
 }
 
-/* publisher:send(subject, message) -> slot number | nil, err (no memory). Raises when they are
- * wrong. */
-static int publisher_send(lua_State *L) {
-    struct publisher *publisher = check_publisher(L);
+static int send_later(lua_State *L, int status, lua_KContext context);
+
+static int send_message(lua_State *L, struct publisher *publisher) {
     check_open(L); /* the slots go with the script */
     struct link *link = check_link_of(L, publisher->handle);
+    if (link_congested(link) && can_wait(L))
+        return room_wait(L, link, "app.js.publish_async", send_later);
     struct link_out out = {.subject = check_subject(L, 2), .checked = true};
     out.data = check_message(L, 3, &out.len);
     struct span span = {0};
@@ -145,13 +146,27 @@ static int publisher_send(lua_State *L) {
     if (slot == NULL)
         return push_failure(L, LN_ENOMEM, NULL);
     slot->link = link;
-    int rc = link_request(link, &slot->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
+    int rc = LN_EFULL;
+    if (!link_full(link))
+        rc = link_request(link, &slot->call, script_clock(script_of(L)), &out, JS_PUB_ACK_MS,
                           on_reply);
     trace_sent(&span, SPAN_PRODUCER, out.subject, rc);
     if (rc < 0)
         refuse(slot, rc);
     lua_pushinteger(L, slot->number);
     return 1;
+}
+
+static int send_later(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    room_waited(L, 3);
+    return send_message(L, lua_touserdata(L, 1));
+}
+
+/* publisher:send(subject, message) -> slot number | nil, err (no memory). Raises when they are
+ * wrong. Waits while the link is congested. */
+static int publisher_send(lua_State *L) {
+    return send_message(L, check_publisher(L));
 }
 
 /* What settle() is given: the futures that are under way, by slot number. */

@@ -78,6 +78,25 @@ void wait_meet_doom(lua_State *L);
 /* Suspends a coroutine where it can be closed, see fiber_rest_token. Never returns. */
 int wait_rest(lua_State *L);
 
+/* ---- room for what is sent (./room.c) ---- */
+
+/*
+ * Suspends the fiber until the link is not congested; `k` begins with room_waited() and looks
+ * again: others have waited, too. Raises as check_fiber().
+ */
+int room_wait(lua_State *L, struct link *link, const char *what, lua_KFunction k);
+
+/* The same for at most `ms`, whose end is written to the stack at `due`, where nil is at first.
+ */
+int room_wait_until(lua_State *L, struct link *link, const char *what, uint64_t ms, int due,
+                    lua_KFunction k);
+
+/* What is left of `ms`. */
+uint64_t room_time(lua_State *L, uint64_t ms, int due);
+
+/* LN_OK, LN_ETIMEOUT or LN_ECLOSED. The stack is cut to `top`. */
+int room_waited(lua_State *L, int top);
+
 /* ---- gates (./gate.c) ---- */
 
 /* The gate at `arg`, owned by Lua. */

@@ -214,6 +214,15 @@ static void put_pending(struct view *view) {
     }
 }
 
+static void put_pending_bytes(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        struct listener_stats stats;
+        listener_get_stats(at, &stats);
+        put2(view, (double)stats.queued_bytes, "endpoint", listener_endpoint_name(at), NULL,
+             NULL);
+    }
+}
+
 static void put_lost(struct view *view) {
     for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
         struct listener_stats stats;
@@ -312,6 +321,8 @@ static const struct family {
     {"lunats_handlers_limit", "Handlers of a listener that may run at once.", METER_GAUGE,
      put_limit},
     {"lunats_pending_messages", "Messages that wait for a handler.", METER_GAUGE, put_pending},
+    {"lunats_pending_bytes", "Bytes of the messages that wait for a handler.", METER_GAUGE,
+     put_pending_bytes},
     {"lunats_dropped_total", "Messages dropped, as the queue of the listener was full.",
      METER_COUNTER, put_lost},
     {"lunats_fibers", "Fibers: handlers with what they spawned, and tasks and timers.",

@@ -10,6 +10,7 @@
 #include "host/jetstream/request.h"
 
 #define QUEUE_BYTES ((size_t)64 << 20) /* of messages that nobody has asked for */
+#define TELL_MS 1000                   /* between two words about dropped ones */
 
 enum consume_state {
     HELD, /* has not begun */
@@ -30,10 +31,10 @@ struct consume {
     struct consume *previous, *next; /* before and after a handover */
     bool closed;
     bool pumping;
-    bool full;           /* and that was told */
     unsigned busy;       /* frames on the stack that use it */
     struct clock *clock; /* real: it is the server's time that runs */
     struct clock_timer progress, end;
+    struct clock_timer tell; /* armed for as long as dropped messages are not told again */
     struct demand demand;
     size_t running; /* messages that the owner works on */
     struct backlog backlog;
@@ -136,8 +137,6 @@ static void pump(struct consume *consume) {
         consume->events.on_msg(consume->owner, msg);
     }
     consume->pumping = false;
-    if (consume->backlog.queued == 0)
-        consume->full = false;
     demand_pull(&consume->demand);
 }
 
@@ -195,19 +194,35 @@ static void on_progress(struct clock_timer *timer) {
 /* ---- receiving ---- */
 
 static bool is_full(const struct consume *consume) {
+    const struct consume_options *o = &consume->options;
     const struct backlog *backlog = &consume->backlog;
-    return consume->options.queue_max > 0 &&
-           (backlog->queued >= consume->options.queue_max || backlog->bytes >= QUEUE_BYTES);
+    return o->queue_max > 0 &&
+           (backlog->queued >= o->queue_max || backlog->bytes >= o->queue_bytes);
+}
+
+/* Now, and then once a second for as long as there is something to tell. */
+static void tell_drops(struct consume *consume) {
+    if (consume->stats.untold == 0)
+        return;
+    clock_arm(consume->clock, &consume->tell, TELL_MS);
+    consume->busy++;
+    consume->events.on_full(consume->owner);
+    consume->stats.untold = consume->stats.untold_bytes = 0;
+    leave(consume);
+}
+
+static void on_tell(struct clock_timer *timer) {
+    tell_drops(container_of(timer, struct consume, tell));
 }
 
 /* The server delivers it again after its ack_wait, if it does. */
 static void drop(struct consume *consume, struct message *msg) {
-    message_free(msg);
     consume->stats.dropped++;
-    if (consume->full)
-        return;
-    consume->full = true;
-    consume->events.on_full(consume->owner);
+    consume->stats.untold++;
+    consume->stats.untold_bytes += msg->size;
+    message_free(msg);
+    if (!clock_armed(&consume->tell))
+        tell_drops(consume);
 }
 
 static void on_msg(struct demand *demand, struct message *msg) {
@@ -373,6 +388,9 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
     consume->events = *events;
     consume->owner = owner;
     consume->progress.fire = on_progress;
+    consume->tell.fire = on_tell;
+    if (options->queue_bytes == 0)
+        consume->options.queue_bytes = QUEUE_BYTES;
     consume->end.fire = on_end;
     consume->observer.on_state = on_link_state;
     link_observe(link, &consume->observer);
@@ -433,6 +451,7 @@ void consume_get_stats(const struct consume *consume, struct consume_stats *out)
     *out = consume->stats;
     out->running = consume->running;
     out->queued = consume->backlog.queued;
+    out->queued_bytes = consume->backlog.bytes;
 }
 
 void consume_close(struct consume *consume) {
@@ -445,6 +464,7 @@ void consume_close(struct consume *consume) {
     link_unobserve(&consume->observer);
     clock_disarm(consume->clock, &consume->progress);
     clock_disarm(consume->clock, &consume->end);
+    clock_disarm(consume->clock, &consume->tell);
     backlog_close(&consume->backlog);
     leave(consume);
 }

@@ -55,6 +55,7 @@ struct consume_options {
     const char *deliver;   /* where the consumer pushes to; NULL: it is pulled, see demand.h */
     const char *queue;     /* of a consumer that pushes; may be NULL */
     uint32_t queue_max;    /* messages in the queue, above which they are dropped; 0: any */
+    size_t queue_bytes;    /* the same of their bytes; 0: 64 MiB */
     const void *version;   /* of the program that consumes; compared, nothing else */
 };
 
@@ -70,7 +71,7 @@ struct consume_events {
      * by now. The owner calls consume_resume() or consume_stop(), later.
      */
     void (*on_lost)(void *owner, int status, const char *text, bool silent);
-    /* The queue is full, so messages are dropped; once until it is empty. */
+    /* The queue is full, so messages were dropped: `untold` of the stats. Once a second. */
     void (*on_full)(void *owner);
     /* After a stop: the last message is finished. The owner may close the consume. */
     void (*on_end)(void *owner);
@@ -78,8 +79,9 @@ struct consume_events {
 
 struct consume_stats {
     uint64_t received, acked, returned;
-    uint64_t dropped; /* too old when their turn came, or too many */
-    size_t running, queued;
+    uint64_t dropped;              /* too old when their turn came, or too many */
+    uint64_t untold, untold_bytes; /* of the latter, those since on_full() was called last */
+    size_t running, queued, queued_bytes;
 };
 
 /*

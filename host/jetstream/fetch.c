@@ -123,7 +123,7 @@ static int subscribe(struct fetch *fetch) {
     snprintf(pattern, sizeof(pattern), "%s.*", fetch->inbox);
     fetch->number = 0;
     struct link_sub_options options = {.pending_msgs = FETCH_BATCH_MAX,
-                                       .pending_bytes = INT32_MAX};
+                                       .pending_bytes = SIZE_MAX};
     return link_subscribe(link, pattern, &options, on_msg, on_sub_error, fetch, &fetch->sub);
 }
 

@@ -57,6 +57,11 @@ int link_round_trip(struct link *link, struct link_call *call, struct clock *clo
                     uint32_t timeout_ms,
                     void (*on_reply)(struct link_call *, int, struct message *));
 
+/* Bytes not yet written at which publishers wait. */
+static inline size_t link_publish_mark(const struct link *link) {
+    return link->options.high_water / 8;
+}
+
 /* Cut to `size`. */
 static inline void link_copy_text(char *out, size_t size, const char *text) {
     snprintf(out, size, "%s", text);

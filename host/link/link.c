@@ -10,12 +10,26 @@
 #include "host/link/internal.h"
 
 #define LASTING_MS 5000u /* a connection that held so long was a success */
+#define WAKE_MAX 256     /* waiters at a time: together they may publish more than is taken */
 
 static void close_begin(struct link *link);
 static void close_end(struct link *link);
 static void lose(void *owner, int status, const char *why);
 
 /* ---- one turn of the loop ---- */
+
+static void want_turn(void *owner) {
+    struct link *link = owner;
+    turn_want(&link->turn);
+}
+
+static void wake_waiters(struct link *link) {
+    if (!outbox_awaited(link->outbox))
+        return;
+    outbox_wake(link->outbox, LN_OK, WAKE_MAX);
+    if (outbox_awaited(link->outbox))
+        want_turn(link);
+}
 
 static void on_turn(void *owner) {
     struct link *link = owner;
@@ -26,12 +40,7 @@ static void on_turn(void *owner) {
     if (link->stream != NULL && stream_unsent(link->stream) > 0)
         stream_send(link->stream);
     else
-        outbox_wake(link->outbox, LN_OK);
-}
-
-static void want_turn(void *owner) {
-    struct link *link = owner;
-    turn_want(&link->turn);
+        wake_waiters(link);
 }
 
 void link_defer(struct link *link, struct link_deferred *deferred) {
@@ -103,9 +112,9 @@ static void on_dial_failed(void *owner, const char *url, int status, const char 
 
 static void on_sent(void *owner) {
     struct link *link = owner;
-    if (outbox_awaited(link->outbox) &&
-        stream_unsent(link->stream) <= link->options.high_water / 2)
-        outbox_wake(link->outbox, LN_OK);
+    if (stream_unsent(link->stream) <= link_publish_mark(link) / 2)
+        wake_waiters(link);
+    subs_sent(link->subs);
 }
 
 /* A session is there. */
@@ -380,7 +389,7 @@ static void on_close_flushed(struct link_call *call, int status, struct message 
 static void close_begin(struct link *link) {
     link->close_begun = true;
     calls_fail_all(link->calls, LN_ECLOSED);
-    outbox_wake(link->outbox, LN_ECLOSED);
+    outbox_wake(link->outbox, LN_ECLOSED, SIZE_MAX);
     bool flushing = link->stream != NULL && link->flush_ms > 0 &&
                     link_round_trip(link, &link->close_call, link->clock, link->flush_ms,
                                     on_close_flushed) == LN_OK;

@@ -54,7 +54,7 @@ struct link_options {
     uint32_t ping_interval_ms;   /* silence after which the peer is probed; default 5000 */
     uint32_t
         max_control_line; /* bytes of a protocol line that the server takes; default 4096 */
-    size_t high_water;    /* bytes not yet written at which link_congested(); default 8 MiB */
+    size_t high_water;    /* bytes not yet written, see link_full(); default 8 MiB */
 };
 
 /*
@@ -209,9 +209,12 @@ int link_publish(struct link *link, const struct link_out *out);
 void link_set_tap(struct link *link, void (*tap)(void *owner, const struct link_out *out),
                   void *owner);
 
-/* True above the high-water mark of unwritten bytes: a well-behaved publisher waits. Nothing is
- * read meanwhile. */
+/* More than an eighth of the high-water mark is not written: a well-behaved publisher waits, so
+ * that it neither fills the memory nor keeps the loop for long. */
 bool link_congested(const struct link *link);
+/* More than the high-water mark is not written: no message is delivered, and so no reply made,
+ * until the socket has taken some; whoever cannot wait fails. */
+bool link_full(const struct link *link);
 
 /* Waits for the end of congestion. Embedded by the caller; all zero is idle. */
 struct link_waiter {
@@ -238,9 +241,9 @@ void link_defer_cancel(struct link_deferred *deferred);
 /* ---- subscribing ---- */
 
 struct link_sub_options {
-    const char *queue; /* queue group, or NULL */
-    int pending_msgs;  /* bound of messages waiting here; 0 = 65536 */
-    int pending_bytes; /* bound of their bytes; 0 = 64 MiB */
+    const char *queue;    /* queue group, or NULL */
+    int pending_msgs;     /* bound of messages waiting here; 0 = 65536 */
+    size_t pending_bytes; /* bound of their bytes; 0 = 64 MiB */
 };
 
 /*
@@ -249,8 +252,8 @@ struct link_sub_options {
  */
 typedef void (*link_msg_fn)(void *owner, struct message *msg);
 
-/* The server refused the subscription (LN_EPERMISSION; the text is its own) or its queue
- * overflowed (LN_EFULL, once per overflow). */
+/* The server refused the subscription (LN_EPERMISSION; the text is its own), or messages were
+ * dropped because its queue was full (LN_EFULL, once a second; see link_sub_get_stats()). */
 typedef void (*link_sub_error_fn)(void *owner, int status, const char *text);
 
 /*
@@ -274,8 +277,12 @@ void link_sub_resume(struct link_sub *sub);
 
 /* Messages waiting in the queue of the subscription. */
 size_t link_sub_pending(const struct link_sub *sub);
-/* Messages dropped because that queue was full. */
-uint64_t link_sub_dropped(const struct link_sub *sub);
+struct link_sub_stats {
+    size_t waiting, bytes;         /* in the queue */
+    uint64_t dropped;              /* messages, because it was full */
+    uint64_t untold, untold_bytes; /* of them, those since its owner was told of it last */
+};
+void link_sub_get_stats(const struct link_sub *sub, struct link_sub_stats *out);
 
 /* Ends at once; what waits in the queue is dropped. The sub is gone after the call. */
 void link_unsubscribe(struct link_sub *sub);

@@ -190,13 +190,15 @@ bool outbox_awaited(const struct outbox *outbox) {
 }
 
 /* Whoever waits again from its callback waits for the next time. */
-void outbox_wake(struct outbox *outbox, int status) {
+void outbox_wake(struct outbox *outbox, int status, size_t most) {
     struct list walk = {0};
     list_move(&walk, &outbox->waiters);
-    for (struct list_node *node; (node = list_pop_front(&walk)) != NULL;) {
+    for (struct list_node *node; most > 0 && (node = list_pop_front(&walk)) != NULL; most--) {
         struct link_waiter *waiter = list_item(node, struct link_waiter, node);
         waiter->on_ready(waiter, status);
     }
+    list_move(&walk, &outbox->waiters);
+    list_move(&outbox->waiters, &walk);
 }
 
 /* ---- facts, life ---- */

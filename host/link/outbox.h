@@ -41,7 +41,7 @@ void outbox_sent(const struct outbox *outbox, uint64_t *messages, uint64_t *byte
 /* See link_wait(). */
 void outbox_wait(struct outbox *outbox, struct link_waiter *waiter);
 bool outbox_awaited(const struct outbox *outbox);
-/* Wakes all that wait. */
-void outbox_wake(struct outbox *outbox, int status);
+/* Wakes the first `most` of those that wait. */
+void outbox_wake(struct outbox *outbox, int status, size_t most);
 
 #endif

@@ -144,7 +144,8 @@ static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wante
     session->rest = false;
     session->busy++;
     while (at < len && !session->closed) {
-        if (left == 0 && (left = turn_look(&time)) == 0) {
+        if (stream_congested(session->stream) ||
+            (left == 0 && (left = turn_look(&time)) == 0)) {
             session->rest = true;
             *wanted = 1;
             break;

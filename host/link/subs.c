@@ -12,6 +12,7 @@
 #define TURN_BATCH 1024 /* messages of a resumed subscription per turn */
 #define PENDING_MSGS 65536
 #define PENDING_BYTES ((size_t)64 * 1024 * 1024)
+#define TELL_MS 1000 /* between two words about dropped messages */
 
 struct link_sub {
     struct subs *subs;
@@ -27,8 +28,10 @@ struct link_sub {
     struct ring ring; /* messages that wait because the owner paused */
     size_t ring_bytes, max_msgs, max_bytes;
     uint64_t dropped;
-    unsigned busy; /* frames on the stack that use this sub */
-    bool paused, overflowing, draining, drained, dead;
+    uint64_t untold, untold_bytes; /* of those dropped, since the owner was told */
+    struct clock_timer tell;       /* armed for as long as it is not told again */
+    unsigned busy;                 /* frames on the stack that use this sub */
+    bool paused, draining, drained, dead;
     char *queue;    /* NULL, or behind the pattern */
     char pattern[]; /* zero-terminated */
 };
@@ -140,6 +143,18 @@ static void sub_free(struct link_sub *sub) {
     free(sub);
 }
 
+static void tell_error(struct link_sub *sub, int status, const char *text) {
+    if (sub->on_error != NULL && !sub->subs->stopped)
+        sub->on_error(sub->owner, status, text);
+}
+
+/* Not one by one: who is too slow for messages is too slow for words about them, too. */
+static void tell_dropped(struct link_sub *sub) {
+    if (sub->untold > 0)
+        tell_error(sub, LN_EFULL, "too many messages wait to be handled");
+    sub->untold = sub->untold_bytes = 0;
+}
+
 /* Takes it off the link. The memory lives on while a frame on the stack uses it. */
 static void sub_end(struct link_sub *sub) {
     struct subs *subs = sub->subs;
@@ -147,6 +162,8 @@ static void sub_end(struct link_sub *sub) {
         return;
     sub->dead = true;
     clock_disarm(subs->clock, &sub->drain_limit);
+    clock_disarm(subs->clock, &sub->tell);
+    tell_dropped(sub);
     if (sub->sid != 0 && subs->stream != NULL && !sub->draining)
         send_unsub(sub);
     forget_sid(sub);
@@ -181,11 +198,12 @@ static struct link_sub *sub_new(const char *pattern, const struct link_sub_optio
     if (options != NULL && options->pending_msgs > 0)
         sub->max_msgs = (size_t)options->pending_msgs;
     if (options != NULL && options->pending_bytes > 0)
-        sub->max_bytes = (size_t)options->pending_bytes;
+        sub->max_bytes = options->pending_bytes;
     return sub;
 }
 
 static void on_drain_limit(struct clock_timer *timer);
+static void on_tell(struct clock_timer *timer);
 
 int subs_add(struct subs *subs, const char *pattern, const struct link_sub_options *options,
              link_msg_fn on_msg, link_sub_error_fn on_error, void *owner,
@@ -198,6 +216,7 @@ int subs_add(struct subs *subs, const char *pattern, const struct link_sub_optio
     sub->on_error = on_error;
     sub->owner = owner;
     sub->drain_limit.fire = on_drain_limit;
+    sub->tell.fire = on_tell;
     int rc = line_size(sub) > subs->max_line ? LN_ETOOLARGE : LN_OK;
     if (rc == LN_OK && subs->stream != NULL && !subscribe(sub))
         rc = LN_ENOMEM;
@@ -225,26 +244,37 @@ void link_sub_retarget(struct link_sub *sub, link_msg_fn on_msg, link_sub_error_
 
 /* ---- messages ---- */
 
-static void tell_error(struct link_sub *sub, int status, const char *text) {
-    if (sub->on_error != NULL && !sub->subs->stopped)
-        sub->on_error(sub->owner, status, text);
+/* Now, and then once a second for as long as there is something to tell. */
+static void tell_drops(struct link_sub *sub) {
+    if (sub->untold == 0)
+        return;
+    clock_arm(sub->subs->clock, &sub->tell, TELL_MS);
+    sub->busy++;
+    tell_dropped(sub);
+    leave(sub);
+}
+
+static void on_tell(struct clock_timer *timer) {
+    tell_drops(container_of(timer, struct link_sub, tell));
+}
+
+static void drop(struct link_sub *sub, struct message *msg) {
+    sub->dropped++;
+    sub->subs->dropped++;
+    sub->untold++;
+    sub->untold_bytes += msg->size;
+    message_free(msg);
+    if (!clock_armed(&sub->tell))
+        tell_drops(sub);
 }
 
 static void keep(struct link_sub *sub, struct message *msg) {
-    size_t bytes = msg->size;
-    if (sub->ring.count < sub->max_msgs && sub->ring_bytes + bytes <= sub->max_bytes &&
-        ring_push(&sub->ring, msg)) {
-        sub->overflowing = false;
-        sub->ring_bytes += bytes;
-        return;
-    }
-    message_free(msg);
-    sub->dropped++;
-    sub->subs->dropped++;
-    if (sub->overflowing)
-        return;
-    sub->overflowing = true;
-    tell_error(sub, LN_EFULL, "too many messages wait to be handled");
+    size_t bytes = sub->ring_bytes + msg->size;
+    bool full = sub->ring.count >= sub->max_msgs || bytes > sub->max_bytes;
+    if ((full && sub->ring.count > 0) || !ring_push(&sub->ring, msg))
+        drop(sub, msg);
+    else
+        sub->ring_bytes = bytes;
 }
 
 void subs_deliver(struct subs *subs, uint64_t sid, const struct message_parts *parts) {
@@ -278,8 +308,19 @@ size_t link_sub_pending(const struct link_sub *sub) {
     return sub->ring.count;
 }
 
-uint64_t link_sub_dropped(const struct link_sub *sub) {
-    return sub->dropped;
+void link_sub_get_stats(const struct link_sub *sub, struct link_sub_stats *out) {
+    *out = (struct link_sub_stats){
+        .waiting = sub->ring.count,
+        .bytes = sub->ring_bytes,
+        .dropped = sub->dropped,
+        .untold = sub->untold,
+        .untold_bytes = sub->untold_bytes,
+    };
+}
+
+/* Handlers make replies, and those would pile up. */
+static bool congested(const struct subs *subs) {
+    return subs->stream != NULL && stream_congested(subs->stream);
 }
 
 /* Delivers what waited while a subscription was paused; true if some is left to deliver. */
@@ -289,7 +330,7 @@ static bool deliver_ring(struct link_sub *sub) {
     unsigned left = TURN_FIRST_LOOK;
     sub->busy++;
     for (int i = 0; i < TURN_BATCH; i++) {
-        if (left == 0 && (left = turn_look(&time)) == 0)
+        if (congested(subs) || (left == 0 && (left = turn_look(&time)) == 0))
             break;
         left--;
         if (sub->dead || sub->paused || sub->ring.count == 0 || subs->stopped)
@@ -297,10 +338,8 @@ static bool deliver_ring(struct link_sub *sub) {
         sub->on_msg(sub->owner, ring_take(sub));
     }
     bool more = !sub->dead && !sub->paused && sub->ring.count > 0;
-    if (!sub->dead && sub->ring.count == 0) {
-        sub->overflowing = false;
+    if (!sub->dead && sub->ring.count == 0)
         subs->drain_check = subs->drain_check || sub->draining;
-    }
     leave(sub);
     return more;
 }
@@ -364,12 +403,17 @@ void link_sub_drain(struct link_sub *sub, uint32_t timeout_ms,
 
 /* ---- what the link tells ---- */
 
+void subs_sent(struct subs *subs) {
+    if (subs->resumed && !congested(subs))
+        want_turn(subs);
+}
+
 void subs_turn(struct subs *subs) {
-    if (subs->resumed && !subs->stopped) {
+    if (subs->resumed && !subs->stopped && !congested(subs)) {
         subs->resumed = false;
         if (walk(subs, deliver_waiting)) {
             subs->resumed = true;
-            want_turn(subs);
+            subs_sent(subs);
         }
     }
     if (subs->drain_check && !subs->stopped) {

@@ -58,8 +58,11 @@ void subs_on_pong(struct subs *subs, uint64_t number);
 size_t subs_refused(struct subs *subs, const char *subject, const char *queue, int status,
                     const char *text);
 
-/* What resumed subscriptions have waiting; ends of drains. */
+/* What resumed subscriptions have waiting, unless the stream is congested; ends of drains. */
 void subs_turn(struct subs *subs);
+
+/* The stream has taken some: it may not be congested any more. */
+void subs_sent(struct subs *subs);
 
 /* Nothing is delivered any more. */
 void subs_stop(struct subs *subs);

@@ -41,6 +41,10 @@ void link_set_tap(struct link *link, void (*tap)(void *owner, const struct link_
 }
 
 bool link_congested(const struct link *link) {
+    return link->stream != NULL && stream_unsent(link->stream) > link_publish_mark(link);
+}
+
+bool link_full(const struct link *link) {
     return link->stream != NULL && stream_congested(link->stream);
 }
 

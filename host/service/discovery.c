@@ -138,7 +138,7 @@ static void answer(const struct discovery *discovery, int kind, const char *repl
 /* An answer can be a thousand times as long as its request: whoever sends many must not fill
  * the memory with answers. */
 static bool has_room(struct discovery *discovery) {
-    bool congested = link_congested(discovery->link);
+    bool congested = link_full(discovery->link);
     if (congested && !discovery->congested)
         log_warn(service_name(discovery->service),
                  "requests of $SRV are not answered while those before wait to be sent");

@@ -167,15 +167,33 @@ static void on_msg(void *owner, struct message *msg) {
     delivery_start(delivery);
 }
 
+/* The listener that holds the others up, or any. */
+static const struct listener *slowest(const struct subscription *subscription) {
+    list_each (struct listener, at, &subscription->listeners, shared)
+        if (at->running >= at->options.concurrency)
+            return at;
+    return list_item(list_first(&subscription->listeners), struct listener, shared);
+}
+
+static void tell_dropped(const struct subscription *subscription) {
+    const struct listener *listener = slowest(subscription);
+    struct link_sub_stats stats;
+    link_sub_get_stats(subscription->sub, &stats);
+    tell_error(subscription->intake, LN_EFULL,
+               "listener %s is too slow: its queue is full; %llu messages (%.1f MB) are "
+               "dropped, %llu so far; %zu (%.1f MB) wait, %u of %u handlers run",
+               subscription->subject, (unsigned long long)stats.untold,
+               (double)stats.untold_bytes / 1e6, (unsigned long long)stats.dropped,
+               stats.waiting, (double)stats.bytes / 1e6,
+               listener != NULL ? listener->running : 0,
+               listener != NULL ? listener->options.concurrency : 0);
+}
+
 static void on_sub_error(void *owner, int status, const char *text) {
     const struct subscription *subscription = owner;
     const struct intake *intake = subscription->intake;
     if (status == LN_EFULL) {
-        tell_error(intake, status,
-                   "listener %s is too slow: its queue is full and messages are dropped "
-                   "(%llu so far)",
-                   subscription->subject,
-                   (unsigned long long)link_sub_dropped(subscription->sub));
+        tell_dropped(subscription);
         return;
     }
     if (text == NULL)
@@ -247,6 +265,7 @@ static int subscribe(struct intake *intake, const struct listener *listener,
     struct link_sub_options options = {
         .queue = from->queue,
         .pending_msgs = from->pending_msgs,
+        .pending_bytes = from->pending_bytes,
     };
     int rc = LN_ENOMEM;
     if (subscription->subject != NULL && (from->queue == NULL || subscription->queue != NULL))
@@ -326,16 +345,11 @@ static void drain(struct subscription *subscription, uint32_t timeout_ms) {
     link_sub_drain(subscription->sub, timeout_ms, on_drained);
 }
 
-size_t subscription_queued(const struct subscription *subscription) {
-    return subscription != NULL && subscription->sub != NULL
-               ? link_sub_pending(subscription->sub)
-               : 0;
-}
-
-uint64_t subscription_dropped(const struct subscription *subscription) {
-    return subscription != NULL && subscription->sub != NULL
-               ? link_sub_dropped(subscription->sub)
-               : 0;
+void subscription_get_stats(const struct subscription *subscription,
+                            struct link_sub_stats *out) {
+    *out = (struct link_sub_stats){0};
+    if (subscription != NULL && subscription->sub != NULL)
+        link_sub_get_stats(subscription->sub, out);
 }
 
 void intake_drain(struct intake *intake, uint32_t timeout_ms) {

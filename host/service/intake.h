@@ -77,19 +77,21 @@ struct listener_options {
     const char *metadata; /* a JSON object of strings, for $SRV; may be NULL */
     bool hidden;          /* $SRV does not show it */
     uint32_t concurrency; /* handlers that may run at once; 0 = 256 */
-    int pending_msgs;     /* bound of the queue in front of it; 0 = default */
-    bool needed;          /* the script cannot do without it: see on_refused() */
-    lua_CFunction body;   /* runs one message as a fiber, with its struct job * */
-    int handler;          /* registry reference of the Lua function; released with it */
-    int anchor;           /* of what has to last as long; the same */
-    int type;             /* the bindings' */
-    unsigned client;      /* the bindings' */
+    int pending_msgs;     /* bounds of the queue in front of it; 0 = default */
+    size_t pending_bytes;
+    bool needed;        /* the script cannot do without it: see on_refused() */
+    lua_CFunction body; /* runs one message as a fiber, with its struct job * */
+    int handler;        /* registry reference of the Lua function; released with it */
+    int anchor;         /* of what has to last as long; the same */
+    int type;           /* the bindings' */
+    unsigned client;    /* the bindings' */
 };
 
 struct listener_stats {
     uint64_t received, failed;
     uint32_t running; /* handlers that run */
-    size_t queued;    /* messages that wait for one */
+    size_t queued;    /* messages that wait for one, */
+    size_t queued_bytes;
     uint64_t dropped; /* messages for which the queue had no place */
 };
 

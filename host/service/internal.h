@@ -65,9 +65,9 @@ void subscription_leave(struct listener *listener);
 /* Lets go without losing a message. False: the subscription is drained first and will call
  * listener_retire(). */
 bool subscription_stop(struct listener *listener, uint32_t timeout_ms);
-/* Messages that wait for a handler; NULL: none. */
-size_t subscription_queued(const struct subscription *subscription);
-uint64_t subscription_dropped(const struct subscription *subscription);
+/* Messages that wait for a handler, and those that were dropped; NULL: none. */
+void subscription_get_stats(const struct subscription *subscription,
+                            struct link_sub_stats *out);
 /* Frees it once no handler runs any more. */
 void listener_retire(struct listener *listener);
 void listener_free(struct listener *listener);

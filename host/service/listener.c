@@ -141,11 +141,14 @@ const char *listener_endpoint_name(const struct listener *listener) {
 }
 
 void listener_get_stats(const struct listener *listener, struct listener_stats *out) {
+    struct link_sub_stats queue;
+    subscription_get_stats(listener->subscription, &queue);
     *out = (struct listener_stats){
         .received = listener->endpoint->requests + listener->running,
         .failed = listener->endpoint->errors,
         .running = listener->running,
-        .queued = subscription_queued(listener->subscription),
-        .dropped = subscription_dropped(listener->subscription),
+        .queued = queue.waiting,
+        .queued_bytes = queue.bytes,
+        .dropped = queue.dropped,
     };
 }

@@ -10,7 +10,7 @@
 
 #define SUBJECT_SIZE 512
 /* Bytes that are not on their way yet, above which lines are not added: half of those at which
- * whoever publishes has to wait. */
+ * nothing is read any more. */
 #define BUFFERED_MAX ((size_t)4 << 20)
 #define LEVEL_SIZE 16 /* of what a request says; "reset" is the longest */
 

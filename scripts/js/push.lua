@@ -170,7 +170,8 @@ local function open(self, info)
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
     deliver = self.deliver, queue = self.queue, max_messages = 1,
     concurrency = self.concurrency or CONCURRENCY, pending = self.pending or PENDING,
-    heartbeat = self.limits.heartbeat, ack_wait = self.limits.ack_wait,
+    pending_bytes = self.pending_bytes, heartbeat = self.limits.heartbeat,
+    ack_wait = self.limits.ack_wait,
     data_type = self.data_type, auto_ack = not (self.manual_ack or self.no_ack),
     reader = self.reader,
   }, self.fn, function(msg, why) failed(self, msg, why) end,
@@ -336,8 +337,8 @@ end
 
 local OPTIONS = { durable = "string", stream = "string", queue = "string",
   manual_ack = "boolean", data_type = "string", concurrency = "number", pending = "number",
-  name = "string", config = "table", ordered = "boolean", heartbeat = "number",
-  on_error = "function" }
+  pending_bytes = "number", name = "string", config = "table", ordered = "boolean",
+  heartbeat = "number", on_error = "function" }
 
 -- ---- the call -----------------------------------------------------------------------
 
@@ -350,7 +351,7 @@ local function check_options(subject, opts)
   for _, name in ipairs { "durable", "stream", "queue" } do
     if opts[name] then api.check_name(opts[name], what .. ": " .. name, 2) end
   end
-  for _, name in ipairs { "concurrency", "pending" } do
+  for _, name in ipairs { "concurrency", "pending", "pending_bytes" } do
     check.whole(what, name, opts[name], 1)
   end
   if opts.config then api.to_wire(what, "consumer", opts.config, 2) end
@@ -378,7 +379,7 @@ local function new_push(subject, opts, fn)
     subject = subject ~= "" and subject or nil, stream = opts.stream, queue = queue,
     durable = durable ~= nil, consumer = durable or config.name,
     config = opts.config, manual_ack = opts.manual_ack, data_type = opts.data_type,
-    concurrency = opts.concurrency, pending = opts.pending,
+    concurrency = opts.concurrency, pending = opts.pending, pending_bytes = opts.pending_bytes,
     name = opts.name, fn = fn, heartbeat = opts.heartbeat,
   }, jsub)
 end

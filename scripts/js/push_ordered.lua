@@ -12,6 +12,7 @@ M.EXCLUDED = {
   durable = "it has a consumer of its own", queue = "every subscriber gets all messages",
   manual_ack = "messages are not acknowledged", concurrency = "there is one after the other",
   pending = "the server waits for the handler",
+  pending_bytes = "the server waits for the handler",
 }
 
 ---@class jsub_ordered

@@ -311,7 +311,7 @@ describe("/metrics", function()
       while os.clock() < till do end
       return 1
     end)]]
-    assert(app.request("spec.busy", 1))
+    assert(app.request("spec.busy", 1, { timeout = 60 }))
     local found = samples(url)
     local under = found['lunats_loop_lag_seconds_bucket{le="0.25"}']
     assert.is_true(found["lunats_loop_lag_seconds_count"] > under)

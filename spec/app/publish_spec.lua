@@ -284,6 +284,34 @@ describe("app.request_many", function()
     assert.equal("no_responders", err.code)
   end)
 
+  it("collects until max_bytes", function()
+    local s = subject()
+    listen(s, function(msg) for _ = 1, 50 do msg:respond(("x"):rep(1000)) end end)
+    local replies = assert(app.request_many(s, nil, { max_bytes = 5000, timeout = 20 }))
+    assert.equal(5, #replies) -- the last one was begun
+  end)
+
+  it("collects 64 MiB where no max_bytes is given, and the log tells", function()
+    local testing = require "lunats.testing"
+    local s, svc = subject(), nil
+    listen(s, function(msg)
+      for i = 1, 70 do
+        msg:respond(("x"):rep(1000000))
+        if i % 20 == 0 then svc:request(s .. ".taken") end -- the server keeps 64 MB, too
+      end
+    end)
+    svc = testing.start(([[
+      app.listen("%s.taken", function() return true end)
+      app.listen("%s.ask", function()
+        return #assert(app.request_many("%s", nil, { timeout = 60, stall = 30 }))
+      end)
+    ]]):format(s, s, s), { server = testing.server_url() })
+    finally(function() svc:stop() end)
+    assert.equal(68, assert(svc:request(s .. ".ask", nil, { timeout = 60 })).data)
+    assert.equal(1, #svc:logs("request_many to '" .. s:gsub("%p", "%%%0")
+      .. "' has ended after 68 replies: they have 64 MiB"))
+  end)
+
   it("collects more replies of one responder", function()
     local s = subject()
     listen(s, function(msg) for i = 1, 500 do msg:respond(i) end end)
@@ -301,7 +329,8 @@ describe("app.request_many", function()
 
   for _, case in ipairs {
     { "max 0", { max = 0 }, "max" }, { "max -1", { max = -1 }, "max" },
-    { "max 1.5", { max = 1.5 }, "max" }, { "a negative stall", { stall = -1 }, "stall" },
+    { "max 1.5", { max = 1.5 }, "max" }, { "max_bytes 0", { max_bytes = 0 }, "max_bytes" },
+    { "a negative stall", { stall = -1 }, "stall" },
     { "an unknown option", { maxx = 1 }, "did you mean 'max'" },
   } do
     it("refuses " .. case[1], function()

@@ -100,6 +100,20 @@ describe("app.js.subscribe", function()
     assert.equal(5, #seen)
   end)
 
+  it("keeps as many bytes as 'pending_bytes' says, and the log tells how many", function()
+    local svc = testing.start(([[
+      app.js.subscribe("%s.>", { durable = "d", concurrency = 1, pending_bytes = 250000,
+        config = { ack_wait = 60, flow_control = false } }, function() app.sleep(3600) end)
+    ]]):format(stream), { server = testing.server_url(), drain_timeout = 0.1 })
+    finally(function() svc:stop() end)
+    for _ = 1, 6 do assert(app.js.publish(stream .. ".a", ("x"):rep(100000))) end
+    local line = eventually("the line", function()
+      return svc:logs("consumer d of stream [^\n]* is too slow: its queue is full; ")[1]
+    end)
+    assert.matches("are dropped, %d so far; 3 %(0%.3 MB%) wait, 1 of 1 handlers run",
+      line.message)
+  end)
+
   it("follows a durable consumer that somebody makes again for another subject", function()
     local push = require "lunats.js.push"
     local interval = push.check_interval

@@ -416,6 +416,52 @@ static void replies_that_nobody_reads_are_bounded(void) {
     CHECK(stats.buffered > 500000 && stats.buffered < 2000000);
 }
 
+/* Each request brings a hundred times as much. */
+static void on_large_request(void *owner, struct message *msg) {
+    static char body[100 * REQUEST_SIZE];
+    struct peer *p = owner;
+    struct link_out out = {.subject = msg->reply, .data = body, .len = sizeof(body)};
+    p->messages++;
+    link_publish(p->link, &out);
+    message_free(msg);
+}
+
+static struct link_sub *paused_sub;
+
+static bool have_many_waiting(const struct peer *peer) {
+    (void)peer;
+    return link_sub_pending(paused_sub) >= 2000;
+}
+
+static void check_large_replies(bool wait_first) {
+    struct peer peer;
+    struct link_stats stats = {0};
+    begin(&peer, READS_NO_REPLIES, (struct link_options){.high_water = 1000000});
+    run_until(has_told, &peer);
+    int rc =
+        link_subscribe(peer.link, "echo", NULL, on_large_request, NULL, &peer, &paused_sub);
+    if (wait_first) {
+        link_sub_pause(paused_sub);
+        CHECK(run_until(have_many_waiting, &peer));
+        link_sub_resume(paused_sub);
+    }
+    bool stuck = run_until(is_stuck, &peer);
+    link_get_stats(peer.link, &stats);
+    end(&peer);
+    CHECK_INT(rc, LN_OK);
+    CHECK(stuck);
+    CHECK(stats.buffered > 500000 && stats.buffered < 1300000);
+}
+
+static void large_replies_that_nobody_reads_are_bounded(void) {
+    check_large_replies(false);
+}
+
+/* They have come before, and waited in the queue of a subscription. */
+static void replies_to_messages_that_waited_are_bounded(void) {
+    check_large_replies(true);
+}
+
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     test_begin(argc, argv);
@@ -429,6 +475,8 @@ int main(int argc, char **argv) {
     RUN(a_reset_behind_data_is_noticed);
     RUN(every_ping_is_answered);
     RUN(replies_that_nobody_reads_are_bounded);
+    RUN(large_replies_that_nobody_reads_are_bounded);
+    RUN(replies_to_messages_that_waited_are_bounded);
     dial_close_library();
     return test_end();
 }
