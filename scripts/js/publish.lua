@@ -28,10 +28,13 @@ local NEW = { ["Nats-TTL"] = "a ttl of messages",
 ---A stream without a leader answers like none at all; both pass.
 local NO_STREAM_DELAY, NO_STREAM_RETRIES = 0.25, 2
 
+---Seconds: servers count nanoseconds in 64 bits.
+local MOST_TTL = 9e9
+
 ---Whole seconds, as the server counts them, or text that it understands: "1h30m", "never".
 local function ttl_text(what, ttl)
   if type(ttl) == "string" then return ttl end
-  if not (ttl >= 1 and ttl < math.huge) then
+  if not (ttl >= 1 and ttl <= MOST_TTL) then
     core.blame(what .. ": ttl must be a number of seconds, 1 or more")
   end
   return ("%d"):format(math.ceil(ttl))

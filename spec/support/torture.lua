@@ -9,7 +9,7 @@ local CALLS = (tonumber(os.getenv "LN_TORTURE") or 1) * 60 -- in each stage
 
 math.randomseed(SEED)
 print("seed " .. SEED)
-if os.getenv "LN_GC_STRESS" then collectgarbage("incremental", 1, 1000, 1) end
+if os.getenv "LN_GC_STRESS" == "1" then collectgarbage("incremental", 1, 1000, 1) end
 if not allow then app.config { name = "torture" } end
 
 local random = math.random
