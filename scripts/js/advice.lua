@@ -15,19 +15,21 @@ local function missing_stream(op)
 end
 
 local function foreign_filter(op, body)
-  local there = api.raw("STREAM.INFO." .. stream_of(op))
-  local config = type(body) == "table" and body.config or {}
+  local stream, config = stream_of(op), body and body.config
+  if not config then return nil end -- no request that may be refused so
+  local there = api.raw("STREAM.INFO." .. stream)
   local wanted = config.filter_subjects or { config.filter_subject }
   local subjects = there and there.config.subjects
   if not subjects or #wanted == 0 then return nil end
-  return ("stream '%s' takes %s, so a consumer cannot read %s from it"):format(stream_of(op),
+  return ("stream '%s' takes %s, so a consumer cannot read %s from it"):format(stream,
     quoted(subjects), quoted(wanted))
 end
 
 ---Each subject that another stream has, with that stream.
 local function taken_subjects(op, body)
   local list, name = {}, stream_of(op)
-  for _, subject in ipairs(body and body.subjects or { name }) do
+  if not body then return nil end
+  for _, subject in ipairs(body.subjects or { name }) do
     local found = api.raw("STREAM.NAMES", { subject = subject })
     for _, other in ipairs(found and found.streams or {}) do
       if other ~= name then

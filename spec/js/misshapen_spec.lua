@@ -106,6 +106,19 @@ describe("an answer of the JetStream API that makes no sense", function()
     assert.truthy(reply.err.message:find "why not")
   end)
 
+  it("is an err also where it is one of another request", function()
+    for _, code in ipairs { 10059, 10065, 10093 } do
+      local answer = { error = { code = 400, err_code = code, description = "no" } }
+      answers = { any = answer }
+      for _, request in ipairs { "js.stream_names()", "js.account_info()",
+        'js.add_stream { name = "S" }', 'js.add_consumer { stream = "S", name = "C" }' } do
+        local reply = call(request)
+        assert.is_nil(reply.raised)
+        assert.equal(code, reply.err.err_code)
+      end
+    end
+  end)
+
   it("is a bucket no more", function()
     refused('js.key_value "B"', { config = { name = "KV_B" }, state = STATE }, "not a bucket")
   end)
