@@ -35,10 +35,13 @@ static void check_rewritten(const struct js_meta *meta, size_t len) {
              (unsigned long long)meta->num_delivered, (unsigned long long)meta->stream_seq,
              (unsigned long long)meta->consumer_seq, (long long)meta->timestamp,
              (unsigned long long)meta->num_pending);
-    snprintf(text, size, "$JS.ACK.%.*s.hash.%s.token",
-             meta->domain.len > 0 ? (int)meta->domain.len : 1,
-             meta->domain.len > 0 ? meta->domain.at : "_", numbers);
-    check_same(text, meta);
+    for (int token = 0; token <= 1; token++) { /* which servers write, and older ones do not */
+        snprintf(text, size, "$JS.ACK.%.*s.hash.%s%s",
+                 meta->domain.len > 0 ? (int)meta->domain.len : 1,
+                 meta->domain.len > 0 ? meta->domain.at : "_", numbers,
+                 token == 1 ? ".token" : "");
+        check_same(text, meta);
+    }
     if (meta->domain.len == 0) {
         snprintf(text, size, "$JS.ACK.%s", numbers);
         check_same(text, meta);

@@ -70,7 +70,7 @@ static inline void fuzz_add_searcher(lua_State *L) {
     lua_pop(L, 2);
 }
 
-/* Its stack is empty. `open` is called with a new one. */
+/* Its stack is empty. `open` is called with a new one; NULL: nothing is to be done. */
 static inline lua_State *fuzz_state(void (*open)(lua_State *L)) {
     static int runs;
     if (fuzz_L == NULL || ++runs == FUZZ_STATE_RUNS) {
@@ -82,7 +82,8 @@ static inline lua_State *fuzz_state(void (*open)(lua_State *L)) {
         luaL_openlibs(fuzz_L);
         fuzz_add_searcher(fuzz_L);
         luaL_requiref(fuzz_L, "lunats.json", luaopen_lunats_json, 0);
-        open(fuzz_L);
+        if (open != NULL)
+            open(fuzz_L);
         lua_sethook(fuzz_L, fuzz_on_line, LUA_MASKLINE, 0);
     }
     lua_settop(fuzz_L, 0);

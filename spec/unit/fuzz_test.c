@@ -11,7 +11,7 @@
 #define SEED_MAX ((size_t)64 * 1024)
 
 /* FUZZ_TARGETS is one X(name) for each file of spec/fuzz: see CMakeLists.txt. */
-#define X(name) int target_##name(const uint8_t *bytes, size_t size);
+#define X(name) int fuzz_target_##name(const uint8_t *bytes, size_t size);
 FUZZ_TARGETS
 #undef X
 
@@ -19,7 +19,7 @@ static const struct {
     const char *name;
     int (*run)(const uint8_t *bytes, size_t size);
 } targets[] = {
-#define X(name) {#name, target_##name},
+#define X(name) {#name, fuzz_target_##name},
     FUZZ_TARGETS
 #undef X
 };
