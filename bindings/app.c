@@ -180,8 +180,8 @@ static int core_raised(lua_State *L) {
     return push_raised(L);
 }
 
-/* core.caught(caught) -> text with traceback, what was raised. Memory errors, for which no
- * handler is called, are their own text. */
+/* core.caught(caught) -> text with traceback, what was raised; also of memory errors, for which
+ * no handler is called. */
 static int core_caught(lua_State *L) {
     lua_settop(L, 1);
     if (is_raised(L, 1)) {
@@ -189,7 +189,7 @@ static int core_caught(lua_State *L) {
         lua_rawgeti(L, 1, RAISED_VALUE);
         return 2;
     }
-    error_text(L, 1);
+    error_alone(L, 1);
     lua_pushvalue(L, 1);
     return 2;
 }

@@ -2,6 +2,7 @@
 /* Starting fibers, ending them, and asking for the one that runs. */
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/script/memory.h"
 #include "host/trace/tracer.h"
 
 #define FIBER_TYPE "lunats.fiber"
@@ -32,6 +33,11 @@ static enum fiber_kind check_kind(lua_State *L, const char *what) {
 }
 
 static int raise_start(lua_State *L, int status) {
+    char why[MEMORY_TEXT];
+    if (status == LN_ENOMEM) {
+        memory_explain(script_memory(script_of(L)), why);
+        return raise_error(L, "cannot start a fiber: %s", why);
+    }
     return raise_error(L, "cannot start a fiber: %s", status_text(status));
 }
 
@@ -121,6 +127,23 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
     forget(L, handle);
 }
 
+/* Handlers count, but are not kept from running: `concurrency` bounds them. */
+static void check_room(lua_State *L) {
+    struct script *script = script_of(L);
+    const struct memory *memory = script_memory(script);
+    char limit[MEMORY_SIZE_TEXT];
+    if (memory_scarce(memory))
+        raise_error(L,
+                    "cannot start a fiber: more than three quarters of the %s of %s are used",
+                    memory_size(limit, memory->limit), memory->limit_of);
+    uint64_t most = script_limits(script)->fibers;
+    if (most > 0 && fibers_total(script_fibers(script)) >= most)
+        raise_error(L,
+                    "cannot start a fiber: %I of the service live already, which is its limit "
+                    "(limits.fibers)",
+                    (lua_Integer)most);
+}
+
 /* core.fiber(gate, fn, ...) -> handle: core.spawn() for a fiber that can be cancelled; the gate
  * is opened when it has ended, whatever it has ended with. */
 static int core_fiber(lua_State *L) {
@@ -128,6 +151,7 @@ static int core_fiber(lua_State *L) {
     luaL_checktype(L, 2, LUA_TFUNCTION);
     int nargs = lua_gettop(L) - 2;
     enum fiber_kind kind = check_kind(L, "app.spawn");
+    check_room(L);
     struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 1);
     *handle = (struct handle){.gate = gate};
     luaL_setmetatable(L, FIBER_TYPE);

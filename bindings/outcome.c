@@ -115,8 +115,9 @@ int outcome_on_error(lua_State *L) {
 /* The handler has raised the value on top of the stack. outcome_on_error() has seen to it,
  * unless memory or the stack ran out. */
 static void raised(lua_State *L, const struct job *job) {
-    if (lua_touserdata(L, -1) != &told)
-        report_raised(L, job, -1, error_text(L, -1));
+    int value = lua_gettop(L);
+    if (lua_touserdata(L, value) != &told)
+        report_raised(L, job, value, error_alone(L, value));
 }
 
 /* ---- replies ---- */

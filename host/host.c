@@ -316,6 +316,7 @@ static struct script_limits limits_of(const struct options *options) {
         .start_ms = slice_ms == 0                ? 0
                     : slice_ms > LIMITS_START_MS ? slice_ms
                                                  : LIMITS_START_MS,
+        .memory = options->memory,
         .fibers = LIMITS_FIBERS,
     };
 }

@@ -41,8 +41,8 @@ app = {}
 
 ---@class config_limits
 ---@field slice number|nil seconds of processor time after which a call that does not wait is ended; --slice, 1
----@field memory integer|nil bytes
----@field fibers integer|nil fibers that live at once, 100,000
+---@field memory integer|string|nil bytes, or "64M", "1G": what it may use of memory; --memory, no limit
+---@field fibers integer|nil fibers that live at once: with more app.spawn raises; 100,000
 
 ---Says who the service is. At the top level only.
 ---@param opts config_opts

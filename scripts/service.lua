@@ -60,21 +60,38 @@ local CONFIG_OPTIONS = {
 ---The least and the most that a limit may be, and what it counts.
 local LIMITS = {
   slice = { least = 0.001, most = 1e6, of = "seconds" },
-  memory = { least = 1, most = 2^53, of = "bytes" },
+  memory = { least = 2^20, most = 2^53, of = "bytes" },
   fibers = { least = 1, most = 2^53, of = "fibers" },
 }
-local LIMIT_OPTIONS = { slice = "number", memory = "number", fibers = "number" }
+local LIMIT_OPTIONS = { slice = "number", memory = "number|string", fibers = "number" }
 
-local function check_limits(limits)
+local UNITS = { [""] = 1, K = 2^10, M = 2^20, G = 2^30 }
+
+---Bytes may be said as those of --memory: "64M".
+local function bytes(value)
+  if type(value) ~= "string" then return value end
+  local number, unit = value:upper():match "^(%d+)([KMG]?)$"
+  if not number then
+    core.blame(('app.config: limits.memory is a number of bytes like 67108864 or "64M", not %q')
+      :format(value))
+  end
+  return tonumber(number) * UNITS[unit]
+end
+
+local function checked_limits(limits)
   limits = core.check("app.config: limits", limits, LIMIT_OPTIONS)
+  local checked = {}
   for name, value in next, limits do
+    if name == "memory" then value = bytes(value) end
     local range = LIMITS[name]
     local whole = name == "slice" or math.tointeger(value)
     if not (whole and value >= range.least and value <= range.most) then
-      core.blame(("app.config: limits.%s is a%s number of %s, %g or more"):format(name,
+      core.blame(("app.config: limits.%s is a%s number of %s, %.10g or more"):format(name,
         name == "slice" and "" or " whole", range.of, range.least))
     end
+    checked[name] = name == "slice" and value or math.tointeger(value)
   end
+  return checked
 end
 
 ---What app.config has said: the queue group of listeners that name none, if any.
@@ -84,10 +101,10 @@ function M.config(opts)
   if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
   opts = core.check("app.config", opts, CONFIG_OPTIONS)
   M.check_queue("app.config", opts.queue)
-  check_limits(opts.limits)
+  local limits = opts.limits and checked_limits(opts.limits)
   local metadata = M.metadata("app.config", opts.metadata)
   core.configure(opts.name, opts.version, opts.description, metadata, opts.discover)
-  if opts.limits then core.limit(opts.limits) end
+  if limits then core.limit(limits) end
   if opts.queue ~= nil then M.queue = opts.queue end
   core.declare()
 end

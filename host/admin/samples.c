@@ -13,6 +13,7 @@
 #include "host/admin/metrics.h"
 #include "host/admin/process.h"
 #include "host/base/container_of.h"
+#include "host/script/memory.h"
 #include "host/service/connection.h"
 #include "host/service/endpoint.h"
 #include "host/service/service.h"
@@ -244,6 +245,24 @@ static void put_lua_memory(struct view *view) {
     put(view, kilobytes * 1024.0 + lua_gc(L, LUA_GCCOUNTB));
 }
 
+static void put_memory(struct view *view) {
+    struct memory_use use;
+    memory_get_use(script_memory(service_script(view->service)), &use);
+    put2(view, (double)use.lua, "part", "lua", NULL, NULL);
+    put2(view, (double)use.fibers, "part", "fibers", NULL, NULL);
+    put2(view, (double)use.others, "part", "messages", NULL, NULL);
+}
+
+static void put_memory_limit(struct view *view) {
+    const struct memory *memory = script_memory(service_script(view->service));
+    if (memory->limit != 0)
+        put(view, (double)memory->limit);
+}
+
+static void put_memory_refusals(struct view *view) {
+    put(view, (double)script_memory(service_script(view->service))->refusals);
+}
+
 static void put_collections(struct view *view) {
     put(view, (double)view->vitals->collections);
 }
@@ -328,6 +347,14 @@ static const struct family {
     {"lunats_fibers", "Fibers: handlers with what they spawned, and tasks and timers.",
      METER_GAUGE, put_fibers},
     {"lunats_lua_memory_bytes", "Memory that the Lua state uses.", METER_GAUGE, put_lua_memory},
+    {"lunats_memory_bytes",
+     "Memory of a service: Lua, fibers, messages and buffers; what --memory limits.",
+     METER_GAUGE, put_memory},
+    {"lunats_memory_limit_bytes", "Memory that a service may use, if that is limited.",
+     METER_GAUGE, put_memory_limit},
+    {"lunats_memory_errors_total",
+     "Errors of the version that serves for want of memory, caught ones included.",
+     METER_COUNTER, put_memory_refusals},
     {"lunats_lua_collections_total",
      "Runs of the collector of Lua, those for young objects included.", METER_COUNTER,
      put_collections},

@@ -296,6 +296,8 @@ static int open_parts(struct link *link, const struct link_options *options) {
     if (link->calls == NULL || link->outbox == NULL || link->subs == NULL)
         return LN_ENOMEM;
     subs_set_max_line(link->subs, link->options.max_control_line);
+    subs_set_tally(link->subs, options->tally);
+    outbox_set_tally(link->outbox, options->tally);
     int rc = LN_OK;
     if (!options->no_replies)
         rc = subs_add(link->subs, calls_inbox(link->calls), NULL, on_inbox_msg,

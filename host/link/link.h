@@ -55,6 +55,8 @@ struct link_options {
     uint32_t
         max_control_line; /* bytes of a protocol line that the server takes; default 4096 */
     size_t high_water;    /* bytes not yet written, see link_full(); default 8 MiB */
+    struct tally *tally; /* where its messages are counted, and whose limit bounds what waits to
+                          * be handled, and to be sent; borrowed. NULL: nowhere */
 };
 
 /*
@@ -146,6 +148,7 @@ struct link_stats {
     uint64_t in_msgs, in_bytes, out_msgs, out_bytes, reconnects;
     uint64_t dropped; /* messages dropped because a subscription's queue was full */
     size_t buffered;  /* bytes published and not yet written to the socket */
+    size_t memory;    /* bytes of its buffers */
     size_t subscriptions, calls;
 };
 void link_get_info(const struct link *link, struct link_info *out);

@@ -120,6 +120,8 @@ static struct message *take(size_t room) {
 void message_free(struct message *msg) {
     if (msg == NULL)
         return;
+    if (msg->tally != NULL)
+        tally_remove(msg->tally, sizeof(*msg) + msg->size);
     if (!LN_POOLED || msg->class >= CLASSES || kept[msg->class].count >= KEPT_MAX) {
         free(msg);
         return;
@@ -155,6 +157,7 @@ struct message *message_new(const struct message_parts *parts) {
         msg->headers = NULL;
     msg->data = at;
     msg->received = parts->received;
+    msg->tally = NULL;
     msg->len = parts->len;
     at = put(at, parts->data, parts->len);
     msg->size = (size_t)(at - msg->bytes);

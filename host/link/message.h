@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/base/tally.h"
+
 struct message {
     struct message *next; /* for whoever owns it: lists */
     char *subject;        /* zero-terminated */
@@ -20,10 +22,11 @@ struct message {
      * first header line (503, 404, 100, ...), has its number here, others 0. As in other
      * clients `Status` and `Description` are headers then. */
     int status;
-    uint64_t received; /* when it was read, clock_precise(); 0: it did not come over a wire */
-    size_t class;      /* message.c's */
-    size_t size;       /* of bytes */
-    char bytes[];      /* all of the above that is not NULL, in this order */
+    uint64_t received;   /* when it was read, clock_precise(); 0: it did not come over a wire */
+    struct tally *tally; /* who answers for it, borrowed until its end; NULL: nobody */
+    size_t class;        /* message.c's */
+    size_t size;         /* of bytes */
+    char bytes[];        /* all of the above that is not NULL, in this order */
 };
 
 /* What a message is made from; not zero-terminated, borrowed for the call. */
@@ -41,6 +44,13 @@ struct message_parts {
  * Returns NULL when memory is short.
  */
 struct message *message_new(const struct message_parts *parts);
+
+/* It is counted there until its end. NULL: nowhere. */
+static inline void message_count(struct message *msg, struct tally *tally) {
+    msg->tally = tally;
+    if (tally != NULL)
+        tally_add(tally, sizeof(*msg) + msg->size);
+}
 
 /* Does nothing for NULL. */
 void message_free(struct message *msg);

@@ -11,6 +11,7 @@
 
 struct outbox {
     struct stream *stream;        /* NULL: not connected */
+    const struct tally *tally;    /* NULL: nobody's */
     size_t max_payload, max_line; /* what the server takes; 0: not known yet */
     bool headers;
     struct list waiters; /* first come, first served */
@@ -105,11 +106,15 @@ static int check(const struct outbox *outbox, const struct measure *size) {
 
 /* ---- publishing ---- */
 
+static size_t most(const struct outbox *outbox) {
+    return outbox->tally != NULL && outbox->tally->most != 0 ? outbox->tally->most : SIZE_MAX;
+}
+
 /* Keeps a message for the next connection. */
 static int keep(struct outbox *outbox, const struct link_out *out, const char *reply,
                 struct measure *size) {
     size_t need = sizeof(*size) + size->frame;
-    if (outbox->kept_len + need > KEPT_MAX)
+    if (outbox->kept_len + need > KEPT_MAX || outbox->kept_len + need > most(outbox))
         return LN_EFULL;
     if (outbox->kept_len + need > outbox->kept_size) {
         size_t grown = (outbox->kept_len + need) * 2;
@@ -134,9 +139,9 @@ int outbox_publish(struct outbox *outbox, const struct link_out *out, const char
         return rc;
     if (outbox->stream == NULL)
         return keep(outbox, out, reply, &size);
-    char *at = stream_reserve(outbox->stream, size.frame);
+    char *at = stream_reserve_within(outbox->stream, size.frame, most(outbox));
     if (at == NULL)
-        return LN_ENOMEM;
+        return stream_unsent(outbox->stream) + size.frame > most(outbox) ? LN_EFULL : LN_ENOMEM;
     stream_commit(outbox->stream, put_frame(at, out, reply, &size));
     outbox->out_msgs++;
     outbox->out_bytes += out->len;
@@ -205,6 +210,14 @@ void outbox_wake(struct outbox *outbox, int status, size_t most) {
 
 size_t outbox_kept(const struct outbox *outbox) {
     return outbox->kept_len;
+}
+
+size_t outbox_memory(const struct outbox *outbox) {
+    return outbox->kept_size;
+}
+
+void outbox_set_tally(struct outbox *outbox, const struct tally *tally) {
+    outbox->tally = tally;
 }
 
 void outbox_sent(const struct outbox *outbox, uint64_t *messages, uint64_t *bytes) {

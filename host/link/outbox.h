@@ -18,6 +18,8 @@ struct outbox;
 
 /* `max_line`: bytes of a control line that servers take, without its verb. */
 struct outbox *outbox_new(size_t max_line);
+/* Whose limit bounds what is not sent; borrowed, NULL: nobody's. */
+void outbox_set_tally(struct outbox *outbox, const struct tally *tally);
 void outbox_free(struct outbox *outbox);
 
 /* Subject, reply (NULL: none) and headers have been checked. LN_OK, LN_ETOOLARGE, LN_EFULL,
@@ -35,6 +37,8 @@ void outbox_set_limits(struct outbox *outbox, const struct info *info);
 
 /* Bytes that are kept. */
 size_t outbox_kept(const struct outbox *outbox);
+/* Bytes of the buffer for them. */
+size_t outbox_memory(const struct outbox *outbox);
 /* Published on all connections. */
 void outbox_sent(const struct outbox *outbox, uint64_t *messages, uint64_t *bytes);
 

@@ -47,9 +47,10 @@ struct stream {
 
 /* ---- buffers ---- */
 
-/* Room for `need` more bytes at the end; NULL when memory is short. What is left moves to the
+/* Room for `need` more bytes at the end; NULL when memory is short, or it would have to grow
+ * for more than `most`. What is left moves to the
  * front when that is less than what has gone, so that a byte is moved once on average. */
-static char *reserve(struct buffer *buffer, size_t need, size_t first_size) {
+static char *reserve(struct buffer *buffer, size_t need, size_t first_size, size_t most) {
     size_t left = buffer->len - buffer->at;
     if (buffer->len + need > buffer->size && buffer->at > 0 && left <= buffer->at) {
         memmove(buffer->bytes, buffer->bytes + buffer->at, left);
@@ -57,6 +58,8 @@ static char *reserve(struct buffer *buffer, size_t need, size_t first_size) {
         buffer->at = 0;
     }
     if (buffer->len + need > buffer->size) {
+        if (left + need > most)
+            return NULL;
         size_t size = buffer->size > 0 ? buffer->size : first_size;
         while (size < buffer->len + need)
             size *= 2;
@@ -81,7 +84,11 @@ static void rewind_empty(struct buffer *buffer) {
 }
 
 char *stream_reserve(struct stream *stream, size_t need) {
-    return reserve(&stream->out, need, WRITE_SIZE);
+    return reserve(&stream->out, need, WRITE_SIZE, SIZE_MAX);
+}
+
+char *stream_reserve_within(struct stream *stream, size_t need, size_t most) {
+    return reserve(&stream->out, need, WRITE_SIZE, most);
 }
 
 void stream_commit(struct stream *stream, const char *end) {
@@ -95,6 +102,10 @@ static size_t left(const struct buffer *buffer) {
 
 size_t stream_unsent(const struct stream *stream) {
     return left(&stream->out) + left(&stream->sealed);
+}
+
+size_t stream_memory(const struct stream *stream) {
+    return stream->in.size + stream->out.size + stream->sealed.size;
 }
 
 bool stream_congested(const struct stream *stream) {
@@ -157,7 +168,7 @@ static enum moved transmit(struct stream *stream, struct buffer *from) {
 
 static int sealed_write(BIO *bio, const char *bytes, int len) {
     struct stream *stream = BIO_get_data(bio);
-    char *at = reserve(&stream->sealed, (size_t)len, WRITE_SIZE);
+    char *at = reserve(&stream->sealed, (size_t)len, WRITE_SIZE, SIZE_MAX);
     if (at == NULL)
         return -1;
     memcpy(at, bytes, (size_t)len);
@@ -231,7 +242,7 @@ static enum moved read_once(struct stream *stream, const char **why) {
     struct buffer *in = &stream->in;
     size_t room = in->size - in->len, got = 0;
     if (room < READ_SIZE / 2) /* or else what is there of a frame leaves little */
-        room = reserve(in, READ_SIZE / 2, READ_SIZE) != NULL ? in->size - in->len : 0;
+        room = reserve(in, READ_SIZE / 2, READ_SIZE, SIZE_MAX) != NULL ? in->size - in->len : 0;
     *why = "out of memory";
     enum moved moved = room > 0 ? receive(stream, room, &got, why) : MOVED_LAST;
     in->len += got;
@@ -268,7 +279,8 @@ static const char *deliver(struct stream *stream) {
     }
     stream->rest = stream->wanted > 0 && here >= stream->wanted;
     rewind_empty(in);
-    if (stream->wanted > here && reserve(in, stream->wanted - here, READ_SIZE) == NULL)
+    if (stream->wanted > here &&
+        reserve(in, stream->wanted - here, READ_SIZE, SIZE_MAX) == NULL)
         return "out of memory";
     return NULL;
 }

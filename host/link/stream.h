@@ -46,6 +46,8 @@ void stream_close(struct stream *stream, bool orderly);
 /* Room for `need` bytes behind what is to be sent; NULL without memory. stream_commit() says
  * where they end, and nothing else may come between the two. */
 char *stream_reserve(struct stream *stream, size_t need);
+/* The same, but for more than `most` bytes that are not sent. */
+char *stream_reserve_within(struct stream *stream, size_t need, size_t most);
 void stream_commit(struct stream *stream, const char *end);
 
 /* Writes as much as the socket takes. */
@@ -53,6 +55,9 @@ void stream_send(struct stream *stream);
 
 /* Bytes that are not sent. */
 size_t stream_unsent(const struct stream *stream);
+
+/* Bytes of its buffers. */
+size_t stream_memory(const struct stream *stream);
 
 /* More than the high-water mark is not sent. Nothing is read while the socket takes nothing
  * either: what comes in makes replies, and those would pile up. */

@@ -41,6 +41,7 @@ struct subs {
     struct subs_events events;
     void *owner;
     struct stream *stream; /* NULL: not connected */
+    struct tally *tally;   /* of messages; NULL: nobody counts them */
     struct list list;
     struct list unconfirmed; /* in the order of their PINGs */
     size_t count, max_line;
@@ -271,7 +272,8 @@ static void drop(struct link_sub *sub, struct message *msg) {
 static void keep(struct link_sub *sub, struct message *msg) {
     size_t bytes = sub->ring_bytes + msg->size;
     bool full = sub->ring.count >= sub->max_msgs || bytes > sub->max_bytes;
-    if ((full && sub->ring.count > 0) || !ring_push(&sub->ring, msg))
+    if ((full && sub->ring.count > 0) || tally_full(msg->tally, 0) ||
+        !ring_push(&sub->ring, msg))
         drop(sub, msg);
     else
         sub->ring_bytes = bytes;
@@ -284,9 +286,12 @@ void subs_deliver(struct subs *subs, uint64_t sid, const struct message_parts *p
     if (sub == NULL || subs->stopped)
         return;
     struct message *msg = message_new(parts);
-    if (msg == NULL)
+    if (msg == NULL) {
         tell_error(sub, LN_ENOMEM, "out of memory: a message is lost");
-    else if (sub->paused || sub->ring.count > 0)
+        return;
+    }
+    message_count(msg, subs->tally);
+    if (sub->paused || sub->ring.count > 0)
         keep(sub, msg);
     else
         sub->on_msg(sub->owner, msg);
@@ -474,6 +479,10 @@ size_t subs_refused(struct subs *subs, const char *subject, const char *queue, i
 }
 
 /* ---- life ---- */
+
+void subs_set_tally(struct subs *subs, struct tally *tally) {
+    subs->tally = tally;
+}
 
 void subs_stop(struct subs *subs) {
     subs->stopped = true;

@@ -44,6 +44,9 @@ void subs_set_max_line(struct subs *subs, size_t bytes);
 bool subs_connected(struct subs *subs, struct stream *stream);
 void subs_disconnected(struct subs *subs);
 
+/* Messages are counted there from now on, and those that wait bounded by it; borrowed. */
+void subs_set_tally(struct subs *subs, struct tally *tally);
+
 /* A message for the subscription with this number, if there still is one. */
 void subs_deliver(struct subs *subs, uint64_t sid, const struct message_parts *parts);
 

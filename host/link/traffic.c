@@ -156,6 +156,8 @@ void link_get_stats(const struct link *link, struct link_stats *out) {
     out->dropped = subs_dropped(link->subs);
     out->buffered =
         link->stream != NULL ? stream_unsent(link->stream) : outbox_kept(link->outbox);
+    out->memory =
+        outbox_memory(link->outbox) + (link->stream != NULL ? stream_memory(link->stream) : 0);
     out->subscriptions = subs_count(link->subs) - (link->inbox != NULL); /* which is our own */
     out->calls = calls_count(link->calls);
 }

@@ -114,8 +114,9 @@ struct options {
     bool console;      /* run, dev: `lunats console` may run code in the services */
     bool safe_libs;    /* scripts have the libraries that reach nothing outside of them */
     double drain_timeout; /* seconds given to running handlers at the end; default 30 */
-    double slice; /* run, dev: seconds of a call that does not wait, default 1; 0: no limit,
-                   * as for the other commands */
+    double slice;  /* run, dev: seconds of a call that does not wait, default 1; 0: no limit,
+                    * as for the other commands */
+    size_t memory; /* run, dev: bytes that each service may use; 0: no limit */
     double stall_exit; /* run, dev: seconds of a call after which the process ends; 0: never */
 
     bool coverage;    /* test */

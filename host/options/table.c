@@ -182,6 +182,9 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("slice", 0, OPTIONS_KIND_BOUND, RUN | DEV, slice, "SECONDS",
           "processor time after which a handler, timer or task that does not wait is ended with "
           "an error (default 1; off: never)"),
+    VALUE("memory", 0, OPTIONS_KIND_BYTES, RUN | DEV, memory, "BYTES",
+          "memory that each service may use, as 64M or 1G; a handler that wants more fails "
+          "(default: off)"),
     VALUE("stall-exit", 0, OPTIONS_KIND_BOUND, RUN | DEV, stall_exit, "SECONDS",
           "end the process, with status 4, when one call holds it that long and cannot be ended "
           "(default: off)"),

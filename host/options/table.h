@@ -23,6 +23,7 @@ enum options_kind {
     OPTIONS_KIND_BOUND,   /* double: seconds, not 0; "off" is 0 */
     OPTIONS_KIND_COUNT,   /* long, 1 or more */
     OPTIONS_KIND_LIMIT,   /* long, 0 or more; "off" is 0 */
+    OPTIONS_KIND_BYTES,   /* size_t: a number, or one with K, M or G; "off" is 0 */
     OPTIONS_KIND_PORT,    /* long, 1 to 65535 */
     OPTIONS_KIND_CODE,    /* struct options_list; repeatable */
     OPTIONS_KIND_HEADERS, /* struct options_list of "Name: value"; repeatable */
@@ -53,7 +54,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 77
+#define OPTIONS_COUNT 78
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

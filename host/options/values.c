@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The values of options, from the command line and from the environment. */
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -16,7 +17,9 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define SUBJECT_MAX 255 /* there is more behind it, and tokens of 64 bytes each */
+#define BYTES_MAX (1ULL << 53) /* what JSON has numbers for */
+#define BYTES_MIN (1ULL << 20) /* a service with less could not even start */
+#define SUBJECT_MAX 255        /* there is more behind it, and tokens of 64 bytes each */
 
 /* ---- values ---- */
 
@@ -160,6 +163,26 @@ static int set_count(struct parser *p, const char *label, const char *text, long
     return 0;
 }
 
+/* Units of 1024, as those of nats-server and systemd are. */
+static int set_bytes(struct parser *p, const char *label, const char *text, size_t *field) {
+    static const char units[] = "KMG";
+    char *end;
+    errno = 0;
+    unsigned long long bytes = strtoull(text, &end, 10);
+    const char *unit = *end != '\0' ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    unsigned shift = unit != NULL ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (strcmp(text, "off") == 0) {
+        *field = 0;
+        return 0;
+    }
+    if (end == text || text[0] == '-' || errno != 0 || end[unit != NULL] != '\0' ||
+        bytes > BYTES_MAX >> shift || bytes << shift < BYTES_MIN)
+        return options_fail(
+            p, "%s: %s is not a number of bytes like 67108864 or 64M, 1M or more", label, text);
+    *field = (size_t)bytes << shift;
+    return 0;
+}
+
 static int set_port(struct parser *p, const char *label, const char *text, long *field) {
     char *end;
     errno = 0;
@@ -230,6 +253,8 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         return set_count(p, label, text, 1, field);
     case OPTIONS_KIND_LIMIT:
         return set_count(p, label, strcmp(text, "off") == 0 ? "0" : text, 0, field);
+    case OPTIONS_KIND_BYTES:
+        return set_bytes(p, label, text, field);
     case OPTIONS_KIND_PORT:
         return set_port(p, label, text, field);
     case OPTIONS_KIND_CODE:

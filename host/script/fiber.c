@@ -9,6 +9,7 @@
 #include "host/base/container_of.h"
 #include "host/base/status.h"
 #include "host/script/internal.h"
+#include "host/script/memory.h"
 #include "host/script/title.h"
 #include "host/script/trace.h"
 #include "host/script/watchdog.h"
@@ -56,6 +57,7 @@ uint64_t fiber_resume(struct fiber *fiber) {
         lua_pop(fiber->L, 1); /* the token */
     fiber->suspended = false;
     running = fibers->current = fiber;
+    memory_turn(fibers->memory);
     watchdog_begin(&fibers->scheduler->dog, fiber->L, fibers->slices[fiber->kind]);
     int rc = lua_resume(fiber->L, NULL, nargs, &nresults);
     struct watchdog_held held = watchdog_end(&fibers->scheduler->dog);
@@ -172,12 +174,14 @@ static int describe_error(lua_State *L) {
 static const char *push_error(struct fiber *fiber) {
     lua_State *aux = fiber->owner->aux;
     struct watchdog_outer outer;
+    size_t before = memory_enter(fiber->owner->memory, MEMORY_RESERVE);
     lua_pushcfunction(aux, describe_error);
     lua_pushlightuserdata(aux, fiber);
     enter(fiber, &outer, aux, "the text of an error");
     if (lua_pcall(aux, 1, 2, 0) != LUA_OK)
         lua_pushvalue(aux, -1); /* no memory */
     leave(fiber, &outer);
+    memory_leave(fiber->owner->memory, before);
     const char *text = lua_tostring(aux, -1);
     return text ? text : "(error object is not a string)";
 }
@@ -306,6 +310,7 @@ int fibers_open(struct fibers **out, lua_State *L, struct scheduler *scheduler,
 
 void fibers_close(struct fibers *fibers) {
     struct scheduler *scheduler = fibers->scheduler;
+    size_t before = memory_enter(fibers->memory, MEMORY_RESERVE);
     scheduler_hold(scheduler); /* what a fiber does on its way out starts none of the others */
     fibers->closing = true;
     memset(fibers->idle, 0, sizeof(fibers->idle));
@@ -321,6 +326,7 @@ void fibers_close(struct fibers *fibers) {
     list_remove(&fibers->turn);
     lua_pushnil(fibers->aux);
     lua_rawsetp(fibers->aux, LUA_REGISTRYINDEX, fibers);
+    memory_leave(fibers->memory, before);
     free(fibers);
     scheduler_release(scheduler);
 }
@@ -328,38 +334,6 @@ void fibers_close(struct fibers *fibers) {
 void fibers_set_slices(struct fibers *fibers, uint32_t slice_ms, uint32_t phase_ms) {
     fibers->slices[FIBER_HANDLER] = fibers->slices[FIBER_BACKGROUND] = slice_ms;
     fibers->slices[FIBER_PHASE] = phase_ms;
-}
-
-size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind) {
-    return fibers->count[kind];
-}
-
-struct fiber *fibers_next(const struct fibers *fibers, const struct fiber *after) {
-    struct list_node *node =
-        after != NULL ? list_next(&fibers->live, &after->node) : list_first(&fibers->live);
-    return node != NULL ? list_item(node, struct fiber, node) : NULL;
-}
-
-void fibers_on_idle(struct fibers *fibers, enum fiber_kind kind, void (*fn)(void *owner),
-                    void *owner) {
-    fibers->idle[kind].fn = fn;
-    fibers->idle[kind].owner = owner;
-    if (fn != NULL && fibers->count[kind] == 0) {
-        fibers->idle[kind].fn = NULL;
-        fn(owner);
-    }
-}
-
-void fibers_cancel(struct fibers *fibers, enum fiber_kind kind) {
-    scheduler_hold(fibers->scheduler); /* no fiber runs, so the list stays as it is */
-    list_each (struct fiber, fiber, &fibers->live, node)
-        if (fiber->kind == kind)
-            fiber_cancel(fiber);
-    scheduler_release(fibers->scheduler);
-}
-
-struct fiber *fibers_current(const struct fibers *fibers) {
-    return fibers == NULL ? NULL : fibers->current;
 }
 
 /* ---- one fiber ---- */

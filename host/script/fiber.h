@@ -91,6 +91,17 @@ void fibers_set_slices(struct fibers *fibers, uint32_t slice_ms, uint32_t phase_
 /* How many fibers of a kind live. */
 size_t fibers_count(const struct fibers *fibers, enum fiber_kind kind);
 
+/* Of all kinds. */
+size_t fibers_total(const struct fibers *fibers);
+
+/* Who counts the memory of their lua_State, borrowed until their end; NULL: nobody. */
+struct memory;
+void fibers_set_memory(struct fibers *fibers, struct memory *memory);
+/* Those that have waited while it rested go on. */
+void fibers_rested(struct fibers *fibers);
+/* Bytes that they need besides, those at rest included. */
+size_t fibers_memory(const struct fibers *fibers);
+
 /* Calls `each` with the traceback of every fiber of a kind; the text is borrowed for the call.
  */
 void fibers_describe(struct fibers *fibers, enum fiber_kind kind,

@@ -98,6 +98,7 @@ struct fibers {
     void *owner;
     const struct fiber_role *roles[ROLES];
     struct fibers_watch watch;
+    struct memory *memory; /* borrowed; NULL: nobody counts it */
     bool closing;
 };
 

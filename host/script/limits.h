@@ -11,7 +11,7 @@
 struct script_limits {
     uint32_t slice_ms; /* of a call that does not wait (docs/limits.md); 0: none */
     uint32_t start_ms; /* the same at the top level, in on_start and on_stop; 0: none */
-    uint64_t memory;   /* bytes; 0: none */
+    uint64_t memory;   /* bytes, see host/script/memory.h; 0: none */
     uint64_t fibers;   /* that live at once; 0: none */
 };
 

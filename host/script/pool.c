@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/script/pool.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "host/script/memory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define POOLED 0
@@ -20,6 +23,9 @@
 #define CLASSES (SMALL_MAX / GRAIN)
 #define SLAB_SIZE ((size_t)32 * 1024)
 
+/* What is rare stands outside of pool_alloc(), which needs no frame of its own then. */
+#define RARE __attribute__((noinline)) static
+
 struct free_block {
     struct free_block *next;
 };
@@ -31,16 +37,26 @@ struct slab {
 
 struct pool {
     struct free_block *free[CLASSES];
+    size_t used; /* bytes of the blocks that are in use */
     struct slab *slabs;
-    char *at, *end; /* what is left of the newest slab */
+    char *at, *end;        /* what is left of the newest slab */
+    struct memory *memory; /* borrowed */
+    bool moving;           /* a block is there already, of a stack it may be */
 };
 
 static size_t class_of(size_t size) {
     return (size - 1) / GRAIN;
 }
 
-struct pool *pool_open(void) {
-    return calloc(1, sizeof(struct pool));
+struct pool *pool_open(struct memory *memory) {
+    struct pool *pool = calloc(1, sizeof(*pool));
+    if (pool != NULL)
+        pool->memory = memory;
+    return pool;
+}
+
+size_t pool_used(const struct pool *pool) {
+    return pool->used;
 }
 
 void pool_close(struct pool *pool) {
@@ -52,6 +68,36 @@ void pool_close(struct pool *pool) {
     free(pool);
 }
 
+/* ---- what the system gives ---- */
+
+static void *got(struct pool *pool, void *block, size_t more) {
+    if (block == NULL)
+        memory_failed(pool->memory, more);
+    return block;
+}
+
+static bool admit(struct pool *pool, size_t more) {
+    return memory_admit(pool->memory, more, !pool->moving);
+}
+
+RARE void *take_large(struct pool *pool, size_t size) {
+    if (!admit(pool, size))
+        return NULL;
+    void *block = got(pool, malloc(size), size);
+    pool->used += block != NULL ? size : 0;
+    return block;
+}
+
+RARE void *move_large(struct pool *pool, void *block, size_t old_size, size_t new_size) {
+    if (new_size > old_size && !admit(pool, new_size - old_size))
+        return NULL;
+    void *moved = got(pool, realloc(block, new_size), new_size - old_size);
+    pool->used += moved != NULL ? new_size - old_size : 0;
+    return moved;
+}
+
+/* ---- small blocks ---- */
+
 /* The rest of a slab that is too small for the block at hand serves smaller ones. */
 static void keep_rest(struct pool *pool) {
     size_t left = (size_t)(pool->end - pool->at) / GRAIN;
@@ -62,35 +108,44 @@ static void keep_rest(struct pool *pool) {
     pool->free[left - 1] = block;
 }
 
-static void *carve(struct pool *pool, size_t class) {
-    size_t size = (class + 1) * GRAIN;
-    if ((size_t)(pool->end - pool->at) < size) {
-        struct slab *slab = malloc(sizeof(*slab) + SLAB_SIZE);
-        if (slab == NULL)
-            return NULL;
-        keep_rest(pool);
-        slab->next = pool->slabs;
-        pool->slabs = slab;
-        pool->at = slab->bytes;
-        pool->end = slab->bytes + SLAB_SIZE;
-    }
+static bool add_slab(struct pool *pool, size_t size) {
+    if (!admit(pool, size))
+        return false;
+    struct slab *slab = got(pool, malloc(sizeof(*slab) + SLAB_SIZE), size);
+    if (slab == NULL)
+        return false;
+    keep_rest(pool);
+    slab->next = pool->slabs;
+    pool->slabs = slab;
+    pool->at = slab->bytes;
+    pool->end = slab->bytes + SLAB_SIZE;
+    return true;
+}
+
+RARE void *carve(struct pool *pool, size_t size) {
+    size_t rounded = (class_of(size) + 1) * GRAIN;
+    if ((size_t)(pool->end - pool->at) < rounded && !add_slab(pool, rounded))
+        return NULL;
     void *block = pool->at;
-    pool->at += size;
+    pool->at += rounded;
+    pool->used += size;
     return block;
 }
 
-static void *take(struct pool *pool, size_t size) {
+static inline void *take(struct pool *pool, size_t size) {
     if (size > SMALL_MAX)
-        return malloc(size);
+        return take_large(pool, size);
     size_t class = class_of(size);
     struct free_block *block = pool->free[class];
     if (block == NULL)
-        return carve(pool, class);
+        return carve(pool, size);
+    pool->used += size;
     pool->free[class] = block->next;
     return block;
 }
 
-static void give(struct pool *pool, void *memory, size_t size) {
+static inline void give(struct pool *pool, void *memory, size_t size) {
+    pool->used -= size;
     if (size > SMALL_MAX) {
         free(memory);
         return;
@@ -101,13 +156,23 @@ static void give(struct pool *pool, void *memory, size_t size) {
     pool->free[class] = block;
 }
 
-static void *move(struct pool *pool, void *block, size_t old_size, size_t new_size) {
-    if (old_size > SMALL_MAX && new_size > SMALL_MAX)
-        return realloc(block, new_size);
+/* For what shrinks: that may need a slab, and is no reason to refuse one. */
+static void *take_anyway(struct pool *pool, size_t size) {
+    size_t before = memory_enter(pool->memory, SIZE_MAX / 2);
+    void *block = take(pool, size);
+    memory_leave(pool->memory, before);
+    return block;
+}
+
+static void *move_block(struct pool *pool, void *block, size_t old_size, size_t new_size) {
+    if (!POOLED || (old_size > SMALL_MAX && new_size > SMALL_MAX))
+        return move_large(pool, block, old_size, new_size);
     if (old_size <= SMALL_MAX && new_size <= SMALL_MAX &&
-        class_of(old_size) == class_of(new_size))
+        class_of(old_size) == class_of(new_size)) {
+        pool->used += new_size - old_size;
         return block;
-    void *to = take(pool, new_size);
+    }
+    void *to = new_size < old_size ? take_anyway(pool, new_size) : take(pool, new_size);
     if (to == NULL)
         return NULL;
     memcpy(to, block, old_size < new_size ? old_size : new_size);
@@ -115,19 +180,67 @@ static void *move(struct pool *pool, void *block, size_t old_size, size_t new_si
     return to;
 }
 
+RARE void *move(struct pool *pool, void *block, size_t old_size, size_t new_size) {
+    pool->moving = block != NULL;
+    void *moved = move_block(pool, block, old_size, new_size);
+    pool->moving = false;
+    return moved;
+}
+
 void *pool_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
     struct pool *pool = ud;
+    if (block == NULL) /* old_size is a type tag then */
+        old_size = 0;
+    if (!POOLED && new_size > 0)
+        return move(pool, block, old_size, new_size);
     if (!POOLED) {
-        if (new_size > 0)
-            return realloc(block, new_size);
+        pool->used -= old_size;
         free(block);
         return NULL;
     }
-    if (block == NULL) /* old_size is a type tag then */
+    if (block == NULL)
         return new_size > 0 ? take(pool, new_size) : NULL;
     if (new_size > 0)
         return old_size > 0 ? move(pool, block, old_size, new_size) : take(pool, new_size);
     if (old_size > 0)
         give(pool, block, old_size);
     return NULL;
+}
+
+/* ---- after a refusal ---- */
+
+/* What memory_admit() would be asked for; 0: nothing. */
+static size_t needs(size_t old_size, size_t new_size) {
+    if (new_size <= old_size)
+        return 0;
+    if (!POOLED || (old_size > SMALL_MAX && new_size > SMALL_MAX))
+        return new_size - old_size;
+    return new_size > SMALL_MAX ? new_size : (class_of(new_size) + 1) * GRAIN;
+}
+
+/* The next request: the same again, if Lua has collected its garbage, or another one. */
+static void *alloc_again(void *ud, void *block, size_t old_size, size_t new_size) {
+    struct pool *pool = ud;
+    size_t more = needs(block != NULL ? old_size : 0, new_size);
+    if (more == 0)
+        return pool_alloc(ud, block, old_size, new_size);
+    lua_setallocf(pool->memory->L, pool_alloc, ud);
+    memory_ask_again(pool->memory, more);
+    void *result = pool_alloc(ud, block, old_size, new_size);
+    memory_asked_again(pool->memory, result != NULL);
+    return result;
+}
+
+void pool_expect_again(struct pool *pool) {
+    lua_setallocf(pool->memory->L, alloc_again, pool);
+}
+
+void pool_expect_nothing(struct pool *pool) {
+    lua_setallocf(pool->memory->L, pool_alloc, pool);
+}
+
+struct memory *pool_memory_of(lua_State *L) {
+    void *pool;
+    lua_Alloc alloc = lua_getallocf(L, &pool);
+    return alloc == pool_alloc || alloc == alloc_again ? ((struct pool *)pool)->memory : NULL;
 }

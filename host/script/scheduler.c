@@ -4,6 +4,7 @@
 #include "host/base/clock.h"
 #include "host/base/status.h"
 #include "host/script/internal.h"
+#include "host/script/memory.h"
 #include "host/script/title.h"
 
 /* Fibers run for so long before the loop turns: sockets, timers and other services wait. Longer
@@ -50,6 +51,8 @@ static struct fiber *next_fiber(struct scheduler *scheduler) {
     struct list_node *node;
     while ((node = list_pop_front(&scheduler->sets)) != NULL) {
         struct fibers *fibers = list_item(node, struct fibers, turn);
+        if (memory_rests(fibers->memory)) /* fibers_rested() */
+            continue;
         node = list_pop_front(&fibers->ready);
         if (!list_empty(&fibers->ready))
             list_push_back(&scheduler->sets, &fibers->turn);
@@ -105,13 +108,22 @@ void scheduler_release(struct scheduler *scheduler) {
 void fiber_make_ready(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     struct scheduler *scheduler = fibers->scheduler;
-    if (scheduler->held == 0 && list_empty(&fibers->ready) && !is_late(scheduler)) {
+    bool rests = memory_rests(fibers->memory);
+    if (scheduler->held == 0 && list_empty(&fibers->ready) && !rests && !is_late(scheduler)) {
         run(scheduler, fiber);
         return;
     }
     list_push_back(&fibers->ready, &fiber->ready);
-    if (!list_linked(&fibers->turn))
+    if (!list_linked(&fibers->turn) && !rests)
         list_push_back(&scheduler->sets, &fibers->turn);
+}
+
+void fibers_rested(struct fibers *fibers) {
+    struct scheduler *scheduler = fibers->scheduler;
+    if (!list_empty(&fibers->ready) && !list_linked(&fibers->turn))
+        list_push_back(&scheduler->sets, &fibers->turn);
+    if (scheduler->held == 0)
+        run(scheduler, NULL);
 }
 
 /* ---- who wants to know ---- */

@@ -10,6 +10,7 @@
 #include "host/base/log.h"
 #include "host/base/strings.h"
 #include "host/script/collector.h"
+#include "host/script/memory.h"
 #include "host/script/modules.h"
 #include "host/script/pool.h"
 #include "host/script/tell.h"
@@ -17,9 +18,13 @@
 #include "host/script/warnings.h"
 #include "host/script/watchdog.h"
 
+/* What a script that is at its limit may need to be replaced: app.state as a text. */
+#define EXCHANGE_RESERVE ((size_t)256 * 1024 * 1024)
+
 struct script {
     lua_State *L;
-    struct pool *pool; /* its memory */
+    struct pool *pool;
+    struct memory memory;
     uv_loop_t *loop;
     struct scheduler *scheduler;
     struct fibers *fibers;
@@ -161,8 +166,28 @@ static int on_panic(lua_State *L) {
     return 0; /* abort() */
 }
 
+/* Message of an error that with_traceback() has not seen. */
+static int alone(lua_State *L) {
+    error_alone(L, 1);
+    return 1;
+}
+
+/* The text of what loading has raised; borrowed from the stack. */
+static const char *load_error(struct script *script, int rc) {
+    lua_State *L = script->L;
+    if (rc == LUA_ERRMEM) {
+        size_t before = memory_enter(&script->memory, MEMORY_RESERVE);
+        lua_pushcfunction(L, alone);
+        lua_insert(L, -2);
+        lua_pcall(L, 1, 1, 0);
+        memory_leave(&script->memory, before);
+    }
+    const char *text = lua_tostring(L, -1);
+    return text != NULL ? text : "out of memory";
+}
+
 static int open_state(struct script *script, struct scheduler *scheduler) {
-    script->pool = pool_open();
+    script->pool = pool_open(&script->memory);
     if (script->pool == NULL)
         return LN_ENOMEM;
     script->L = lua_newstate(pool_alloc, script->pool);
@@ -181,6 +206,9 @@ static int open_state(struct script *script, struct scheduler *scheduler) {
     lua_State *L = script->L;
     struct watchdog_outer outer;
     set_slices(script);
+    memory_watch(&script->memory, L, script->pool, script->fibers);
+    memory_limit(&script->memory, script->options.limits.memory, "--memory");
+    fibers_set_memory(script->fibers, &script->memory);
     lua_pushcfunction(L, with_traceback);
     lua_pushcfunction(L, load);
     lua_pushlightuserdata(L, script);
@@ -188,8 +216,7 @@ static int open_state(struct script *script, struct scheduler *scheduler) {
     rc = lua_pcall(L, 1, 0, 1);
     leave(script, &outer);
     if (rc != LUA_OK && !script->exiting) { /* os.exit() ends the chunk with an error */
-        const char *text = lua_tostring(L, -1);
-        script_report(script, text ? text : "out of memory");
+        script_report(script, load_error(script, rc));
         lua_settop(L, 0);
         return LN_ESCRIPT;
     }
@@ -215,6 +242,9 @@ int script_open(struct script **out, uv_loop_t *loop, struct scheduler *schedule
                                   : clock_open(&script->clock, loop, options->manual_clock);
     struct clock *real = options->real_clock != NULL ? options->real_clock : script->clock;
     warnings_open(&script->warnings, real, options->on_warning, options->owner);
+    const struct memory_events events = {
+        options->other_memory, options->as_fiber ? NULL : options->on_warning, options->owner};
+    memory_open(&script->memory, real, &events);
     if (rc == LN_OK)
         rc = open_state(script, scheduler);
     if (rc < 0) {
@@ -297,9 +327,11 @@ int script_exchange(struct script *script, enum script_phase phase, const char *
     struct watchdog_outer outer;
     lua_pushcfunction(L, exchange_body);
     lua_pushlightuserdata(L, &exchange);
+    size_t before = memory_enter(&script->memory, EXCHANGE_RESERVE);
     enter(script, &outer, "app.state");
     int rc = lua_pcall(L, 1, 1, 0);
     leave(script, &outer);
+    memory_leave(&script->memory, before);
     size_t len = 0;
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
     *out = text != NULL ? malloc(len + 1) : NULL;
@@ -356,8 +388,11 @@ const struct script_limits *script_limits(const struct script *script) {
 }
 
 void script_lower_limits(struct script *script, const struct script_limits *given) {
+    size_t before = script->options.limits.memory;
     limits_lower(&script->options.limits, given);
     set_slices(script);
+    if (script->options.limits.memory != before)
+        memory_limit(&script->memory, script->options.limits.memory, "limits.memory");
 }
 
 bool script_declares(const struct script *script) {
@@ -400,6 +435,10 @@ lua_State *script_lua(const struct script *script) {
 
 struct fibers *script_fibers(const struct script *script) {
     return script->fibers;
+}
+
+struct memory *script_memory(struct script *script) {
+    return &script->memory;
 }
 
 struct clock *script_clock(const struct script *script) {
@@ -486,9 +525,11 @@ void script_close(struct script *script) {
     if (script->fibers != NULL)
         fibers_close(script->fibers);
     script->fibers = NULL; /* finalizers run in lua_close() and may call anything */
+    memory_last(&script->memory);
     resources_close(&script->resources);
     if (script->L != NULL)
         close_state(script);
+    memory_close(&script->memory);
     warnings_close(&script->warnings);
     free_script(script);
 }

@@ -22,6 +22,7 @@
 #include "host/script/limits.h"
 #include "host/script/resource.h"
 
+struct memory;
 struct script;
 struct script_error;
 struct service;
@@ -69,6 +70,8 @@ struct script_options {
     void (*on_warning)(void *owner, const char *text);
     /* The script loads a further file. May be NULL. */
     void (*on_file)(void *owner, const char *path);
+    /* Bytes that its service has besides, which count as the script's. May be NULL. */
+    size_t (*other_memory)(void *owner);
     /* os.exit() was called, at `where`: "file:line: ", or "" if nobody knows; borrowed. */
     void (*on_exit)(void *owner, struct script *script, int status, const char *where);
     void *owner;
@@ -97,6 +100,7 @@ static inline struct script *script_of(lua_State *L) {
 lua_State *script_lua(const struct script *script);
 struct fibers *script_fibers(const struct script *script);
 struct clock *script_clock(const struct script *script);
+struct memory *script_memory(struct script *script);
 struct service *script_service(const struct script *script);
 uv_loop_t *script_loop(const struct script *script);
 struct scheduler *script_scheduler(const struct script *script);

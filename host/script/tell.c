@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/script/tell.h"
 
+#include "host/script/memory.h"
+#include "host/script/pool.h"
+
 struct call {
     int watcher;
     const struct script_error *error;
@@ -54,6 +57,9 @@ void tell_error(lua_State *L, int watcher, const struct script_error *error) {
     lua_pushlightuserdata(L, &call);
     push_from(L, error->L, error->value);
     push_from(L, error->L, error->facts);
+    struct memory *memory = pool_memory_of(L);
+    size_t before = memory_enter(memory, MEMORY_RESERVE);
     if (lua_pcall(L, 3, 0, 0) != LUA_OK)
         lua_pop(L, 1);
+    memory_leave(memory, before);
 }

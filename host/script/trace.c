@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 
+#include "host/script/memory.h"
 #include "host/script/missing.h"
 
 static int to_text(lua_State *L) {
@@ -64,6 +65,8 @@ const char *error_text(lua_State *L, int index) {
     index = lua_absindex(L, index);
     if (push_message(L, index))
         return show_zeros(L, -1);
+    if (memory_is_error(L, index))
+        return memory_push_error(L, false);
     lua_pushcfunction(L, to_text);
     lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
@@ -75,6 +78,10 @@ const char *error_text(lua_State *L, int index) {
                     luaL_typename(L, index), why);
     lua_remove(L, -2);
     return lua_tostring(L, -1);
+}
+
+const char *error_alone(lua_State *L, int index) {
+    return memory_is_error(L, index) ? memory_push_error(L, true) : error_text(L, index);
 }
 
 int error_traceback(lua_State *L) {

@@ -20,6 +20,10 @@ const char *show_zeros(lua_State *L, int index);
  */
 const char *error_text(lua_State *L, int index);
 
+/* The same for an error that no message handler has seen: of one for want of memory, for which
+ * Lua calls none, the traceback is below the text. */
+const char *error_alone(lua_State *L, int index);
+
 /* Message handler: the text of the error with the traceback below it. */
 int error_traceback(lua_State *L);
 

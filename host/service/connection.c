@@ -255,6 +255,7 @@ static int open_parts(struct connection *connection, const struct connection_opt
             return LN_ENOMEM;
     }
     struct link_options link = options->link;
+    link.tally = service_messages(connection->service);
     char called[256];
     snprintf(called, sizeof(called), "%s/%s", speaker(connection),
              service_instance(connection->service));
@@ -370,6 +371,7 @@ void connections_add_stats(const struct list *connections, struct link_stats *st
         stats->in_msgs += own.in_msgs;
         stats->out_msgs += own.out_msgs;
         stats->buffered += own.buffered;
+        stats->memory += own.memory;
         stats->calls += own.calls;
     }
 }

@@ -7,6 +7,7 @@
 
 #include "host/base/unique.h"
 #include "host/link/message.h"
+#include "host/script/memory.h"
 #include "host/script/title.h"
 #include "host/service/internal.h"
 #include "host/trace/tracer.h"
@@ -129,6 +130,12 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
         give_back(delivery);
 }
 
+static void without_fiber(struct job *job) {
+    char why[MEMORY_TEXT];
+    memory_explain(script_memory(job->listener->script), why);
+    on_job_end(NULL, job, LN_ESCRIPT, why);
+}
+
 static void write_title(const void *arg, char *out, size_t size) {
     job_title(arg, out, size);
 }
@@ -154,7 +161,7 @@ void delivery_start(struct delivery *delivery) {
         const struct listener *listener = job->listener;
         struct fibers *fibers = script_fibers(listener->script);
         if (fiber_spawn(fibers, FIBER_HANDLER, listener->options.body, job, on_job_end) < 0)
-            on_job_end(NULL, job, LN_ESCRIPT, "out of memory");
+            without_fiber(job);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "host/base/log.h"
+#include "host/script/memory.h"
 #include "host/service/internal.h"
 #include "host/service/reload.h"
 
@@ -14,13 +15,29 @@ static enum log_level level(void) {
     return level;
 }
 
+/* "memory: Lua 1.2 MiB, fibers 0.1 KiB, messages and buffers 96.0 KiB; 64.0 MiB of --memory" */
+static void describe_memory(struct script *script, char *out, size_t size) {
+    const struct memory *memory = script_memory(script);
+    struct memory_use use;
+    char lua[MEMORY_SIZE_TEXT], fibers[MEMORY_SIZE_TEXT], others[MEMORY_SIZE_TEXT],
+        limit[MEMORY_SIZE_TEXT];
+    memory_get_use(memory, &use);
+    int len = snprintf(out, size, "memory: Lua %s, fibers %s, messages and buffers %s",
+                       memory_size(lua, use.lua), memory_size(fibers, use.fibers),
+                       memory_size(others, use.others));
+    if (memory->limit != 0)
+        snprintf(out + len, size - (size_t)len, "; of the %s of %s",
+                 memory_size(limit, memory->limit), memory->limit_of);
+}
+
 static void describe(void *owner, struct script *script, const char *what) {
     const struct service *service = owner;
-    char *text = NULL;
+    char *text = NULL, used[MEMORY_TEXT];
     size_t len;
+    describe_memory(script, used, sizeof(used));
     int rc = script_exchange(script, SCRIPT_DESCRIBE, NULL, 0, &text, &len);
     if (rc == LN_OK && text != NULL)
-        log_printf(level(), service_name(service), "what runs%s:\n%s", what, text);
+        log_printf(level(), service_name(service), "what runs%s:\n%s\n%s", what, text, used);
     else
         log_warn(service_name(service), "what runs%s cannot be told: %s", what,
                  text != NULL ? text : status_text(rc));

@@ -38,6 +38,7 @@ struct service {
     struct reload *reload;
     struct drain drain;
     struct last_words last_words;
+    struct tally *messages; /* what all its connections have brought, wherever it is */
     struct vitals vitals;
     struct voice voice;
     struct farewell farewell;
@@ -398,9 +399,15 @@ void service_discard(struct service *service) {
         service->options.on_stopped(service->options.owner, service, service->exit_status);
     voice_close(&service->voice);
     vitals_free(&service->vitals);
+    tally_leave(service->messages);
     free(service->name);
     free(service->last_error);
     free(service);
+}
+
+/* What waits to be handled, and to be sent, leaves the script half of what it may have. */
+static void limit_messages(struct service *service) {
+    service->messages->most = script_limits(service->script)->memory / 2;
 }
 
 static int open_parts(struct service *service) {
@@ -413,7 +420,9 @@ static int open_parts(struct service *service) {
     const struct service_options *options = &service->options;
     service->name =
         options->name ? strdup(options->name) : identity_name_from_path(options->path);
-    int rc = service->name != NULL ? unique_name(service->instance) : LN_ENOMEM;
+    service->messages = tally_open();
+    int rc = service->name != NULL && service->messages != NULL ? unique_name(service->instance)
+                                                                : LN_ENOMEM;
     if (rc == LN_OK)
         rc = intake_open(&service->intake, &events, service);
     if (rc == LN_OK && options->exporter != NULL)
@@ -423,6 +432,8 @@ static int open_parts(struct service *service) {
     if (rc == LN_OK)
         rc = service_load(service, options->source, options->source_len, NULL, 0,
                           &service->script);
+    if (rc == LN_OK)
+        limit_messages(service);
     return rc;
 }
 
@@ -481,6 +492,7 @@ int service_set_name(struct service *service, const char *name) {
 
 void service_set_script(struct service *service, struct script *script) {
     service->script = script;
+    limit_messages(service);
     discover(service);
 }
 
@@ -510,6 +522,10 @@ struct clock *service_clock(const struct service *service) {
 
 struct link *service_link(const struct service *service) {
     return service->uplink.link;
+}
+
+struct tally *service_messages(const struct service *service) {
+    return service->messages;
 }
 
 struct list *service_connections(struct service *service) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loading a version of the script, and what versions tell their service. */
 #include "host/base/log.h"
+#include "host/service/connection.h"
 #include "host/service/internal.h"
 #include "host/service/slow.h"
 
@@ -11,6 +12,16 @@ static void on_error(void *owner, const struct script_error *error) {
 static void on_warning(void *owner, const char *text) {
     const struct service *service = owner;
     log_write(LOG_LEVEL_WARN, service_name(service), text, NULL, 0);
+}
+
+/* Of its connections: what they have brought, and their buffers. */
+static size_t other_memory(void *owner) {
+    struct service *service = owner;
+    struct link_stats stats = {0};
+    if (service_link(service) != NULL)
+        link_get_stats(service_link(service), &stats);
+    connections_add_stats(service_connections(service), &stats);
+    return service_messages(service)->bytes + stats.memory;
 }
 
 static void on_exit(void *owner, struct script *script, int status, const char *where) {
@@ -45,6 +56,7 @@ int service_load(struct service *service, const char *source, size_t source_len,
         .real_clock = from->clock,
         .on_error = on_error,
         .on_warning = on_warning,
+        .other_memory = other_memory,
         .on_exit = on_exit,
         .on_file = on_file,
         .owner = service,

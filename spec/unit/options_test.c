@@ -22,6 +22,7 @@ static void scripts_and_defaults(void) {
     CHECK(!options.embedded && !options.retry);
     CHECK(options.drain_timeout >= 30 && options.drain_timeout <= 30);
     CHECK(options.slice >= 1 && options.slice <= 1 && options.stall_exit <= 0);
+    CHECK_INT(options.memory, 0);
     CHECK(options.connect_timeout >= 2 && options.connect_timeout <= 2);
     CHECK(options.ping_interval >= 5 && options.ping_interval <= 5);
     CHECK_INT(options.max_control_line, 4096);
@@ -58,6 +59,14 @@ static void every_option(void) {
     CHECK(options.slice <= 0);
     CHECK_INT(parse("lua a.lua"), 0);
     CHECK(options.slice <= 0);
+    CHECK_INT(parse("run --memory 67108865 a.lua"), 0);
+    CHECK_INT(options.memory, (64 << 20) + 1);
+    CHECK_INT(parse("dev --memory 2g a.lua"), 0);
+    CHECK_INT(options.memory, 2LL << 30);
+    CHECK_INT(parse("run --memory=1024K a.lua"), 0);
+    CHECK_INT(options.memory, 1 << 20);
+    CHECK_INT(parse("run --memory off a.lua"), 0);
+    CHECK_INT(options.memory, 0);
     CHECK_INT(parse("run -snats://x --creds a.lua a.lua"), 0);
     CHECK_STR(options.servers[0], "nats://x");
     CHECK_STR(options.creds, "a.lua");
@@ -407,6 +416,18 @@ static const struct {
     {"run --drain-timeout -1 a.lua",
      "--drain-timeout: -1 is not a number of seconds\nSee `lunats run --help`."},
     {"run --slice 0 a.lua", "--slice must be more than 0 seconds\nSee `lunats run --help`."},
+    {"run --memory 64MB a.lua",
+     "--memory: 64MB is not a number of bytes like 67108864 or 64M, 1M or more\n"
+     "See `lunats run --help`."},
+    {"run --memory 1000 a.lua",
+     "--memory: 1000 is not a number of bytes like 67108864 or 64M, 1M or more\n"
+     "See `lunats run --help`."},
+    {"run --memory -5M a.lua",
+     "--memory: -5M is not a number of bytes like 67108864 or 64M, 1M or more\n"
+     "See `lunats run --help`."},
+    {"run --memory 99999999999G a.lua",
+     "--memory: 99999999999G is not a number of bytes like 67108864 or 64M, 1M or more\n"
+     "See `lunats run --help`."},
     {"run --stall-exit never a.lua",
      "--stall-exit: never is not a number of seconds\nSee `lunats run --help`."},
     {"run --drain-timeout nan a.lua",

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/base/tally.h"
+
+#include <stdlib.h>
+
+struct tally *tally_open(void) {
+    return calloc(1, sizeof(struct tally));
+}
+
+void tally_leave(struct tally *tally) {
+    if (tally == NULL)
+        return;
+    tally->left = true;
+    if (tally->bytes == 0)
+        free(tally);
+}
