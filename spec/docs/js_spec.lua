@@ -15,14 +15,15 @@ end
 local function has_word(text, word) return text:find("%f[%w_]" .. word .. "%f[^%w_]") ~= nil end
 
 ---The options that the sources of app.js check: { name = "type", ... }. The server's fields are
----in schema.lua.
+---in schema.lua and answer.lua.
 local function options()
   local types = { string = true, number = true, boolean = true, table = true,
     ["function"] = true }
   local names = {}
   local list = assert(io.popen "ls scripts/js.lua scripts/js/*.lua")
   for path in list:lines() do
-    if not path:find "%.d%.lua$" and not path:find "/schema%.lua$" then
+    if not path:find "%.d%.lua$" and not path:find "/schema%.lua$"
+        and not path:find "/answer%.lua$" then
       for name, kind in read(path):gmatch '([%a_][%w_]*) = "(%a+)[%a|]*"' do
         if types[kind] then names[name] = path end
       end
