@@ -65,19 +65,18 @@ local function handled(chaos)
   return times, twice
 end
 
-local function dead_letters(chaos)
-  local found = {}
-  local psub = assert(chaos.nats.js.pull_subscribe("dead.chaos", { stream = "DEAD" }))
-  while true do
-    local msgs = assert(psub:fetch(500, { no_wait = true, timeout = 10 }))
-    if #msgs == 0 then break end
+---Adds the numbers of dead letters, as far as the server tells.
+local function find_dead_letters(chaos, found)
+  local psub = chaos.nats.js.pull_subscribe("dead.chaos", { stream = "DEAD" })
+  while psub do
+    local msgs = psub:fetch(500, { no_wait = true, timeout = 10 })
+    if not msgs or #msgs == 0 then break end
     for _, msg in ipairs(msgs) do
       msg:ack()
       found[tonumber(msg.raw:match "%d+")] = true
     end
   end
-  psub:stop()
-  return found
+  if psub then psub:stop() end
 end
 
 local function missing(wanted, ...)
@@ -121,7 +120,7 @@ local function messages(chaos, say)
     app.sleep(0.5)
     local times
     times, twice = handled(chaos)
-    for number in pairs(dead_letters(chaos)) do dead[number] = true end
+    find_dead_letters(chaos, dead)
     unhandled = missing(load.accepted, times, dead)
     unburied = missing(load.poison, dead)
     if #unhandled + #unburied < least then

@@ -12,10 +12,10 @@
 #include "host/link/answer.h"
 #include "host/service/voice.h"
 
-/* A version that could not start may have failed for lack of a server: it is tried again so
- * often, after so long, and each time after twice as long. */
-#define RETRIES 5
+/* A version that could not start may have failed for lack of a server: it is tried again after
+ * so long, and each time after twice as long, up to a minute. */
 #define RETRY_MS 2000
+#define RETRY_MAX_MS 60000
 
 struct trigger {
     struct trigger_options options;
@@ -23,7 +23,7 @@ struct trigger {
     struct watch *watch;     /* NULL: files are not watched */
     bool again;              /* something changed during the start or the reload */
     struct clock_timer retry;
-    unsigned retries; /* of the version that is in the file */
+    unsigned retry_ms; /* of the last one of the version that is in the file; 0: none yet */
     struct answer_log refusals;
 };
 
@@ -69,19 +69,18 @@ static void on_retry(struct clock_timer *timer) {
 }
 
 static void forget_retries(struct trigger *trigger) {
-    trigger->retries = 0;
+    trigger->retry_ms = 0;
     if (trigger->service != NULL)
         clock_disarm(service_clock(trigger->service), &trigger->retry);
 }
 
 static void retry_later(struct trigger *trigger) {
-    if (trigger->retries == RETRIES)
-        return;
-    unsigned ms = RETRY_MS << trigger->retries++;
+    unsigned ms = trigger->retry_ms == 0 ? RETRY_MS : trigger->retry_ms * 2;
+    trigger->retry_ms = ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
     log_info(service_name(trigger->service), "the new version is tried again in %u s",
-             ms / 1000);
+             trigger->retry_ms / 1000);
     trigger->retry.fire = on_retry;
-    clock_arm(service_clock(trigger->service), &trigger->retry, ms);
+    clock_arm(service_clock(trigger->service), &trigger->retry, trigger->retry_ms);
 }
 
 static void on_reloaded(void *owner, int status, const char *text) {
