@@ -61,16 +61,18 @@ static void report(uint64_t *count, const char *message) {
         *count = 0;
 }
 
-/* Says how many lines a full or closed reader swallowed, once it takes lines again. */
-static void report_lost(void) {
+/* Says how many lines a full or closed reader swallowed, once it takes lines again. Returns
+ * whether nothing is left to be said. */
+static bool report_lost(void) {
     if (!output_drain(OUTPUT_STDERR))
-        return;
+        return false;
     sink.lost += output_take_lost(OUTPUT_STDERR);
     report(&sink.lost, "log lines were lost");
-    if (output_drain(OUTPUT_STDOUT)) {
-        sink.unprinted += output_take_lost(OUTPUT_STDOUT);
-        report(&sink.unprinted, "output of print was lost");
-    }
+    if (!output_drain(OUTPUT_STDOUT))
+        return false;
+    sink.unprinted += output_take_lost(OUTPUT_STDOUT);
+    report(&sink.unprinted, "output of print was lost");
+    return sink.lost == 0 && sink.unprinted == 0;
 }
 
 /* Nobody has to be told of those that remove one: only the list that is walked changes. */
@@ -153,9 +155,9 @@ void log_end(void) {
 }
 
 bool log_drain(void) {
-    report_lost();
+    bool all = report_lost();
     report_floods(false);
-    bool all = output_drain(OUTPUT_STDERR);
+    all = output_drain(OUTPUT_STDERR) && all;
     return output_drain(OUTPUT_STDOUT) && all && !log_flood_counts();
 }
 

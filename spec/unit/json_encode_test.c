@@ -60,7 +60,7 @@ static void names_the_path(void) {
     CHECK_LUA(
         "local function fails(value, want)\n"
         "  local ok, message = pcall(json.encode, value)\n"
-        "  assert(not ok and message == want, tostring(message))\n"
+        "  assert(not ok and message:sub(-#want) == want, tostring(message))\n"
         "end\n"
         "fails(print, 'cannot encode a function')\n"
         "fails({ values = { 1, 2, { f = print } } }, "
@@ -89,7 +89,7 @@ static void names_the_path(void) {
         "fails(json.object { 1 }, 'cannot encode an object with keys that are no strings')\n"
         "local cycle = {} cycle.c = cycle\n"
         "local ok, message = pcall(json.encode, cycle)\n"
-        "assert(message:find('^c.c.*nested deeper than 128 levels %(does one contain'))\n");
+        "assert(message:find(': c.c.*nested deeper than 128 levels %(does one contain'))\n");
 }
 
 #define RANDOM_VALUES                                                                          \
