@@ -37,6 +37,7 @@ function M.measure(member)
   local numbers = { descriptors = fleet.descriptors(member.pid) }
   numbers.resident, numbers.threads = status_of(member.pid)
   numbers.sanitized = is_sanitized(member.pid)
+  numbers.clock = member.clock ~= nil
   local _, text = admin.get(member.admin, "/metrics")
   for name, full in pairs(GAUGES) do numbers[name] = metric(text, full) end
   numbers.ticks = metric(text, "lunats_timer_ticks_total")
@@ -61,6 +62,8 @@ end
 local function restless(before, after)
   for name, more in pairs(ALLOWED) do
     if not after[name] then return name .. " cannot be had" end
+    -- libfaketime has two of its own, unless another process has taken their names.
+    if name == "descriptors" and before.clock then more = more + 2 end
     if after[name] > before[name] + more then
       return ("%d %s, %d before"):format(after[name], name, before[name])
     end
