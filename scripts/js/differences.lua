@@ -109,7 +109,8 @@ local function value_text(field, value)
   if value == nil or type(value) == "number" and value <= 0 then return "not set" end
   local seconds = config.is_duration(field) or field:find "ttl$" -- the latter of buckets
   if seconds and type(value) == "number" then return value .. " s" end
-  local text = json.encode(value)
+  local ok, text = pcall(json.encode, value)
+  if not ok then return "a " .. type(value) end -- what a server tells may have any shape
   return #text > LONGEST and text:sub(1, LONGEST) .. "..." or text
 end
 
