@@ -94,7 +94,9 @@ function M.member(name, opts)
   local self = setmetatable({ name = name, lock = app.mutex(), starts = 0, kept = {},
     url = opts.url, script = opts.script, on_fault = opts.on_fault,
     handled = process.path("handled." .. name) }, member)
-  self.env = { CHAOS_WHO = name, CHAOS_HANDLED = self.handled, NO_COLOR = "1" }
+  self.env = { CHAOS_WHO = name, CHAOS_HANDLED = self.handled, NO_COLOR = "1",
+    -- Memory that is kept as it was freed hides what is not given back.
+    ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":quarantine_size_mb=16" }
   if opts.clock then self:prepare_clock() end
   self:start()
   return self
