@@ -33,11 +33,12 @@ return {
   handler("endless loop during `require`", "require",
     "package.preload.spin = spin require 'spin'"),
   { name = "endless timer, ten times a second", id = "tick", own = true,
-    script = [[app.timer(0.1, { name = "tick" }, function() while true do pcall(spin) end end)]],
-    told = "timer " .. ENDED, fate = "each tick is ended after its slice, and named" },
+    script = [[
+      app.timer(0.1, { name = "tick" }, function() while true do pcall(spin) end end)]],
+    told = "timer " .. ENDED, fate = "each tick is ended after its slice" },
   { name = "endless task that starts again", id = "again", own = true,
     script = [[app.task({ name = "again", restart = "on_error" }, spin)]],
-    told = "task " .. ENDED, fate = "each run is ended after its slice, starts again later" },
+    told = "task " .. ENDED, fate = "each run is ended after its slice" },
   { name = "a hundred fibers that compute and sleep for no time", id = "crowd", own = true,
     script = [[
       app.on_start(function()
@@ -51,16 +52,16 @@ return {
           end)
         end
       end)]],
-    fate = "goes on: fibers that wait, if only for 0 s, are no offence" },
+    fate = "takes turns with others" },
   { name = "`app.spawn` of what calls `app.spawn`", id = "chain", own = true,
     script = [[
       local function go() app.spawn(go) end
       app.on_start(function() app.spawn(go) end)]],
-    fate = "goes on, takes turns with the others" },
+    fate = "takes turns with others" },
   { name = "pattern that takes years", id = "pattern", own = true,
     body = [[ return ("a"):rep(200):find(("a?"):rep(100) .. ("a"):rep(201)) ]],
     options = { "--stall-exit", "3" }, status = 4,
     told = "listener pattern[^\n]* has held the loop for [%d.]+ s, in a function in C, which "
       .. "nothing can end",
-    fate = "cannot be ended; the log tells while it lasts, and `--stall-exit` ends the process" },
+    fate = "cannot be ended, the log tells; `--stall-exit` ends the process" },
 }
