@@ -1,6 +1,6 @@
--- What the neighbour of an attack notices of it: runs each script of spec/support/attacks beside
--- another service in one process, asks that one every 10 ms for 5 s, and prints the table of
--- docs/limits.md.
+-- What the neighbour of an attack notices of it: runs each script of spec/support/attacks
+-- beside another service in one process, asks that one every 10 ms for 5 s, and prints the
+-- table of docs/limits.md.
 --
 --   build/release/lunats lua bench/attacks.lua [WORD...]
 --     only the rows whose name contains one of the words; LOGS=1 prints what the process logs

@@ -27,7 +27,7 @@ struct discovery {
     struct service *service;
     struct link *link;
     char host[UV_MAXHOSTNAMESIZE + 24]; /* where it runs: "web-1/4711" */
-    bool refused, congested;            /* the log has been told */
+    bool refused;                       /* the log has been told */
     struct verb verbs[VERBS];
 };
 
@@ -135,22 +135,10 @@ static void answer(const struct discovery *discovery, int kind, const char *repl
     reply_error(discovery->link, reply, 500, status_text(rc));
 }
 
-/* An answer can be a thousand times as long as its request: whoever sends many must not fill
- * the memory with answers. */
-static bool has_room(struct discovery *discovery) {
-    bool congested = link_full(discovery->link);
-    if (congested && !discovery->congested)
-        log_warn(service_name(discovery->service),
-                 "requests of $SRV are not answered while those before wait to be sent");
-    discovery->congested = congested;
-    return !congested;
-}
-
 static void on_request(void *owner, struct message *msg) {
     const struct verb *verb = owner;
     struct discovery *discovery = verb->discovery;
-    if (msg->reply != NULL && link_may_answer(discovery->link, msg->reply) &&
-        has_room(discovery))
+    if (msg->reply != NULL && link_may_answer(discovery->link, msg->reply))
         answer(discovery, verb->kind, msg->reply);
     message_free(msg);
 }

@@ -1,7 +1,6 @@
 -- $SRV: how tools and services of other languages find a service.
 local eventually = require "spec.support.eventually"
 local json = require "lunats.json"
-local logged = require "spec.support.logged"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
@@ -56,35 +55,6 @@ local ORDERS = [[
 ]]
 
 describe("a service that is looked for", function()
-  it("holds few answers for those who ask more than the connection can take", function()
-    local broker = testing.broker()
-    local other = assert(app.connect { server = broker.url })
-    finally(function()
-      other.close()
-      broker:stop()
-    end)
-    -- Its server hangs, with more published than a connection keeps; the requests are here
-    -- before, as this process reads nothing while the handler blocks it.
-    local svc = start(([[
-      app.config { name = "NAME" }
-      app.listen("NAME", function()
-        os.execute "sleep 0.5; kill -STOP %d"
-        for _ = 1, 20 do app.publish("full", ("x"):rep(1000000)) end
-      end)
-    ]]):format(broker.pid), { server = broker.url })
-    other.publish(name, "")
-    for _ = 1, 10 do other.publish("$SRV.INFO." .. name, "", { reply_to = "answers" }) end
-    local line = "requests of %$SRV are not answered"
-    logged(svc, line)
-    broker:resume()
-    eventually("an answer again", function()
-      return other.request("$SRV.PING." .. name, "", { timeout = 1 })
-    end)
-    assert.equal(1, #svc:logs(line))
-    svc:stop()
-    services = {}
-  end)
-
   it("answers alone, by its name, and by its name and id", function()
     start(ORDERS)
     local ping = ask_one "PING"
