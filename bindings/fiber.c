@@ -130,12 +130,7 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
 /* Handlers count, but are not kept from running: `concurrency` bounds them. */
 static void check_room(lua_State *L) {
     struct script *script = script_of(L);
-    const struct memory *memory = script_memory(script);
-    char limit[MEMORY_SIZE_TEXT];
-    if (memory_scarce(memory))
-        raise_error(L,
-                    "cannot start a fiber: more than three quarters of the %s of %s are used",
-                    memory_size(limit, memory->limit), memory->limit_of);
+    check_memory(L, "start a fiber");
     uint64_t most = script_limits(script)->fibers;
     if (most > 0 && fibers_total(script_fibers(script)) >= most)
         raise_error(L,

@@ -97,6 +97,7 @@ static int core_listen(lua_State *L) {
         .subject = check_pattern(L, 1), .client = who.id, .anchor = LUA_NOREF};
     luaL_checktype(L, 3, LUA_TFUNCTION);
     lua_settop(L, 3);
+    check_memory(L, "listen");
     options.type = (int)option_data_type(L, 2);
     options.body = listener_body;
     options.queue = text_option(L, "queue");

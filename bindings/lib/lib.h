@@ -48,6 +48,10 @@ bool can_wait(lua_State *L);
 /* Raises in finalizers of a script that is closed: what they open would outlive it. */
 void check_open(lua_State *L);
 
+/* Raises "cannot <what>: ..." where memory is scarce: for what needs more of it later than Lua
+ * is asked for at once. */
+void check_memory(lua_State *L, const char *what);
+
 /* Suspends the fiber, whose wait has begun; `k` continues: `return wait_yield(...)`. */
 int wait_yield(lua_State *L, lua_KFunction k);
 

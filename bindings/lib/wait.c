@@ -3,6 +3,7 @@
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "host/base/container_of.h"
+#include "host/script/memory.h"
 
 static int raise_cancelled(lua_State *L) {
     push_error(
@@ -39,6 +40,14 @@ struct fiber *check_fiber(lua_State *L, const char *what) {
 void check_open(lua_State *L) {
     if (script_fibers(script_of(L)) == NULL)
         raise_error(L, "the script has ended");
+}
+
+void check_memory(lua_State *L, const char *what) {
+    const struct memory *memory = script_memory(script_of(L));
+    char limit[MEMORY_SIZE_TEXT];
+    if (memory_scarce(memory))
+        raise_error(L, "cannot %s: more than three quarters of the %s of %s are used", what,
+                    memory_size(limit, memory->limit), memory->limit_of);
 }
 
 int wait_pass(lua_State *L, lua_KContext context, lua_KFunction k) {

@@ -372,6 +372,8 @@ void connections_add_stats(const struct list *connections, struct link_stats *st
         stats->out_msgs += own.out_msgs;
         stats->buffered += own.buffered;
         stats->memory += own.memory;
+        if (at->intake != NULL)
+            stats->memory += intake_memory(at->intake);
         stats->calls += own.calls;
     }
 }

@@ -9,6 +9,9 @@
 #include "host/base/container_of.h"
 #include "host/service/internal.h"
 
+/* What a subscription needs in the link, about. */
+#define LINK_BYTES 400
+
 /* One NATS subscription and the listeners that share it. */
 struct subscription {
     struct intake *intake;
@@ -32,6 +35,7 @@ struct intake {
     struct link *link; /* borrowed; NULL: none yet, or none any more */
     struct list listeners, subscriptions, endpoints;
     struct deliveries deliveries;
+    size_t bytes;      /* of memory that listeners need */
     size_t draining;   /* subscriptions that are being drained */
     bool drain_wanted; /* on_drained() has to be called */
     bool ended;        /* nothing can be subscribed any more */
@@ -90,13 +94,37 @@ static bool endpoint_taken(const struct endpoint *endpoint, const void *arg) {
     return false;
 }
 
+size_t intake_memory(const struct intake *intake) {
+    return intake->bytes;
+}
+
+static size_t length(const char *text) {
+    return text != NULL ? strlen(text) : 0;
+}
+
+/* Each may have a subscription and an endpoint of its own. */
+static size_t memory_of(const struct listener_options *options) {
+    size_t texts = 4 * length(options->subject) + 3 * length(options->queue) +
+                   2 * length(options->name) + length(options->metadata);
+    return sizeof(struct listener) + sizeof(struct subscription) + sizeof(struct endpoint) +
+           LINK_BYTES + texts;
+}
+
 int intake_add(struct intake *intake, struct listener *listener) {
     listener->endpoint = endpoint_join(&intake->endpoints, listener->options.subject,
                                        listener->options.queue, endpoint_taken, listener);
     if (listener->endpoint == NULL)
         return LN_ENOMEM;
     list_push_back(&intake->listeners, &listener->declared);
+    listener->bytes = memory_of(&listener->options);
+    intake->bytes += listener->bytes;
     return LN_OK;
+}
+
+void intake_remove(struct listener *listener) {
+    list_remove(&listener->declared);
+    endpoint_leave(listener->endpoint);
+    listener->intake->bytes -= listener->bytes;
 }
 
 struct listener *listener_next(const struct intake *intake, const struct script *script,

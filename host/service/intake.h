@@ -66,6 +66,9 @@ void intake_cut(struct intake *intake);
 /* Messages in handlers. */
 size_t intake_busy(const struct intake *intake);
 
+/* About so many bytes its listeners need, without messages. */
+size_t intake_memory(const struct intake *intake);
+
 /* ---- listeners ---- */
 
 /* What a script declares. Strings are copied. */

@@ -28,6 +28,7 @@ struct listener {
     uint32_t running;                  /* handlers that run */
     bool gone;                         /* freed when no handler runs any more */
     struct endpoint *endpoint;         /* its numbers */
+    size_t bytes;                      /* of memory, with all that belongs to it */
     char *endpoint_name;               /* owned; unique among the listeners of its script */
     struct span_label *span_label;     /* owned; made when it is first needed */
     struct answer_log refusals;
@@ -73,6 +74,8 @@ void listener_retire(struct listener *listener);
 void listener_free(struct listener *listener);
 /* Puts a new listener, which has its options, behind the others. LN_OK or LN_ENOMEM. */
 int intake_add(struct intake *intake, struct listener *listener);
+/* Of one that was added, once it has no subscription. */
+void intake_remove(struct listener *listener);
 
 /* ---- a service: service.c, for reload.c and version.c ---- */
 

@@ -15,9 +15,8 @@
 void listener_free(struct listener *listener) {
     if (listener->holder != NULL)
         *listener->holder = NULL;
-    list_remove(&listener->declared);
     if (listener->endpoint != NULL)
-        endpoint_leave(listener->endpoint);
+        intake_remove(listener);
     script_remove_resource(&listener->resource);
     /* Clears fields that exist: cannot raise. */
     luaL_unref(script_lua(listener->script), LUA_REGISTRYINDEX, listener->options.handler);

@@ -14,14 +14,15 @@ static void on_warning(void *owner, const char *text) {
     log_write(LOG_LEVEL_WARN, service_name(service), text, NULL, 0);
 }
 
-/* Of its connections: what they have brought, and their buffers. */
+/* Of its connections: what they have brought, their buffers and their listeners. */
 static size_t other_memory(void *owner) {
     struct service *service = owner;
     struct link_stats stats = {0};
     if (service_link(service) != NULL)
         link_get_stats(service_link(service), &stats);
     connections_add_stats(service_connections(service), &stats);
-    return service_messages(service)->bytes + stats.memory;
+    return service_messages(service)->bytes + stats.memory +
+           intake_memory(service_intake(service));
 }
 
 static void on_exit(void *owner, struct script *script, int status, const char *where) {

@@ -69,7 +69,7 @@ function M.start(rows, prefix, options, opts)
   return child
 end
 
-local child, prefix
+local child, prefix, is_own
 
 local function ask(name, timeout)
   return app.request(prefix .. name, nil, { timeout = timeout })
@@ -104,8 +104,9 @@ end
 ---Lets a row of a list attack: the log names it, the neighbour answers meanwhile, and the
 ---service of the row afterwards.
 function M.survive(row, rows)
+  if row.own or is_own then M.close() end
+  is_own = row.own
   if row.own then
-    M.close()
     start { row }
   else
     share(rows)

@@ -47,12 +47,23 @@ return {
   stays { name = "`app.timer` without end", id = "timers", memory = "8M",
     body = "while true do app.timer(3600, never) app.sleep(0) end", told = FULL,
     fate = "`app.timer` raises: not enough memory" },
+  stays { name = "`app.listen` without end", id = "listeners", memory = "4M",
+    body = [[
+  local n = 0
+  while true do
+    n = n + 1
+    app.listen("PREFIX.x." .. n, never)
+    if n % 100 == 0 then app.sleep(0) end
+  end ]],
+    told = "listener ID[^\n]*cannot listen: more than three quarters of the 4.0 MiB",
+    fate = "`app.listen` raises at three quarters of the memory" },
   stays { name = "`kv:watch` without end", id = "watches", memory = "4M",
     after = function(prefix) app.js.delete_key_value(prefix) end,
     body = [[
   local kv = assert(app.js.create_key_value { bucket = "PREFIX", storage = "memory" })
   while true do kept[#kept + 1] = assert(kv:watch(never)) end ]],
-    told = FULL, fate = "`kv:watch` raises: not enough memory" },
+    told = "not enough memory: [^\n]* of limits.memory [^\n]*listener=ID",
+    fate = "`kv:watch` raises: not enough memory" },
   stays { name = "`app.connect` without end", id = "connections", memory = "8M",
     body = [[while true do kept[#kept + 1] = assert(app.connect { server = "SERVER" }) end]],
     told = FULL, fate = "`app.connect` raises: not enough memory" },
