@@ -1,6 +1,9 @@
 -- Scripts that fail as badly as they can, one by one, beside another service.
 local attacks = require "spec.support.attacks"
 local rows = require "spec.support.attacks.errors"
+local tsan = require "spec.support.tsan"
+
+if tsan then return pending "ThreadSanitizer keeps back the signal that ends what runs on" end
 
 describe("a service and its process survive", function()
   lazy_teardown(attacks.close)

@@ -2,7 +2,10 @@
 local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
+local tsan = require "spec.support.tsan"
 local unique = require "spec.support.unique"
+
+if tsan then return pending "ThreadSanitizer keeps back the signal that ends what runs on" end
 
 local services = {}
 
