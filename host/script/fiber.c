@@ -324,6 +324,8 @@ void fibers_close(struct fibers *fibers) {
     while ((node = list_pop_front(&fibers->pool)) != NULL)
         free_fiber(list_item(node, struct fiber, node));
     list_remove(&fibers->turn);
+    if (scheduler->last == fibers)
+        scheduler->last = NULL;
     lua_pushnil(fibers->aux);
     lua_rawsetp(fibers->aux, LUA_REGISTRYINDEX, fibers);
     memory_leave(fibers->memory, before);

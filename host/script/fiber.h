@@ -33,9 +33,9 @@ struct fiber;
 
 /*
  * With a loop it is fair: whatever is ready, the loop turns every 100 ms or after a fiber that
- * has held it, and the sets take turns, a fiber each. Without (NULL) all that are ready run
- * before anything else does, as a test wants it. On success *out is the caller's, who hands it
- * to scheduler_close() after all its fibers, while the loop still turns.
+ * has held it, and the set that has held it least comes first. Without (NULL) all that are
+ * ready run before anything else does, as a test wants it. On success *out is the caller's, who
+ * hands it to scheduler_close() after all its fibers, while the loop still turns.
  */
 int scheduler_open(struct scheduler **out, uv_loop_t *loop);
 void scheduler_close(struct scheduler *scheduler);

@@ -18,14 +18,17 @@ uint64_t fiber_resume(struct fiber *fiber);
 void fiber_make_ready(struct fiber *fiber);
 
 struct scheduler {
-    struct list sets; /* of fibers, where some are ready: the next one comes first */
-    int held;         /* > 0 while a fiber runs or the host holds */
-    bool fair;        /* the loop turns in between */
-    unsigned step;    /* fibers from one look at the clock to the next, ... */
-    unsigned unseen;  /* and how many of them are left */
-    uint64_t began;   /* when they began to run in this turn of the loop; 0: not known */
-    uint64_t seen;    /* the last look */
-    uv_idle_t idle;   /* active from the first look in a turn on, and while some are ready */
+    struct list sets;    /* of fibers, where some are ready */
+    int held;            /* > 0 while a fiber runs or the host holds */
+    bool fair;           /* the loop turns in between */
+    bool behind;         /* some were left for the next turn: each one's time counts */
+    unsigned step;       /* fibers from one look at the clock to the next, ... */
+    unsigned unseen;     /* and how many of them are left */
+    uint64_t began;      /* when they began to run in this turn of the loop; 0: not known */
+    uint64_t seen;       /* the last look */
+    struct fibers *last; /* whose fiber ran since; NULL: nobody is charged for it */
+    uint64_t floor;      /* what the next one has spent */
+    uv_idle_t idle;      /* active from the first look in a turn on, and while some are ready */
     struct watchdog dog;
     struct list wakes; /* struct scheduler_wake */
 };
@@ -84,6 +87,7 @@ struct fibers {
     struct list live, pool;
     struct list ready;            /* what runs next, first in first out */
     struct list_node turn;        /* in the queue of the scheduler, or in none */
+    uint64_t spent;               /* nanoseconds for which it has held the loop, about */
     struct fiber *current;        /* the one that runs, or NULL */
     struct fiber *ending;         /* the one whose on_end is called, or NULL */
     int raised;                   /* where aux has what it has raised; 0: nothing */

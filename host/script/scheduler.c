@@ -12,7 +12,7 @@
  * and does not become a queue of fibers. */
 #define TURN_NS 100000000u
 
-/* While they are short, the clock is looked at after so many of them. */
+/* While they are short and none is left behind, the clock is looked at after so many. */
 #define LOOK_EVERY 8
 #define SHORT_NS 10000000u
 
@@ -23,7 +23,21 @@ static void on_turn(uv_idle_t *idle);
 /* From now on the next turn of the loop is waited for: what is ready then runs in it. */
 static void begin_turn(struct scheduler *scheduler, uint64_t began) {
     scheduler->began = scheduler->seen = began;
+    scheduler->last = NULL;
     uv_idle_start(&scheduler->idle, on_turn);
+}
+
+/* The one that ran last has held the loop for so long. Nobody is owed what he did not want. */
+static void charge(struct scheduler *scheduler, uint64_t ns) {
+    struct fibers *fibers = scheduler->last;
+    if (fibers == NULL)
+        return;
+    if (fibers->spent < scheduler->floor)
+        fibers->spent = scheduler->floor;
+    fibers->spent += ns;
+    if (list_empty(&scheduler->sets))
+        scheduler->floor = fibers->spent;
+    scheduler->last = NULL;
 }
 
 static bool look(struct scheduler *scheduler) {
@@ -33,7 +47,9 @@ static bool look(struct scheduler *scheduler) {
         scheduler->unseen = scheduler->step;
         return false;
     }
-    scheduler->step = now - scheduler->seen > SHORT_NS ? 1 : LOOK_EVERY;
+    if (scheduler->step == 1)
+        charge(scheduler, now - scheduler->seen);
+    scheduler->step = scheduler->behind || now - scheduler->seen > SHORT_NS ? 1 : LOOK_EVERY;
     scheduler->unseen = scheduler->step;
     scheduler->seen = now;
     return now - scheduler->began >= TURN_NS;
@@ -46,40 +62,57 @@ static inline bool is_late(struct scheduler *scheduler) {
 
 /* ---- the queues ---- */
 
-/* The scripts take turns, a fiber each. */
-static struct fiber *next_fiber(struct scheduler *scheduler) {
-    struct list_node *node;
-    while ((node = list_pop_front(&scheduler->sets)) != NULL) {
-        struct fibers *fibers = list_item(node, struct fibers, turn);
-        if (memory_rests(fibers->memory)) /* fibers_rested() */
-            continue;
-        node = list_pop_front(&fibers->ready);
-        if (!list_empty(&fibers->ready))
-            list_push_back(&scheduler->sets, &fibers->turn);
-        if (node != NULL)
-            return list_item(node, struct fiber, ready);
+/* The script that has held the loop least comes first, so that those with short calls need not
+ * wait for as many long ones of another. NULL: there is none that has spent at most so much. */
+static struct fiber *next_fiber(struct scheduler *scheduler, uint64_t most) {
+    struct fibers *next = NULL;
+    list_each (struct fibers, at, &scheduler->sets, turn) {
+        if (memory_rests(at->memory)) /* fibers_rested() */
+            list_remove(&at->turn);
+        else if (next == NULL || at->spent < next->spent)
+            next = at;
     }
-    return NULL;
+    if (next == NULL || next->spent > most)
+        return NULL;
+    struct list_node *node = list_pop_front(&next->ready);
+    list_remove(&next->turn);
+    if (!list_empty(&next->ready))
+        list_push_back(&scheduler->sets, &next->turn);
+    scheduler->floor = next->spent;
+    return node != NULL ? list_item(node, struct fiber, ready) : NULL;
 }
 
 static void run_one(struct scheduler *scheduler, struct fiber *fiber) {
-    if (fiber_resume(fiber) > 0 && scheduler->fair) { /* it has held the loop */
+    scheduler->last = fiber->owner;
+    uint64_t held_ms = fiber_resume(fiber);
+    if (held_ms > 0 && scheduler->fair) {
+        charge(scheduler, held_ms * 1000000);
         begin_turn(scheduler, 1);
         scheduler->unseen = scheduler->step = 1;
     }
 }
 
-/* Runs this one, NULL: none, then those that are ready, as long as there is time. */
+/*
+ * Runs this one, NULL: none, then those that are ready, as long as there is time. One whose
+ * calls are long has a turn to itself: what the others have to say is sent before.
+ */
 static void run(struct scheduler *scheduler, struct fiber *fiber) {
+    uint64_t most = UINT64_MAX;
+    bool enough = false;
     scheduler->held++;
     if (fiber != NULL)
         run_one(scheduler, fiber);
-    while (!list_empty(&scheduler->sets)) {
-        if (is_late(scheduler))
-            break;
-        if ((fiber = next_fiber(scheduler)) != NULL)
+    while (!list_empty(&scheduler->sets) && !enough) {
+        fiber = is_late(scheduler) ? NULL : next_fiber(scheduler, most);
+        enough = fiber == NULL && scheduler->fair && !list_empty(&scheduler->sets);
+        if (fiber != NULL)
             run_one(scheduler, fiber);
+        if (scheduler->fair)
+            most = scheduler->floor + TURN_NS;
     }
+    if (enough && scheduler->began == 0)
+        begin_turn(scheduler, clock_precise());
+    scheduler->behind |= enough;
     scheduler->held--;
 }
 
@@ -87,11 +120,12 @@ static void on_turn(uv_idle_t *idle) {
     struct scheduler *scheduler = idle->data;
     if (list_empty(&scheduler->sets)) {
         scheduler->began = 0;
+        scheduler->behind = false;
         uv_idle_stop(idle);
         return;
     }
     begin_turn(scheduler, clock_precise());
-    scheduler->unseen = scheduler->step;
+    scheduler->unseen = scheduler->step = 1;
     run(scheduler, NULL);
 }
 
@@ -104,6 +138,16 @@ void scheduler_release(struct scheduler *scheduler) {
         run(scheduler, NULL);
 }
 
+/* Time that it did not want is not saved up. */
+static void queue_up(struct fibers *fibers) {
+    struct scheduler *scheduler = fibers->scheduler;
+    if (list_linked(&fibers->turn))
+        return;
+    if (fibers->spent < scheduler->floor)
+        fibers->spent = scheduler->floor;
+    list_push_back(&scheduler->sets, &fibers->turn);
+}
+
 /* Those of a script run in the order in which they became ready. */
 void fiber_make_ready(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
@@ -114,14 +158,14 @@ void fiber_make_ready(struct fiber *fiber) {
         return;
     }
     list_push_back(&fibers->ready, &fiber->ready);
-    if (!list_linked(&fibers->turn) && !rests)
-        list_push_back(&scheduler->sets, &fibers->turn);
+    if (!rests)
+        queue_up(fibers);
 }
 
 void fibers_rested(struct fibers *fibers) {
     struct scheduler *scheduler = fibers->scheduler;
-    if (!list_empty(&fibers->ready) && !list_linked(&fibers->turn))
-        list_push_back(&scheduler->sets, &fibers->turn);
+    if (!list_empty(&fibers->ready))
+        queue_up(fibers);
     if (scheduler->held == 0)
         run(scheduler, NULL);
 }

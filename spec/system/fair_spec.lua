@@ -59,8 +59,11 @@ for name, source in pairs(scripts) do
       local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
       finally(function() conn.close() end)
       for _ = 1, 3 do
-        local reply = assert(conn.request("spec.neighbour", 1, { timeout = 15 }))
-        assert.is_true(reply.data.here)
+        local asked = {}
+        for i = 1, 50 do
+          asked[i] = app.spawn(conn.request, "spec.neighbour", 1, { timeout = 15 })
+        end
+        for i = 1, 50 do assert.is_true(assert(asked[i]:await()).data.here) end
       end
       assert.is_nil(child:status()) -- it still runs
     end)

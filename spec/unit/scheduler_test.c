@@ -120,6 +120,47 @@ static void who_has_nothing_to_do_starts_at_once(void) {
     close_all();
 }
 
+/* Computes for a millisecond. */
+static int work_shortly(lua_State *L) {
+    uint64_t end = clock_precise() + 1000000;
+    while (clock_precise() < end)
+        ;
+    return look_around(L);
+}
+
+static void spawn_many(struct set *set, lua_CFunction body, int count) {
+    for (int i = 0; i < count; i++)
+        CHECK(fiber_spawn(set->fibers, FIBER_HANDLER, body, NULL, NULL) == LN_OK);
+}
+
+/* A hundred short ones do not wait for a hundred long ones. */
+static void turns_are_shares_of_time(void) {
+    open_all(true);
+    scheduler_hold(at.scheduler);
+    spawn_many(&at.busy, work, 300);
+    spawn_many(&at.other, work_shortly, 100);
+    scheduler_release(at.scheduler);
+    uv_run(&at.loop, UV_RUN_DEFAULT);
+    CHECK_INT(at.ran, 300);
+    CHECK(at.ran_before < 60);
+    close_all();
+}
+
+/* One that had nothing to do for long does not come first for as long. */
+static void time_is_not_saved_up(void) {
+    open_all(true);
+    spawn_many(&at.busy, work, 100);
+    uv_run(&at.loop, UV_RUN_DEFAULT);
+    at.ran = 0;
+    scheduler_hold(at.scheduler);
+    spawn_many(&at.busy, work, 300);
+    spawn_many(&at.other, work_shortly, 300);
+    scheduler_release(at.scheduler);
+    uv_run(&at.loop, UV_RUN_DEFAULT);
+    CHECK(at.ran_before > 20);
+    close_all();
+}
+
 /* Producers that make one fiber ready after the other, as timers that are due do. */
 static void one_after_the_other_they_are_late_as_well(void) {
     open_all(true);
@@ -149,6 +190,8 @@ int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(scripts_take_turns);
     RUN(who_has_nothing_to_do_starts_at_once);
+    RUN(turns_are_shares_of_time);
+    RUN(time_is_not_saved_up);
     RUN(one_after_the_other_they_are_late_as_well);
     RUN(a_set_may_be_closed_while_some_are_ready);
     RUN(without_a_loop_all_run_at_once);
