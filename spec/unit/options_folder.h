@@ -17,10 +17,14 @@ static void touch(const char *path) {
         fclose(file);
 }
 
-/* A folder with scripts becomes the working directory. */
+/* A folder with scripts becomes the working directory, and the home of a user who has set
+ * nothing. */
 static bool make_folder(void) {
     if (mkdtemp(folder) == NULL || chdir(folder) < 0)
         return false;
+    unsetenv("NATS_URL");
+    unsetenv("XDG_CONFIG_HOME");
+    setenv("HOME", folder, 1);
     touch("a.lua");
     touch("b.lua");
     mkdir("empty", 0700);

@@ -128,9 +128,6 @@ int main(int argc, char **argv) {
     test_begin(argc, argv);
     if (!make_folder())
         return 1;
-    unsetenv("NATS_URL"); /* of whoever runs the tests */
-    unsetenv("XDG_CONFIG_HOME");
-    setenv("HOME", folder, 1);
     RUN(mistakes_are_explained);
     RUN(errors_fit_a_small_buffer);
     options_free(&options);

@@ -442,9 +442,6 @@ int main(int argc, char **argv) {
     test_begin(argc, argv);
     if (!make_folder())
         return 1;
-    unsetenv("NATS_URL"); /* of whoever runs the tests */
-    unsetenv("XDG_CONFIG_HOME");
-    setenv("HOME", folder, 1);
     RUN(scripts_and_defaults);
     RUN(every_option);
     RUN(errors_are_short_where_strangers_send);
