@@ -285,7 +285,18 @@ static const char *deliver(struct stream *stream) {
     return NULL;
 }
 
+/* What is still to be read would make more of what nobody takes any more. */
+static void give_up(struct stream *stream) {
+    const char *why = read_some(stream);
+    stream->events.on_lost(stream->owner,
+                           why != NULL ? why : "it broke, with more to be sent than it took");
+}
+
 static void read_turn(struct stream *stream) {
+    if (stream->broken && stream_congested(stream)) {
+        give_up(stream);
+        return;
+    }
     const char *ended = stream->rest ? NULL : read_some(stream);
     const char *failed = deliver(stream);
     if (stream->closed)
@@ -335,8 +346,10 @@ void stream_send(struct stream *stream) {
 static void on_poll(uv_poll_t *handle, int status, int events) {
     struct stream *stream = handle->data;
     bool write = (events & UV_WRITABLE) != 0 && stream->full;
-    if (status < 0)
+    if (status < 0) {
         stream->polled = 0; /* libuv has stopped the handle */
+        stream->broken = true;
+    }
     /* An error of the socket is found by reading, once what came before it is read. */
     if (status < 0 || (events & UV_READABLE) != 0)
         read_turn(stream);

@@ -29,6 +29,7 @@ struct link_sub {
     size_t ring_bytes, max_msgs, max_bytes;
     uint64_t dropped;
     uint64_t untold, untold_bytes; /* of those dropped, since the owner was told */
+    bool telling;                  /* it is being told */
     struct clock_timer tell;       /* armed for as long as it is not told again */
     unsigned busy;                 /* frames on the stack that use this sub */
     bool paused, draining, drained, dead;
@@ -151,8 +152,11 @@ static void tell_error(struct link_sub *sub, int status, const char *text) {
 
 /* Not one by one: who is too slow for messages is too slow for words about them, too. */
 static void tell_dropped(struct link_sub *sub) {
-    if (sub->untold > 0)
-        tell_error(sub, LN_EFULL, "too many messages wait to be handled");
+    if (sub->untold == 0 || sub->telling)
+        return;
+    sub->telling = true; /* whoever hears of it may end the subscription */
+    tell_error(sub, LN_EFULL, "too many messages wait to be handled");
+    sub->telling = false;
     sub->untold = sub->untold_bytes = 0;
 }
 
@@ -442,6 +446,8 @@ void subs_disconnected(struct subs *subs) {
         if (sub->draining && !sub->drained)
             drained(sub);
     }
+    if (subs->resumed) /* what waited for the stream to take replies need not any more */
+        want_turn(subs);
 }
 
 void subs_on_pong(struct subs *subs, uint64_t number) {

@@ -5,18 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/pooled.h"
 #include "host/script/memory.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define POOLED 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POOLED 0
-#endif
-#endif
-#ifndef POOLED
-#define POOLED 1
-#endif
 
 #define GRAIN 16       /* sizes are rounded up to it; also the alignment */
 #define SMALL_MAX 1024 /* above it: malloc. A message with its payload is usually below */
@@ -165,7 +155,7 @@ static void *take_anyway(struct pool *pool, size_t size) {
 }
 
 static void *move_block(struct pool *pool, void *block, size_t old_size, size_t new_size) {
-    if (!POOLED || (old_size > SMALL_MAX && new_size > SMALL_MAX))
+    if (!LN_POOLED || (old_size > SMALL_MAX && new_size > SMALL_MAX))
         return move_large(pool, block, old_size, new_size);
     if (old_size <= SMALL_MAX && new_size <= SMALL_MAX &&
         class_of(old_size) == class_of(new_size)) {
@@ -191,9 +181,9 @@ void *pool_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
     struct pool *pool = ud;
     if (block == NULL) /* old_size is a type tag then */
         old_size = 0;
-    if (!POOLED && new_size > 0)
+    if (!LN_POOLED && new_size > 0)
         return move(pool, block, old_size, new_size);
-    if (!POOLED) {
+    if (!LN_POOLED) {
         pool->used -= old_size;
         free(block);
         return NULL;
@@ -213,7 +203,7 @@ void *pool_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
 static size_t needs(size_t old_size, size_t new_size) {
     if (new_size <= old_size)
         return 0;
-    if (!POOLED || (old_size > SMALL_MAX && new_size > SMALL_MAX))
+    if (!LN_POOLED || (old_size > SMALL_MAX && new_size > SMALL_MAX))
         return new_size - old_size;
     return new_size > SMALL_MAX ? new_size : (class_of(new_size) + 1) * GRAIN;
 }

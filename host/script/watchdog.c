@@ -189,6 +189,11 @@ static void watch(void *arg) {
         }
         look.calm = 0;
         atomic_store(&dog->asleep, true);
+        /* A call that began meanwhile may not have seen that: it is followed to its end. */
+        do {
+            uv_cond_timedwait(&dog->cond, &dog->mutex, TICK_MS * NS_PER_MS);
+            look_at(dog, &look);
+        } while (atomic_load(&dog->asleep) && !dog->ending && look.turn % 2 == 1);
         while (atomic_load(&dog->asleep) && !dog->ending)
             uv_cond_wait(&dog->cond, &dog->mutex);
     }

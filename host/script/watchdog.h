@@ -67,7 +67,7 @@ static inline void watchdog_begin(struct watchdog *dog, lua_State *L, uint32_t s
     atomic_store_explicit(&dog->L, L, memory_order_relaxed);
     atomic_store_explicit(&dog->slice_ms, slice_ms, memory_order_relaxed);
     atomic_store_explicit(&dog->turn, turn + 1, memory_order_release);
-    /* A thread that falls asleep at this very moment may miss this call; it sees the next. */
+    /* A thread that falls asleep at this very moment looks once more. */
     if (atomic_load_explicit(&dog->asleep, memory_order_relaxed))
         watchdog_wake(dog);
 }
