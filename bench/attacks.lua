@@ -71,12 +71,19 @@ end
 print "| attack | what happens to it | the process | p99, ms | worst, ms |"
 print "|---|---|---|---|---|"
 measure({ name = "none", fate = "", script = "" }, 0)
-local number = 0
+local number, some = 0, false
 for _, kind in ipairs { "time", "memory", "errors" } do
   for _, row in ipairs(require("spec.support.attacks." .. kind)) do
     number = number + 1
-    if wanted(row.name) then measure(row, number) end
+    if wanted(row.name) then
+      some = true
+      measure(row, number)
+    end
   end
 end
 nats.close()
 broker:stop()
+if not some then
+  io.stderr:write("no attack has one of these words in its name: see spec/support/attacks/\n")
+  os.exit(2)
+end

@@ -226,7 +226,7 @@ static int msg_respond(lua_State *L) {
     struct link_out out = {.subject = msg->reply, .checked = true};
     if (link == NULL)
         return push_failure(L, LN_ECLOSED, NULL);
-    if (link_congested(link) && can_wait(L)) {
+    if (link_congested(link) && room_can_wait(L)) {
         lua_settop(L, 3);
         return room_wait(L, link, "msg:respond", respond_later);
     }

@@ -65,7 +65,7 @@ static int publish(lua_State *L) {
     struct link *link = check_link(L);
     if (!link_congested(link))
         return publish_now(L, link);
-    if (can_wait(L))
+    if (room_can_wait(L))
         return room_wait(L, link, "app.publish", publish_later);
     if (link_full(link))
         return push_failure(L, LN_EFULL,

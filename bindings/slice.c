@@ -10,12 +10,15 @@
 #include "bindings/lib/lib.h"
 #include "host/script/watchdog.h"
 
+/* Finding a level takes as long as it is deep, and nothing can end that. */
+#define LEVELS 200
+
 /* The warnings of Lua about finalizers show nothing but strings. */
 static bool in_finalizer(lua_State *L) {
     lua_Debug at;
-    for (int level = 0; lua_getstack(L, level, &at); level++) {
+    for (int level = 0; level < LEVELS && lua_getstack(L, level, &at); level++) {
         lua_getinfo(L, "n", &at);
-        if (at.name != NULL && strcmp(at.name, "__gc") == 0)
+        if (strcmp(at.namewhat, "metamethod") == 0 && strcmp(at.name, "__gc") == 0)
             return true;
     }
     return false;

@@ -86,8 +86,8 @@ local function checked_limits(limits)
     local range = LIMITS[name]
     local whole = name == "slice" or math.tointeger(value)
     if not (whole and value >= range.least and value <= range.most) then
-      core.blame(("app.config: limits.%s is a%s number of %s, %.10g or more"):format(name,
-        name == "slice" and "" or " whole", range.of, range.least))
+      core.blame(("app.config: limits.%s is a%s number of %s, from %.10g to %.17g"):format(name,
+        name == "slice" and "" or " whole", range.of, range.least, range.most))
     end
     checked[name] = name == "slice" and value or math.tointeger(value)
   end

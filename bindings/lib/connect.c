@@ -47,12 +47,12 @@ static uint32_t bytes_field(lua_State *L, const char *what, int arg, const char 
 }
 
 /* The URL that is at fault, without what may be a part of a password: one with a blank or a
- * comma in it is cut there, before the '@'. */
+ * comma in it is cut there, before the '@', and looks like a port then. */
 static const char *show_faulty(const char *server, char *out, size_t size) {
     url_shown(server, out, size);
     char *colon = strrchr(out, ':');
-    bool port = colon == NULL || strspn(colon + 1, "0123456789/") == strlen(colon + 1);
-    if (!port)
+    bool scheme = colon != NULL && strncmp(colon, "://", 3) == 0;
+    if (colon != NULL && !scheme && strchr(server, '@') == NULL)
         colon[1] = '\0';
     return out;
 }

@@ -95,6 +95,9 @@ int room_wait(lua_State *L, struct link *link, const char *what, lua_KFunction k
 int room_wait_until(lua_State *L, struct link *link, const char *what, uint64_t ms, int due,
                     lua_KFunction k);
 
+/* Whether the caller may wait so. One that is cancelled says its last words without. */
+bool room_can_wait(lua_State *L);
+
 /* What is left of `ms`. */
 uint64_t room_time(lua_State *L, uint64_t ms, int due);
 

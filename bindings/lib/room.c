@@ -18,6 +18,11 @@ static void abandon(struct fiber *fiber, void *area) {
     link_wait_cancel(&((struct room *)area)->waiter);
 }
 
+bool room_can_wait(lua_State *L) {
+    const struct fiber *fiber = fibers_current(script_fibers(script_of(L)));
+    return can_wait(L) && !fiber_cancelled(fiber);
+}
+
 int room_wait_until(lua_State *L, struct link *link, const char *what, uint64_t ms, int due,
                     lua_KFunction k) {
     struct fiber *fiber = check_fiber(L, what);

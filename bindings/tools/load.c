@@ -59,6 +59,7 @@ static int core_load_service(lua_State *L) {
          * declarations are noted from the beginning. */
         .prelude = "require('lunats.commands.declared').watch()",
         .safe_libs = lua_toboolean(L, 2),
+        .limits = {.start_ms = LIMITS_START_MS}, /* as it will have where it is served */
         .on_error = on_error,
     };
     struct loaded *loaded = lua_newuserdatauv(L, sizeof(*loaded), 0);

@@ -188,9 +188,15 @@ end
 
 local send_slot = publisher.send
 
+---It counts before it is sent: that may have to wait, and others must not take its place.
 local function send_plain(self, subject, bytes)
-  local slot, err = send_slot(publisher, subject, bytes)
   outstanding = outstanding + 1
+  local ok, slot, err = pcall(send_slot, publisher, subject, bytes)
+  if not ok then
+    outstanding = outstanding - 1
+    wake()
+    error(slot, 0)
+  end
   if not slot then return finish(self, true, nil, err) end
   underway[slot], flying = self, flying + 1
   if settling then return end

@@ -117,6 +117,28 @@ describe("app.js.publish_async", function()
     eventually("the other one", function() return awaited == "wrong_last_sequence" end)
   end)
 
+  it("tells flush of what still waits to be sent", function()
+    local broker = testing.broker()
+    local svc = testing.start([[
+      app.on_start(function() assert(app.js.add_stream { name = "S", subjects = { "s" } }) end)
+      app.listen("go", function()
+        local big = ("x"):rep(1000000)
+        big:sub(1, 5):gsub("x", function() app.publish("full", big) end) -- none can wait here
+        local future
+        app.spawn(function() future = app.js.publish_async("s", "later") end)
+        local flush = app.spawn(function()
+          assert(app.js.flush(20))
+          return future ~= nil and future.done
+        end)
+        return flush:await()
+      end)]], { server = broker.url })
+    finally(function()
+      svc:stop()
+      broker:stop()
+    end)
+    assert.is_true(svc:request("go", "", { timeout = 20 }).data)
+  end)
+
   it("tells flush of what is too large to be sent", function()
     app.js.publish_async(stream .. ".a", ("x"):rep(8 * 1024 * 1024 + 1))
     local ok, err = app.js.flush()
