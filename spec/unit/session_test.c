@@ -90,11 +90,11 @@ static int connected_socket(void) {
     socklen_t len = sizeof(address);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    bind(listener, (struct sockaddr *)&address, sizeof(address));
-    listen(listener, 1);
+    CHECK(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0);
+    CHECK(listen(listener, 1) == 0);
     getsockname(listener, (struct sockaddr *)&address, &len);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    connect(fd, (struct sockaddr *)&address, sizeof(address));
+    CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
     at.peer = accept(listener, NULL, NULL);
     close(listener);
     fcntl(fd, F_SETFL, O_NONBLOCK);
