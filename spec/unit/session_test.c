@@ -90,12 +90,12 @@ static int connected_socket(void) {
     socklen_t len = sizeof(address);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0);
-    CHECK(listen(listener, 1) == 0);
+    bool bound = bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                 listen(listener, 1) == 0;
     getsockname(listener, (struct sockaddr *)&address, &len);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
-    at.peer = accept(listener, NULL, NULL);
+    bool connected = bound && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    at.peer = connected ? accept(listener, NULL, NULL) : -1;
     close(listener);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
@@ -118,8 +118,10 @@ static void open_session(void) {
     CHECK(clock_open(&at.clock, &at.loop, false) == LN_OK);
     uv_idle_init(&at.loop, &at.writes);
     uv_timer_init(&at.loop, &at.limit);
-    CHECK(session_open(&at.session, &at.loop, at.clock, connected_socket(), NULL, &info,
-                       HIGH_WATER, 2000, &events, NULL) == LN_OK);
+    int fd = connected_socket();
+    CHECK(at.peer >= 0);
+    CHECK(session_open(&at.session, &at.loop, at.clock, fd, NULL, &info, HIGH_WATER, 2000,
+                       &events, NULL) == LN_OK);
 }
 
 static void close_all(void) {
