@@ -209,6 +209,11 @@ static void on_message(void *owner, uint64_t sid, const struct message_parts *pa
     subs_deliver(link->subs, sid, parts);
 }
 
+static bool is_prompt(void *owner, uint64_t sid) {
+    const struct link *link = owner;
+    return subs_is_prompt(link->subs, sid);
+}
+
 /* No reply can come. */
 static void on_inbox_refused(void *owner, int status, const char *text) {
     struct link *link = owner;
@@ -249,6 +254,7 @@ static void on_pong(void *owner, uint64_t number) {
 
 static const struct session_events session_events = {
     .on_msg = on_message,
+    .is_prompt = is_prompt,
     .on_info = on_info,
     .on_pong = on_pong,
     .on_refusal = on_refusal,

@@ -247,6 +247,7 @@ struct link_sub_options {
     const char *queue;    /* queue group, or NULL */
     int pending_msgs;     /* bound of messages waiting here; 0 = 65536 */
     size_t pending_bytes; /* bound of their bytes; 0 = 64 MiB */
+    bool prompt;          /* messages go ahead of others that wait, and take little time */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "host/base/put.h"
 #include "host/base/status.h"
 #include "host/dial/explain.h"
+#include "host/link/arrivals.h"
 #include "host/link/turn.h"
 #include "host/link/wire.h"
 
@@ -27,11 +28,14 @@ struct session {
     uint32_t ping_interval;
     struct clock_timer probe;
     bool probed, closed;
-    unsigned busy;       /* frames on the stack that use it */
-    bool rest;           /* a turn of the loop was over before all that was read was handled */
-    uint64_t received;   /* when that was read, on clock_precise() */
-    char complaint[256]; /* of the server, until it is known whether it is the last word */
-    char told[256];      /* the complaint that was told last, and when */
+    unsigned busy;    /* frames on the stack that use it */
+    bool rest;        /* a turn of the loop was over before all that was read was handled */
+    bool ahead;       /* this turn was for what goes ahead of them */
+    uint64_t handled; /* bytes, in order */
+    uint64_t seen;    /* bytes in which those that are prompt were handled */
+    struct arrivals arrivals; /* on clock_precise() */
+    char complaint[256];      /* of the server, until it is known whether it is the last word */
+    char told[256];           /* the complaint that was told last, and when */
     uint64_t told_at;
 };
 
@@ -132,43 +136,92 @@ static void on_word(struct session *session, enum wire_kind kind,
         lose(session, "what the server sends is not the protocol of NATS");
 }
 
-static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wanted) {
-    struct session *session = owner;
+static bool is_prompt(struct session *session, enum wire_kind kind,
+                      const struct wire_frame *frame) {
+    return kind == WIRE_PING ||
+           (kind == WIRE_MSG && session->events.is_prompt(session->owner, frame->sid));
+}
+
+static void on_frame(struct session *session, enum wire_kind kind, struct wire_frame *frame,
+                     uint64_t received) {
+    frame->parts.received = received;
+    if (kind == WIRE_MSG)
+        session->events.on_msg(session->owner, frame->sid, &frame->parts);
+    else
+        on_word(session, kind, frame);
+}
+
+/* Handles frames in order while there is time, and returns how many bytes they were. */
+static size_t handle(struct session *session, const char *bytes, size_t len, size_t *wanted) {
     struct wire_frame frame;
+    struct turn_time time;
+    struct arrival arrival = {0};
     size_t at = 0;
-    struct turn_time time = {clock_precise(), TURN_FIRST_LOOK};
-    unsigned left = TURN_FIRST_LOOK;
-    if (!session->rest)
-        session->received = time.began; /* once for all that was read together */
-    uint64_t received = session->received;
+    turn_begin(&time);
+    arrivals_note(&session->arrivals, session->handled, session->handled + len, time.began);
     session->rest = false;
-    session->busy++;
     while (at < len && !session->closed) {
-        if (stream_congested(session->stream) ||
-            (left == 0 && (left = turn_look(&time)) == 0)) {
+        if (stream_congested(session->stream) || turn_is_over(&time)) {
             session->rest = true;
             *wanted = 1;
             break;
         }
-        left--;
         enum wire_kind kind = wire_next(bytes + at, len - at, &frame);
         if (kind == WIRE_PART) {
             *wanted = frame.size;
             break;
         }
+        uint64_t position = session->handled + at;
         at += frame.size;
         if (session->complaint[0] != '\0')
             tell_complaint(session);
         if (session->closed)
             break;
-        frame.parts.received = received;
-        if (kind == WIRE_MSG)
-            session->events.on_msg(session->owner, frame.sid, &frame.parts);
-        else
-            on_word(session, kind, &frame);
+        if (position >= arrival.end)
+            arrival = arrivals_find(&session->arrivals, position);
+        if (position >= session->seen || !is_prompt(session, kind, &frame))
+            on_frame(session, kind, &frame, arrival.when);
     }
-    leave(session);
+    session->handled += at;
     return at;
+}
+
+/* Handles what is prompt among the bytes that wait; returns whether there was something. */
+static bool look_ahead(struct session *session, const char *bytes, size_t len) {
+    struct wire_frame frame;
+    struct turn_time time;
+    size_t at = session->seen > session->handled ? session->seen - session->handled : 0;
+    bool found = false;
+    turn_begin(&time);
+    arrivals_note(&session->arrivals, session->handled, session->handled + len, time.began);
+    while (at < len && !session->closed && !turn_is_over(&time)) {
+        enum wire_kind kind = wire_next(bytes + at, len - at, &frame);
+        if (kind == WIRE_PART || kind == WIRE_BAD)
+            break;
+        uint64_t position = session->handled + at;
+        at += frame.size;
+        session->seen = session->handled + at;
+        if (!is_prompt(session, kind, &frame))
+            continue;
+        on_frame(session, kind, &frame, arrivals_find(&session->arrivals, position).when);
+        found = true;
+    }
+    return found;
+}
+
+/* What is answered ahead of others is sent before they are handled. */
+static size_t on_bytes(void *owner, const char *bytes, size_t len, size_t *wanted) {
+    struct session *session = owner;
+    size_t used = 0;
+    session->busy++;
+    session->ahead = session->rest && !session->ahead && !stream_congested(session->stream) &&
+                     look_ahead(session, bytes, len);
+    if (session->ahead)
+        *wanted = 1;
+    else if (!session->closed)
+        used = handle(session, bytes, len, wanted);
+    leave(session);
+    return used;
 }
 
 static void on_alive(void *owner) {

@@ -2,6 +2,10 @@
 /*
  * One connection to a server, from the end of the dial to its loss: frames in stream order,
  * PING and PONG, errors, and whether the server is still there.
+ *
+ * Where messages take longer to handle than they come, those behind them wait as bytes. What
+ * asks how the service is must not wait with them: the session looks ahead for PINGs and
+ * messages that are prompt, and passes over them when their place in the order comes.
  */
 #ifndef LUNATS_LINK_SESSION_H
 #define LUNATS_LINK_SESSION_H
@@ -21,6 +25,8 @@ struct session;
 /* All may close the session. */
 struct session_events {
     void (*on_msg)(void *owner, uint64_t sid, const struct message_parts *parts);
+    /* Whether those with this number go ahead of others that wait. */
+    bool (*is_prompt)(void *owner, uint64_t sid);
     /* An INFO; the texts it points at are borrowed. */
     void (*on_info)(void *owner, struct info *info);
     /* The PONGs up to this number have come. */

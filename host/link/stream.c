@@ -37,11 +37,12 @@ struct stream {
     struct buffer sealed; /* what OpenSSL wants to be sent: records, one behind the other */
     size_t wanted;        /* bytes in front of the owner before it is called again */
     size_t high_water;
-    int polled;  /* events */
-    bool full;   /* the socket did not take all at the last write */
-    bool broken; /* it takes nothing any more: reading finds out why */
-    bool more;   /* OpenSSL has bytes that no poll tells of */
-    bool rest;   /* the owner goes on with the bytes in front of it, before more are read */
+    int polled;        /* events */
+    bool full;         /* the socket did not take all at the last write */
+    bool broken;       /* it takes nothing any more: reading finds out why */
+    bool more;         /* OpenSSL has bytes that no poll tells of */
+    bool rest;         /* the owner goes on with the bytes in front of it */
+    const char *ended; /* why nothing more can be read, once that is so */
     bool closed;
 };
 
@@ -297,13 +298,16 @@ static void read_turn(struct stream *stream) {
         give_up(stream);
         return;
     }
-    const char *ended = stream->rest ? NULL : read_some(stream);
-    const char *failed = deliver(stream);
+    if (stream->ended == NULL && (!stream->rest || left(&stream->in) < stream->high_water))
+        stream->ended = read_some(stream);
+    const char *why = deliver(stream);
     if (stream->closed)
         return;
-    if (ended != NULL || failed != NULL) {
+    if (why == NULL && !stream->rest)
+        why = stream->ended;
+    if (why != NULL) {
         stream->broken = true;
-        stream->events.on_lost(stream->owner, ended != NULL ? ended : failed);
+        stream->events.on_lost(stream->owner, why);
         return;
     }
     stream->events.on_alive(stream->owner);

@@ -19,7 +19,8 @@ struct stream;
 struct stream_events {
     /* These bytes are there. Returns how many it has used up; *wanted is how many it wants to
      * have in front of it before it is called again, 0 = more than now. Are they there already,
-     * it is called at the next turn of the loop, and nothing is read before. */
+     * it is called at the next turn of the loop; no more are read before than to have as many
+     * waiting as the high-water mark says. */
     size_t (*on_bytes)(void *owner, const char *bytes, size_t len, size_t *wanted);
     /* The other side lives: it has sent something, or taken some of what the socket was full
      * of.

@@ -32,7 +32,7 @@ struct link_sub {
     bool telling;                  /* it is being told */
     struct clock_timer tell;       /* armed for as long as it is not told again */
     unsigned busy;                 /* frames on the stack that use this sub */
-    bool paused, draining, drained, dead;
+    bool prompt, paused, draining, drained, dead;
     char *queue;    /* NULL, or behind the pattern */
     char pattern[]; /* zero-terminated */
 };
@@ -200,6 +200,7 @@ static struct link_sub *sub_new(const char *pattern, const struct link_sub_optio
         sub->queue = memcpy(sub->pattern + size, queue, queue_size);
     sub->max_msgs = PENDING_MSGS;
     sub->max_bytes = PENDING_BYTES;
+    sub->prompt = options != NULL && options->prompt;
     if (options != NULL && options->pending_msgs > 0)
         sub->max_msgs = (size_t)options->pending_msgs;
     if (options != NULL && options->pending_bytes > 0)
@@ -301,6 +302,11 @@ void subs_deliver(struct subs *subs, uint64_t sid, const struct message_parts *p
         sub->on_msg(sub->owner, msg);
 }
 
+bool subs_is_prompt(const struct subs *subs, uint64_t sid) {
+    const struct link_sub *sub = find_sub(subs, sid);
+    return sub != NULL && sub->prompt;
+}
+
 void link_sub_pause(struct link_sub *sub) {
     sub->paused = true;
 }
@@ -333,16 +339,13 @@ static bool congested(const struct subs *subs) {
 }
 
 /* Delivers what waited while a subscription was paused; true if some is left to deliver. */
-static bool deliver_ring(struct link_sub *sub) {
+static bool deliver_ring(struct link_sub *sub, struct turn_time *time) {
     struct subs *subs = sub->subs;
-    struct turn_time time = {clock_precise(), TURN_FIRST_LOOK};
-    unsigned left = TURN_FIRST_LOOK;
     sub->busy++;
     for (int i = 0; i < TURN_BATCH; i++) {
-        if (congested(subs) || (left == 0 && (left = turn_look(&time)) == 0))
-            break;
-        left--;
         if (sub->dead || sub->paused || sub->ring.count == 0 || subs->stopped)
+            break;
+        if (congested(subs) || turn_is_over(time))
             break;
         sub->on_msg(sub->owner, ring_take(sub));
     }
@@ -353,34 +356,39 @@ static bool deliver_ring(struct link_sub *sub) {
     return more;
 }
 
-/* Calls something for each sub, which may end any of them and add others; returns whether one
- * of the calls did. */
-static bool walk(struct subs *subs, bool (*each)(struct link_sub *sub)) {
-    struct list left = {0};
-    bool any = false;
-    list_move(&left, &subs->list);
-    for (struct list_node *node; (node = list_pop_front(&left)) != NULL;) {
-        list_push_back(&subs->list, node);
-        any = each(list_item(node, struct link_sub, node)) || any;
-    }
-    return any;
+/* The first one, which is the last one then: whoever goes on later, goes on with the next. */
+static struct link_sub *rotate(struct subs *subs) {
+    struct list_node *node = list_pop_front(&subs->list);
+    list_push_back(&subs->list, node);
+    return list_item(node, struct link_sub, node);
 }
 
-static bool deliver_waiting(struct link_sub *sub) {
-    return sub->ring.count > 0 && !sub->paused && deliver_ring(sub);
+/* One turn's time for all of them; true if some is left to deliver. */
+static bool deliver_rings(struct subs *subs) {
+    struct turn_time time;
+    bool more = false;
+    turn_begin(&time);
+    for (size_t left = subs->count; left > 0 && !list_empty(&subs->list); left--) {
+        struct link_sub *sub = rotate(subs);
+        if (sub->ring.count == 0 || sub->paused)
+            continue;
+        more = deliver_ring(sub, &time) || more;
+        if (turn_is_over(&time))
+            return true;
+    }
+    return more;
 }
 
 /* ---- draining ---- */
 
-static bool end_drained(struct link_sub *sub) {
+static void end_drained(struct link_sub *sub) {
     if (!sub->drained || sub->ring.count > 0 || sub->subs->stopped)
-        return false;
+        return;
     void (*on_drained)(void *) = sub->on_drained;
     void *owner = sub->owner;
     sub_end(sub);
     if (on_drained != NULL)
         on_drained(owner);
-    return true;
 }
 
 /* What has arrived is all there is. */
@@ -420,14 +428,15 @@ void subs_sent(struct subs *subs) {
 void subs_turn(struct subs *subs) {
     if (subs->resumed && !subs->stopped && !congested(subs)) {
         subs->resumed = false;
-        if (walk(subs, deliver_waiting)) {
+        if (deliver_rings(subs)) {
             subs->resumed = true;
             subs_sent(subs);
         }
     }
     if (subs->drain_check && !subs->stopped) {
         subs->drain_check = false;
-        walk(subs, end_drained);
+        for (size_t left = subs->count; left > 0 && !list_empty(&subs->list); left--)
+            end_drained(rotate(subs));
     }
 }
 

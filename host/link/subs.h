@@ -50,6 +50,9 @@ void subs_set_tally(struct subs *subs, struct tally *tally);
 /* A message for the subscription with this number, if there still is one. */
 void subs_deliver(struct subs *subs, uint64_t sid, const struct message_parts *parts);
 
+/* See struct link_sub_options. */
+bool subs_is_prompt(const struct subs *subs, uint64_t sid);
+
 /* The PONGs up to this number have come. */
 void subs_on_pong(struct subs *subs, uint64_t number);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/link/turn.h"
 
+#define FIRST_LOOK 1 /* messages: each of them may be a long one */
+
 static void on_idle(uv_idle_t *idle) {
     struct turn *turn = idle->data;
     uv_idle_stop(idle);
@@ -8,16 +10,21 @@ static void on_idle(uv_idle_t *idle) {
     turn->run(turn->owner);
 }
 
-unsigned turn_look(struct turn_time *time) {
+void turn_begin(struct turn_time *time) {
+    *time = (struct turn_time){clock_precise(), FIRST_LOOK, FIRST_LOOK};
+}
+
+bool turn_look(struct turn_time *time) {
     uint64_t spent = clock_precise() - time->began;
     if (spent > TURN_NS)
-        return 0;
+        return true;
     /* As many again, or half of those for which there is time at this rate. */
     uint64_t more = (TURN_NS - spent) / (spent / time->count + 1) / 2 + 1;
     if (more > time->count)
         more = time->count;
     time->count += (unsigned)more;
-    return (unsigned)more;
+    time->left = (unsigned)more;
+    return false;
 }
 
 void turn_open(struct turn *turn, uv_loop_t *loop, void (*run)(void *owner), void *owner) {

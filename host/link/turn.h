@@ -15,21 +15,28 @@
 
 /* Messages are handled for so long before timers, other connections and the admin port have
  * their turn: handlers that compute must not keep them waiting as long as messages come. */
-#define TURN_NS 20000000u
+#define TURN_NS 10000000u
 
 /* The time of one run of messages. */
 struct turn_time {
     uint64_t began; /* clock_precise() */
     unsigned count; /* messages until the next look at the clock */
+    unsigned left;  /* of them */
 };
 
-/* A look costs as much as a twentieth of a message, so there are few while messages are short.
- */
-#define TURN_FIRST_LOOK 3
+void turn_begin(struct turn_time *time);
 
-/* After so many messages: how many more there may be before the next look, 0: the turn is over.
- */
-unsigned turn_look(struct turn_time *time);
+/* turn_is_over()'s. A look costs as much as a twentieth of a message, so there are few while
+ * messages are short. */
+bool turn_look(struct turn_time *time);
+
+/* Before each message: whether there is no time for it. */
+static inline bool turn_is_over(struct turn_time *time) {
+    if (time->left == 0 && turn_look(time))
+        return true;
+    time->left--;
+    return false;
+}
 
 /* Embedded by the link. */
 struct turn {

@@ -10,7 +10,7 @@
 /* Fibers run for so long before the loop turns: sockets, timers and other services wait. Longer
  * than what a link takes for its messages (link/turn.h), so that a flood of them is cut there
  * and does not become a queue of fibers. */
-#define TURN_NS 100000000u
+#define TURN_NS 25000000u
 
 /* While they are short and none is left behind, the clock is looked at after so many. */
 #define LOOK_EVERY 8

@@ -171,7 +171,7 @@ static int subscribe(struct discovery *discovery, int kind, int scope) {
                  service_instance(service));
     verb->discovery = discovery;
     verb->kind = kind;
-    static const struct link_sub_options options = {0};
+    static const struct link_sub_options options = {.prompt = true};
     return link_subscribe(discovery->link, subject, &options, on_request, on_error, verb,
                           &verb->subs[scope]);
 }

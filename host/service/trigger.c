@@ -205,7 +205,7 @@ static int subscribe_control(struct trigger *trigger) {
     char subject[256];
     snprintf(subject, sizeof(subject), "lunats.control.%s.%s.reload", service_name(service),
              service_instance(service));
-    struct link_sub_options options = {0};
+    struct link_sub_options options = {.prompt = true};
     struct link_sub *sub; /* ends with the link, which the trigger outlives */
     return link_subscribe(service_link(service), subject, &options, on_control, NULL, trigger,
                           &sub);

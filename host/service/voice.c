@@ -191,8 +191,9 @@ int voice_listen(struct voice *voice) {
     struct link_sub *sub; /* ends with the link, before the service */
     snprintf(subject, sizeof(subject), "lunats.control.%s.%s.log_level",
              service_name(voice->service), service_instance(voice->service));
-    return link_subscribe(service_link(voice->service), subject, &(struct link_sub_options){0},
-                          on_request, NULL, voice, &sub);
+    return link_subscribe(service_link(voice->service), subject,
+                          &(struct link_sub_options){.prompt = true}, on_request, NULL, voice,
+                          &sub);
 }
 
 /* ---- life ---- */

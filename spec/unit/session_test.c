@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A connection whose answers nobody takes, and that ends then. */
+/* A connection whose messages come faster than they are handled, or whose answers nobody takes.
+ */
 #include "host/link/session.h"
 
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #define ANSWER ((size_t)64 << 10)
 #define MESSAGE "MSG a.b 1 3\r\nabc\r\n"
 #define MESSAGES 3000
+#define PROMPT 2 /* its sid */
 
 static struct {
     uv_loop_t loop;
@@ -26,7 +28,12 @@ static struct {
     uv_idle_t writes;
     uv_timer_t limit;
     int peer, lost, messages;
+    bool slow;     /* it answers nothing and takes its time */
+    int prompt;    /* the number of messages handled before the prompt one, + 1; 0: not yet */
+    uint64_t last; /* received */
 } at;
+
+#define SLOW_NS 2000000u
 
 static void on_write(uv_idle_t *idle) {
     uv_idle_stop(idle);
@@ -38,13 +45,36 @@ static void on_pending(void *owner) {
     uv_idle_start(&at.writes, on_write);
 }
 
+static void take_time(uint64_t sid, const struct message_parts *parts) {
+    if (sid == PROMPT) {
+        CHECK_INT(at.prompt, 0);
+        at.prompt = at.messages + 1;
+        return;
+    }
+    CHECK(parts->received >= at.last && parts->received <= clock_precise());
+    CHECK_INT(atoi(parts->data), at.messages); /* in order */
+    at.last = parts->received;
+    at.messages++;
+    for (uint64_t end = clock_precise() + SLOW_NS; clock_precise() < end;)
+        ;
+}
+
 /* Each is answered at length. */
 static void on_msg(void *owner, uint64_t sid, const struct message_parts *parts) {
-    (void)owner, (void)sid, (void)parts;
+    (void)owner;
+    if (at.slow) {
+        take_time(sid, parts);
+        return;
+    }
     char *out = stream_reserve(session_stream(at.session), ANSWER);
     memset(out, 'x', ANSWER);
     stream_commit(session_stream(at.session), out + ANSWER);
     at.messages++;
+}
+
+static bool is_prompt(void *owner, uint64_t sid) {
+    (void)owner;
+    return sid == PROMPT;
 }
 
 static void on_lost(void *owner, int status, const char *text) {
@@ -104,6 +134,7 @@ static int connected_socket(void) {
 static void open_session(void) {
     static const struct session_events events = {
         .on_msg = on_msg,
+        .is_prompt = is_prompt,
         .on_info = on_info,
         .on_pong = on_pong,
         .on_refusal = on_refusal,
@@ -163,9 +194,100 @@ static void one_that_is_reset_while_answers_wait_is_lost(void) {
     is_lost(true);
 }
 
+#define SLOW_MESSAGES 200
+
+static void send_slow_ones(int first) {
+    for (int i = first; i < first + SLOW_MESSAGES; i++) {
+        char text[64];
+        int len = snprintf(text, sizeof(text), "MSG a.b 1 4\r\n%04d\r\n", i);
+        CHECK(write(at.peer, text, (size_t)len) == len);
+    }
+}
+
+static void say(const char *text) {
+    CHECK(write(at.peer, text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+static bool peer_reads(const char *text) {
+    char buffer[64] = "";
+    ssize_t n = recv(at.peer, buffer, sizeof(buffer) - 1, MSG_DONTWAIT);
+    return n > 0 && strcmp(buffer, text) == 0;
+}
+
+static void what_is_prompt_overtakes_what_waits(void) {
+    open_session();
+    at.slow = true;
+    send_slow_ones(0);
+    say("PING\r\nMSG c 2 1\r\nx\r\n");
+    send_slow_ones(SLOW_MESSAGES);
+    run_for(50);
+    CHECK(at.prompt > 0 && at.prompt < SLOW_MESSAGES);
+    CHECK(peer_reads("PONG\r\n"));
+    while (at.messages < 2 * SLOW_MESSAGES)
+        run_for(10);
+    CHECK(!peer_reads("PONG\r\n"));
+    say("PING\r\n");
+    run_for(50);
+    CHECK(peer_reads("PONG\r\n"));
+    close_all();
+}
+
+static void what_waits_is_handled_before_the_connection_is_lost(void) {
+    open_session();
+    at.slow = true;
+    send_slow_ones(0);
+    close(at.peer);
+    run_for(60000);
+    CHECK_INT(at.lost, 1);
+    CHECK_INT(at.messages, SLOW_MESSAGES);
+    close_all();
+}
+
+#define BIG ((size_t)4 << 10) /* so that more of it is read than handled in a turn */
+
+/* Sends what the socket takes; returns the number of messages begun. */
+static int send_big_ones(char *text, size_t *left, int sent) {
+    for (;; sent++) {
+        if (*left == 0) {
+            int head = snprintf(text, 64, "MSG a.b 1 %d\r\n%04d", (int)BIG, sent);
+            memset(text + head, ' ', BIG - 4);
+            memcpy(text + head + BIG - 4, "\r\n", 2);
+            *left = (size_t)head + BIG - 2;
+        }
+        size_t len = strcspn(text, "\r") + 2 + BIG + 2;
+        ssize_t n = send(at.peer, text + len - *left, *left, MSG_DONTWAIT);
+        *left -= n > 0 ? (size_t)n : 0;
+        if (*left > 0)
+            return sent;
+    }
+}
+
+/* More waits than there is room for: the rest stays with the peer. */
+static void what_waits_is_bounded(void) {
+    char *text = malloc(BIG + 64);
+    size_t most = 0, left = 0;
+    int sent = 0;
+    open_session();
+    at.slow = true;
+    for (int i = 0; i < 60; i++) {
+        sent = send_big_ones(text, &left, sent);
+        run_for(1);
+        size_t memory = stream_memory(session_stream(at.session));
+        most = memory > most ? memory : most;
+    }
+    free(text);
+    CHECK(most >= HIGH_WATER);
+    CHECK(most <= 4 * HIGH_WATER);
+    CHECK((size_t)sent * BIG > most);
+    close_all();
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(one_that_is_closed_while_answers_wait_is_lost);
     RUN(one_that_is_reset_while_answers_wait_is_lost);
+    RUN(what_is_prompt_overtakes_what_waits);
+    RUN(what_waits_is_handled_before_the_connection_is_lost);
+    RUN(what_waits_is_bounded);
     return test_end();
 }
