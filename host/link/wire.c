@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/link/wire.h"
 
+#include <endian.h>
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
@@ -18,8 +19,11 @@ static const char *find_blank(const char *at, const char *end) {
     const uint64_t ones = 0x0101010101010101u, tops = ones * 0x80;
     for (uint64_t word; end - at >= 8; at += 8) {
         memcpy(&word, at, 8);
-        if ((word - ones * (' ' + 1)) & ~word & tops) /* one of them is at most ' ' */
-            break;
+        word =
+            le64toh(word); /* a borrow goes to bytes behind the first one that is at most ' ' */
+        uint64_t marks = (word - ones * (' ' + 1)) & ~word & tops;
+        if (marks != 0)
+            return at + __builtin_ctzll(marks) / 8;
     }
     while ((unsigned char)*at > ' ')
         at++;
