@@ -18,14 +18,12 @@ static inline char *put_text(char *at, const char *text) {
 }
 
 static inline char *put_number(char *at, uint64_t value) {
-    char digits[NUMBER_SIZE];
-    size_t count = 0;
-    do
-        digits[count++] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    while (count > 0)
-        *at++ = digits[--count];
-    return at;
+    size_t count = 1;
+    for (uint64_t limit = 10; count < NUMBER_SIZE && value >= limit; limit *= 10)
+        count++;
+    for (char *digit = at + count; digit > at; value /= 10)
+        *--digit = (char)('0' + value % 10);
+    return at + count;
 }
 
 /*
