@@ -48,12 +48,11 @@ struct stream {
 
 /* ---- buffers ---- */
 
-/* Room for `need` more bytes at the end; NULL when memory is short, or it would have to grow
- * for more than `most`. What is left moves to the
- * front when that is less than what has gone, so that a byte is moved once on average. */
-static char *reserve(struct buffer *buffer, size_t need, size_t first_size, size_t most) {
+/* What is left moves to the front when that is less than what has gone, so that a byte is moved
+ * once on average. */
+static char *make_room(struct buffer *buffer, size_t need, size_t first_size, size_t most) {
     size_t left = buffer->len - buffer->at;
-    if (buffer->len + need > buffer->size && buffer->at > 0 && left <= buffer->at) {
+    if (buffer->at > 0 && left <= buffer->at) {
         memmove(buffer->bytes, buffer->bytes + buffer->at, left);
         buffer->len = left;
         buffer->at = 0;
@@ -71,6 +70,15 @@ static char *reserve(struct buffer *buffer, size_t need, size_t first_size, size
         buffer->size = size;
     }
     return buffer->bytes + buffer->len;
+}
+
+/* Room for `need` more bytes at the end; NULL when memory is short, or it would have to grow
+ * for more than `most`. */
+static inline char *reserve(struct buffer *buffer, size_t need, size_t first_size,
+                            size_t most) {
+    if (buffer->len + need <= buffer->size)
+        return buffer->bytes + buffer->len;
+    return make_room(buffer, need, first_size, most);
 }
 
 /* Starts again at the front, where the cache is warm, when nothing is left. */
