@@ -148,7 +148,9 @@ local function next_key()
   local last = key_end()
   local key = pending:sub(1, last)
   pending = pending:sub(last + 1)
-  return key
+  -- A Ctrl-D typed ahead, while a command ran and the terminal had its own line discipline, is
+  -- kept by Linux as the end of a line, and read as a zero byte.
+  return key == "\0" and "\4" or key
 end
 
 ---The part of the line around the cursor that fits.

@@ -218,6 +218,17 @@ describe("lunats console", function()
       assert.equal(0, (term:wait()))
     end)
 
+    it("ends at a Ctrl-D that was typed while a command ran", function()
+      serve "--console"
+      local term = open()
+      term:next "counter> "
+      term:type "print 'running' app.sleep(1)\n"
+      term:wait_for_lines()
+      term:type "\4"
+      assert.equal(0, (term:wait()))
+      assert.truthy(term:output():find("running\r\n", 1, true))
+    end)
+
     it("asks which of several instances", function()
       serve "--console"
       serve "--console"

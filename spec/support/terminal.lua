@@ -62,6 +62,16 @@ function terminal:type(keys)
   file:close()
 end
 
+---Waits until what runs has the terminal as a shell gives it, not key by key.
+function terminal:wait_for_lines()
+  eventually("a terminal that reads lines", function()
+    local now = io.popen("stty -a -F " .. read(self.tty):match "%S+")
+    local text = now:read "a"
+    now:close()
+    return text:find "[^-]icanon"
+  end)
+end
+
 function terminal:resize(size)
   assert(os.execute(("stty -F %s %s"):format(read(self.tty):match "%S+", size)))
 end

@@ -151,11 +151,17 @@ describe("--log-subject", function()
     local name = unique "busy"
     local server = process.server()
     local child = process.run(source(name, ([[
-      app.listen(%q, function()
+      app.listen(%q, function(msg)
         app.log.info("begins")
-        app.sleep(0.5)
-        for i = 1, 1600 do app.log.info(("x"):rep(16000) .. i) end
-        assert(app.publish("still.free", "")) -- or it would wait for the server
+        if msg.data == "say" then return end
+        local filler = ("x"):rep(1000000)
+        repeat -- until the buffers on the way take no more
+          local room = app.timeout(2, function() return app.publish("fill", filler) end)
+        until not room
+        for i = 1, 300 do -- which may take three times as much of what is not written yet
+          app.log.info(("x"):rep(16000) .. i)
+          if i & 31 == 0 then app.sleep(0) end -- its slice is a second
+        end
         app.log.info("all written")
       end)
     ]]):format(name)), { "--log-subject", "logs.busy", "--ping-interval", "60" },
@@ -164,13 +170,13 @@ describe("--log-subject", function()
     local watcher = process.spawn { process.lunats(), "sub", "--server", server.url,
       "--ping-interval", "60", "logs.busy.>" }
     watcher:expect "listening to"
-    assert.equal(0, (process.lunats_to_end { "pub", "--server", server.url, name, "x" }))
+    assert.equal(0, (process.lunats_to_end { "pub", "--server", server.url, name, '"fill"' }))
     child:expect "begins"
     server:signal "STOP"
     child:expect "all written"
     server:signal "CONT"
     eventually("a line that tells", function()
-      assert.equal(0, (process.lunats_to_end { "pub", "--server", server.url, name, "x" }))
+      assert.equal(0, (process.lunats_to_end { "pub", "--server", server.url, name, '"say"' }))
       return watcher:count "log lines were not published" > 0
     end)
     watcher:expect '"lines":%d%d+'
