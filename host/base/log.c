@@ -2,7 +2,7 @@
 #include "host/base/log.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,17 +246,33 @@ void log_write(enum log_level level, const char *service, const char *message,
     errno = saved;
 }
 
+/* Lines at the end of the message, of a traceback, are left out until the rest goes into a pipe
+ * at once. Returns whether it does. */
+static bool compose_short(struct log_line *line, struct log_record *record, char *message) {
+    record->message = message;
+    for (;;) {
+        log_line_compose(line, record, sink.format, sink.colours);
+        if (line->len <= PIPE_BUF)
+            return true;
+        log_line_free(line);
+        char *end = strrchr(message, '\n');
+        if (end == NULL)
+            end = message + strlen(message) / 2;
+        if (end == message)
+            return false;
+        *end = '\0';
+    }
+}
+
 void log_aside(enum log_level level, const char *service, const char *message) {
-    struct log_record record = {
-        .level = level, .time_ms = present(), .service = service, .message = message};
-    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    struct log_record record = {.level = level, .time_ms = present(), .service = service};
     struct log_line line;
-    if (level < sink.level || poll(&ready, 1, 0) <= 0 || !(ready.revents & POLLOUT))
-        return;
-    log_line_compose(&line, &record, sink.format, sink.colours);
-    ssize_t written = write(STDERR_FILENO, line.data, line.len);
-    (void)written;
-    log_line_free(&line);
+    char *copy = level >= sink.level ? strdup(message) : NULL;
+    if (copy != NULL && compose_short(&line, &record, copy)) {
+        output_aside(line.data, line.len);
+        log_line_free(&line);
+    }
+    free(copy);
 }
 
 void log_vprintf(enum log_level level, const char *service, const char *format, va_list args) {

@@ -149,7 +149,8 @@ void log_vprintf(enum log_level level, const char *service, const char *format, 
 
 /*
  * From any thread, while the loop is stuck: one line past taps, copies, and what waits for a
- * slow reader, who does not get it at all unless he takes it at once.
+ * slow reader, who does not get it at all unless he takes it at once. Of a message of many
+ * lines the last are left out if need be.
  */
 void log_aside(enum log_level level, const char *service, const char *message);
 

@@ -7,7 +7,7 @@
  * bytes; more is lost and counted. The flags of the shared descriptor stay as they are: pipes
  * and terminals are opened a second time for that. Files and devices are written as ever.
  *
- * Both belong to the process and to the loop thread.
+ * Both belong to the process and, but for output_aside(), to the loop thread.
  */
 #ifndef LUNATS_BASE_OUTPUT_H
 #define LUNATS_BASE_OUTPUT_H
@@ -26,6 +26,10 @@ bool output_waits(void);
 
 /* Writes these bytes, or keeps them; false: all of them are lost, and counted. errno stays. */
 bool output_write(enum output output, const char *data, size_t len);
+
+/* From any thread: to standard error, past what is kept, or nothing if the reader does not take
+ * it at once. Up to PIPE_BUF bytes. */
+void output_aside(const char *data, size_t len);
 
 /* Writes what was kept, as far as it goes; true when nothing is kept any more. */
 bool output_drain(enum output output);

@@ -258,6 +258,25 @@ static void a_reader_that_stops_for_a_while_misses_nothing(void) {
 }
 
 static int kept;
+static void a_line_aside_never_waits_and_is_whole(void) {
+    static char filler[60 << 10];
+    char message[8192] = "held";
+    size_t len = 4;
+    while (len < 6000)
+        len += (size_t)snprintf(message + len, sizeof(message) - len,
+                                "\n\tservice.lua:%zu: in function 'f'", len);
+    memset(filler, 'x', sizeof(filler));
+    log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    capture_begin();
+    CHECK_INT(write(STDERR_FILENO, filler, sizeof(filler)), sizeof(filler));
+    log_aside(LOG_LEVEL_WARN, "orders", message); /* of the 64 KiB of a pipe 4 are left */
+    log_aside(LOG_LEVEL_WARN, "orders", "no room");
+    const char *out = capture_end();
+    CHECK(strstr(out, "WARN  orders: held\n    \tservice.lua:4: in function 'f'\n") != NULL);
+    CHECK(captured_len > sizeof(filler) + 3900 && out[captured_len - 1] == '\n');
+    CHECK(strstr(out, "no room") == NULL);
+}
+
 static void on_kept(void *owner) {
     (void)owner;
     kept++;
@@ -409,6 +428,7 @@ int main(int argc, char **argv) {
     RUN(what_is_more_than_the_bound_is_lost_and_told);
     RUN(the_end_waits_for_a_reader_that_reads);
     RUN(a_closed_pipe_is_survived);
+    RUN(a_line_aside_never_waits_and_is_whole);
     RUN(fields_of_the_record_win_over_its_context);
     RUN(names_are_told_apart_as_they_are_written);
     RUN(a_service_has_a_level_of_its_own);
