@@ -69,12 +69,17 @@ static bool is_private(const struct host *host) {
  */
 static struct {
     uv_async_t *async;
+    struct watchdog *dog;  /* which says what a stop waits for */
     atomic_llong first_ms; /* when the first came; 0: none yet */
     volatile sig_atomic_t last;
 } signals;
 
 static bool was_signalled(void) {
     return atomic_load(&signals.first_ms) != 0;
+}
+
+static const char *signal_text(int signum) {
+    return signum == SIGINT ? "interrupted" : signum == SIGHUP ? "hang-up" : "terminated";
 }
 
 static void on_raw_signal(int signum) {
@@ -84,6 +89,7 @@ static void on_raw_signal(int signum) {
     long long now_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + 1, first_ms = 0;
     if (atomic_compare_exchange_strong(&signals.first_ms, &first_ms, now_ms)) {
         signals.last = signum;
+        watchdog_stop_waits(signals.dog, signal_text(signum));
         uv_async_send(signals.async);
     } else if (now_ms - first_ms >= SAME_STOP_MS) {
         terminal_give_back();
@@ -216,10 +222,6 @@ static void on_ended(void *owner, int status) {
     finish(host);
 }
 
-static const char *signal_text(int signum) {
-    return signum == SIGINT ? "interrupted" : signum == SIGHUP ? "hang-up" : "terminated";
-}
-
 static void stop(struct host *host, int status) {
     if (services_stop(host->services, status))
         return;
@@ -231,6 +233,7 @@ static void stop(struct host *host, int status) {
 static void on_interrupt(uv_async_t *handle) {
     struct host *host = handle->data;
     int signum = signals.last;
+    watchdog_stop_waits(signals.dog, NULL);
     if (serves(host)) /* others end before anybody has read it */
         log_info(NULL, "%s: stopping (once more to end at once)", signal_text(signum));
     /* A service has done its work; tests that did not run have not passed. */
@@ -494,6 +497,7 @@ static void watch_signals(struct host *host) {
     host->interrupt.data = host;
     uv_unref((uv_handle_t *)&host->interrupt);
     signals.async = &host->interrupt;
+    signals.dog = scheduler_watchdog(host->scheduler);
     uv_signal_init(&host->loop, &host->hangup);
     host->hangup.data = host;
     uv_unref((uv_handle_t *)&host->hangup);

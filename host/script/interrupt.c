@@ -17,6 +17,9 @@
  * not come to one: a second or so, with a hook at each instruction. */
 #define PASSES_MAX 5000000
 
+/* After so much time of the processor in one function in C nothing but that function runs. */
+#define STUCK_MS 20
+
 /* Levels of a traceback that are shown. */
 #define LEVELS 16
 
@@ -112,7 +115,7 @@ static void disarm(struct interrupt *in, lua_State *L) {
  * instructions in which the collector, run by that function, moves the stack.
  */
 static bool is_stuck(const struct interrupt *in) {
-    bool moved = cpu_ns() - in->armed_cpu >= NS_PER_MS ||
+    bool moved = cpu_ns() - in->armed_cpu >= STUCK_MS * NS_PER_MS ||
                  atomic_load_explicit(&in->blocked, memory_order_relaxed);
     return in->signals >= 2 && moved;
 }
@@ -194,6 +197,14 @@ static void write_message(const struct watchdog *dog, char *text, size_t size) {
              in->place, in->place[0] != '\0' ? ": " : "", spent, slice);
 }
 
+/* Lua runs the handler of the error inside of the hook, and keeps hooks away from it: an
+ * endless one, and the 200 that Lua calls for errors in it, would each need a signal. Ours are
+ * in C, which instructions do not call, so they are left alone. */
+static void end_handlers(const struct interrupt *in, lua_State *L) {
+    lua_sethook(L, in->hook, LUA_MASKCOUNT, 1);
+    hooks_allow(L);
+}
+
 bool interrupt_due(struct watchdog *dog, lua_State *L, lua_Debug *at, char *text, size_t size) {
     struct interrupt *in = &dog->interrupt;
     uint64_t turn = atomic_load_explicit(&in->turn, memory_order_relaxed);
@@ -215,6 +226,8 @@ bool interrupt_due(struct watchdog *dog, lua_State *L, lua_Debug *at, char *text
     if (level == INTERRUPT_ONCE) {
         in->in_force = INTERRUPT_NONE;
         disarm(in, L);
+    } else {
+        end_handlers(in, L);
     }
     atomic_store_explicit(&in->told, turn, memory_order_relaxed);
     return true;

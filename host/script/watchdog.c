@@ -16,6 +16,8 @@
 #define BUSY_MS 50
 /* ... and time that is, whatever it was used for. */
 #define BLOCKED_MS 1000
+/* ... and time after which the log tells of what has a longer slice, while it lasts. */
+#define WORD_MS 1000
 /* How much of the time in which the thread sleeps counts as if it computed. */
 #define SLEEP_SHARE 10
 /* After an error this part of a slice is left to clean up. */
@@ -58,7 +60,9 @@ struct look {
     uint64_t slept;          /* so long, as far as it was seen */
     bool asleep;             /* at the last look */
     uint64_t told;           /* spent when its error was seen; 0: not yet */
-    uint64_t next_report;    /* held */
+    uint64_t next_word;      /* held */
+    bool stop_told;          /* that a signal waits for its end */
+    bool asked;              /* for a traceback */
     int calm;
 };
 
@@ -93,52 +97,97 @@ static void publish(struct watchdog *dog, const struct look *look) {
 
 /* ---- what holds on ---- */
 
+static bool has_trace(struct watchdog *dog) {
+    return atomic_load_explicit(&dog->interrupt.trace, memory_order_acquire) ==
+           INTERRUPT_TRACE_READY;
+}
+
 static void say(struct watchdog *dog, enum log_level level, const struct look *look,
                 const char *why) {
     const struct interrupt *in = &dog->interrupt;
-    bool ready =
-        atomic_load_explicit(&in->trace, memory_order_acquire) == INTERRUPT_TRACE_READY;
+    bool ready = has_trace(dog);
     char text[INTERRUPT_TEXT + INTERRUPT_TRACE + 256];
     snprintf(text, sizeof(text), "%s has held the loop for %.2f s%s%s%s",
-             ready ? in->title : "a call", (double)held(look) / 1e9, why,
+             ready ? in->title : "a call", (double)(look->last - look->since) / 1e9, why,
              ready && in->lines[0] != '\0' ? "\nstack traceback:" : "", ready ? in->lines : "");
     log_aside(level, ready && in->service[0] != '\0' ? in->service : NULL, text);
 }
 
-/* Twice the time after each line, so that it does not become noise. */
-static void report(struct watchdog *dog, struct look *look) {
-    struct interrupt *in = &dog->interrupt;
-    if (atomic_load_explicit(&in->trace, memory_order_acquire) == INTERRUPT_TRACE_READY) {
-        if (held(look) < look->next_report)
-            return;
-        if (in->stuck) {
-            say(dog, LOG_LEVEL_WARN, look,
-                ", in a function in C, which nothing can end: nothing else runs");
-            look->next_report = 2 * held(look);
-        }
+static uint64_t slice_ns(const struct watchdog *dog) {
+    return atomic_load_explicit(&dog->slice_ms, memory_order_relaxed) * NS_PER_MS;
+}
+
+/* The first word of a call that can be ended is left to its end. */
+static bool word_is_due(const struct watchdog *dog, const struct look *look,
+                        enum interrupt_level level) {
+    uint64_t first = level == INTERRUPT_NONE ? WORD_MS * NS_PER_MS : 0;
+    bool has_words = level != INTERRUPT_NONE || slice_ns(dog) > WORD_MS * NS_PER_MS;
+    return has_words && held(look) >= (look->next_word != 0 ? look->next_word : first);
+}
+
+static void say_what_is_due(struct watchdog *dog, struct look *look,
+                            enum interrupt_level level) {
+    const char *stop = atomic_load(&dog->stop);
+    char why[128];
+    if (stop != NULL && !look->stop_told) {
+        snprintf(why, sizeof(why), ": %s, stopping when that ends (once more to end at once)",
+                 stop);
+        look->stop_told = true;
+        say(dog, LOG_LEVEL_WARN, look, why);
+    } else if (dog->interrupt.stuck) {
+        say(dog, LOG_LEVEL_WARN, look,
+            ", in a function in C, which nothing can end: nothing else runs");
+    } else if (level == INTERRUPT_NONE) {
+        say(dog, LOG_LEVEL_WARN, look, ", and goes on: nothing else runs");
+    } else {
+        return;
     }
-    atomic_store_explicit(&in->trace, INTERRUPT_TRACE_WANTED, memory_order_release);
+    look->next_word = 2 * held(look); /* so that it does not become noise */
+}
+
+/* Says what there is to say, with a traceback of this moment; of one that may stall there is
+ * one at hand. Returns whether the loop has to be asked for it. */
+static bool report(struct watchdog *dog, struct look *look, enum interrupt_level level,
+                   bool stalls) {
+    bool stop_waits = atomic_load(&dog->stop) != NULL && !look->stop_told;
+    bool due = stop_waits || word_is_due(dog, look, level);
+    if (!due && !stalls)
+        return false;
+    if (!look->asked) {
+        look->asked = true;
+        atomic_store_explicit(&dog->interrupt.trace, INTERRUPT_TRACE_WANTED,
+                              memory_order_release);
+    } else if (due && has_trace(dog)) {
+        look->asked = false;
+        say_what_is_due(dog, look, level);
+    }
+    return true;
 }
 
 /* A call that cannot be ended: the supervisor of the process starts it again. */
 static void end_process(struct watchdog *dog, const struct look *look) {
-    say(dog, LOG_LEVEL_ERROR, look, ": ending the process (--stall-exit)");
+    char why[128];
+    snprintf(why, sizeof(why),
+             ", %.2f s of that computing or asleep: ending the process (--stall-exit)",
+             (double)held(look) / 1e9);
+    say(dog, LOG_LEVEL_ERROR, look, why);
     terminal_give_back();
     _exit(dog->interrupt.exit_status);
 }
 
-/* Returns whether the loop has something to answer. */
+/* Returns whether it may come to that. */
 static bool look_for_stall(struct watchdog *dog, struct look *look) {
     uint64_t stall = dog->interrupt.stall_ms * NS_PER_MS;
     if (stall == 0 || held(look) < stall / 2)
         return false;
-    if (held(look) >= stall)
+    bool trace_comes = look->asked && !has_trace(dog) && held(look) < stall + stall / 4;
+    if (held(look) >= stall && !trace_comes)
         end_process(dog, look);
     return true;
 }
 
 static enum interrupt_level level_of(struct watchdog *dog, struct look *look) {
-    uint64_t slice = atomic_load_explicit(&dog->slice_ms, memory_order_relaxed) * NS_PER_MS;
+    uint64_t slice = slice_ns(dog);
     bool told = atomic_load_explicit(&dog->interrupt.told, memory_order_relaxed) == look->turn;
     if (slice == 0 || spent(look) < slice)
         return INTERRUPT_NONE;
@@ -156,10 +205,9 @@ static void follow(struct watchdog *dog, struct look *look) {
                    look->last - look->since >= BLOCKED_MS * NS_PER_MS;
     if (is_long || level != INTERRUPT_NONE)
         publish(dog, look);
-    if (level == INTERRUPT_NONE && !stalls)
-        return;
-    report(dog, look);
-    interrupt_ask(dog, look->turn, level, (uint32_t)(spent(look) / NS_PER_MS), look->asleep);
+    if (report(dog, look, level, stalls) || level != INTERRUPT_NONE)
+        interrupt_ask(dog, look->turn, level, (uint32_t)(spent(look) / NS_PER_MS),
+                      look->asleep);
 }
 
 static void look_at(struct watchdog *dog, struct look *look) {
@@ -231,6 +279,10 @@ void watchdog_end_process(struct watchdog *dog, uint32_t stall_ms, int exit_stat
     dog->interrupt.exit_status = exit_status;
 }
 
+void watchdog_stop_waits(struct watchdog *dog, const char *why) {
+    atomic_store(&dog->stop, why);
+}
+
 void watchdog_wake(struct watchdog *dog) {
     if (dog->on_wake != NULL)
         dog->on_wake(dog->owner);
@@ -256,20 +308,31 @@ struct watchdog_held watchdog_over(struct watchdog *dog, uint64_t turn) {
 void watchdog_enter(struct watchdog *dog, struct watchdog_outer *outer, lua_State *L,
                     uint32_t slice_ms, const char *what) {
     bool inside = atomic_load_explicit(&dog->turn, memory_order_relaxed) % 2 != 0;
+    uint32_t outer_ms = atomic_load_explicit(&dog->slice_ms, memory_order_relaxed);
     *outer = (struct watchdog_outer){
         .L = inside ? atomic_load_explicit(&dog->L, memory_order_relaxed) : NULL,
-        .slice_ms = atomic_load_explicit(&dog->slice_ms, memory_order_relaxed),
+        .slice_ms = outer_ms,
         .what = dog->what,
+        .goes_on = inside && (outer_ms != 0 || slice_ms == 0),
     };
+    dog->what = what;
+    if (outer->goes_on) {
+        watchdog_dive(dog, L);
+        return;
+    }
     if (inside)
         watchdog_end(dog);
-    dog->what = what;
     watchdog_begin(dog, L, slice_ms);
 }
 
 void watchdog_leave(struct watchdog *dog, const struct watchdog_outer *outer) {
-    watchdog_end(dog);
     dog->what = outer->what;
+    if (outer->goes_on) {
+        lua_State *L = atomic_load_explicit(&dog->L, memory_order_relaxed);
+        watchdog_surface(dog, L, outer->L);
+        return;
+    }
+    watchdog_end(dog);
     if (outer->L != NULL)
         watchdog_begin(dog, outer->L, outer->slice_ms);
 }

@@ -31,7 +31,8 @@ struct watchdog {
     const char *what;           /* it is no fiber, but this; NULL: a fiber */
     _Atomic uint64_t long_turn; /* the thread's: this one takes long, since ... */
     _Atomic uint64_t long_since;
-    _Atomic bool asleep; /* the thread waits for watchdog_wake(), or was never started */
+    _Atomic bool asleep;        /* the thread waits for watchdog_wake(), or was never started */
+    _Atomic(const char *) stop; /* why: a signal that the loop has not heard of; NULL: none */
     bool started, ending;
     clockid_t cpu; /* of the loop's thread, ... */
     int id;        /* and how the system calls it */
@@ -81,14 +82,20 @@ static inline struct watchdog_held watchdog_end(struct watchdog *dog) {
     return (struct watchdog_held){0, NULL};
 }
 
+/* A signal asks for a stop, of which the loop hears when nothing holds it any more: the log
+ * says what does. `why` is static; NULL: it has heard. From handlers of signals, too. */
+void watchdog_stop_waits(struct watchdog *dog, const char *why);
+
 /* A call that was interrupted by another one. */
 struct watchdog_outer {
     lua_State *L; /* NULL: there was none */
     uint32_t slice_ms;
     const char *what;
+    bool goes_on; /* the other one is part of it */
 };
 
-/* The same for what is no fiber, and may be called by one: that begins anew afterwards. */
+/* The same for what is no fiber, and may be called by one. It uses what is left of the slice
+ * of the fiber then, so that no slice is without end; of one that has none it has its own. */
 void watchdog_enter(struct watchdog *dog, struct watchdog_outer *outer, lua_State *L,
                     uint32_t slice_ms, const char *what);
 void watchdog_leave(struct watchdog *dog, const struct watchdog_outer *outer);

@@ -205,6 +205,24 @@ describe("the services of a process", function()
   end)
 end)
 
+describe("a top level that computes on and on", function()
+  it("is told, as is what a signal waits for, and a further one ends the process", function()
+    local child = process.run "print 'loading'\nwhile true do end"
+    child:expect("WARN +the top level has held the loop for [%d.]+ s, and goes on: nothing "
+      .. "else runs\n%s*stack traceback:\n[^\n]*svc.lua:2: in main chunk\n", 60)
+    child:signal "TERM"
+    child:expect("WARN +the top level has held the loop for [%d.]+ s: terminated, stopping "
+      .. "when that ends %(once more to end at once%)\n%s*stack traceback:\n"
+      .. "[^\n]*svc.lua:2: in ", 60)
+    assert.is_nil(child:status())
+    eventually("the end", function()
+      child:signal "TERM"
+      return child:status()
+    end, 20)
+    assert.equal(128 + 15, child:status())
+  end)
+end)
+
 describe("a function in C that takes long", function()
   it("is told with the traceback while it lasts, and --stall-exit ends the process", function()
     local child = process.run("app.task({ name = 'match' }, function()\n return" .. STUCK
@@ -214,8 +232,9 @@ describe("a function in C that takes long", function()
       .. "[^\n]*svc.lua:2:.*")
     assert.truthy(told)
     assert.equal(4, child:wait(60))
-    child:expect("ERROR svc: task match has held the loop for [%d.]+ s: ending the process "
-      .. "%(%-%-stall%-exit%)\n[^\n]*stack traceback:\n[^\n]*svc.lua:2:")
+    child:expect("ERROR svc: task match has held the loop for [%d.]+ s, [%d.]+ s of that "
+      .. "computing or asleep: ending the process %(%-%-stall%-exit%)\n[^\n]*stack "
+      .. "traceback:\n[^\n]*svc.lua:2:")
   end)
 
   it("is told as JSON, too", function()

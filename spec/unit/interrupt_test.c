@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
+#include <time.h>
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -13,6 +14,7 @@
 static uv_loop_t loop;
 static struct scheduler *scheduler;
 static char told[4096];
+static lua_CFunction inside; /* adds globals */
 
 /* As bindings/slice.c, with a string. */
 static void on_interrupt(lua_State *L, lua_Debug *at) {
@@ -39,6 +41,8 @@ static struct watchdog_held run(const char *code, uint32_t slice_ms) {
     struct watchdog *dog = scheduler_watchdog(scheduler);
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
+    if (inside != NULL)
+        inside(L);
     if (luaL_loadbuffer(L, code, strlen(code), "=test") == LUA_OK) {
         watchdog_begin(dog, L, slice_ms);
         lua_pcall(L, 0, 1, 0);
@@ -119,6 +123,48 @@ static void begins_anew_for_each_call(void) {
     end();
 }
 
+/* nested(): Lua that runs inside of a call, but is none. */
+static int nested(lua_State *L) {
+    struct watchdog *dog = scheduler_watchdog(scheduler);
+    struct watchdog_outer outer;
+    lua_State *other = lua_newthread(L);
+    if (luaL_loadstring(other, "local t = os.clock() while os.clock() - t < 0.01 do end") ==
+        LUA_OK) {
+        watchdog_enter(dog, &outer, other, 30000, "nested");
+        lua_pcall(other, 0, 0, 0);
+        watchdog_leave(dog, &outer);
+    }
+    return 0;
+}
+
+static int open_nested(lua_State *L) {
+    lua_register(L, "nested", nested);
+    return 0;
+}
+
+static void counts_what_runs_inside_of_a_call(void) {
+    begin();
+    inside = open_nested;
+    struct watchdog_held held = run("while true do nested() end", SLICE_MS);
+    inside = NULL;
+    CHECK(held.ms >= SLICE_MS && held.ended != NULL);
+    CHECK(strncmp(told, ENDED, strlen(ENDED)) == 0);
+    end();
+}
+
+static uint64_t cpu_ms(void) {
+    return (uint64_t)clock() * 1000 / CLOCKS_PER_SEC;
+}
+
+/* Lua calls a handler for the error of a handler, 200 deep. */
+static void ends_endless_handlers_soon(void) {
+    begin();
+    uint64_t before = cpu_ms();
+    run("xpcall(error, function() while true do end end, 1)", SLICE_MS);
+    CHECK(cpu_ms() - before < 6 * SLICE_MS);
+    end();
+}
+
 /* ---- the top level of a script ---- */
 
 static int open_nothing(lua_State *L) {
@@ -179,6 +225,8 @@ int main(int argc, char **argv) {
     RUN(ends_one_that_catches_the_error);
     RUN(ends_a_finalizer_and_lets_the_call_go_on);
     RUN(begins_anew_for_each_call);
+    RUN(counts_what_runs_inside_of_a_call);
+    RUN(ends_endless_handlers_soon);
     RUN(ends_a_top_level);
     RUN(ends_a_finalizer_at_the_end_of_a_script);
     return test_end();
