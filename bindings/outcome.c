@@ -81,9 +81,6 @@ static bool is_client_error(lua_State *L, int index) {
     return bad_json;
 }
 
-/* The error value of a handler that has been reported and answered. */
-static const char told;
-
 /* A raised error that nobody has reported yet; `trace` may be the text again. */
 static void report_raised(lua_State *L, const struct job *job, int index, const char *trace) {
     struct script_error error = {.text = trace, .L = L, .value = lua_absindex(L, index)};
@@ -98,25 +95,26 @@ static void report_raised(lua_State *L, const struct job *job, int index, const 
 int outcome_on_error(lua_State *L) {
     struct script *script = script_of(L);
     struct fiber *fiber = fibers_current(script_fibers(script));
-    const struct job *job = fiber_arg(fiber);
+    struct job *job = fiber_arg(fiber);
     if (fiber_cancelled(fiber))
         return 1;
     if (is_client_error(L, 1)) { /* the sender's mistake: no traceback of ours helps */
         log_warn(service_name(script_service(script)), "%s", error_text(L, 1));
         fail(L, job, 1);
     } else {
-        luaL_traceback(L, L, error_text(L, 1), 1);
+        push_traceback(L, L, error_text(L, 1), 1);
         report_raised(L, job, 1, lua_tostring(L, -1));
     }
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&told);
+    job->told = true;
+    lua_settop(L, 1); /* what variables that are closed now get to see */
     return 1;
 }
 
 /* The handler has raised the value on top of the stack. outcome_on_error() has seen to it,
  * unless memory or the stack ran out. */
-static void raised(lua_State *L, const struct job *job) {
+static void raised(lua_State *L, const struct job *job, int status) {
     int value = lua_gettop(L);
-    if (lua_touserdata(L, value) != &told)
+    if (status != LUA_ERRRUN || !job->told)
         report_raised(L, job, value, error_alone(L, value));
 }
 
@@ -168,6 +166,6 @@ int outcome_of_handler(lua_State *L, int status, lua_KContext context) {
         return lua_error(L); /* the fiber ends as cancelled */
     if (success)
         return reply(L, job);
-    raised(L, job);
+    raised(L, job, status);
     return 0;
 }

@@ -103,7 +103,7 @@ int push_raised(lua_State *L) {
     if (cancelled || is_raised(L, 1)) /* the latter has been passed on */
         return 1;
     lua_settop(L, 1);
-    luaL_traceback(L, L, error_text(L, 1), 1);
+    push_traceback(L, L, error_text(L, 1), 1);
     int text = lua_gettop(L);
     lua_createtable(L, 2, 0);
     lua_pushvalue(L, text);

@@ -164,7 +164,7 @@ static int describe_error(lua_State *L) {
         lua_pushvalue(fiber->L, -1);
         lua_xmove(fiber->L, L, 1);
     }
-    luaL_traceback(L, fiber->L, error_text(L, 2), 0);
+    push_traceback(L, fiber->L, error_text(L, 2), 0);
     lua_pushvalue(L, 2);
     lua_insert(L, -2);
     return 2;

@@ -56,7 +56,7 @@ static int with_traceback(lua_State *L) {
     lua_Debug caller;
     if (!lua_getstack(L, 2, &caller)) /* no Lua code has run: the text says where */
         return 1;
-    luaL_traceback(L, L, message, 1);
+    push_traceback(L, L, message, 1);
     return 1;
 }
 

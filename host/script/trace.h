@@ -16,13 +16,18 @@ const char *show_zeros(lua_State *L, int index);
 
 /*
  * Pushes the text of the error value at `index`: the `message` of a table, else what tostring
- * says; a __tostring that fails is said in words. Borrowed from the stack.
+ * says, or which fields a table has for which that is its address; a __tostring that fails is
+ * said in words. Borrowed from the stack.
  */
 const char *error_text(lua_State *L, int index);
 
 /* The same for an error that no message handler has seen: of one for want of memory, for which
  * Lua calls none, the traceback is below the text. */
 const char *error_alone(lua_State *L, int index);
+
+/* luaL_traceback() of the thread `of`, from that level on; of an error that blames the script
+ * without what we did between its call and the error. */
+void push_traceback(lua_State *L, lua_State *of, const char *text, int level);
 
 /* Message handler: the text of the error with the traceback below it. */
 int error_traceback(lua_State *L);

@@ -24,6 +24,7 @@ struct job {
     struct job **holder; /* see job_hold() */
     bool replying;       /* the body makes a message of what the handler has returned */
     bool failed;         /* job_failed() was called */
+    bool told;           /* what the handler has raised is in the log, and its sender knows */
     bool traced;         /* its body calls job_begin_trace() */
     struct trace *trace; /* of its fiber; NULL: none */
 };

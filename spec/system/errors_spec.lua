@@ -124,6 +124,30 @@ describe("an error table", function()
     end
   end)
 
+  it("without a message shows its fields", function()
+    local subject = unique "errs"
+    local svc = testing.start(([[
+      app.listen(%q, function() error {} end)
+      app.listen(%q, function() return nil, { reason = "sold \"out\"", at = { 1 } } end)
+      app.listen(%q, function()
+        local many = {}
+        for i = 2, 20 do many[i] = ("x"):rep(100) end
+        error(many)
+      end)
+    ]]):format(subject .. ".empty", subject .. ".fields", subject .. ".many"))
+    finally(function() svc:stop() end)
+    local function told(name)
+      local _, err = svc:request(subject .. name, "")
+      return err.message:match "^[^\n]*" -- in specs the log is below
+    end
+    assert.equal("an error without a message: {}", told ".empty")
+    local fields = told ".fields"
+    assert.truthy(fields:find('"reason": "sold \\"out\\""', 1, true), fields)
+    assert.truthy(fields:find('"at": {...}', 1, true), fields)
+    assert.is_true(#told ".many" < 900)
+    assert.equal(2, #svc:errors())
+  end)
+
   it("without a text says why there is none", function()
     local subject = unique "errs"
     local svc = testing.start(([[app.listen(%q, function()
@@ -133,6 +157,37 @@ describe("an error table", function()
     assert.truthy(err.message:find("__tostring fails", 1, true), err.message)
     assert.equal(1, #svc:errors())
     svc:stop()
+  end)
+end)
+
+describe("an error on the way out of a handler that has failed", function()
+  it("is logged, and the sender is told the first, as are variables that close", function()
+    local subject = unique "errs"
+    local svc = testing.start(([[app.listen(%q, function()
+      local _ <close> = setmetatable({}, { __close = function(_, err)
+        error("closing after " .. err.message)
+      end })
+      error { code = 409, message = "taken" }
+    end)]]):format(subject))
+    finally(function() svc:stop() end)
+    local _, err = svc:request(subject, "")
+    assert.equal(409, err.status)
+    assert.equal("taken", err.message:match "^[^\n]*")
+    assert.equal(2, #svc:errors())
+    assert.truthy(svc:errors()[1]:find(": taken\n", 1, true))
+    assert.truthy(svc:errors()[2]:find("closing after taken\n", 1, true), svc:errors()[2])
+  end)
+end)
+
+describe("a mistake in a call of ours", function()
+  it("has a traceback that begins at the call", function()
+    local path = process.write("cfg.lua", "local function configure()\n"
+      .. "  app.config { name = 'cfg', limits = { memory = '12x' } }\nend\nconfigure()")
+    local status, output = process.lunats_to_end { "run", "-s", testing.server_url(), path }
+    assert.equal(1, status)
+    assert.matches("cfg%.lua:2: app%.config: limits%.memory [^\n]*\n%s*stack traceback:\n"
+      .. "%s*[^\n]*cfg%.lua:2: in [^\n]*'configure'\n", output)
+    assert.is_nil(output:find("lunats/", 1, true), output)
   end)
 end)
 
