@@ -124,7 +124,12 @@ local old_version
 ---Loaded when there is a reload: a service starts without it.
 local function state() return require "lunats.state" end
 
-core.set_phase("save", function()
+---With `check` it only raises what cannot be copied.
+core.set_phase("save", function(check_only)
+  if check_only then
+    if next(app.state) ~= nil then state().check(app.state, "app.state") end
+    return ""
+  end
   local timers = periodic.phases()
   return state().pack({ version = app.version, timers = timers }, "timers")
     .. state().pack(app.state, "app.state")

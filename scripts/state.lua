@@ -46,6 +46,22 @@ local writers = {
 
 local marks = { [ARRAY] = "a", [OBJECT] = "o" }
 
+local function refuse(item, parent, key, name)
+  error(("%s: cannot copy a %s"):format(path_of(parent, key, name), type(item)), 0)
+end
+
+---@param found state.found
+---@return string  how the table is marked in the bytes
+local function mark_of(found, name)
+  local metatable = getmetatable(found.value)
+  if metatable == nil then return "t" end
+  if not marks[metatable] then
+    local path = path_of(found.parent, found.key, name)
+    error(path .. ": cannot copy a table with a metatable", 0)
+  end
+  return marks[metatable]
+end
+
 ---@param value any  plain data
 ---@param name string  what errors call it
 ---@return string bytes
@@ -65,17 +81,12 @@ function M.pack(value, name)
       end
       out[#out + 1] = pack("<c1I4", "r", numbers[item])
     else
-      error(("%s: cannot copy a %s"):format(path_of(parent, key, name), type(item)), 0)
+      refuse(item, parent, key, name)
     end
   end
 
   local function write_table(found)
-    local mark = getmetatable(found.value)
-    if mark ~= nil and not marks[mark] then
-      local path = path_of(found.parent, found.key, name)
-      error(path .. ": cannot copy a table with a metatable", 0)
-    end
-    out[#out + 1] = mark and marks[mark] or "t"
+    out[#out + 1] = mark_of(found, name)
     for key, item in next, found.value do
       write(key, found, key)
       write(item, found, key)
@@ -90,6 +101,35 @@ function M.pack(value, name)
     at = at + 1
   end
   return table.concat(out)
+end
+
+---Raises what M.pack() would raise, but makes no bytes.
+---@param value table
+---@param name string
+function M.check(value, name)
+  local seen, queue = { [value] = true }, { { value = value } }
+
+  local function look(item, parent, key)
+    if type(item) == "table" then
+      if not seen[item] then
+        seen[item] = true
+        queue[#queue + 1] = { value = item, parent = parent, key = key }
+      end
+    elseif not writers[type(item)] and not rawequal(item, json.null) then
+      refuse(item, parent, key, name)
+    end
+  end
+
+  local at = 1
+  while queue[at] do -- it grows meanwhile
+    local found = queue[at]
+    mark_of(found, name)
+    for key, item in next, found.value do
+      look(key, found, key)
+      look(item, found, key)
+    end
+    queue[at], at = false, at + 1
+  end
 end
 
 ---@param bytes string  of M.pack()

@@ -477,6 +477,12 @@ void script_drain_resources(struct script *script) {
 
 /* ---- the end ---- */
 
+bool script_can_save(struct script *script, char **why) {
+    static const char check[] = "check";
+    size_t len;
+    return script_exchange(script, SCRIPT_SAVE, check, sizeof(check) - 1, why, &len) == LN_OK;
+}
+
 static void free_script(struct script *script) {
     if (script->clock != NULL)
         clock_close(script->clock);

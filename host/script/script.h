@@ -130,6 +130,10 @@ int script_run_phase(struct script *script, enum script_phase phase, fiber_end_f
 int script_exchange(struct script *script, enum script_phase phase, const char *in,
                     size_t in_len, char **out, size_t *out_len);
 
+/* Whether app.state could be copied to another version. If not, *why says what could not, or is
+ * NULL; the caller frees it in any case. */
+bool script_can_save(struct script *script, char **why);
+
 enum script_state script_state(const struct script *script);
 void script_set_state(struct script *script, enum script_state state);
 

@@ -353,6 +353,18 @@ static void confirm(struct reload *reload) {
         go_fail(reload, status_text(rc));
 }
 
+/* A version that has something in app.state that cannot be copied would be the last one. */
+static bool can_be_reloaded(struct reload *reload) {
+    char *why = NULL;
+    bool can = script_can_save(reload->next, &why);
+    if (!can)
+        snprintf(reload->reason, sizeof(reload->reason),
+                 "%s, so the version after this one could not take over",
+                 why != NULL ? why : "app.state");
+    free(why);
+    return can;
+}
+
 static void subscribe(struct reload *reload) {
     struct service *service = reload->service;
     struct intake *intake = service_intake(service);
@@ -362,6 +374,10 @@ static void subscribe(struct reload *reload) {
     if (listener_next(intake, reload->next, NULL) == NULL &&
         listener_next(intake, service_script(service), NULL) != NULL) {
         go_fail(reload, "the new version declares no listener: is the file complete?");
+        return;
+    }
+    if (!can_be_reloaded(reload)) {
+        go(reload, STAGE_FAILED);
         return;
     }
     int rc = intake_prepare(intake, reload->next, &failed);

@@ -105,6 +105,15 @@ static void on_run_end(struct fiber *fiber, void *arg, int status, const char *t
         report(arg, NULL, text);
 }
 
+/* Said before anybody needs a reload. */
+static void warn_of_state(struct service *service) {
+    char *why = NULL;
+    if (!script_can_save(service->script, &why))
+        log_warn(service->name, "%s: this service cannot be reloaded, only started again",
+                 why != NULL ? why : "app.state");
+    free(why);
+}
+
 static void run(struct service *service) {
     bool runner = service->options.runner;
     script_set_state(service->script, SCRIPT_RUNNING);
@@ -112,6 +121,7 @@ static void run(struct service *service) {
         NULL) /* first: it subscribes to what the event promises */
         service->options.on_started(service->options.owner, service);
     if (!runner) {
+        warn_of_state(service);
         event_started(service);
         script_begin_resources(service->script);
     }

@@ -201,6 +201,24 @@ describe("a reload", function()
     assert.equal(1, assert(svc:request("version")).data)
   end)
 
+  it("refuses a version after which there could be none, and takes the mended one", function()
+    local svc = start("app.state.n = 1\n" .. version(1))
+    local ok, err = svc:reload("app.state.call = print\n" .. version(2))
+    assert.is_nil(ok)
+    assert.truthy(err.message:find("app.state.call: cannot copy a function, so the version "
+      .. "after this one could not take over", 1, true), err.message)
+    assert.equal(1, assert(svc:request("version")).data)
+    assert(svc:reload("assert(app.state.n == 1 and not app.state.call)\n" .. version(3)))
+    assert.equal(3, assert(svc:request("version")).data)
+  end)
+
+  it("is warned of when the first version could have none after it", function()
+    local svc = start("app.state.list = { [print] = 1 }\n" .. version(1))
+    eventually("the warning", function() return svc:logs "cannot be reloaded"[1] end)
+    assert.matches("^app.state.list%[function: [^%]]+%]: cannot copy a function: this service "
+      .. "cannot be reloaded, only started again$", svc:logs "cannot be reloaded"[1].message)
+  end)
+
   it("loses no request and answers none twice", function()
     local svc = start(version(0))
     local wrong, answered, done = 0, 0, 0
