@@ -45,6 +45,13 @@ function M.no_options(what, opts, hint)
   if opts ~= nil then blame("%s takes no options%s", what, hint and ": " .. hint or "") end
 end
 
+local classes = setmetatable({}, { __mode = "k" })
+
+---Whether a metatable is that of a class, or of some of its objects.
+function M.is_class(meta)
+  return classes[meta] or classes[rawget(meta, "__index")] or false
+end
+
 local function is_a(value, class)
   local meta = debug.getmetatable(value)
   return meta == class or type(meta) == "table" and rawget(meta, "__index") == class
@@ -64,7 +71,7 @@ function M.class(what, class)
       end
     end
   end
-  class.__index = class
+  class.__index, classes[class] = class, true
 end
 
 return M

@@ -2,6 +2,7 @@
 ---its own, without what reaches files, processes, C and byte code. Our modules keep the former
 ---ones: nothing leads to these without the library debug.
 local core = require "lunats.core"
+local check = require "lunats.check"
 local files = require "lunats.files"
 
 -- A script may change the methods of strings: what is decided here calls none of them.
@@ -58,6 +59,7 @@ end
 ---For whatever else reads files that a script names.
 core.unreadable = unreadable
 
+---The first kind is what the error says.
 local function expect(what, i, value, ...)
   for _, kind in ipairs { ... } do
     if type(value) == kind then return end
@@ -144,18 +146,52 @@ local function our_require(globals, loaded)
   end
 end
 
+-- ---- metatables ----------------------------------------------------------------
+
+local metatable_of, registry = debug.getmetatable, debug.getregistry()
+
+---Who calls a __gc by hand, or changes a method, could break what lunats keeps. Some of these
+---metatables are only made when they are needed.
+local function is_ours(value, meta)
+  if type(value) == "userdata" then return true end
+  local name = rawget(meta, "__name")
+  return name ~= nil and rawget(registry, name) == meta or check.is_class(meta)
+end
+
+local function safe_getmetatable(...)
+  if select("#", ...) == 0 then
+    error("bad argument #1 to 'getmetatable' (value expected)", 2)
+  end
+  local value = ...
+  local meta = metatable_of(value)
+  if meta ~= nil and is_ours(value, meta) then return false end
+  return getmetatable(value)
+end
+
+local function safe_setmetatable(value, meta)
+  expect("setmetatable", 1, value, "table")
+  expect("setmetatable", 2, meta, "nil or table", "nil", "table")
+  local before = metatable_of(value)
+  if before ~= nil and is_ours(value, before) then
+    error("cannot change a protected metatable", 2)
+  end
+  return setmetatable(value, meta)
+end
+
+---Methods of strings are those of Lua, for us as for the script; further ones come from its own
+---table.
+local function guard_strings(own)
+  local methods = copy(string)
+  methods.dump = own.dump
+  local meta = metatable_of ""
+  meta.__index, meta.__metatable = setmetatable(methods, { __index = own }), false
+end
+
 -- ---- the switch ----------------------------------------------------------------
 
 local function hidden(name)
   for _, pattern in ipairs(HIDDEN) do
     if find(name, pattern) then return true end
-  end
-end
-
----Metatables of userdata: who calls __gc by hand, or takes it away, leaves memory behind.
-local function guard_classes()
-  for _, meta in next, debug.getregistry() do
-    if type(meta) == "table" and rawget(meta, "__gc") then meta.__metatable = false end
   end
 end
 
@@ -178,7 +214,8 @@ return function()
   end
   for name in next, KEPT do loaded[name] = theirs[name] end
   theirs.string.dump = refusing "string.dump"
-  guard_classes()
+  theirs.getmetatable, theirs.setmetatable = safe_getmetatable, safe_setmetatable
+  guard_strings(theirs.string)
   ours.require = our_require(ours, package.loaded)
   core.confine(theirs, loaded)
 end

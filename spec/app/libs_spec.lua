@@ -70,7 +70,12 @@ local ATTACKS = {
   { "writes byte code", "string.dump(function() end)", REFUSED },
   { "writes byte code by a method", "return ('').dump(function() end)", REFUSED },
   { "writes byte code by the metatable of strings",
-    "return getmetatable('').__index.dump(print)", REFUSED },
+    "return getmetatable('').__index.dump(print)", "attempt to index a boolean" },
+  { "gives strings other methods", "getmetatable('').__index = { find = print }",
+    "attempt to index a boolean" },
+  { "gives strings another metatable", "setmetatable('', {})", "table expected, got string" },
+  { "puts a method in the place of Lua's", "function string.find() return 'mine' end "
+    .. "return ('a'):find 'a'", "^1 1$" },
   { "loads byte code", "return load(" .. quoted(BYTE_CODE) .. ")", "nil .*binary chunk" },
   { "loads byte code by name", "return load(" .. quoted(BYTE_CODE) .. ", 'x', 'b')",
     "nil byte code is " .. REFUSED },
@@ -135,6 +140,47 @@ local ATTACKS = {
     local _ = app.crypto.uuid() and app.js.batch() and app.health and app.mutex()
     for name, fn in real.next, real do _G[name] = fn end
     return #got, got[1] ]], "^0 nil$" },
+  { "puts functions in the place of those of libraries", [[
+    local got, real, pack, type, next = {}, {}, table.pack, type, next
+    for _, library in ipairs { string, table, math, utf8, coroutine, os } do
+      real[library] = {}
+      for name, fn in pairs(library) do
+        if type(fn) == "function" then
+          real[library][name] = fn
+          library[name] = function(...) got[#got + 1] = name return fn(...) end
+        end
+      end
+    end
+    local _ = app.crypto.uuid() and app.json.decode "[1]" and app.mutex()
+    pcall(app.listen, "a b", print)
+    pcall(app.connect, { server = "nats://127.0.0.1:1", creds = "/etc/passwd" })
+    pcall(app.metrics.counter, { name = "libs" })
+    pcall(require, "nobody.has.that")
+    pcall(app.config, { nmae = "x" })
+    for library, functions in next, real do
+      for name, fn in next, functions do library[name] = fn end
+    end
+    return #got, got[1] ]], "^0 nil$" },
+  { "gets at the metatable of an error",
+    "return getmetatable(select(2, app.json.decode '{'))", "^false" },
+  { "gives an error another metatable",
+    "setmetatable(select(2, app.json.decode '{'), {})", "cannot change a protected metatable" },
+  { "gets at the metatable of a fiber", "return getmetatable(app.spawn(print))", "^false" },
+  { "finalizes a fiber by hand", "local f = app.spawn(error, 'x') f:await() "
+    .. "getmetatable(f).__gc { trace = 'x' }", "attempt to index a boolean" },
+  { "gets at the metatable of a mutex", "return getmetatable(app.mutex())", "^false" },
+  { "gets at the metatable of a timer", "local t = app.timer(1e3, function() end) t:stop() "
+    .. "return getmetatable(t)", "^false" },
+  { "gets at the metatable of a message",
+    "return getmetatable((app.request('run', 'return 1')))", "^false" },
+  { "gets at the metatable of a listener", "local one = app.listen('libs.y', print) one:stop() "
+    .. "return getmetatable(one)", "^false" },
+  { "gets at the metatable of a metric",
+    "return getmetatable(app.metrics.gauge { name = 'libs', help = 'x' })", "^false" },
+  { "gets at the metatable of a batch", "return getmetatable(app.js.batch())", "^false" },
+  { "gets at the metatable of a cache",
+    "return getmetatable(app.cache('libs', { max_bytes = 10000 }))", "^false" },
+  { "gets at the metatable of a group", "return getmetatable(app.group 'libs')", "^false" },
   { "frees what lunats holds", "local listener = app.listen('libs.x', print) "
     .. "local meta = getmetatable(listener[1]) listener:stop() return meta", "^false" },
   { "writes an object into a file", "app.js.create_object_store { bucket = 'LIBS', storage = "
