@@ -234,16 +234,14 @@ static void on_lost(void *owner, int status, const char *text, bool silent) {
         consume_stop(box->consume, false);
 }
 
-static void on_full(void *owner) {
+static void on_full(void *owner, const struct consume_stats *stats) {
     const struct consume_box *box = owner;
-    struct consume_stats stats;
-    consume_get_stats(box->consume, &stats);
     log_warn(service_name(script_service(box->script)),
              "%s is too slow: its queue is full; %llu messages (%.1f MB) are dropped, %llu so "
              "far; %zu (%.1f MB) wait, %zu of %u handlers run",
-             box->title, (unsigned long long)stats.untold, (double)stats.untold_bytes / 1e6,
-             (unsigned long long)stats.dropped, stats.queued, (double)stats.queued_bytes / 1e6,
-             stats.running, box->concurrency);
+             box->title, (unsigned long long)stats->untold, (double)stats->untold_bytes / 1e6,
+             (unsigned long long)stats->dropped, stats->queued,
+             (double)stats->queued_bytes / 1e6, stats->running, box->concurrency);
 }
 
 /* ---- life ---- */

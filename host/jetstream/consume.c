@@ -204,9 +204,11 @@ static bool is_full(const struct consume *consume) {
 static void tell_drops(struct consume *consume) {
     if (consume->stats.untold == 0)
         return;
+    struct consume_stats stats;
+    consume_get_stats(consume, &stats);
     clock_arm(consume->clock, &consume->tell, TELL_MS);
     consume->busy++;
-    consume->events.on_full(consume->owner);
+    consume->events.on_full(consume->owner, &stats);
     consume->stats.untold = consume->stats.untold_bytes = 0;
     leave(consume);
 }
@@ -457,6 +459,7 @@ void consume_get_stats(const struct consume *consume, struct consume_stats *out)
 void consume_close(struct consume *consume) {
     consume->busy++;
     consume->closed = true;
+    tell_drops(consume);
     consume->state = ENDED;
     demand_close(&consume->demand); /* first: what goes back shall not come to us again */
     return_queue(consume);

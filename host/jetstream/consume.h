@@ -59,6 +59,13 @@ struct consume_options {
     const void *version;   /* of the program that consumes; compared, nothing else */
 };
 
+struct consume_stats {
+    uint64_t received, acked, returned;
+    uint64_t dropped;              /* too old when their turn came, or too many */
+    uint64_t untold, untold_bytes; /* of the latter, those since on_full() was called last */
+    size_t running, queued, queued_bytes;
+};
+
 /* All of them are called from the loop or from within a call of the owner. */
 struct consume_events {
     /* Work on this message; consume_done() follows, possibly from inside this call. */
@@ -71,17 +78,11 @@ struct consume_events {
      * by now. The owner calls consume_resume() or consume_stop(), later.
      */
     void (*on_lost)(void *owner, int status, const char *text, bool silent);
-    /* The queue is full, so messages were dropped: `untold` of the stats. Once a second. */
-    void (*on_full)(void *owner);
+    /* The queue is full, so messages were dropped: `untold` of the stats. Once a second, and
+     * from within consume_close(). */
+    void (*on_full)(void *owner, const struct consume_stats *stats);
     /* After a stop: the last message is finished. The owner may close the consume. */
     void (*on_end)(void *owner);
-};
-
-struct consume_stats {
-    uint64_t received, acked, returned;
-    uint64_t dropped;              /* too old when their turn came, or too many */
-    uint64_t untold, untold_bytes; /* of the latter, those since on_full() was called last */
-    size_t running, queued, queued_bytes;
 };
 
 /*

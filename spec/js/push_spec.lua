@@ -114,6 +114,31 @@ describe("app.js.subscribe", function()
       line.message)
   end)
 
+  it("tells of all that was dropped, to the end", function()
+    local subject = unique "dropped"
+    local svc = testing.start(([[
+      local sub = app.js.subscribe("%s.>", { durable = "d", concurrency = 1, pending = 1,
+        config = { ack_wait = 60 } }, function() app.sleep(3600) end)
+      app.listen("%s", function() return sub.box:stats().dropped end)
+    ]]):format(stream, subject), { server = testing.server_url(), drain_timeout = 0.1 })
+    put(2) -- one is worked on, one waits
+    local function told()
+      local sum, pattern = 0, "its queue is full; (%d+) messages"
+      for _, line in ipairs(svc:logs(pattern)) do
+        sum = sum + tonumber(line.message:match(pattern))
+      end
+      return sum
+    end
+    local dropped = 0
+    repeat -- the first of a second is told at once
+      put(1)
+      dropped = dropped + 1
+      eventually("it is dropped", function() return svc:request(subject).data == dropped end)
+    until told() < dropped
+    svc:stop()
+    assert.equal(dropped, told())
+  end)
+
   it("follows a durable consumer that somebody makes again for another subject", function()
     local push = require "lunats.js.push"
     local interval = push.check_interval
