@@ -192,8 +192,8 @@ static void explain_timeout(const struct attempt *attempt, bool tls, struct dial
         say(out, LN_ENOSERVER, "the TLS handshake was not done within %g s", seconds);
     else if (attempt->heard_len == 0)
         say(out, LN_ENOSERVER,
-            "it accepts the connection but says nothing within %g s, as a web server does, and "
-            "a nats-server that wants TLS first, for which there is --tls-first",
+            "it accepts the connection but does not answer within %g s: it hangs, or waits for "
+            "TLS (--tls-first), or is no nats-server",
             seconds);
     else if (strncasecmp(attempt->heard, "INFO ", 5) != 0)
         explain_heard(attempt, tls, out);

@@ -98,7 +98,7 @@ static void the_reason_is_that_of_the_step_that_failed(void) {
 
 static void a_timeout_says_what_was_waited_for(void) {
     explain((struct attempt){.connected = true}, false, true);
-    CHECK(strstr(result.text, "says nothing within 1.5 s") != NULL);
+    CHECK(strstr(result.text, "does not answer within 1.5 s") != NULL);
     CHECK(strstr(result.text, "--tls-first") != NULL);
     CHECK_INT(result.status, LN_ENOSERVER);
     explain((struct attempt){.connected = true, .heard = heard(INFO)}, false, true);

@@ -75,7 +75,7 @@ static void a_mute_server_is_no_server_that_closes(void) {
         struct link_options o = {.connect_timeout_ms = 20};
         CHECK_INT(peer_open_with(&a, &o, url), LN_OK);
         CHECK(peer_wait(&a, LINK_CLOSED, 5000));
-        told += strstr(a.text, "says nothing within 0.02 s") != NULL;
+        told += strstr(a.text, "does not answer within 0.02 s") != NULL;
         CHECK(peer_close(&a, 0));
     }
     close(fd);
