@@ -114,9 +114,18 @@ local function name_problems(path, fn, list)
   end
 end
 
----An error at the top level, as the script's author sees it: without our frames.
+---An error at the top level, as the script's author sees it: without our frames. What ends in a
+---colon has its reasons on the lines below.
 local function load_problem(path, err)
-  local first = err:match "^[^\n]*"
+  local first, rest = err:match "^([^\n]*)(.*)"
+  if first:find ":%s*$" then
+    local reasons = {}
+    for reason in rest:gsub("\nstack traceback:.*", ""):gmatch "[^\n]+" do
+      reason = reason:match "^%s*(.-)%s*$"
+      if reason ~= "" then reasons[#reasons + 1] = reason end
+    end
+    first = first .. " " .. table.concat(reasons, "; ")
+  end
   local where, message = first:match "^(.-:%d+): (.*)$"
   return { level = "error", where = where or path, message = message or first }
 end

@@ -318,6 +318,16 @@ local function add_list(lines, verb, set)
   lines[#lines + 1] = "  ] }"
 end
 
+---Options that change what is listed, and were not given.
+local function options_left()
+  local given, left = core.options, {}
+  for _, one in ipairs { "control", "console", "log_subject", "inbox_prefix", "js_prefix" } do
+    if not given[one] then left[#left + 1] = "--" .. one:gsub("_", "-") end
+  end
+  if not given.js_prefix then left[#left + 1] = "--js-domain" end
+  return left
+end
+
 ---@param self permissions
 ---@return string
 function M.text(self)
@@ -325,8 +335,11 @@ function M.text(self)
   local lines = { "# Permissions of a user of nats-server, for the service " .. name,
     "# in " .. self.path .. "." }
   local function comment(...) lines[#lines + 1] = "# " .. string.format(...) end
-  comment "For --control, --console, --log-subject, --inbox-prefix, --js-prefix and --js-domain"
-  comment "of run it needs more, or other subjects: give them to `lunats check`, too."
+  local left = options_left()
+  if #left > 0 then
+    comment("For %s", table.concat(left, ", "))
+    comment "of run it needs more, or other subjects: give them to `lunats check`, too."
+  end
   if #self.notes > 0 then
     comment "Add what cannot be found out here:"
     for _, note in ipairs(self.notes) do comment("  %s", note) end

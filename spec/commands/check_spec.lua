@@ -35,6 +35,17 @@ describe("lunats check", function()
     end)
   end
 
+  it("says why a module is not there, with --libs safe, too", function()
+    local path = process.write("mods.lua", "require 'cjson.nowhere' app.listen('a', print)")
+    local status, output = process.lunats_to_end { "check", "--libs", "safe", path }
+    assert.equal(1, status)
+    assert.matches("mods.lua:1: module 'cjson.nowhere' not found: [^\n]*no C modules with "
+      .. "%-%-libs safe\n", output)
+    status, output = process.lunats_to_end { "check", path }
+    assert.equal(1, status)
+    assert.matches("mods.lua:1: module 'cjson.nowhere' not found: [^\n]*%w", output)
+  end)
+
   it("says that it could not look behind os.exit", function()
     local path = process.write("ends.lua", "os.exit(0) app.listen('a', print)")
     local status, output = process.lunats_to_end { "check", path }

@@ -162,6 +162,16 @@ describe("lunats check --permissions", function()
     assert_allowed(server, services)
   end)
 
+  it("names the options that change something, without those it is given", function()
+    local path = process.write("x.lua", "app.listen('x', print)")
+    assert.matches("# For %-%-control, %-%-console, %-%-log%-subject, %-%-inbox%-prefix, "
+      .. "%-%-js%-prefix, %-%-js%-domain\n# of run", permissions(path))
+    assert.matches("# For %-%-console, %-%-inbox%-prefix\n# of run", permissions(path,
+      { "--control", "--log-subject", "logs", "--js-domain", "hub" }))
+    assert.is_nil(permissions(path, { "--control", "--console", "--log-subject", "logs",
+      "--inbox-prefix", "I", "--js-prefix", "J" }):find "# For")
+  end)
+
   it("prints what the options of run need that it is given, too", function()
     local path = process.write("svc.lua", [[
       app.config { name = "svc" }
