@@ -12,64 +12,63 @@ local MAX_METRICS, metrics = 1000, 0
 ---By name: what was declared, and with which words.
 local declared = {}
 
----@param level integer  of the script's call, as error() counts
-local function fail(level, what, text, ...)
-  error(("app.metrics.%s: " .. text):format(what, ...), level)
+local function fail(what, text, ...)
+  core.blame(("app.metrics.%s: " .. text):format(what, ...))
 end
 
 local function check_name(what, name)
   if type(name) ~= "string" or not name:find "^[%a_:][%w_:]*$" then
-    fail(5, what, "the name '%s' may hold letters, digits and '_', no digit at its beginning",
+    fail(what, "the name '%s' may hold letters, digits and '_', no digit at its beginning",
       tostring(name))
   end
-  if name:find "^lunats_" then fail(5, what, "names with 'lunats_' are those of the host") end
+  if name:find "^lunats_" then fail(what, "names with 'lunats_' are those of the host") end
   local total = name:find "_total$" ~= nil
   if what == "counter" and not total then
-    fail(5, what, "the name of a counter ends in '_total': '%s_total'", name)
+    fail(what, "the name of a counter ends in '_total': '%s_total'", name)
   end
-  if what ~= "counter" and total then fail(5, what, "'_total' is for counters") end
+  if what ~= "counter" and total then fail(what, "'_total' is for counters") end
   if name:find "_bucket$" or name:find "_sum$" or name:find "_count$" then
-    fail(5, what, "the endings '_bucket', '_sum' and '_count' are those of histograms")
+    fail(what, "the endings '_bucket', '_sum' and '_count' are those of histograms")
   end
 end
 
 local function check_labels(what, labels)
   local seen = {}
-  if #labels > MAX_LABELS then fail(5, what, "%d labels at most", MAX_LABELS) end
+  if #labels > MAX_LABELS then fail(what, "%d labels at most", MAX_LABELS) end
   for i = 1, #labels do
     local label = labels[i]
     if type(label) ~= "string" or not label:find "^[%a_][%w_]*$" or label:find "^__" then
-      fail(5, what, "the label '%s' may hold letters, digits and '_'", tostring(label))
+      fail(what, "the label '%s' may hold letters, digits and '_'", tostring(label))
     end
     if label == "service" or label == "le" then
-      fail(5, what, "the label '%s' is set by the host", label)
+      fail(what, "the label '%s' is set by the host", label)
     end
-    if seen[label] then fail(5, what, "the label '%s' is there twice", label) end
+    if seen[label] then fail(what, "the label '%s' is there twice", label) end
     seen[label] = true
   end
 end
 
 local function check_buckets(what, buckets)
   if #buckets == 0 or #buckets > MAX_BUCKETS then
-    fail(5, what, "buckets is a list of 1 to %d numbers", MAX_BUCKETS)
+    fail(what, "buckets is a list of 1 to %d numbers", MAX_BUCKETS)
   end
   for i = 1, #buckets do
     local bound = buckets[i]
     if type(bound) ~= "number" or bound ~= bound or math.abs(bound) == math.huge
       or i > 1 and bound <= buckets[i - 1] then
-      fail(5, what, "buckets must be rising, finite numbers")
+      fail(what, "buckets must be rising, finite numbers")
     end
   end
 end
 
 ---@param what "counter"|"gauge"|"histogram"
 local function declare(what, opts)
-  if type(opts) ~= "table" then error("app.metrics." .. what .. ": options expected", 3) end
+  if type(opts) ~= "table" then fail(what, "options expected") end
   opts = core.check("app.metrics." .. what, opts, { name = "string", help = "string",
     labels = "table", buckets = what == "histogram" and "table" or nil })
   check_name(what, opts.name)
   if not opts.help or opts.help == "" then
-    fail(4, what, "help is missing: a sentence on what '%s' counts", opts.name)
+    fail(what, "help is missing: a sentence on what '%s' counts", opts.name)
   end
   local labels = opts.labels or {}
   local buckets = what == "histogram" and (opts.buckets or BUCKETS) or {}
@@ -78,17 +77,17 @@ local function declare(what, opts)
   local key = ("%s %s %s"):format(what, table.concat(labels, ","), table.concat(buckets, ","))
   local before = declared[opts.name]
   if before and before.key ~= key then
-    fail(4, what, "'%s' has been declared with another type, other labels or buckets",
+    fail(what, "'%s' has been declared with another type, other labels or buckets",
       opts.name)
   end
   -- OpenMetrics names counters without their ending.
   local twin = what == "counter" and opts.name:gsub("_total$", "") or opts.name .. "_total"
   if declared[twin] then
-    fail(4, what, "'%s' and '%s' have one name in OpenMetrics", opts.name, twin)
+    fail(what, "'%s' and '%s' have one name in OpenMetrics", opts.name, twin)
   end
   if not before then
     if metrics == MAX_METRICS then
-      fail(4, what, "a script has %d metrics at most; what differs may be a label", MAX_METRICS)
+      fail(what, "a script has %d metrics at most; what differs may be a label", MAX_METRICS)
     end
     metrics = metrics + 1
     before = { key = key, meter = core.meter(what, opts.name, opts.help, labels, buckets) }

@@ -452,6 +452,8 @@ describe("app.metrics", function()
       assert.is_false(ok, text)
       assert.matches(text, tostring(err), 1, true)
     end
+    local _, err = pcall(metrics.counter, { name = "a_total" }) -- C between it and the line
+    assert.matches("metrics_spec.lua:%d+: app.metrics.counter: help is missing", err)
     refused("help is missing", metrics.counter, { name = "a_total" })
     refused("ends in '_total': 'a_total'", metrics.counter, { name = "a", help = "x" })
     refused("'_total' is for counters", metrics.gauge, { name = "a_total", help = "x" })
