@@ -128,6 +128,23 @@ function M.survive(row, rows)
   if row.after then row.after(prefix) end
 end
 
+---What describe() takes: a test for each row of a list.
+---@param kind "errors"|"memory"|"time"
+function M.tests(kind)
+  local busted, tsan = require "busted", require "spec.support.tsan"
+  local rows = require("spec.support.attacks." .. kind)
+  return function()
+    busted.lazy_teardown(M.close)
+    for _, row in ipairs(rows) do
+      if tsan then
+        busted.pending(row.name .. " (ThreadSanitizer keeps back the signal that ends it)")
+      else
+        busted.it(row.name, function() M.survive(row, rows) end)
+      end
+    end
+  end
+end
+
 ---Ends the processes; raises if a sanitizer has found something.
 function M.close()
   child = nil

@@ -1,14 +1,4 @@
 -- Scripts that do not let go of the processor, one by one, beside another service.
 local attacks = require "spec.support.attacks"
-local rows = require "spec.support.attacks.time"
-local tsan = require "spec.support.tsan"
 
-if tsan then return pending "ThreadSanitizer keeps back the signal that ends what runs on" end
-
-describe("a service and its process survive", function()
-  lazy_teardown(attacks.close)
-
-  for _, row in ipairs(rows) do
-    it(row.name, function() attacks.survive(row, rows) end)
-  end
-end)
+describe("a service and its process survive", attacks.tests "time")
