@@ -85,7 +85,8 @@ static int open_listener(lua_State *L, struct listener **out, struct intake *int
 }
 
 /*
- * core.listen(subject, opts | nil, fn) -> handle
+ * core.listen(subject, opts | nil, fn, [own]) -> handle
+ * own: the script's function, where fn is one of ours around it.
  * opts are checked by the Lua side: queue, name, data_type, concurrency, pending,
  * pending_bytes, hidden, metadata (JSON). Of commands also `needed`: when the server refuses
  * it, the command fails.
@@ -96,7 +97,7 @@ static int core_listen(lua_State *L) {
     struct listener_options options = {
         .subject = check_pattern(L, 1), .client = who.id, .anchor = LUA_NOREF};
     luaL_checktype(L, 3, LUA_TFUNCTION);
-    lua_settop(L, 3);
+    lua_settop(L, 4);
     check_memory(L, "listen");
     options.type = (int)option_data_type(L, 2);
     options.body = listener_body;
@@ -108,7 +109,7 @@ static int core_listen(lua_State *L) {
     read_numbers(L, &options);
 
     lua_Debug info;
-    lua_pushvalue(L, 3);
+    lua_pushvalue(L, lua_isfunction(L, 4) ? 4 : 3);
     lua_getinfo(L, ">S", &info);
     options.where = lua_pushfstring(L, "%s:%d", info.short_src, info.linedefined);
 

@@ -148,6 +148,12 @@ function app.task(opts, fn) end
 ---@field endpoint boolean|nil false: not shown to those who discover the service
 ---@field description string|nil of the endpoint, in its metadata
 ---@field metadata table<string, string>|nil of the endpoint
+---@field schema listen_schema|nil of what it takes and returns
+
+---JSON Schema 2020-12, a subset: see docs/middleware.md.
+---@class listen_schema
+---@field request table|boolean|nil msg.data of others is answered with 400
+---@field response table|boolean|nil a result that breaks it is an error of the service
 
 ---What app.listen returns.
 ---@class listener
@@ -163,10 +169,26 @@ function listener:stop() end
 ---included, or the error. A raised error is logged and sent as code 500.
 ---@param subject string|string[]
 ---@param opts listen_opts
----@param fn fun(msg: msg): message|msg, string|{ code: integer, message: string }|err|nil
+---@param fn fun(msg: msg, ctx: middleware_context|nil): message|msg, string|{ code: integer, message: string }|err|nil
 ---@return listener handle
 ---@overload fun(subject: string|string[], fn: fun(msg: msg): message|msg, any): listener
 function app.listen(subject, opts, fn) end
+
+---Of one message on its way through the middleware; handlers get it as their second argument.
+---Fields of your own may be added.
+---@class middleware_context
+---@field kind "listen"|"request"|"publish"|"js"|"http"
+---@field msg msg|nil what is handled
+---@field subject string|nil
+---@field name string|nil what was called to send: "app.request", "app.js.publish"
+---@field data message|nil what is sent
+---@field opts table|nil a copy of the options of the call
+
+---Puts fn around everything of a kind that the service handles or sends, in the order of the
+---calls. Only at the top level, before what it is around.
+---@param kind "listen"|"request"|"publish"|"js"|"http"
+---@param fn fun(ctx: middleware_context, next: fun(ctx: middleware_context): any, any): any, any
+function app.use(kind, fn) end
 
 ---@class group_opts
 ---@field queue string|false|nil queue group of its listeners

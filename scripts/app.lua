@@ -54,6 +54,11 @@ function app.on_reload(fn)
   core.declare()
 end
 
+---fn(ctx, next) is called around what the service handles or sends.
+function app.use(kind, fn)
+  return require "lunats.use"(kind, fn) -- loaded when first used: not every service needs it
+end
+
 ---fn(err, where) is called for each error that the log has of the script's own code.
 app.on_error = require("lunats.watchers").add
 

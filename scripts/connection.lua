@@ -1,5 +1,6 @@
 ---What a connection can do, for `app` and for what app.connect returns: the same functions over
 ---a core that works for the one or the other.
+local around = require "lunats.around"
 local check = require "lunats.check"
 local service = require "lunats.service"
 
@@ -20,7 +21,7 @@ end
 local LISTEN_OPTIONS = {
   queue = "string|boolean", data_type = "string", concurrency = "number",
   pending = "number", pending_bytes = "number", name = "string", endpoint = "boolean",
-  description = "string", metadata = "table",
+  description = "string", metadata = "table", schema = "table",
 }
 
 ---Handle of one app.listen(): several subjects are stopped together.
@@ -45,8 +46,12 @@ local function listen(core, subject, opts, fn)
   check.whole("app.listen", "pending", opts.pending, 1)
   check.whole("app.listen", "pending_bytes", opts.pending_bytes, 1)
   service.check_queue("app.listen", opts.queue)
-  local description = opts.description and { description = opts.description }
-  local metadata = service.metadata("app.listen", opts.metadata, description)
+  local facts = { description = opts.description }
+  local handler = around.handler("listen", fn)
+  if opts.schema then
+    handler = require "lunats.validate".listener(opts.schema, handler, facts)
+  end
+  local metadata = service.metadata("app.listen", opts.metadata, facts)
   local subjects = type(subject) == "table" and subject or { subject }
   if #subjects == 0 then error("app.listen: no subject", 2) end
   core.declare()
@@ -58,7 +63,7 @@ local function listen(core, subject, opts, fn)
       concurrency = opts.concurrency, pending = opts.pending,
       pending_bytes = opts.pending_bytes, metadata = metadata,
       hidden = opts.endpoint == false or nil,
-    }, fn)
+    }, handler, fn)
   end
   return listeners
 end
@@ -101,7 +106,7 @@ function M.add(t, core)
     local group = service.group(prefix, opts, t.listen)
     return group
   end
-  return t
+  return around.sender(t, "app")
 end
 
 check.class("listener", handle)

@@ -1,5 +1,6 @@
 ---`app.js`: streams, consumers, publishing and subscribing. Times are seconds.
 local core = require "lunats.core"
+local around = require "lunats.around"
 local consumers = require "lunats.js.consumers"
 local publish = require "lunats.js.publish"
 local publish_async = require "lunats.js.publish_async"
@@ -47,7 +48,7 @@ local LAZY = {
   delete_object_store = "lunats.js.object", object_store_names = "lunats.js.object",
 }
 
-return setmetatable(M, {
+return around.sender(setmetatable(M, {
   __index = function(_, name)
     local module = LAZY[name]
     if module then
@@ -56,4 +57,4 @@ return setmetatable(M, {
     end
     if type(name) == "string" then core.missed(name, "app.js", M, LAZY) end
   end,
-})
+}), "app.js")

@@ -1,5 +1,6 @@
 ---Pull subscriptions: psub:fetch() and what keeps its consumer alive.
 local core = require "lunats.core"
+local around = require "lunats.around"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consume = require "lunats.js.consume"
@@ -195,6 +196,7 @@ end
 function psub:consume(opts, fn)
   if fn == nil then opts, fn = nil, opts end
   local handle = consume.new(consume.check(opts, fn))
+  fn = around.handler("js", fn)
   self.consumes[handle] = true
   if not core.loading() then return start_consume(self, handle, fn) end
   core.defer_start(function()

@@ -1,5 +1,6 @@
 ---Push subscriptions: app.js.subscribe().
 local core = require "lunats.core"
+local around = require "lunats.around"
 local check = require "lunats.check"
 local active = require "lunats.js.active"
 local api = require "lunats.js.api"
@@ -394,6 +395,7 @@ function M.subscribe(subject, opts, fn)
   if fn == nil then opts, fn = nil, opts end
   check.fn("app.js.subscribe", fn)
   opts = check_options(subject, opts)
+  fn = around.handler("js", fn)
   local start_it = opts.ordered and ordered.start or start
   local self = (opts.ordered and ordered.new or new_push)(subject, opts, fn)
   if not core.loading() then return start_it(self) end

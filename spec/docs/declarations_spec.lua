@@ -204,7 +204,8 @@ describe("the options in the declarations", function()
     it("of " .. class .. " are known to the function", function()
       local values = {
         name = '"n"', data_type = '"string"', restart = '"never"', queue = '"q"',
-        endpoint = "false", description = '"d"', metadata = "{}" }
+        endpoint = "false", description = '"d"', metadata = "{}",
+        schema = "{}" }
       for field in pairs(declared_fields(class)) do
         local chunk = assert(load("return " .. source:format(field, values[field] or "1000")))
         chunk():stop()

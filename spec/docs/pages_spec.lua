@@ -9,7 +9,7 @@ local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_st
 local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
   "docs/command_line.md", "docs/limits.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
-  "docs/performance.md", "docs/operations.md", "docs/state.md",
+  "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.
@@ -176,7 +176,8 @@ describe("the pages", function()
     for _, code in ipairs(sorted(codes)) do
       if not text:find("\n| [^|]*`" .. code .. "`[^|]*|") then missing[#missing + 1] = code end
     end
-    local sources = assert(io.popen "cat host/*/*.c bindings/*.c bindings/*/*.c scripts/js/*")
+    local sources = assert(io.popen "cat host/*/*.c bindings/*.c bindings/*/*.c scripts/*.lua "
+      .. "scripts/*/*.lua")
     local source = sources:read "a"
     sources:close()
     for row in text:match("\n## Errors\n(.*)"):gmatch "\n(|[^|]*|)" do
