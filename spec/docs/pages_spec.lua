@@ -176,8 +176,8 @@ describe("the pages", function()
     for _, code in ipairs(sorted(codes)) do
       if not text:find("\n| [^|]*`" .. code .. "`[^|]*|") then missing[#missing + 1] = code end
     end
-    local sources = assert(io.popen "cat host/*/*.c bindings/*.c bindings/*/*.c scripts/*.lua "
-      .. "scripts/*/*.lua")
+    local sources = assert(io.popen("cat host/*/*.c bindings/*.c bindings/*/*.c "
+      .. "scripts/*.lua scripts/*/*.lua"))
     local source = sources:read "a"
     sources:close()
     for row in text:match("\n## Errors\n(.*)"):gmatch "\n(|[^|]*|)" do
