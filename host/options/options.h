@@ -21,6 +21,7 @@ enum options_command {
     OPTIONS_DEV,
     OPTIONS_TEST,
     OPTIONS_CHECK,
+    OPTIONS_DESCRIBE,
     OPTIONS_LUA,
     OPTIONS_RECORD,
     OPTIONS_NEW,

@@ -126,7 +126,7 @@ static void ask_for_help(struct parser *p, enum options_command topic) {
 
 bool options_takes_scripts(enum options_command command) {
     return command == OPTIONS_RUN || command == OPTIONS_DEV || command == OPTIONS_CHECK ||
-           command == OPTIONS_LUA;
+           command == OPTIONS_DESCRIBE || command == OPTIONS_LUA;
 }
 
 /* A script, or what else the command is about. */

@@ -12,6 +12,7 @@ enum {
     DEV = 1U << OPTIONS_DEV,
     TEST = 1U << OPTIONS_TEST,
     CHECK = 1U << OPTIONS_CHECK,
+    DESCRIBE = 1U << OPTIONS_DESCRIBE,
     LUA = 1U << OPTIONS_LUA,
     RECORD = 1U << OPTIONS_RECORD,
     REQUEST = 1U << OPTIONS_REQUEST,
@@ -191,12 +192,12 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("errors", 0, OPTIONS_KIND_ERRORS, RUN | DEV, errors, "FORM",
           "what a sender is told of an error that a handler raises: full (its text) or short "
           "(an id that the log has, too; default of run)"),
-    VALUE("libs", 0, OPTIONS_KIND_LIBS, RUN | DEV | CHECK, safe_libs, "WHICH",
+    VALUE("libs", 0, OPTIONS_KIND_LIBS, RUN | DEV | CHECK | DESCRIBE, safe_libs, "WHICH",
           "which libraries of Lua scripts have: all (default), or safe: without files, "
           "processes, C modules, byte code and the library debug"),
-    VALUE("log-format", 0, OPTIONS_KIND_FORMAT, CONNECTED | DEV | CHECK, log_format, "FORMAT",
+    VALUE("log-format", 0, OPTIONS_KIND_FORMAT, CONNECTED | DEV | CHECK | DESCRIBE, log_format, "FORMAT",
           "text or json (default text)"),
-    VALUE("log-level", 0, OPTIONS_KIND_LEVEL, CONNECTED | DEV | CHECK, log_level, "LEVEL",
+    VALUE("log-level", 0, OPTIONS_KIND_LEVEL, CONNECTED | DEV | CHECK | DESCRIBE, log_level, "LEVEL",
           "debug, info, warn, error or off (default info; test: warn)"),
     VALUE("log-limit", 0, OPTIONS_KIND_LIMIT, RUN | DEV, log_limit, "N",
           "how often in a second the same line is written; more are counted (default 100; off: "
@@ -252,6 +253,13 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats check --json services/\n"
         "  lunats check --permissions orders.lua >orders.conf\n",
         OPTIONS_OFFLINE, "lunats.commands.check", false},
+    [OPTIONS_DESCRIBE] = {
+        "describe", "SCRIPT", "print what a service listens to, as AsyncAPI 3",
+        "Loads SCRIPT without connecting, and prints a document of AsyncAPI 3 (JSON):\n"
+        "a channel for each subject and subscription, with the schemas, descriptions\n"
+        "and queue groups of the listeners. Those with `endpoint = false` are left out.\n",
+        "  lunats describe orders.lua >orders.asyncapi.json\n",
+        OPTIONS_OFFLINE, "lunats.commands.describe", false},
     [OPTIONS_LUA] = {
         "lua", "[FILE|-] [ARGUMENTS]", "run Lua inside the host, or type it in (-i)",
         "Runs FILE as `lua` would, with the modules of lunats and a running loop: calls\n"

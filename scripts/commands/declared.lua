@@ -4,7 +4,8 @@ local json = require "lunats.json"
 
 local M = {}
 
-local timers, subscriptions, places = {}, {}, {}
+local timers, subscriptions, places, options = {}, {}, {}, {}
+local description
 
 ---"file.lua:12" of the script's own code that is calling.
 ---@return string
@@ -37,6 +38,7 @@ local function note_subscription(kind)
     opts = type(opts) == "table" and opts or {}
     local config = type(opts.config) == "table" and opts.config or {}
     subscriptions[#subscriptions + 1] = {
+      data_type = text(opts.data_type),
       kind = opts.ordered and "ordered" or kind, subject = text(subject), where = place,
       stream = text(opts.stream), queue = text(opts.queue),
       durable = text(opts.durable) or text(config.durable_name) or text(opts.queue),
@@ -56,8 +58,15 @@ local function note_periodic(kind)
 end
 
 ---Listeners know where their handler is, which may be anywhere.
-local function note_listener(place, subject)
-  for _ = 1, type(subject) == "table" and #subject or 1 do places[#places + 1] = place end
+local function note_listener(place, subject, opts)
+  opts = type(opts) == "table" and opts or {}
+  for _ = 1, type(subject) == "table" and #subject or 1 do
+    places[#places + 1], options[#options + 1] = place, opts
+  end
+end
+
+local function note_config(_, opts)
+  description = type(opts) == "table" and text(opts.description) or description
 end
 
 ---The names of all globals, those of modules and of dofile() included; true when others come
@@ -78,11 +87,15 @@ local function list()
   local name, version = core.identity()
   local listeners = {}
   for i, one in ipairs(core.listeners()) do
+    local opts = options[i] or {}
     listeners[i] = { subject = one.subject, queue = one.queue, where = places[i] or one.where,
-      concurrency = one.concurrency }
+      concurrency = one.concurrency, name = text(opts.name), data_type = text(opts.data_type),
+      description = text(opts.description), schema = opts.schema,
+      hidden = opts.endpoint == false or nil }
   end
   return json.encode {
-    name = name, version = version, listeners = json.array(listeners),
+    name = name, version = version, description = description,
+    listeners = json.array(listeners),
     timers = json.array(timers), subscriptions = json.array(subscriptions),
     globals = list_globals(), service = core.declares(),
   }
@@ -90,6 +103,7 @@ end
 
 ---From now on declarations are noted; the script describes itself with them.
 function M.watch()
+  M.wrap(app, "config", note_config)
   M.wrap(app, "listen", note_listener)
   M.wrap(app, "timer", note_periodic "timer")
   M.wrap(app, "task", note_periodic "task")
