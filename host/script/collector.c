@@ -6,6 +6,7 @@
 
 #include "host/base/container_of.h"
 #include "host/base/status.h"
+#include "host/script/pool.h"
 
 #define MB ((size_t)1024 * 1024)
 /* Of this size a heap is large; it is small again below half of it. A full collection takes 20
@@ -44,6 +45,7 @@ struct collector {
     struct scheduler *scheduler;
     struct fibers *fibers;
     lua_State *L;
+    struct pool *pool;
     bool large;
     uint64_t turns, looked_ms; /* of the scheduler, at the last look */
     bool ran;                  /* something, since the end of the last collection at rest */
@@ -151,6 +153,10 @@ static bool rest(struct collector *collector, uint64_t now) {
     return true;
 }
 
+static bool tidy(struct collector *collector) {
+    return collector->pool != NULL && pool_tidy(collector->pool);
+}
+
 /* ---- looking ---- */
 
 static void on_timer(uv_timer_t *timer) {
@@ -162,7 +168,7 @@ static void on_timer(uv_timer_t *timer) {
     collector->ran |= ran > 0;
     choose_mode(collector);
     bool calm = ran * 1000 <= past * CALM_RATE;
-    if (calm && rest(collector, now))
+    if (calm && (rest(collector, now) || tidy(collector)))
         uv_timer_start(timer, on_timer, GAP_MS, 0);
     else if (!scheduler_asleep(collector->scheduler))
         uv_timer_start(timer, on_timer, LOOK_MS, 0);
@@ -179,7 +185,7 @@ static void on_wake(struct scheduler_wake *wake) {
 }
 
 int collector_open(struct collector **out, uv_loop_t *loop, struct scheduler *scheduler,
-                   struct fibers *fibers, lua_State *L) {
+                   struct fibers *fibers, lua_State *L, struct pool *pool) {
     struct collector *collector = calloc(1, sizeof(*collector));
     if (collector == NULL)
         return LN_ENOMEM;
@@ -188,6 +194,7 @@ int collector_open(struct collector **out, uv_loop_t *loop, struct scheduler *sc
     collector->scheduler = scheduler;
     collector->fibers = fibers;
     collector->L = L;
+    collector->pool = pool;
     collector->wake.fn = on_wake;
     scheduler_on_wake(scheduler, &collector->wake);
     on_wake(&collector->wake);

@@ -18,11 +18,12 @@
 #include "host/script/fiber.h"
 
 struct collector;
+struct pool;
 
-/* Paces that of `L`, whose fibers and scheduler are borrowed until collector_close(). LN_OK or
- * LN_ENOMEM. The handle on the loop keeps it not alive. */
+/* Paces that of `L`, whose fibers, scheduler and pool (NULL: none) are borrowed until
+ * collector_close(). LN_OK or LN_ENOMEM. The handle on the loop keeps it not alive. */
 int collector_open(struct collector **out, uv_loop_t *loop, struct scheduler *scheduler,
-                   struct fibers *fibers, lua_State *L);
+                   struct fibers *fibers, lua_State *L, struct pool *pool);
 /* Before the fibers end. NULL does nothing. */
 void collector_close(struct collector *collector);
 

@@ -36,7 +36,8 @@
 void memory_get_use(const struct memory *memory, struct memory_use *use) {
     const struct memory_events *events = &memory->events;
     *use = (struct memory_use){
-        .lua = memory->pool != NULL ? pool_used(memory->pool) : 0,
+        .lua = memory->pool != NULL ? pool_held(memory->pool) : 0,
+        .gaps = memory->pool != NULL ? pool_gaps(memory->pool) : 0,
         .fibers = memory->fibers != NULL ? fibers_memory(memory->fibers) : 0,
         .others = events->others != NULL ? events->others(events->owner) : 0,
     };
@@ -50,20 +51,17 @@ static void want_turn(struct memory *memory, uint64_t ms) {
 }
 
 static void tell_growth(struct memory *memory) {
-    char total[MEMORY_SIZE_TEXT], lua[MEMORY_SIZE_TEXT], fibers[MEMORY_SIZE_TEXT],
-        others[MEMORY_SIZE_TEXT], limit[MEMORY_SIZE_TEXT], text[MEMORY_TEXT];
+    char total[MEMORY_SIZE_TEXT], parts[MEMORY_PARTS_TEXT], limit[MEMORY_SIZE_TEXT],
+        text[MEMORY_TEXT];
     struct memory_use use;
     memory->grown = false;
     if (memory->events.on_growth == NULL)
         return;
     memory_get_use(memory, &use);
     int len =
-        snprintf(text, sizeof(text),
-                 "more than %s of memory were used; it is %s (Lua %s, fibers %s, messages "
-                 "and buffers %s)",
+        snprintf(text, sizeof(text), "more than %s of memory were used; it is %s (Lua %s)",
                  memory_size(limit, memory->step / 2), memory_size(total, memory_total(&use)),
-                 memory_size(lua, use.lua), memory_size(fibers, use.fibers),
-                 memory_size(others, use.others));
+                 memory_parts(parts, &use));
     if (memory->limit != 0)
         snprintf(text + len, sizeof(text) - (size_t)len, " of the %s of %s",
                  memory_size(limit, memory->limit), memory->limit_of);
@@ -210,20 +208,34 @@ static void grow(struct memory *memory, size_t total) {
     want_turn(memory, 0);
 }
 
+/* With what the script was lent, and the host has for itself. */
+static size_t ceiling(const struct memory *memory) {
+    return memory->limit + (memory->refusal.again ? 0 : memory->lent) + memory->host;
+}
+
+size_t memory_room(const struct memory *memory) {
+    struct memory_use use;
+    if (memory->L == NULL || memory->limit == 0)
+        return SIZE_MAX;
+    memory_get_use(memory, &use);
+    size_t total = memory_total(&use), most = ceiling(memory);
+    return total < most ? most - total : 0;
+}
+
 bool memory_admit(struct memory *memory, size_t more, bool fresh) {
     if (memory->L == NULL ||
-        (memory->limit == 0 && pool_used(memory->pool) + more < memory->step))
+        (memory->limit == 0 && pool_held(memory->pool) + more < memory->step))
         return true;
     struct memory_use use;
     memory_get_use(memory, &use);
-    size_t total = memory_total(&use) + more, lent = memory->refusal.again ? 0 : memory->lent;
-    if (memory->limit != 0 && total > memory->limit + lent + memory->host) {
+    size_t total = memory_total(&use) + more;
+    if (memory->limit != 0 && total > ceiling(memory)) {
         refuse(memory, &use, more, fresh);
         return false;
     }
     if (total >= memory->step)
         grow(memory, total);
-    if (memory->limit != 0 && total > memory->limit - memory->limit / NEAR_SHARE)
+    if (memory->limit != 0 && total - use.gaps > memory->limit - memory->limit / NEAR_SHARE)
         want_collection(memory, CALM);
     return true;
 }
@@ -276,7 +288,7 @@ bool memory_scarce(const struct memory *memory) {
     if (memory->limit == 0)
         return false;
     memory_get_use(memory, &use);
-    return memory_total(&use) > memory->limit - memory->limit / SCARCE_SHARE;
+    return memory_total(&use) - use.gaps > memory->limit - memory->limit / SCARCE_SHARE;
 }
 
 size_t memory_enter(struct memory *memory, size_t reserve) {
@@ -302,10 +314,20 @@ const char *memory_size(char out[MEMORY_SIZE_TEXT], size_t bytes) {
     return out;
 }
 
+const char *memory_parts(char out[MEMORY_PARTS_TEXT], const struct memory_use *use) {
+    char lua[MEMORY_SIZE_TEXT], gaps[MEMORY_SIZE_TEXT], fibers[MEMORY_SIZE_TEXT],
+        others[MEMORY_SIZE_TEXT];
+    bool gappy = use->gaps > use->lua / 4 && use->gaps > FIRST_STEP / 64;
+    snprintf(out, MEMORY_PARTS_TEXT, "%s%s%s%s, fibers %s, messages and buffers %s",
+             memory_size(lua, use->lua), gappy ? " (" : "",
+             gappy ? memory_size(gaps, use->gaps) : "", gappy ? " of it gaps)" : "",
+             memory_size(fibers, use->fibers), memory_size(others, use->others));
+    return out;
+}
+
 void memory_explain(const struct memory *memory, char out[MEMORY_TEXT]) {
     const struct memory_use *use = &memory->refusal.use;
-    char wanted[MEMORY_SIZE_TEXT], limit[MEMORY_SIZE_TEXT], lua[MEMORY_SIZE_TEXT],
-        fibers[MEMORY_SIZE_TEXT], others[MEMORY_SIZE_TEXT];
+    char wanted[MEMORY_SIZE_TEXT], limit[MEMORY_SIZE_TEXT], parts[MEMORY_PARTS_TEXT];
     memory_size(wanted, memory->refusal.wanted);
     if (memory->refusal.wanted == 0 || memory->limit == 0 || memory->refusal.by_system) {
         snprintf(out, MEMORY_TEXT, "not enough memory: the system has no %s more",
@@ -313,11 +335,8 @@ void memory_explain(const struct memory *memory, char out[MEMORY_TEXT]) {
         return;
     }
     snprintf(out, MEMORY_TEXT,
-             "not enough memory: %s more would exceed the %s of %s (Lua has %s, fibers %s, "
-             "messages and buffers %s)",
-             wanted, memory_size(limit, memory->limit), memory->limit_of,
-             memory_size(lua, use->lua), memory_size(fibers, use->fibers),
-             memory_size(others, use->others));
+             "not enough memory: %s more would exceed the %s of %s (Lua has %s)", wanted,
+             memory_size(limit, memory->limit), memory->limit_of, memory_parts(parts, use));
 }
 
 bool memory_is_error(lua_State *L, int index) {

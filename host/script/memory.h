@@ -25,7 +25,8 @@ struct pool;
 
 /* What is used, in bytes. */
 struct memory_use {
-    size_t lua;    /* objects, with the garbage that was not collected yet */
+    size_t lua;    /* objects, with the garbage that was not collected yet, ... */
+    size_t gaps;   /* ... and what of it lies free between them */
     size_t fibers; /* the host's part of them */
     size_t others; /* what the service has besides */
 };
@@ -93,6 +94,8 @@ void memory_get_use(const struct memory *memory, struct memory_use *use);
 
 /* ---- for the allocator ---- */
 
+/* What it may take before something is refused; SIZE_MAX: anything. */
+size_t memory_room(const struct memory *memory);
 /* It may take that much more. `fresh`: this is no block that grows. */
 bool memory_admit(struct memory *memory, size_t more, bool fresh);
 /* The system has not given it that much. */
@@ -142,5 +145,10 @@ const char *memory_push_error(lua_State *L, bool places);
 /* "63.2 MiB" */
 #define MEMORY_SIZE_TEXT 24
 const char *memory_size(char out[MEMORY_SIZE_TEXT], size_t bytes);
+
+/* "Lua 63.2 MiB, fibers 0.1 KiB, messages and buffers 96.0 KiB", without the first word; and
+ * behind the first size what of it are gaps, where that is much. */
+#define MEMORY_PARTS_TEXT 160
+const char *memory_parts(char out[MEMORY_PARTS_TEXT], const struct memory_use *use);
 
 #endif

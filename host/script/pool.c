@@ -7,11 +7,25 @@
 
 #include "host/base/pooled.h"
 #include "host/script/memory.h"
+#include "host/script/slabs.h"
 
-#define GRAIN 16       /* sizes are rounded up to it; also the alignment */
-#define SMALL_MAX 1024 /* above it: malloc. A message with its payload is usually below */
+#define GRAIN SLABS_GRAIN /* sizes are rounded up to it; also the alignment */
+#define SMALL_MAX 1024    /* above it: malloc. A message with its payload is usually below */
 #define CLASSES (SMALL_MAX / GRAIN)
-#define SLAB_SIZE ((size_t)32 * 1024)
+
+/* Free blocks are gathered when they are this part of all slabs, and that many bytes, more than
+ * was of no use the last time: ... */
+#define MUCH_SHARE 8
+#define MUCH ((size_t)256 * 1024)
+/* ... so many bytes of them each time a slab would be added, a fraction of a millisecond. */
+#define GATHER (4 * SLABS_SIZE)
+/* And so many while nothing else is to be done, which takes less than a millisecond. */
+#define TIDY (16 * SLABS_SIZE)
+/* Pieces that may be too small for what is wanted until a slab is added. */
+#define PIECES 64
+/* Before something is refused all of them are gathered, when they are that part, and all pieces
+ * are looked at. */
+#define TIGHT_SHARE 64
 
 /* What is rare stands outside of pool_alloc(), which needs no frame of its own then. */
 #define RARE __attribute__((noinline)) static
@@ -20,18 +34,15 @@ struct free_block {
     struct free_block *next;
 };
 
-struct slab {
-    struct slab *next;
-    _Alignas(GRAIN) char bytes[];
-};
-
 struct pool {
     struct free_block *free[CLASSES];
-    size_t used; /* bytes of the blocks that are in use */
-    struct slab *slabs;
-    char *at, *end;        /* what is left of the newest slab */
-    struct memory *memory; /* borrowed */
-    bool moving;           /* a block is there already, of a stack it may be */
+    size_t small, large; /* bytes of the blocks that are in use */
+    struct slabs slabs;
+    struct slabs_piece rest; /* what blocks are cut from */
+    size_t gathering;        /* the class whose free blocks are next; CLASSES: none */
+    size_t useless;          /* bytes between blocks that gathering does not help */
+    struct memory *memory;   /* borrowed */
+    bool moving;             /* a block is there already, of a stack it may be */
 };
 
 static size_t class_of(size_t size) {
@@ -40,22 +51,77 @@ static size_t class_of(size_t size) {
 
 struct pool *pool_open(struct memory *memory) {
     struct pool *pool = calloc(1, sizeof(*pool));
-    if (pool != NULL)
-        pool->memory = memory;
+    if (pool == NULL)
+        return NULL;
+    pool->memory = memory;
+    pool->gathering = CLASSES;
     return pool;
 }
 
-size_t pool_used(const struct pool *pool) {
-    return pool->used;
+size_t pool_held(const struct pool *pool) {
+    return pool->slabs.bytes + pool->large;
+}
+
+size_t pool_gaps(const struct pool *pool) {
+    return pool->slabs.bytes - pool->small;
 }
 
 void pool_close(struct pool *pool) {
-    while (pool->slabs != NULL) {
-        struct slab *slab = pool->slabs;
-        pool->slabs = slab->next;
-        free(slab);
-    }
+    slabs_close(&pool->slabs);
     free(pool);
+}
+
+/* ---- free blocks of all sizes become pieces of any size, or go back to the system ---- */
+
+/* About what the lists have, and what is lost where sizes are rounded up. */
+static size_t between(const struct pool *pool) {
+    return pool_gaps(pool) - pool->slabs.marked - (size_t)(pool->rest.end - pool->rest.at);
+}
+
+static size_t worth_gathering(struct pool *pool) {
+    size_t now = between(pool);
+    if (now < pool->useless)
+        pool->useless = now;
+    return now - pool->useless;
+}
+
+static void gather(struct pool *pool, size_t most) {
+    if (pool->gathering == CLASSES)
+        pool->gathering = 0;
+    while (pool->gathering < CLASSES && most > 0) {
+        size_t class = pool->gathering, size = (class + 1) * GRAIN;
+        struct free_block *block = pool->free[class];
+        if (block == NULL) {
+            pool->gathering++;
+            continue;
+        }
+        pool->free[class] = block->next;
+        slabs_mark(&pool->slabs, block, size);
+        most -= size < most ? size : most;
+    }
+    if (pool->gathering == CLASSES)
+        pool->useless = between(pool);
+}
+
+void pool_gather(struct pool *pool) {
+    gather(pool, SIZE_MAX);
+}
+
+bool pool_tidy(struct pool *pool) {
+    if (pool->gathering == CLASSES &&
+        worth_gathering(pool) <= pool->slabs.bytes / MUCH_SHARE + MUCH)
+        return false;
+    gather(pool, TIDY);
+    return true;
+}
+
+/* Returns whether that much more would be refused. */
+static bool make_room(struct pool *pool, size_t more) {
+    bool tight = memory_room(pool->memory) < more;
+    size_t much = pool->slabs.bytes / (tight ? TIGHT_SHARE : MUCH_SHARE) + (tight ? 0 : MUCH);
+    if (pool->gathering < CLASSES || worth_gathering(pool) > much)
+        gather(pool, tight ? SIZE_MAX : GATHER);
+    return tight;
 }
 
 /* ---- what the system gives ---- */
@@ -67,6 +133,7 @@ static void *got(struct pool *pool, void *block, size_t more) {
 }
 
 static bool admit(struct pool *pool, size_t more) {
+    make_room(pool, more);
     return memory_admit(pool->memory, more, !pool->moving);
 }
 
@@ -74,7 +141,7 @@ RARE void *take_large(struct pool *pool, size_t size) {
     if (!admit(pool, size))
         return NULL;
     void *block = got(pool, malloc(size), size);
-    pool->used += block != NULL ? size : 0;
+    pool->large += block != NULL ? size : 0;
     return block;
 }
 
@@ -82,43 +149,54 @@ RARE void *move_large(struct pool *pool, void *block, size_t old_size, size_t ne
     if (new_size > old_size && !admit(pool, new_size - old_size))
         return NULL;
     void *moved = got(pool, realloc(block, new_size), new_size - old_size);
-    pool->used += moved != NULL ? new_size - old_size : 0;
+    pool->large += moved != NULL ? new_size - old_size : 0;
     return moved;
 }
 
 /* ---- small blocks ---- */
 
-/* The rest of a slab that is too small for the block at hand serves smaller ones. */
+/* The rest of a piece that is too small for the block at hand serves smaller ones. */
 static void keep_rest(struct pool *pool) {
-    size_t left = (size_t)(pool->end - pool->at) / GRAIN;
+    size_t left = (size_t)(pool->rest.end - pool->rest.at) / GRAIN;
     if (left == 0)
         return;
-    struct free_block *block = (struct free_block *)(void *)pool->at;
+    struct free_block *block = (struct free_block *)(void *)pool->rest.at;
     block->next = pool->free[left - 1];
     pool->free[left - 1] = block;
+    pool->rest.at = pool->rest.end;
+}
+
+/* Looks at so many pieces. While blocks are gathered those that are too small would be gathered
+ * again and again. */
+static bool cut(struct pool *pool, size_t size, size_t pieces) {
+    for (; pieces > 0 && pool->gathering == CLASSES; pieces--) {
+        if (!slabs_cut(&pool->slabs, &pool->rest))
+            return false;
+        size_t got = (size_t)(pool->rest.end - pool->rest.at);
+        if (got >= size)
+            return true;
+        pool->useless += got;
+        keep_rest(pool);
+    }
+    return false;
 }
 
 static bool add_slab(struct pool *pool, size_t size) {
-    if (!admit(pool, size))
-        return false;
-    struct slab *slab = got(pool, malloc(sizeof(*slab) + SLAB_SIZE), size);
-    if (slab == NULL)
-        return false;
-    keep_rest(pool);
-    slab->next = pool->slabs;
-    pool->slabs = slab;
-    pool->at = slab->bytes;
-    pool->end = slab->bytes + SLAB_SIZE;
-    return true;
+    return memory_admit(pool->memory, size, !pool->moving) &&
+           got(pool, slabs_add(&pool->slabs, &pool->rest) ? pool->rest.at : NULL, size) != NULL;
 }
 
 RARE void *carve(struct pool *pool, size_t size) {
     size_t rounded = (class_of(size) + 1) * GRAIN;
-    if ((size_t)(pool->end - pool->at) < rounded && !add_slab(pool, rounded))
-        return NULL;
-    void *block = pool->at;
-    pool->at += rounded;
-    pool->used += size;
+    if ((size_t)(pool->rest.end - pool->rest.at) < rounded) {
+        keep_rest(pool);
+        size_t pieces = make_room(pool, rounded) ? SIZE_MAX : PIECES;
+        if (!cut(pool, rounded, pieces) && !add_slab(pool, rounded))
+            return NULL;
+    }
+    void *block = pool->rest.at;
+    pool->rest.at += rounded;
+    pool->small += size;
     return block;
 }
 
@@ -129,17 +207,18 @@ static inline void *take(struct pool *pool, size_t size) {
     struct free_block *block = pool->free[class];
     if (block == NULL)
         return carve(pool, size);
-    pool->used += size;
+    pool->small += size;
     pool->free[class] = block->next;
     return block;
 }
 
 static inline void give(struct pool *pool, void *memory, size_t size) {
-    pool->used -= size;
     if (size > SMALL_MAX) {
+        pool->large -= size;
         free(memory);
         return;
     }
+    pool->small -= size;
     struct free_block *block = memory;
     size_t class = class_of(size);
     block->next = pool->free[class];
@@ -159,7 +238,7 @@ static void *move_block(struct pool *pool, void *block, size_t old_size, size_t 
         return move_large(pool, block, old_size, new_size);
     if (old_size <= SMALL_MAX && new_size <= SMALL_MAX &&
         class_of(old_size) == class_of(new_size)) {
-        pool->used += new_size - old_size;
+        pool->small += new_size - old_size;
         return block;
     }
     void *to = new_size < old_size ? take_anyway(pool, new_size) : take(pool, new_size);
@@ -184,7 +263,7 @@ void *pool_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
     if (!LN_POOLED && new_size > 0)
         return move(pool, block, old_size, new_size);
     if (!LN_POOLED) {
-        pool->used -= old_size;
+        pool->large -= old_size;
         free(block);
         return NULL;
     }

@@ -200,7 +200,7 @@ static int open_state(struct script *script, struct scheduler *scheduler) {
                          script);
     if (rc == LN_OK)
         rc = collector_open(&script->collector, script->loop, scheduler, script->fibers,
-                            script->L);
+                            script->L, script->pool);
     if (rc < 0)
         return rc;
     lua_State *L = script->L;

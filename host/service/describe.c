@@ -19,12 +19,9 @@ static enum log_level level(void) {
 static void describe_memory(struct script *script, char *out, size_t size) {
     const struct memory *memory = script_memory(script);
     struct memory_use use;
-    char lua[MEMORY_SIZE_TEXT], fibers[MEMORY_SIZE_TEXT], others[MEMORY_SIZE_TEXT],
-        limit[MEMORY_SIZE_TEXT];
+    char parts[MEMORY_PARTS_TEXT], limit[MEMORY_SIZE_TEXT];
     memory_get_use(memory, &use);
-    int len = snprintf(out, size, "memory: Lua %s, fibers %s, messages and buffers %s",
-                       memory_size(lua, use.lua), memory_size(fibers, use.fibers),
-                       memory_size(others, use.others));
+    int len = snprintf(out, size, "memory: Lua %s", memory_parts(parts, &use));
     if (memory->limit != 0)
         snprintf(out + len, size - (size_t)len, "; of the %s of %s",
                  memory_size(limit, memory->limit), memory->limit_of);

@@ -95,6 +95,21 @@ describe("--memory", function()
     assert.equal(0, child:stop())
   end)
 
+  it("is enough for one size of things after the other", function()
+    local child, ask = run([[
+      app.listen("PREFIX.sizes", function(msg)
+        local base, t = ("x"):rep(msg.data), {}
+        for i = 1, 5000000 // (#base + 80) do t[i] = base .. i end
+        return #t
+      end)
+    ]], FULL)
+    for size = 8, 1200, 149 do
+      assert.equal(5000000 // (size + 80), assert(ask("sizes", size)).data)
+    end
+    assert.equal(0, child:stop())
+    assert.equal(0, child:count "not enough memory")
+  end)
+
   it("ends a service in order whose memory is full to the brim", function()
     local child, ask = run(BOMBS .. [[
       app.on_stop(function() app.log.info "cleaned up" end)
@@ -132,11 +147,11 @@ describe("--memory", function()
       local n = 0
       app.timer(0.05, { name = "greedy" }, function()
         n = n + 1
-        if n > 3 then app.log.info "still ticking" return end
+        if n > 1 then app.log.info "still ticking" return end
         local t while true do t = { t } end
       end)
       app.task({ restart = "on_error" }, function()
-        if n > 3 then app.log.info "task again" return end
+        if n > 1 then app.log.info "task again" return end
         local t while true do t = { t } end
       end)
     ]], FULL)

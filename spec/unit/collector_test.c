@@ -33,7 +33,7 @@ static void open_all(void) {
     clock_open(&at.clock, &at.loop, false);
     scheduler_open(&at.scheduler, NULL);
     fibers_open(&at.fibers, at.L, at.scheduler, at.clock, on_error, NULL);
-    collector_open(&at.collector, &at.loop, at.scheduler, at.fibers, at.L);
+    collector_open(&at.collector, &at.loop, at.scheduler, at.fibers, at.L, NULL);
     uv_timer_init(&at.loop, &at.pulse);
 }
 
