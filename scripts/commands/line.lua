@@ -186,7 +186,10 @@ local function edit(prompt)
   repeat
     if pending == "" or not key_end() then self:draw(prompt) end
     local key = next_key()
-    if not key or key == "\4" and self:text() == "" then return nil end
+    if not key or key == "\4" and self:text() == "" then
+      self:draw(prompt) -- which typing ahead has left out
+      return nil
+    end
     done = self:press(key)
   until done ~= nil
   self:last()
