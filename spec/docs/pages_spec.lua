@@ -10,6 +10,7 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.
   "docs/command_line.md", "docs/limits.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
+  "docs/from_panini.md", "docs/from_nats_go_micro.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.
