@@ -230,9 +230,10 @@ describe("messages", function()
     local prefix = unique "memory"
     local child = process.run(([[
       app.listen("PREFIX.slow", { concurrency = 1, data_type = "string" }, function(msg)
-        if msg.raw == "wait" then app.sleep(2) end
+        while msg.raw == "wait" and not go do app.sleep(0.01) end
         app.publish("PREFIX.done", #msg.raw)
       end)
+      app.listen("PREFIX.go", { data_type = "string" }, function() go = true end)
     ]]):gsub("PREFIX", prefix), { "--memory", "16M" })
     child:expect "started"
     local done = 0
@@ -241,7 +242,7 @@ describe("messages", function()
     local large = ("x"):rep(1000):rep(900)
     app.publish(prefix .. ".slow", "wait")
     for _ = 1, 20 do app.publish(prefix .. ".slow", large) end
-    assert(app.flush())
+    app.publish(prefix .. ".go", "") -- which arrives behind them
     child:expect "listener [^\n]*slow is too slow: its queue is full"
     eventually("what has waited", function() return done == 10 end)
     app.publish(prefix .. ".slow", large)
