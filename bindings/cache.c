@@ -4,10 +4,10 @@
  * one handle for each name, made by scripts/cache.lua.
  */
 #include <math.h>
-#include <stdio.h>
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/base/put.h"
 #include "host/cache/cache.h"
 
 #define CACHE_TYPE "lunats.cache"
@@ -27,7 +27,7 @@ struct call {
     struct cache *cache;
     struct cache_key key; /* stays on the stack, or is `digits` */
     uint64_t now;
-    char digits[24];
+    char digits[1 + NUMBER_SIZE];
 };
 
 static const struct option set_options[] = {{"ttl", "number"}, {NULL, NULL}};
@@ -37,7 +37,7 @@ static const struct option incr_options[] = {
 /* ---- arguments ---- */
 
 static struct handle *check_handle(lua_State *L) {
-    struct handle *handle = luaL_checkudata(L, 1, CACHE_TYPE);
+    struct handle *handle = check_self(L, CACHE_TYPE);
     if (handle->user.cache == NULL) /* only in finalizers, at the end of the script */
         raise_error(L, "the cache is closed");
     return handle;
@@ -48,9 +48,10 @@ static void check_key(lua_State *L, const char *what, struct call *call) {
     if (lua_type(L, 2) == LUA_TSTRING) {
         call->key.bytes = lua_tolstring(L, 2, &call->key.len);
     } else if (lua_isinteger(L, 2)) {
-        call->key.bytes = call->digits;
-        call->key.len = (size_t)snprintf(call->digits, sizeof(call->digits), LUA_INTEGER_FMT,
-                                         lua_tointeger(L, 2));
+        lua_Integer number = lua_tointeger(L, 2);
+        char *at = put(call->digits, "-", number < 0);
+        at = put_number(at, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+        call->key = (struct cache_key){call->digits, (size_t)(at - call->digits)};
     } else {
         raise_error(L, "%s: the key must be a string or an integer, not a %s", what,
                     lua_isnoneornil(L, 2) ? "nil" : luaL_typename(L, 2));

@@ -84,7 +84,7 @@ static int meter_gc(lua_State *L) {
 /* ---- counting ---- */
 
 static struct meter_box *check_meter(lua_State *L, enum meter_type type) {
-    struct meter_box *box = luaL_checkudata(L, 1, classes[type]);
+    struct meter_box *box = check_self(L, classes[type]);
     if (box->meter == NULL) /* only in finalizers, at the end of the script */
         raise_error(L, "the metric is gone");
     return box;

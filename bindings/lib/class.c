@@ -3,8 +3,18 @@
 
 void add_class(lua_State *L, const char *type, const luaL_Reg *methods) {
     luaL_newmetatable(L, type);
-    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1); /* for check_self() */
+    luaL_setfuncs(L, methods, 1);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
+}
+
+void *check_self(lua_State *L, const char *type) {
+    void *self = lua_touserdata(L, 1);
+    if (self == NULL || !lua_getmetatable(L, 1))
+        return luaL_checkudata(L, 1, type); /* raises */
+    bool same = lua_rawequal(L, -1, lua_upvalueindex(1));
+    lua_pop(L, 1);
+    return same ? self : luaL_checkudata(L, 1, type);
 }

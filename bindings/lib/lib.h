@@ -25,6 +25,10 @@
  */
 void add_class(lua_State *L, const char *type, const luaL_Reg *methods);
 
+/* luaL_checkudata(L, 1, type) for methods that are called often: it looks no name up where the
+ * caller is one of the methods of add_class(). */
+void *check_self(lua_State *L, const char *type);
+
 /* ---- walking through what scripts can free (./undisturbed.c) ---- */
 
 /*

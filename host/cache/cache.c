@@ -11,6 +11,8 @@
 #define MALLOC_HEADER 8
 /* An entry has a bucket of its own, on average. */
 #define BUCKET sizeof(void *)
+/* The cost of what waits to be linked. Of more the copying takes longer than the memory. */
+#define WRITE_MOST 1024
 
 /* ---- entries ---- */
 
@@ -34,14 +36,19 @@ static bool is_old(const struct cache_entry *entry, uint64_t now) {
     return entry->expires_ms != 0 && now >= entry->expires_ms;
 }
 
-/* Takes out and frees what `link` points at. */
-static void drop(struct cache *cache, struct cache_entry **link) {
-    struct cache_entry *entry = *link;
-    table_remove(&cache->table, link);
+/* Frees what is not in the table any more. */
+static void forget(struct cache *cache, struct cache_entry *entry) {
     list_remove(&entry->used);
     cache->aged -= entry->expires_ms != 0;
     cache->stats.bytes -= entry_cost(entry);
     free(entry);
+}
+
+/* Takes out and frees what `link` points at. */
+static void drop(struct cache *cache, struct cache_entry **link) {
+    struct cache_entry *entry = *link;
+    table_remove(&cache->table, link);
+    forget(cache, entry);
 }
 
 static void drop_old(struct cache *cache, struct cache_entry **link) {
@@ -65,15 +72,6 @@ static void touch(struct cache *cache, struct cache_entry *entry) {
     if (cache->used.ends.next == &entry->used)
         return;
     list_push_front(&cache->used, &entry->used);
-}
-
-static void set_age(struct cache *cache, struct cache_entry *entry, uint64_t now,
-                    uint64_t ttl_ms) {
-    cache->aged -= entry->expires_ms != 0;
-    entry->expires_ms = ttl_ms != 0 ? now + ttl_ms : 0;
-    cache->aged += entry->expires_ms != 0;
-    if (ttl_ms != 0)
-        caches_want_sweep(cache->caches);
 }
 
 static void write_value(struct cache_entry *entry, const struct cache_value *value) {
@@ -115,11 +113,62 @@ static struct cache_value read_value(const struct cache_entry *entry) {
     return value;
 }
 
+/* Makes room for so many bytes. What is over its bound already, as that has become smaller,
+ * does not grow and is brought down by sweeps. */
+static void make_room(struct cache *cache, uint64_t cost, uint64_t now) {
+    uint64_t bound = cache->stats.max_bytes;
+    if (bound < cache->stats.bytes)
+        bound = cache->stats.bytes;
+    while (cache->stats.bytes + cost > bound && !list_empty(&cache->used))
+        evict(cache, now);
+}
+
+/* A new entry, linked nowhere. NULL without memory. */
+static struct cache_entry *new_entry(struct cache_key key, uint32_t hash,
+                                     const struct cache_value *value) {
+    struct cache_entry *entry = malloc(size_of(key.len, value->type, value->len));
+    if (entry == NULL)
+        return NULL;
+    entry->next = NULL;
+    entry->used = (struct list_node){0};
+    entry->hash = hash;
+    entry->key_len = (uint16_t)key.len;
+    memcpy(entry->bytes, key.bytes, key.len);
+    write_value(entry, value);
+    return entry;
+}
+
+/* An entry that is linked nowhere goes into the table, instead of one with its key. */
+static void link_entry(struct cache *cache, struct cache_entry *entry) {
+    uint64_t cost = entry_cost(entry);
+    struct cache_entry **link =
+        table_find(&cache->table, entry->hash, entry->bytes, entry->key_len);
+    struct cache_entry *before = *link;
+    if (before != NULL) {
+        table_replace(link, entry);
+        forget(cache, before);
+    } else {
+        table_insert(&cache->table, entry);
+    }
+    make_room(cache, cost, cache->written_ms);
+    list_push_front(&cache->used, &entry->used);
+    cache->aged += entry->expires_ms != 0;
+    cache->stats.bytes += cost;
+}
+
+/* Everything but cache_set() wants to see what was set. */
+static void settle(struct cache *cache) {
+    struct cache_entry *entry;
+    while ((entry = writes_take(&cache->writes)) != NULL)
+        link_entry(cache, entry);
+}
+
 /* ---- reading ---- */
 
 /* Where the entry is linked, unless it is too old, which removes it. *link is NULL: none. */
 static struct cache_entry **find(struct cache *cache, struct cache_key key, uint32_t hash,
                                  uint64_t now) {
+    settle(cache);
     struct cache_entry **link = table_find(&cache->table, hash, key.bytes, key.len);
     if (*link == NULL || !is_old(*link, now))
         return link;
@@ -141,8 +190,9 @@ bool cache_get(struct cache *cache, struct cache_key key, uint64_t now,
     return true;
 }
 
-struct cache_entry *cache_next(const struct cache *cache, const struct cache_entry *after,
+struct cache_entry *cache_next(struct cache *cache, const struct cache_entry *after,
                                uint64_t now, struct cache_key *key, bool *old) {
+    settle(cache);
     struct list_node *node =
         after != NULL ? list_next(&cache->used, &after->used) : list_first(&cache->used);
     struct cache_entry *entry = list_item(node, struct cache_entry, used);
@@ -155,65 +205,48 @@ struct cache_entry *cache_next(const struct cache *cache, const struct cache_ent
 
 /* ---- writing ---- */
 
-/* Makes room for so many bytes. What is over its bound already, as that has become smaller,
- * does not grow and is brought down by sweeps. */
-static void make_room(struct cache *cache, uint64_t cost, uint64_t now) {
-    uint64_t bound = cache->stats.max_bytes;
-    if (bound < cache->stats.bytes)
-        bound = cache->stats.bytes;
-    while (cache->stats.bytes + cost > bound && !list_empty(&cache->used))
-        evict(cache, now);
-}
-
-/* A new entry, linked nowhere. NULL without memory. */
-static struct cache_entry *new_entry(struct cache_key key, uint32_t hash,
-                                     const struct cache_value *value) {
-    /* With what malloc() rounds up to, for values that are a little longer later. */
-    struct cache_entry *entry = malloc(cache_entry_cost(key, value) - BUCKET - MALLOC_HEADER);
-    if (entry == NULL)
-        return NULL;
-    entry->next = NULL;
-    entry->used = (struct list_node){0};
-    entry->expires_ms = 0;
-    entry->hash = hash;
-    entry->key_len = (uint16_t)key.len;
-    memcpy(entry->bytes, key.bytes, key.len);
-    write_value(entry, value);
-    return entry;
-}
-
-/* Puts a value in the place of what `link` points at, NULL: of nothing. */
-static int put(struct cache *cache, struct cache_key key, uint32_t hash, uint64_t now,
-               uint64_t ttl_ms, const struct cache_value *value, struct cache_entry **link) {
-    uint64_t cost = cache_entry_cost(key, value);
-    if (cost > cache->stats.max_bytes / CACHE_SHARE)
+/* LN_OK, LN_ENOMEM, or LN_ETOOLARGE; *out is linked nowhere. */
+static int make_entry(struct cache *cache, struct cache_key key, uint32_t hash, uint64_t now,
+                      uint64_t ttl_ms, const struct cache_value *value,
+                      struct cache_entry **out) {
+    if (cache_entry_cost(key, value) > cache->stats.max_bytes / CACHE_SHARE)
         return LN_ETOOLARGE;
-    struct cache_entry *entry = *link;
-    if (entry != NULL && entry_cost(entry) == cost) { /* it fits where the other was */
-        write_value(entry, value);
-        set_age(cache, entry, now, ttl_ms);
-        touch(cache, entry);
-        return LN_OK;
-    }
-    struct cache_entry *before = entry;
-    entry = new_entry(key, hash, value);
+    struct cache_entry *entry = *out = new_entry(key, hash, value);
     if (entry == NULL)
         return LN_ENOMEM;
-    if (before != NULL)
-        drop(cache, link);
-    make_room(cache, cost, now);
-    table_insert(&cache->table, entry);
-    list_push_front(&cache->used, &entry->used);
-    cache->stats.bytes += cost;
-    set_age(cache, entry, now, ttl_ms);
+    entry->expires_ms = ttl_ms != 0 ? now + ttl_ms : 0;
+    cache->written_ms = now;
+    if (ttl_ms != 0)
+        caches_want_sweep(cache->caches);
     return LN_OK;
 }
 
 int cache_set(struct cache *cache, struct cache_key key, uint64_t now, uint64_t ttl_ms,
               const struct cache_value *value) {
     uint32_t hash = table_hash(&cache->table, key.bytes, key.len);
-    struct cache_entry **link = table_find(&cache->table, hash, key.bytes, key.len);
-    return put(cache, key, hash, now, ttl_ms, value, link);
+    struct cache_entry *entry;
+    int rc = make_entry(cache, key, hash, now, ttl_ms, value, &entry);
+    if (rc < 0)
+        return rc;
+    if (entry_cost(entry) > WRITE_MOST) {
+        settle(cache);
+        link_entry(cache, entry);
+        return LN_OK;
+    }
+    entry = writes_add(&cache->writes, &cache->table, entry);
+    if (entry != NULL)
+        link_entry(cache, entry);
+    return LN_OK;
+}
+
+/* Puts in what is not there. */
+static int put(struct cache *cache, struct cache_key key, uint32_t hash, uint64_t now,
+               uint64_t ttl_ms, const struct cache_value *value) {
+    struct cache_entry *entry;
+    int rc = make_entry(cache, key, hash, now, ttl_ms, value, &entry);
+    if (rc == LN_OK)
+        link_entry(cache, entry);
+    return rc;
 }
 
 int cache_add(struct cache *cache, struct cache_key key, uint64_t now, uint64_t ttl_ms,
@@ -223,7 +256,7 @@ int cache_add(struct cache *cache, struct cache_key key, uint64_t now, uint64_t 
     *added = false;
     if (*link != NULL)
         return LN_OK;
-    int rc = put(cache, key, hash, now, ttl_ms, value, link);
+    int rc = put(cache, key, hash, now, ttl_ms, value);
     *added = rc == LN_OK;
     return rc;
 }
@@ -249,7 +282,7 @@ int cache_incr(struct cache *cache, struct cache_key key, uint64_t now, uint64_t
     struct cache_entry **link = find(cache, key, hash, now), *entry = *link;
     if (entry == NULL) {
         *value = sum(init, value);
-        return put(cache, key, hash, now, ttl_ms, value, link);
+        return put(cache, key, hash, now, ttl_ms, value);
     }
     if (entry->type != CACHE_INTEGER && entry->type != CACHE_NUMBER)
         return LN_EINVAL;
@@ -279,6 +312,7 @@ bool cache_init(struct cache *cache, char *name, const uint64_t seed[2]) {
 }
 
 bool cache_free_some(struct cache *cache, size_t most) {
+    settle(cache);
     for (; most > 0; most--) {
         struct list_node *node = list_pop_front(&cache->used);
         if (node == NULL)
@@ -295,6 +329,7 @@ bool cache_free_some(struct cache *cache, size_t most) {
 
 struct sweep cache_sweep(struct cache *cache, uint64_t now, size_t buckets) {
     struct sweep sweep = {0};
+    settle(cache);
     if (buckets > table_buckets(&cache->table))
         buckets = table_buckets(&cache->table);
     for (; buckets > 0 && cache->aged > 0; buckets--, cache->cursor++) {
@@ -314,6 +349,7 @@ struct sweep cache_sweep(struct cache *cache, uint64_t now, size_t buckets) {
 }
 
 void cache_trim(struct cache *cache, size_t most) {
+    settle(cache);
     for (; most > 0 && cache_is_over(cache) && !list_empty(&cache->used); most--)
         evict(cache, 0);
 }
@@ -322,7 +358,8 @@ const char *cache_name(const struct cache *cache) {
     return cache->name;
 }
 
-struct cache_stats cache_stats(const struct cache *cache) {
+struct cache_stats cache_stats(struct cache *cache) {
+    settle(cache);
     struct cache_stats stats = cache->stats;
     stats.entries = cache->table.count;
     return stats;

@@ -121,7 +121,7 @@ bool cache_delete(struct cache *cache, struct cache_key key, uint64_t now);
 
 /* The most recently used after NULL, and so on; its key is borrowed until the next call of
  * another function. *old: it has lived too long. */
-struct cache_entry *cache_next(const struct cache *cache, const struct cache_entry *after,
+struct cache_entry *cache_next(struct cache *cache, const struct cache_entry *after,
                                uint64_t now, struct cache_key *key, bool *old);
 
 /* The bytes that an entry would count for. */
@@ -135,6 +135,6 @@ struct cache_stats {
     uint64_t evictions;                 /* entries that had to go for others */
     uint64_t expirations;               /* entries that have lived too long and were removed */
 };
-struct cache_stats cache_stats(const struct cache *cache);
+struct cache_stats cache_stats(struct cache *cache);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "host/cache/cache.h"
 #include "host/cache/table.h"
+#include "host/cache/writes.h"
 
 struct cache {
     struct list_node node; /* of struct caches */
@@ -14,9 +15,11 @@ struct cache {
     struct list users;    /* struct cache_user */
     struct list services; /* struct holder, see caches.c */
     struct cache_table table;
-    struct list used; /* of entries: the most recently used first */
-    uint64_t aged;    /* entries that have an age */
-    size_t cursor;    /* the bucket where the next sweep begins */
+    struct list used;     /* of entries: the most recently used first */
+    struct writes writes; /* neither in the table nor counted yet */
+    uint64_t written_ms;  /* the time of the last one */
+    uint64_t aged;        /* entries that have an age */
+    size_t cursor;        /* the bucket where the next sweep begins */
     struct cache_stats stats;
 };
 

@@ -127,6 +127,30 @@ struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, 
     return link;
 }
 
+/* The header, in front of which malloc() has its own, and the key. */
+static void prefetch_entry(const struct cache_entry *entry) {
+    __builtin_prefetch((const char *)entry - sizeof(size_t), 1);
+    __builtin_prefetch(entry->bytes, 1);
+}
+
+void table_prefetch(const struct cache_table *table, uint32_t hash, size_t step) {
+    struct cache_entry **link = bucket(table, index_of(table, hash)), *entry;
+    if (step == 0) {
+        __builtin_prefetch(link, 1);
+        return;
+    }
+    for (entry = *link; step > 1 && entry != NULL && entry->hash != hash; step--)
+        entry = entry->next;
+    if (entry == NULL)
+        return;
+    if (step == 1) {
+        prefetch_entry(entry);
+        return;
+    }
+    __builtin_prefetch(&entry->used.prev->next, 1);
+    __builtin_prefetch(&entry->used.next->prev, 1);
+}
+
 struct cache_entry **table_link(const struct cache_table *table,
                                 const struct cache_entry *entry) {
     struct cache_entry **link = bucket(table, index_of(table, entry->hash));
@@ -141,6 +165,11 @@ void table_insert(struct cache_table *table, struct cache_entry *entry) {
     *link = entry;
     if (++table->count > table->base + table->split)
         grow(table);
+}
+
+void table_replace(struct cache_entry **link, struct cache_entry *entry) {
+    entry->next = (*link)->next;
+    *link = entry;
 }
 
 void table_remove(struct cache_table *table, struct cache_entry **link) {

@@ -51,12 +51,22 @@ uint32_t table_hash(const struct cache_table *table, const char *key, size_t len
 struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, const char *key,
                                 size_t len);
 
+/*
+ * Asks the memory, without waiting, for what is touched when an entry with this hash is replaced.
+ * Where that is says only what the step before has brought: 0 is the bucket, 1 its first entry,
+ * and so on until it is found, then its neighbours. Other work has to lie between the calls.
+ */
+void table_prefetch(const struct cache_table *table, uint32_t hash, size_t step);
+
 /* Where this entry is linked. */
 struct cache_entry **table_link(const struct cache_table *table,
                                 const struct cache_entry *entry);
 
 /* Links an entry, whose hash and key are set and which is not there yet. */
 void table_insert(struct cache_table *table, struct cache_entry *entry);
+
+/* Links an entry in the place of what `link` points at, which has the same key. */
+void table_replace(struct cache_entry **link, struct cache_entry *entry);
 
 /* Takes out what `link` points at. */
 void table_remove(struct cache_table *table, struct cache_entry **link);

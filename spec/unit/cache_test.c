@@ -80,6 +80,46 @@ static void keeps_what_it_is_given(void) {
     close_world();
 }
 
+/* The first entries wait for the memory before they are linked. */
+static void what_is_set_is_there_at_once(void) {
+    open_world(0);
+    struct cache_value value = bytes_of("x");
+    bool added, old;
+    set("a", "one", 0);
+    set("b", "two", 0);
+    set("a", "three", 0);
+    CHECK(has("a", "three"));
+    set("c", "x", 0);
+    CHECK_INT(cache_add(at.user.cache, key_of("c"), at.now, 0, &value, &added), LN_OK);
+    CHECK(!added);
+    set("c", "x", 0);
+    CHECK(cache_delete(at.user.cache, key_of("c"), at.now) && !is_there("c"));
+    set("b", "two", 0);
+    struct cache_key key;
+    CHECK(cache_next(at.user.cache, NULL, at.now, &key, &old) != NULL);
+    CHECK(key.len == 1 && key.bytes[0] == 'b');
+    set("d", "x", 10);
+    CHECK_INT(stats().entries, 3);
+    set("e", "x", 10);
+    CHECK_INT(cache_sweep(at.user.cache, at.now + 10, 512).removed, 2);
+    set("at the end", "x", 0); /* which leaves nothing behind */
+    close_world();
+}
+
+static void a_large_value_does_not_overtake(void) {
+    char text[2001] = {0};
+    open_world(0);
+    memset(text, 'x', 2000);
+    set("k", "small", 0);
+    set("k", text, 0);
+    CHECK(has("k", text));
+    set("k", text, 0);
+    set("k", "small", 0);
+    CHECK(has("k", "small"));
+    CHECK_INT(stats().entries, 1);
+    close_world();
+}
+
 static void adds_once(void) {
     open_world(0);
     struct cache_value one = bytes_of("one"), two = bytes_of("two");
@@ -342,7 +382,8 @@ static bool same_as_model(uint32_t i) {
 }
 
 /* The numbers and lists of a cache agree with what is in its buckets. */
-static bool is_sound(const struct cache *cache) {
+static bool is_sound(struct cache *cache) {
+    cache_stats(cache); /* nothing that was set waits any more */
     uint64_t entries = 0, bytes = 0, aged = 0, listed = 0;
     for (size_t i = 0; i < table_buckets(&cache->table); i++) {
         for (struct cache_entry *entry = table_bucket(&cache->table, i); entry != NULL;
@@ -410,6 +451,8 @@ static void keeps_its_bound(void) {
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(keeps_what_it_is_given);
+    RUN(what_is_set_is_there_at_once);
+    RUN(a_large_value_does_not_overtake);
     RUN(adds_once);
     RUN(counts);
     RUN(entries_age);
