@@ -26,6 +26,7 @@ void bindings_wait(lua_State *L);      /* ./lib/wait.c: fail */
 void bindings_folder(lua_State *L);    /* ./folder.c: folder, is_below */
 void bindings_metrics(lua_State *L);   /* ./metrics.c: meter */
 void bindings_vitals(lua_State *L);    /* ./vitals.c: health checks, on_connection */
+void bindings_http_out(lua_State *L);  /* ./http_client/client.c: http_client */
 void bindings_nearest(lua_State *L);   /* ./lib/nearest.c: nearest */
 void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
 

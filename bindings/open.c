@@ -119,6 +119,7 @@ static int open_core(lua_State *L) {
     bindings_js(L);
     bindings_digest(L);
     bindings_connect(L);
+    bindings_http_out(L);
     lua_pushcfunction(L, core_confine);
     lua_setfield(L, -2, "confine");
     lua_pushcfunction(L, core_globals);

@@ -7,8 +7,10 @@
 ---An error of the host. `tostring(err)` and `err .. ""` give the message, so
 ---`assert(app.request(...))` and `"failed: " .. err` read well.
 ---@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`; JetStream has more
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`; JetStream has more
 ---@field message string for people
+---@field url string|nil of app.http.request: what was asked, without secrets
+---@field detail string|nil the same: what is wrong
 ---@field status integer|nil in the manner of HTTP: the code of an error reply, 400 of a body that is not JSON
 
 ---What is sent: a string as it is, nil as an empty payload, anything else as JSON.
@@ -24,6 +26,7 @@
 ---@field instance_id string 22 letters and digits, new with every start
 ---@field js js JetStream; loaded when first used
 ---@field crypto crypto digests, random bytes and base64; loaded when first used
+---@field http http requests of HTTP; loaded when first used
 ---@field metrics metrics counters, gauges and histograms; loaded when first used
 ---@field json json
 ---@field log log
@@ -444,6 +447,49 @@ function app.crypto.base64_encode(bytes) end
 ---@return string|nil bytes
 ---@return err|nil err `invalid`
 function app.crypto.base64_decode(text) end
+
+-- ---- HTTP -------------------------------------------------------------------
+
+---@class http
+app.http = {}
+
+---@class http_request
+---@field url string http:// or https://
+---@field method string|nil default GET, with a body POST
+---@field headers table<string, string|number|boolean|(string|number|boolean)[]>|nil
+---@field query table<string, string|number|boolean|(string|number|boolean)[]>|string|nil added to that of the URL
+---@field body string|nil as it is
+---@field json any sent as JSON
+---@field form table<string, string|number|boolean|(string|number|boolean)[]>|nil sent as a form
+---@field timeout number|nil seconds for all of it, default 10
+---@field connect_timeout number|nil seconds for name, connection and handshake, default 5
+---@field max_bytes number|nil of the body, default 16 MiB; with `stream` any
+---@field stream (fun(piece: string, res: http_response): boolean|nil)|nil gets the body piece by piece; false ends it
+---@field redirects integer|nil how many are followed, default 0
+---@field data_type "json"|"string"|nil what res.data is, default "json"
+---@field tls http_tls|nil
+---@field proxy string|false|nil URL of a proxy; false: none; default what the environment says
+---@field trace boolean|nil whether the server is told of the trace, default true
+
+---@class http_tls
+---@field ca string|nil PEM file: trusted instead of what the system trusts
+---@field cert string|nil PEM file: who we are
+---@field key string|nil PEM file
+---@field verify boolean|nil false: whoever answers is good enough
+
+---@class http_response
+---@field status integer of HTTP
+---@field ok boolean 200 to 299
+---@field headers table<string, string|string[]> by name, in any case; set-cookie is a list
+---@field body string|nil nil where it went to `stream`
+---@field data any the body decoded as JSON when it is first read; raises `bad_json`
+---@field url string what was asked in the end
+
+---Asks a server of HTTP and waits for its answer, whatever its status.
+---@param opts http_request
+---@return http_response|nil res
+---@return err|nil err `timeout`, `resolve`, `connect`, `tls`, `proxy`, `disconnected`, `protocol`, `too_large`, `redirect`, `invalid`, ...
+function app.http.request(opts) end
 
 -- ---- log --------------------------------------------------------------------
 

@@ -188,7 +188,8 @@ local lazy = {
 }
 
 ---Loaded when first used: not every service needs it.
-local late = { js = true, crypto = true, health = true, metrics = true, cache = true }
+local late = { js = true, crypto = true, health = true, metrics = true, cache = true,
+  http = true }
 
 return setmetatable(app, {
   __index = function(_, key)

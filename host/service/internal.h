@@ -93,9 +93,6 @@ const struct reload *service_reload_state(const struct service *service);
 uv_loop_t *service_loop(const struct service *service);
 struct scheduler *service_scheduler(const struct service *service);
 
-/* Bytes of the messages that it has got and still has. */
-struct tally *service_messages(const struct service *service);
-
 /* An error of the script, or why the start has failed: counted, and told by the log or to
  * on_error() of the options. */
 void service_failed(struct service *service, const struct script_error *error);

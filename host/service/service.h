@@ -149,6 +149,8 @@ struct reload_counts service_reloads(const struct service *service); /* ./descri
 struct vitals *service_vitals(struct service *service);              /* ./vitals.h */
 struct voice *service_voice(struct service *service);                /* ./voice.h */
 struct script *service_script(const struct service *service);
+/* Bytes of the messages, and answers of others, that it has got and still has. */
+struct tally *service_messages(const struct service *service);
 /* Records what its handlers do; NULL: nothing does. */
 struct tracer *service_tracer(const struct service *service);
 

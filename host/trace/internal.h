@@ -43,6 +43,16 @@ struct trace *trace_new(const struct trace_headers *headers);
 /* NULL without memory. */
 struct trace_notes *trace_notes(struct trace *trace);
 
+/*
+ * Writes one that is recorded and ends now, up to its list of attributes, which stays open; its
+ * end is up to the caller, and to span_shut(). NULL: it is left out, and has ended.
+ */
+struct text *span_open(struct span *span, enum span_kind kind, const char *name);
+void span_shut(struct span *span);
+
+/* Behind the attributes: it has failed. */
+void span_put_failure(struct text *text, const char *error);
+
 /* Ends the span that is under way. */
 void span_finish(struct trace *trace);
 

@@ -264,9 +264,8 @@ static void put_failure(struct tracer *tracer, const struct trace_notes *notes, 
         span_attribute(text, "exception.stacktrace", notes->traceback);
     span_attribute(text, "exception.type", "lua.error");
     text->len -= !text->failed; /* the comma */
-    text_puts(text, "]}],\"status\":{\"code\":2,\"message\":");
-    put_string(text, notes->error != NULL ? notes->error : "", ERROR_MAX);
-    text_puts(text, "}");
+    text_puts(text, "]}]");
+    span_put_failure(text, notes->error != NULL ? notes->error : "");
 }
 
 static void put_code(struct text *text, int code, const char *error) {
@@ -487,19 +486,42 @@ static bool is_temporary(const char *subject) {
     return strncmp(subject, "_INBOX.", 7) == 0;
 }
 
+struct text *span_open(struct span *span, enum span_kind kind, const char *name) {
+    struct tracer *tracer = span->tracer;
+    if (!begin_span(span, clock_precise(), HEAD, sizeof(HEAD) - 1, 0)) {
+        span->tracer = NULL;
+        return NULL;
+    }
+    struct text *text = &tracer->text;
+    text_printf(text, "\"kind\":%d,\"name\":", (int)kind);
+    text_json(text, name);
+    text_puts(text, ",\"attributes\":[");
+    return text;
+}
+
+void span_shut(struct span *span) {
+    struct tracer *tracer = span->tracer;
+    span->tracer = NULL;
+    end_span(tracer, span);
+}
+
+void span_put_failure(struct text *text, const char *error) {
+    text_puts(text, ",\"status\":{\"code\":2,\"message\":");
+    put_string(text, error, ERROR_MAX);
+    text_puts(text, "}");
+}
+
 void span_sent(struct span *span, enum span_kind kind, const char *subject, int code,
                const char *error) {
-    struct tracer *tracer = span->tracer;
-    if (tracer == NULL || !begin_span(span, clock_precise(), HEAD, sizeof(HEAD) - 1, 0))
+    if (span->tracer == NULL)
         return;
-    span->tracer = NULL;
     const char *verb = kind == SPAN_CLIENT ? "request" : "publish";
-    struct text *text = &tracer->text, name = {0};
+    struct text name = {0};
     text_printf(&name, "%s %s", verb, is_temporary(subject) ? "(temporary)" : subject);
-    text_printf(text, "\"kind\":%d,\"name\":", (int)kind);
-    text_json(text, name.bytes != NULL ? name.bytes : verb);
+    struct text *text = span_open(span, kind, name.bytes != NULL ? name.bytes : verb);
     text_free(&name);
-    text_puts(text, ",\"attributes\":[");
+    if (text == NULL)
+        return;
     span_attribute(text, "messaging.system", "nats");
     span_attribute(text, "messaging.operation.name", verb);
     span_attribute(text, "messaging.operation.type", "send");
@@ -510,27 +532,23 @@ void span_sent(struct span *span, enum span_kind kind, const char *subject, int 
     if (code != 0)
         put_code(text, code, error);
     text_puts(text, "]");
-    if (error != NULL && code == 0) {
-        text_puts(text, ",\"status\":{\"code\":2,\"message\":");
-        put_string(text, error, ERROR_MAX);
-        text_puts(text, "}");
-    }
-    end_span(tracer, span);
+    if (error != NULL && code == 0)
+        span_put_failure(text, error);
+    span_shut(span);
 }
 
 void span_received(struct span *span, const char *stream, const char *consumer, size_t count,
                    const char *(*headers)(void *owner, size_t index, size_t *len),
                    void *owner) {
-    struct tracer *tracer = span->tracer;
-    if (tracer == NULL || !begin_span(span, clock_precise(), HEAD, sizeof(HEAD) - 1, 0))
+    if (span->tracer == NULL)
         return;
-    span->tracer = NULL;
-    struct text *text = &tracer->text, name = {0};
+    struct text name = {0};
     text_printf(&name, "receive %s", stream);
-    text_printf(text, "\"kind\":%d,\"name\":", SPAN_CLIENT);
-    text_json(text, name.bytes != NULL ? name.bytes : "receive");
+    struct text *text =
+        span_open(span, SPAN_CLIENT, name.bytes != NULL ? name.bytes : "receive");
     text_free(&name);
-    text_puts(text, ",\"attributes\":[");
+    if (text == NULL)
+        return;
     span_attribute(text, "messaging.system", "nats");
     span_attribute(text, "messaging.operation.name", "receive");
     span_attribute(text, "messaging.operation.type", "receive");
@@ -556,7 +574,7 @@ void span_received(struct span *span, const char *stream, const char *consumer, 
         put_link(text, &ids);
     }
     text_puts(text, "]");
-    end_span(tracer, span);
+    span_shut(span);
 }
 
 void span_headers(const struct span *span, const struct trace *trace, struct trace_out *out,

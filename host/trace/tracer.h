@@ -95,6 +95,17 @@ void span_send(struct span *span, struct tracer *tracer, const struct trace *tra
 void span_sent(struct span *span, enum span_kind kind, const char *subject, int code,
                const char *error);
 
+/* What was asked of a server of HTTP, and what came of it. */
+struct span_http {
+    const char *method;
+    const char *url;          /* absolute, without secrets */
+    int status;               /* 0: there was no answer */
+    const char *code, *error; /* why it has failed, or NULL */
+};
+
+/* Ends one, begun in the same way, of a request of HTTP (./http.c). */
+void span_http(struct span *span, const struct span_http *what);
+
 /* Ends one, begun in the same way, of messages that were fetched from a stream: it has a link
  * to the trace of each. headers() gives the block of one, or NULL. */
 void span_received(struct span *span, const char *stream, const char *consumer, size_t count,

@@ -3,6 +3,7 @@
 local admin = require "spec.support.admin"
 local collectors = require "spec.support.collector"
 local eventually = require "spec.support.eventually"
+local http_server = require "spec.support.http_server"
 local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
@@ -237,6 +238,48 @@ describe("a service with --otlp", function()
     local refused = by_name["request " .. name .. ".answer"]
     assert.is_nil(refused.status)
     assert.equal("409", refused.attributes["messaging.nats.service.error_code"])
+  end)
+
+  it("records requests of HTTP, which the server is told of", function()
+    local server = http_server.start()
+    run(([[
+      app.listen("%s", { data_type = "string" }, function(msg)
+        local function get(path, opts)
+          opts.url = msg.data .. path .. "?secret=1"
+          return app.http.request(opts)
+        end
+        local seen = get("/echo", {}).data.headers
+        get("/status/404", { method = "PUT" })
+        get("/silent", { method = "HEAD", timeout = 0.1 })
+        return { seen, get("/echo", { trace = false }).data.headers }
+      end)
+    ]]):format(name))
+    local seen = assert(app.request(name, server.url, { headers = HEADERS, timeout = 20 })).data
+    local get, put, head = collector:expect("GET", "PUT", "HEAD")
+    local handler = collector:expect("process " .. name)
+    assert.same({ ("00-%s-%s-01"):format(TRACE, get.spanId) }, seen[1].traceparent)
+    assert.same({ HEADERS.baggage }, seen[1].baggage)
+    assert.same({ HEADERS.tracestate }, seen[1].tracestate)
+    assert.is_nil(seen[2].traceparent)
+    assert.is_nil(seen[2].baggage)
+    assert.equal(handler.spanId, get.parentSpanId)
+    assert.equal(3, get.kind)
+    assert.is_nil(get.status)
+    assert.same({
+      ["http.request.method"] = "GET", ["url.full"] = server.url .. "/echo",
+      ["server.address"] = "127.0.0.1", ["server.port"] = tostring(server.port),
+      ["http.response.status_code"] = "200",
+    }, get.attributes)
+    assert.equal("404", put.attributes["error.type"])
+    assert.same({ code = 2, message = "" }, put.status)
+    assert.equal("timeout", head.attributes["error.type"])
+    assert.is_nil(head.attributes["http.response.status_code"])
+    assert.same({ code = 2, message = "no answer in time" }, head.status)
+    local gets = 0
+    for _, span in ipairs(collector:spans()) do
+      if span.name == "GET" then gets = gets + 1 end
+    end
+    assert.equal(1, gets)
   end)
 
   it("links the handler of a stored message to its trace", function()

@@ -57,7 +57,7 @@ describe("the declarations", function()
 
   local tables = {
     ["app"] = function()
-      assert(app.health and app.cache) -- loaded when they are first used
+      assert(app.health and app.cache and app.http) -- loaded when they are first used
       return app
     end,
     ["app.log"] = function() return app.log end,
@@ -72,6 +72,7 @@ describe("the declarations", function()
     ["metric_histogram"] = function()
       return getmetatable(app.metrics.histogram { name = "docs_h", help = "x" }).__index
     end,
+    ["app.http"] = function() return app.http end,
     ["app.crypto"] = function() return app.crypto end,
     ["json"] = function() return app.json end,
     ["js"] = function() return app.js end,

@@ -99,6 +99,7 @@ describe("the declared options", function()
       psub = app.js.pull_subscribe("docs", { stream = "DOCS" }),
       batch = app.js.batch(), counter = app.js.counter "docs",
       group = app.group "docs", ["app.metrics"] = app.metrics,
+      ["app.http"] = app.http,
     }
   end)
   teardown(function()

@@ -7,7 +7,7 @@ local read = require "spec.support.read"
 
 local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" }
 local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
-  "docs/command_line.md", "docs/limits.md",
+  "docs/command_line.md", "docs/limits.md", "docs/http_client.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
   "docs/from_panini.md", "docs/from_nats_go_micro.md",
@@ -18,6 +18,7 @@ local OWNERS = {
   ["app.metrics"] = "app.metrics.", metric_counter = "c:", metric_gauge = "gauge:",
   metric_histogram = "histogram:",
   app = "app.", ["app.log"] = "app.log.", ["app.crypto"] = "app.crypto.",
+  ["app.http"] = "app.http.",
   ["app.nats"] = "app.nats.", json = "app.json.",
   js = "app.js.?", testing = "testing.", service = "svc:", broker = "broker:",
   cluster = "cluster:", msg = "msg:", psub = "psub:", consume = "handle:", future = "future:",
@@ -151,7 +152,7 @@ describe("the pages", function()
       "psub", "js.subscription", "js.batch", "js.counter", "kv", "kv.entry", "kv.status",
       "watch", "object_store", "object_info", "object_store.status", "json.error",
       "testing.service", "testing.broker", "testing.cluster", "testing.sent",
-      "testing.fake_js_msg" } do
+      "testing.fake_js_msg", "http_response" } do
       for _, name in ipairs(sorted(declarations.fields(class))) do
         if name:find "^%a" and not has_word(text, name) then
           missing[#missing + 1] = class .. "." .. name
@@ -167,7 +168,7 @@ describe("the pages", function()
     for code in read("host/base/status.c"):gmatch '{LN_%u+, "([%l_]+)"' do
       codes[code] = true
     end
-    local list = assert(io.popen "ls scripts/*.lua scripts/js/*.lua")
+    local list = assert(io.popen "ls scripts/*.lua scripts/js/*.lua scripts/http/*.lua")
     for path in list:lines() do
       for code in read(path):gmatch '%f[%w_]failure%("([%l_]+)"' do codes[code] = true end
       for code in read(path):gmatch '%f[%w_]core%.error%("([%l_]+)"' do codes[code] = true end
@@ -178,7 +179,7 @@ describe("the pages", function()
       if not text:find("\n| [^|]*`" .. code .. "`[^|]*|") then missing[#missing + 1] = code end
     end
     local sources = assert(io.popen("cat host/*/*.c bindings/*.c bindings/*/*.c "
-      .. "scripts/*.lua scripts/*/*.lua"))
+      .. "bindings/modules/*/*.c scripts/*.lua scripts/*/*.lua"))
     local source = sources:read "a"
     sources:close()
     for row in text:match("\n## Errors\n(.*)"):gmatch "\n(|[^|]*|)" do

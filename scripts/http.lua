@@ -1,0 +1,2 @@
+---app.http: HTTP of scripts.
+return { request = require "lunats.http.client" }
