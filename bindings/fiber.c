@@ -84,6 +84,11 @@ static int core_background(lua_State *L) {
     return start(L, FIBER_BACKGROUND, NULL);
 }
 
+/* core.handler(fn, ...): the same for one that a stop lets finish. */
+static int core_handler(lua_State *L) {
+    return start(L, FIBER_HANDLER, NULL);
+}
+
 /* ---- its trace ---- */
 
 /* core.trace_enter(name): what follows, up to core.trace_leave(), is a span of its own. Does
@@ -256,6 +261,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {
     {"spawn", core_spawn},
     {"background", core_background},
+    {"handler", core_handler},
     {"fibers", core_fibers},
     {"tell", core_tell},
     {"fiber", core_fiber},

@@ -19,6 +19,7 @@ static const struct known {
 } known[] = {
     {"http", "libmicrohttpd12 (since Debian 13: libmicrohttpd12t64)", "libmicrohttpd-dev"},
     {"curl", "libcurl4 (since Debian 13: libcurl4t64)", "libcurl4-openssl-dev"},
+    {"pg", "libpq5", "libpq-dev"},
     {NULL, "", ""},
 };
 
