@@ -29,7 +29,7 @@ local function load(server, service, count, subject)
   return result
 end
 
----@return table row  worst, pause: milliseconds; memory: MB; cpu: microseconds per request
+---@return table row  worst, pause: milliseconds; memory, heap: MB; cpu: us per request
 local function measure(server, keeper, count)
   local env = { NATS_URL = server.env.NATS_URL, BENCH_STATE = keeper.state,
     BENCH_RECORDS = tostring(RECORDS) }
@@ -64,23 +64,28 @@ return function(options)
   local count = options.quick and REQUESTS // 4 or REQUESTS
   for round = 1, options.rounds do
     local server = machine.server()
+    local none
     for _, keeper in ipairs(KEEPERS) do
       if not keeper.words or is_there(keeper.words[1]) then
         io.stderr:write(("bench: round %d: %s\n"):format(round, keeper.name))
+        local row = measure(server, keeper, count)
+        none = none or row
+        row.ratio = row.cpu / none.cpu
         found[keeper] = found[keeper] or {}
-        table.insert(found[keeper], measure(server, keeper, count))
+        table.insert(found[keeper], row)
       end
     end
     machine.stop_server(server)
   end
   print(("\n%d records, each request replaces one; %d under way"):format(RECORDS, WINDOW))
-  print("\n| | CPU us per request | worst reply ms | worst pause, CPU ms | most memory MB "
-    .. "| heap MB |\n|---|---|---|---|---|---|")
+  print("\n| | CPU us per request | of that without state | worst reply ms "
+    .. "| worst pause, CPU ms | most memory MB | heap MB |\n|---|---|---|---|---|---|---|")
   for _, keeper in ipairs(KEEPERS) do
     local rows = found[keeper]
     if rows then
-      print(("| %s | %s | %s | %s | %s | %s |"):format(keeper.name, cell(rows, "cpu"),
-        cell(rows, "worst"), cell(rows, "pause"), cell(rows, "memory"), cell(rows, "heap")))
+      print(("| %s | %s | %s | %s | %s | %s | %s |"):format(keeper.name, cell(rows, "cpu"),
+        cell(rows, "ratio"), cell(rows, "worst"), cell(rows, "pause"), cell(rows, "memory"),
+        cell(rows, "heap")))
     end
   end
 end
