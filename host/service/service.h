@@ -141,8 +141,6 @@ const char *service_name(const struct service *service);
 const char *service_instance(const struct service *service);
 double service_started(const struct service *service);      /* Unix time */
 struct clock *service_clock(const struct service *service); /* real time, always */
-/* Bytes of what it has got from others and still has, outside of Lua. */
-struct tally *service_messages(const struct service *service);
 /* As it was given them, with the passwords in the URLs of its servers; borrowed. */
 const struct service_options *service_options(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
