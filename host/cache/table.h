@@ -52,9 +52,10 @@ struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, 
                                 size_t len);
 
 /*
- * Asks the memory, without waiting, for what is touched when an entry with this hash is replaced.
- * Where that is says only what the step before has brought: 0 is the bucket, 1 its first entry,
- * and so on until it is found, then its neighbours. Other work has to lie between the calls.
+ * Asks the memory, without waiting, for what is touched when an entry with this hash is
+ * replaced. Where that is says only what the step before has brought: 0 is the bucket, 1 its
+ * first entry, and so on until it is found, then its neighbours. Other work has to lie between
+ * the calls.
  */
 void table_prefetch(const struct cache_table *table, uint32_t hash, size_t step);
 

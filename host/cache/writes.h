@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Entries that were set and are not in the table yet. With a million of them nothing that a
- * write touches - bucket, entry, its neighbours by last use - is in the caches of the processor,
- * and where each is says only the one before. So a write is done when a few more have come, and
- * each of those asks the memory for what it touches next, without waiting.
+ * write touches - bucket, entry, its neighbours by last use - is in the caches of the
+ * processor, and where each is says only the one before. So a write is done when a few more
+ * have come, and each of those asks the memory for what it touches next, without waiting.
  */
 #ifndef LUNATS_CACHE_WRITES_H
 #define LUNATS_CACHE_WRITES_H
