@@ -175,9 +175,12 @@ static int core_traceback(lua_State *L) {
     return error_traceback(L);
 }
 
-/* core.raised(err) -> caught: keeps both, a message handler for xpcall */
+/* core.raised(err, before) -> caught: keeps both, and what was caught before in the same call;
+ * for the message handler of an xpcall that is in Lua and returns err. */
 static int core_raised(lua_State *L) {
-    return push_raised(L);
+    lua_settop(L, 2);
+    catch_raised(L, 2);
+    return 1;
 }
 
 /* core.caught(caught) -> text with traceback, what was raised; also of memory errors, for which
@@ -241,16 +244,27 @@ static int core_blame(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"loading", core_loading},     {"exit", core_exit},
-    {"declare", core_declare},     {"declares", core_declares},
-    {"set_phase", core_set_phase}, {"add_file", core_add_file},
-    {"identity", core_identity},   {"configure", core_configure},
-    {"limit", core_limit},         {"error", core_error},
-    {"report", core_report},       {"logged_error", core_logged_error},
-    {"traceback", core_traceback}, {"raised", core_raised},
-    {"caught", core_caught},       {"check", core_check},
-    {"blame", core_blame},         {"missed", core_missed},
-    {"explained", core_explained}, {NULL, NULL},
+    {"loading", core_loading},
+    {"exit", core_exit},
+    {"declare", core_declare},
+    {"declares", core_declares},
+    {"set_phase", core_set_phase},
+    {"add_file", core_add_file},
+    {"identity", core_identity},
+    {"configure", core_configure},
+    {"limit", core_limit},
+    {"error", core_error},
+    {"report", core_report},
+    {"logged_error", core_logged_error},
+    {"traceback", core_traceback},
+    {"raised", core_raised},
+    {"protect", protected_call},
+    {"caught", core_caught},
+    {"check", core_check},
+    {"blame", core_blame},
+    {"missed", core_missed},
+    {"explained", core_explained},
+    {NULL, NULL},
 };
 
 void bindings_app(lua_State *L) {

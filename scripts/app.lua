@@ -99,7 +99,7 @@ core.set_phase("stop", function()
   -- One hook that fails must not keep the others from cleaning up.
   local failed
   for _, fn in ipairs(stop_hooks) do
-    local ok, caught = xpcall(fn, core.raised)
+    local ok, caught = core.protect(fn)
     if core.cancelled() then error(caught, 0) end
     if not ok then
       failed = true
@@ -155,7 +155,7 @@ end)
 
 core.set_phase("reloaded", function()
   for _, fn in ipairs(reload_hooks) do
-    local ok, caught = xpcall(fn, core.raised, old_version)
+    local ok, caught = core.protect(fn, old_version)
     if not ok then report_hook("on_reload", caught) end
   end
 end)

@@ -16,7 +16,6 @@ local SHOWN = 2000                    -- bytes of the code in the log
 local AT_ONCE = 4
 
 ---Frames of ours in tracebacks: below that of the command, of what stops it, and all others.
-local BELOW = "\n\t%[C%]: in function 'xpcall'\n\tlunats/console%.lua:.*$"
 local STOPPER = "\n\t%[C%]: in function 'error'\n\tlunats/console%.lua:[^\n]*"
 local OTHERS = "\n\tlunats/console%.lua:[^\n]*"
 
@@ -96,20 +95,20 @@ local function bound_computing(heart)
   debug.sethook(look, "", LOOK)
 end
 
----Before anything else of ours runs: the hook would stop that as well.
-local function on_error(err)
-  debug.sethook()
-  return core.raised(err)
-end
-
 local function run(fn, heart)
+  local caught
+  local function on_error(err)
+    debug.sethook() -- first: it would stop what is of ours as well
+    caught = core.raised(err, caught)
+    return err
+  end
   bound_computing(heart)
   local results = table.pack(xpcall(fn, on_error))
   debug.sethook()
   if core.cancelled() then error(results[2], 0) end
   if not results[1] then
-    local trace = core.caught(results[2])
-    return false, (trace:gsub(BELOW, "\n\t[C]: in ?"):gsub(STOPPER, ""):gsub(OTHERS, ""))
+    local trace = core.caught(caught or results[2])
+    return false, (trace:gsub(STOPPER, ""):gsub(OTHERS, ""))
   elseif results.n == 1 then
     return true
   end

@@ -44,7 +44,7 @@ end
 local function run(self, fn, ...)
   if core.cancelled() then return end -- before it has begun
   self.id = core.current()
-  settle(self, xpcall(fn, core.raised, ...))
+  settle(self, core.protect(fn, ...))
 end
 
 ---@param fn function

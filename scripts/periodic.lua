@@ -36,7 +36,7 @@ end
 local function call(self, fn)
   self.ticks = self.ticks + 1
   if self.interval then core.trace_enter(self.label) end
-  local ok, caught = xpcall(fn, core.raised)
+  local ok, caught = core.protect(fn)
   if self.interval then core.trace_leave(not ok and (core.caught(caught)) or nil) end
   if ok then
     count(self, "ok", 1)

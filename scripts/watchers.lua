@@ -28,7 +28,7 @@ end })
 local function run(err, where)
   local _ <close> = ended
   for _, fn in ipairs { table.unpack(watchers) } do
-    local ok, caught = xpcall(fn, core.raised, err, where)
+    local ok, caught = core.protect(fn, err, where)
     if core.cancelled() then return end
     if not ok then core.report("app.on_error: " .. core.caught(caught)) end
   end

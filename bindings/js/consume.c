@@ -97,6 +97,31 @@ static int call_failed(lua_State *L, struct consume_msg *record) {
     return failed_done(L, LUA_OK, 0);
 }
 
+/* The message handler: what it catches is in the registry, below the address of the record. */
+static int on_error(lua_State *L) {
+    struct consume_msg *record = fiber_arg(fibers_current(script_fibers(script_of(L))));
+    lua_settop(L, 1);
+    if (record->caught)
+        lua_rawgetp(L, LUA_REGISTRYINDEX, record);
+    else
+        lua_pushnil(L); /* what is there is of a fiber that never came to body_done() */
+    catch_raised(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, record);
+    record->caught = true;
+    return 1;
+}
+
+/* Replaces the error on the top of the stack by what was caught; nothing was if memory ran
+ * out. */
+static void take_caught(lua_State *L, const struct consume_msg *record) {
+    if (!record->caught)
+        return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, record);
+    lua_replace(L, -2);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, record);
+}
+
 static int body_done(lua_State *L, int status, lua_KContext context) {
     (void)context;
     struct consume_msg *record = lua_touserdata(L, AT_RECORD);
@@ -113,7 +138,10 @@ static int body_done(lua_State *L, int status, lua_KContext context) {
         return 0;
     }
     box->failures++;
-    lua_settop(L, success ? AT_RESULT + 1 : -1);
+    if (success)
+        lua_settop(L, AT_RESULT + 1);
+    else
+        take_caught(L, record);
     fail_trace(L, box);
     return call_failed(L, record);
 }
@@ -128,7 +156,7 @@ static int body(lua_State *L) {
     struct consume_msg *record = lua_touserdata(L, AT_RECORD);
     const struct consume_box *box = record->owner;
     begin_trace(box, record->msg);
-    lua_pushcfunction(L, push_raised);
+    lua_pushcfunction(L, on_error);
     struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
     record->data = msg;
     msg->client = box->client;

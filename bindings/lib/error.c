@@ -14,6 +14,10 @@
 #define ERROR_TYPE "lunats.error"
 #define RAISED_TYPE "lunats.raised"
 
+/* Bytes of a text to which no further one is added. */
+#define RAISED_MAX (16 << 10)
+#define MORE "more errors"
+
 static int error_tostring(lua_State *L) {
     if (lua_getfield(L, 1, "message") != LUA_TSTRING) {
         lua_getfield(L, 1, "code");
@@ -96,21 +100,79 @@ bool is_raised(lua_State *L, int index) {
     return same;
 }
 
-int push_raised(lua_State *L) {
+/* An error on the way out of a call that has failed, below the one with which it did. */
+static void add_text(lua_State *L, int raised, int text) {
+    size_t len;
+    lua_rawgeti(L, raised, RAISED_TRACE);
+    const char *so_far = lua_tolstring(L, -1, &len);
+    bool full = len >= RAISED_MAX;
+    if (full && strcmp(so_far + len - sizeof(MORE) + 1, MORE) == 0)
+        return;
+    lua_pushfstring(L, "\nthen, on the way out: %s", full ? MORE : lua_tostring(L, text));
+    lua_concat(L, 2);
+    lua_rawseti(L, raised, RAISED_TRACE);
+}
+
+void catch_raised(lua_State *L, int level) {
     const struct fibers *fibers = script_fibers(script_of(L));
     const struct fiber *fiber = fibers_current(fibers);
-    bool cancelled = fiber != NULL && fiber_cancelled(fiber);
-    if (cancelled || is_raised(L, 1)) /* the latter has been passed on */
-        return 1;
-    lua_settop(L, 1);
-    push_traceback(L, L, error_text(L, 1), 1);
+    int value = lua_gettop(L) - 1, before = value + 1;
+    if (fiber != NULL && fiber_cancelled(fiber))
+        return;
+    if (is_raised(L, value) && lua_isnil(L, before)) { /* it has been passed on */
+        lua_pushvalue(L, value);
+        lua_replace(L, before);
+        return;
+    }
+    if (is_raised(L, value))
+        lua_rawgeti(L, value, RAISED_TRACE);
+    else
+        push_traceback(L, L, error_text(L, value), level);
     int text = lua_gettop(L);
-    lua_createtable(L, 2, 0);
-    lua_pushvalue(L, text);
-    lua_rawseti(L, -2, RAISED_TRACE);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, -2, RAISED_VALUE);
-    luaL_newmetatable(L, RAISED_TYPE);
-    lua_setmetatable(L, -2);
+    if (lua_istable(L, before)) {
+        add_text(L, before, text);
+    } else {
+        lua_createtable(L, 2, 0);
+        lua_pushvalue(L, text);
+        lua_rawseti(L, -2, RAISED_TRACE);
+        lua_pushvalue(L, value);
+        lua_rawseti(L, -2, RAISED_VALUE);
+        luaL_newmetatable(L, RAISED_TYPE);
+        lua_setmetatable(L, -2);
+        lua_replace(L, before);
+    }
+    lua_settop(L, before);
+}
+
+/* The message handler of one call. */
+static int on_error(lua_State *L) {
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    catch_raised(L, 1);
+    lua_replace(L, lua_upvalueindex(1));
     return 1;
+}
+
+static int protected_done(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD)
+        return lua_gettop(L) - 1;
+    lua_pushboolean(L, false);
+    lua_getupvalue(L, 1, 1);
+    if (lua_isnil(L, -1)) { /* of a cancelled fiber, or memory ran out */
+        lua_pop(L, 1);
+        lua_pushvalue(L, -2);
+    }
+    return 2;
+}
+
+int protected_call(lua_State *L) {
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, true);
+    lua_insert(L, 1);
+    lua_pushnil(L);
+    lua_pushcclosure(L, on_error, 1);
+    lua_insert(L, 1);
+    int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 1, 0, protected_done);
+    return protected_done(L, status, 0);
 }

@@ -26,10 +26,19 @@ void push_position(lua_State *L);
 int raise_error(lua_State *L, const char *format, ...);
 
 /*
- * Message handler of a protected call: pushes a table with the error, at index 1, and its text
- * with the traceback, which exists only here. The error of a cancelled fiber stays as it is.
+ * For the message handler of a protected call, where the traceback exists: below the top of the
+ * stack is the error, on it nil, which becomes a table with the error and its text; or the
+ * table that was made for the error before in the same call, of which this one is a consequence
+ * (a variable that was closed has failed, too) and is told below it. The error of a cancelled
+ * fiber is none. The traceback begins at `level`, 1 is the caller of the handler, if that is in
+ * C. The handler returns the error as it is, since variables that are closed see it.
  */
-int push_raised(lua_State *L);
+void catch_raised(lua_State *L, int level);
+
+/* protected_call(fn, ...) -> true, what fn returns, or false and such a table; the bare error
+ * if the fiber was cancelled, or memory ran out. */
+int protected_call(lua_State *L);
+
 enum { RAISED_TRACE = 1, RAISED_VALUE = 2 }; /* places in the table, for lua_rawgeti() */
 bool is_raised(lua_State *L, int index);
 

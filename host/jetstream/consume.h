@@ -35,6 +35,7 @@ struct consume_msg {
     /* The owner's, 0 at first. */
     void *data;
     int result;
+    bool caught;
     /* The consume's. */
     struct consume *consume;
     struct list_node all;   /* by `touched` */

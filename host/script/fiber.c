@@ -186,15 +186,47 @@ static const char *push_error(struct fiber *fiber) {
     return text ? text : "(error object is not a string)";
 }
 
+/* Protected body: a text, and what a variable raised that was closed afterwards, as one text.
+ */
+static int join_errors(lua_State *L) {
+    lua_pushfstring(L, "%s\nthen, on the way out: %s", lua_tostring(L, 1), error_text(L, 2));
+    return 1;
+}
+
+/* The text of the error, on top of the stack of aux, is replaced by one that has both. */
+static const char *add_error(struct fiber *fiber, const char *text) {
+    lua_State *aux = fiber->owner->aux;
+    if (lua_rawequal(aux, -1, -3) || !lua_checkstack(aux, 4)) {
+        lua_pop(aux, 1);
+        return text;
+    }
+    struct watchdog_outer outer;
+    size_t before = memory_enter(fiber->owner->memory, MEMORY_RESERVE);
+    lua_pushcfunction(aux, join_errors);
+    lua_insert(aux, -2);
+    lua_pushvalue(aux, -3);
+    lua_insert(aux, -2);
+    enter(fiber, &outer, aux, "the text of an error");
+    if (lua_pcall(aux, 2, 1, 0) == LUA_OK)
+        lua_replace(aux, -2);
+    else
+        lua_pop(aux, 1);
+    leave(fiber, &outer);
+    memory_leave(fiber->owner->memory, before);
+    return lua_tostring(aux, -1);
+}
+
 /*
  * Runs the to-be-closed variables of a coroutine that did not come to its end. One that C code
- * from elsewhere has suspended cannot be brought to rest: it is left to the collector.
+ * from elsewhere has suspended cannot be brought to rest: it is left to the collector. Returns
+ * the text of its error, with what these variables raised.
  */
-static void close_thread(struct fiber *fiber) {
+static const char *close_thread(struct fiber *fiber, const char *text) {
     struct fibers *fibers = fiber->owner;
     lua_State *L = fiber->L;
     const struct fiber *before = fiber_speak_of(fiber);
     struct watchdog_outer outer;
+    bool more = false;
     int nresults;
     fibers->current = fiber;
     enter(fiber, &outer, L, "the end of a fiber");
@@ -204,12 +236,15 @@ static void close_thread(struct fiber *fiber) {
         lua_resume(L, NULL, 0, &nresults);
     }
     if (fiber_at_rest(L)) {
-        lua_resetthread(L);
+        more = lua_resetthread(L) != LUA_OK && text != NULL && lua_checkstack(fibers->aux, 1);
+        if (more)
+            lua_xmove(L, fibers->aux, 1);
         lua_settop(L, 0); /* dead for whoever knows it */
     }
     leave(fiber, &outer);
     fibers->current = NULL;
     running = before;
+    return more ? add_error(fiber, text) : text;
 }
 
 /* The next fiber may have the coroutine of one that ended well, and that nobody has seen. */
@@ -256,7 +291,7 @@ static void finish(struct fiber *fiber, int rc) {
         text = push_error(fiber);
     }
     if (rc != LUA_OK)
-        close_thread(fiber);
+        text = close_thread(fiber, text);
 
     list_remove(&fiber->node);
     enum fiber_kind kind = fiber->kind;

@@ -202,9 +202,38 @@ static int level_of_call(lua_State *of, int level) {
     return 0;
 }
 
+static bool begins(const char *text, const char *with) {
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* At the bottom, these say nothing of who they are. */
+static bool may_be_ours(const char *line) {
+    return begins(line, "\n\t[C]: in ") || begins(line, "\n\t(...tail calls...)");
+}
+
+/* Leaves out of the traceback on top of the stack how we came to call the script. */
+static void cut_callers(lua_State *L) {
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    const char *line = text + len, *end;
+    bool ours = false;
+    do {
+        end = line;
+        do
+            line = line > text ? line - 1 : NULL;
+        while (line != NULL && *line != '\n');
+        ours = ours || (line != NULL && begins(line, "\n\tlunats/"));
+    } while (line != NULL && (begins(line, "\n\tlunats/") || may_be_ours(line)));
+    if (!ours || line == NULL || begins(line, "\nstack traceback:"))
+        return;
+    lua_pushlstring(L, text, (size_t)(end - text));
+    lua_replace(L, -2);
+}
+
 void push_traceback(lua_State *L, lua_State *of, const char *text, int level) {
     int call = strncmp(text, "lunats/", 7) != 0 ? level_of_call(of, level) : 0;
     luaL_traceback(L, of, text, call != 0 ? call : level);
+    cut_callers(L);
 }
 
 int error_traceback(lua_State *L) {

@@ -25,8 +25,9 @@ const char *error_text(lua_State *L, int index);
  * Lua calls none, the traceback is below the text. */
 const char *error_alone(lua_State *L, int index);
 
-/* luaL_traceback() of the thread `of`, from that level on; of an error that blames the script
- * without what we did between its call and the error. */
+/* luaL_traceback() of the thread `of`, from that level on, without what of us called the
+ * script; of an error that blames the script without what we did between its call and the
+ * error. */
 void push_traceback(lua_State *L, lua_State *of, const char *text, int level);
 
 /* Message handler: the text of the error with the traceback below it. */

@@ -1,9 +1,6 @@
 ---`lunats lua`: runs Lua as lua(1) does, with `app`, in a fiber that may wait.
 local core = require "lunats.core"
 
----Of `lunats lua` in the places that lua(1) has in tracebacks.
-local OURS = "\n\t%[C%]: in function 'xpcall'\n\tlunats/commands/lua%.lua:.*$"
-
 ---The whole command line; the script, or without one the program, is at 0.
 local function set_arg()
   local words = core.options.words
@@ -22,12 +19,12 @@ end
 ---Runs a chunk; an error is reported and ends the process, as one of lua(1) does.
 local function run(service, fn, err, ...)
   if not fn then fail(err, err) end
-  local ok, caught = xpcall(fn, core.raised, ...)
+  local ok, caught = core.protect(fn, ...)
   if core.cancelled() then error(caught, 0) end
   local trace, raised
   if not ok then trace, raised = core.caught(caught) end
   if service then service.end_of_file(ok, raised) end
-  if not ok then fail((trace:gsub(OURS, "\n\t[C]: in ?")), raised) end
+  if not ok then fail(trace, raised) end
 end
 
 ---The standard input as a chunk.

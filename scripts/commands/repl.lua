@@ -5,8 +5,6 @@ local shown = require "lunats.shown"
 
 local M = {}
 
-local OURS = "\n\t%[C%]: in function 'xpcall'\n\tlunats/commands/repl%.lua:.*$"
-
 ---As an expression or as statements.
 ---@return function|nil chunk, string|nil err, boolean|nil incomplete
 local function compile(text)
@@ -44,7 +42,7 @@ local function show_error(text) io.stderr:write("lunats: ", text, "\n") end
 local function show_results(ok, ...)
   if core.cancelled() then error((...), 0) end
   if not ok then
-    show_error((core.caught((...)):gsub(OURS, "\n\t[C]: in ?")))
+    show_error((core.caught((...))))
   elseif select("#", ...) > 0 then
     local known, text = pcall(shown, ...)
     if not known then text = "error calling 'tostring' (" .. tostring(text) .. ")" end
@@ -64,7 +62,7 @@ function M.run()
     if err then
       show_error(err)
     elseif text then
-      show_results(xpcall(compile(text), core.raised))
+      show_results(core.protect(compile(text)))
     else
       break
     end

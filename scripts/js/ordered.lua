@@ -193,7 +193,7 @@ local function run(self)
       end
       return
     end
-    local ok, caught = xpcall(self.on_message, core.raised, msg)
+    local ok, caught = core.protect(self.on_message, msg)
     if core.cancelled() then return end
     if not ok then
       local trace, raised = core.caught(caught)

@@ -98,7 +98,7 @@ function M.open(opts)
     on_message = function(msg)
       state.came, state.busy = state.came + 1, true
       local over = not self.initial and initial:see(msg)
-      local ok, caught = xpcall(opts.on_message, core.raised, msg)
+      local ok, caught = core.protect(opts.on_message, msg)
       state.busy = false
       if over and not core.cancelled() then signal(self) end
       if not ok then error(caught, 0) end -- with its traceback

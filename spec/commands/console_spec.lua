@@ -77,8 +77,8 @@ describe("lunats console", function()
     local svc = serve "--console"
     local status, output = console("counter", "-e", "error('oops')")
     assert.equal(1, status)
-    assert.matches("^lunats: console:1: oops\nstack traceback:\n"
-      .. "\tconsole:1: in main chunk\n\t%[C%]: in %?\n$", output)
+    assert.matches("^lunats: console:1: oops\nstack traceback:\n\t%[C%]: in function 'error'\n"
+      .. "\tconsole:1: in main chunk\n$", output)
     status, output = console("counter", "-e", "return setmetatable({}, { __tostring = error })")
     assert.equal(1, status)
     assert.matches("error calling 'tostring'", output)

@@ -1,11 +1,13 @@
 -- What a raised error tells those who sent the message, and what the log says of it.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 after_each(process.close_all)
+after_each(own.close)
 
 local SERVICE = [[
   app.config { name = "errs" }
@@ -176,6 +178,53 @@ describe("an error on the way out of a handler that has failed", function()
     assert.equal(2, #svc:errors())
     assert.truthy(svc:errors()[1]:find(": taken\n", 1, true))
     assert.truthy(svc:errors()[2]:find("closing after taken\n", 1, true), svc:errors()[2])
+  end)
+end)
+
+describe("an error on the way out of what has failed", function()
+  local CLOSER = "local function fail()\n"
+    .. "local _ <close> = setmetatable({}, { __close = function(_, err)\n"
+    .. "error('closing after ' .. err.message) end })\n"
+    .. "error { code = 'taken', message = 'taken' } end\n"
+  local BOTH = "taken\nstack traceback:\n.*in [^\n]*'fail'.*\nthen, on the way out: [^\n]*:3: "
+    .. "closing after taken\nstack traceback:\n.*:3: in "
+
+  for _, case in ipairs {
+    { "a task", "app.task(function() fail() end)" },
+    { "a timer", "local t t = app.timer(0.01, function() t:stop() fail() end)" },
+    { "a fiber", "app.task(function() app.spawn(function() fail() end) end)" },
+    { "a watcher of errors", "app.on_error(function() fail() end) "
+      .. "app.task(function() error 'x' end)" },
+    { "a handler of a consumer", [[app.task(function()
+      app.js.publish("STREAM.a", "1")
+      app.js.subscribe("STREAM.a", { config = { max_deliver = 1 } }, function() fail() end)
+    end)]] },
+    { "a handler of an ordered consumer", [[app.task(function()
+      app.js.publish("STREAM.a", "1")
+      app.js.subscribe("STREAM.a", { ordered = true }, function() fail() end)
+    end)]] },
+  } do
+    it("is told below the error of " .. case[1], function()
+      local stream = own.stream "closing"
+      local svc = testing.start(CLOSER .. case[2]:gsub("STREAM", stream))
+      local function found()
+        for _, text in ipairs(svc:errors()) do
+          if text:find(BOTH) then return text end
+        end
+      end
+      local text = eventually("the error", found)
+      assert.is_nil(text:find("lunats/", 1, true), text)
+      svc:stop()
+    end)
+  end
+
+  it("is told below the error of a hook", function()
+    local path = process.write("hook.lua", CLOSER .. "app.on_start(function() fail() end) "
+      .. "app.listen('x', print)")
+    local status, output = process.lunats_to_end { "run", "-s", testing.server_url(), path }
+    assert.equal(1, status)
+    assert.matches("ERROR hook: taken\n%s*stack traceback:\n.*in [^\n]*'fail'.*\n"
+      .. "%s*then, on the way out: [^\n]*:3: closing after taken\n", output)
   end)
 end)
 
