@@ -32,7 +32,7 @@ local function serve(options)
   local child = process.run(SERVICE:format(prefix), options)
   child:expect "started"
   return function(name)
-    local reply, err = app.request(prefix .. "." .. name, "no JSON")
+    local reply, err = app.request(prefix .. "." .. name, "no JSON", { timeout = 60 })
     assert.is_nil(reply)
     return err.message, err.status
   end, child
