@@ -29,6 +29,7 @@ void bindings_vitals(lua_State *L);    /* ./vitals.c: health checks, on_connecti
 void bindings_http_out(lua_State *L);  /* ./http_client/client.c: http_client */
 void bindings_nearest(lua_State *L);   /* ./lib/nearest.c: nearest */
 void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
+void bindings_thread(lua_State *L);    /* ./thread/call.c: threads */
 
 /* ---- for commands and specs ---- */
 

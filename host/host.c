@@ -25,6 +25,7 @@
 #include "host/script/watchdog.h"
 #include "host/service/service.h"
 #include "host/services.h"
+#include "host/thread/crew.h"
 #include "host/trace/exporter.h"
 
 struct host {
@@ -59,9 +60,10 @@ static bool is_private(const struct host *host) {
  * the child and to the group, to which the child belongs. */
 #define SAME_STOP_MS 500
 
-#define PRINT_MS 10    /* between two looks at a reader that was too slow */
-#define EXPORT_MS 1000 /* for the last traces, at the end */
-#define READER_MS 1000 /* without a sign of a reader, at the end: nobody reads any more */
+#define PRINT_MS 10     /* between two looks at a reader that was too slow */
+#define EXPORT_MS 1000  /* for the last traces, at the end */
+#define THREADS_MS 5000 /* for what app.thread has begun, at the end */
+#define READER_MS 1000  /* without a sign of a reader, at the end: nobody reads any more */
 
 /*
  * Signals of the process. The handler itself ends the process at the second one, since a script
@@ -558,10 +560,12 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     uv_run(&host.loop, UV_RUN_DEFAULT);
     uv_loop_close(&host.loop);
     free(host.broker_url);
+    bool alone = crews_end(THREADS_MS);
     end_output(&host);
-    if (!dial_close_library()) {
+    alone &= dial_close_library();
+    if (!alone) {
         fflush(NULL);
-        _exit(host.status); /* exit handlers would run beside a thread of nats.c */
+        _exit(host.status); /* exit handlers would run beside threads, of nats.c for one */
     }
     return host.status;
 }

@@ -7,7 +7,7 @@
 ---An error of the host. `tostring(err)` and `err .. ""` give the message, so
 ---`assert(app.request(...))` and `"failed: " .. err` read well.
 ---@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`; JetStream has more
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`; JetStream has more
 ---@field message string for people
 ---@field url string|nil of app.http.request: what was asked, without secrets
 ---@field detail string|nil the same: what is wrong
@@ -28,6 +28,7 @@
 ---@field crypto crypto digests, random bytes and base64; loaded when first used
 ---@field http http requests of HTTP; loaded when first used
 ---@field metrics metrics counters, gauges and histograms; loaded when first used
+---@field thread app.thread functions that block, in threads of their own; loaded when first used
 ---@field json json
 ---@field log log
 ---@field nats nats
@@ -337,6 +338,35 @@ function app.mutex() end
 ---@param opts cache_opts|nil
 ---@return cache
 function app.cache(name, opts) end
+
+-- ---- threads ----------------------------------------------------------------
+
+---app.thread(module, name, ...) calls a function of a module that blocks, in a thread with a Lua
+---state of its own, and returns what it returns. Arguments and results are copied: plain values,
+---and tables of them. `nil, err` with `thread_error` when it raises, and `full`, `no_memory`.
+---@class app.thread
+---@overload fun(module: string, name: string, ...: any): any
+app.thread = {}
+
+---A thread with a state that is kept: a handle of a database, for one.
+---@param module string for `require`, loaded at the first call
+---@return thread
+function app.thread.open(module) end
+
+---@class thread
+local thread = {}
+
+---Calls a function of its module, when the calls before it are done. Waits.
+---@param name string
+---@param ... any plain values, and tables of them
+---@return any ... what the function returns; `nil, err` with `thread_error`, `closed`, `full`, `no_memory`
+function thread:call(name, ...) end
+
+---Waits for the calls before it, and for the end of the state. As `local t <close> = ...` it is
+---called at the end of the block.
+---@return true|nil ok
+---@return err|nil err
+function thread:close() end
 
 -- ---- metrics ----------------------------------------------------------------
 

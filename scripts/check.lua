@@ -12,6 +12,12 @@ function M.fn(what, value)
   end
 end
 
+---What can be called like one passes, too: app.thread, for one.
+function M.callable(what, value)
+  local meta = type(value) == "table" and getmetatable(value)
+  if not (type(meta) == "table" and rawget(meta, "__call")) then M.fn(what, value) end
+end
+
 function M.table(what, value)
   if type(value) ~= "table" then blame("%s: a table expected, got %s", what, type(value)) end
 end

@@ -50,7 +50,7 @@ end
 ---@param fn function
 ---@return fiber
 function M.spawn(fn, ...)
-  check.fn("app.spawn", fn)
+  check.callable("app.spawn", fn)
   local self = setmetatable({ parent = core.current(), awaited = 0, gate = core.gate() }, fiber)
   self.handle = core.fiber(self.gate, run, self, fn, ...)
   return self
@@ -114,7 +114,7 @@ local bounded = { __close = function(self) self.fiber:cancel() end }
 ---@param fn function
 function M.timeout(seconds, fn, ...)
   check.seconds("app.timeout", "the time", seconds or 0 / 0)
-  check.fn("app.timeout", fn)
+  check.callable("app.timeout", fn)
   if not core.can_wait() then
     error("app.timeout cannot wait here; call it in app.on_start, a task, a timer or a handler",
       2)

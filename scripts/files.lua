@@ -47,6 +47,14 @@ end
 
 for i, search in ipairs(package.searchers) do package.searchers[i] = M.searcher(search) end
 
+-- A module of C with an event loop of its own.
+table.insert(package.searchers, 2, function(name)
+  if name ~= "luv" then return end
+  core.blame("luv is not available: it has an event loop of its own. uv.run would hold all "
+    .. "services of the process, and an error in one of its callbacks ends it. Use app.timer, "
+    .. "app.sleep and app.spawn, and app.thread for what blocks")
+end)
+
 ---The last one knows where else it might be.
 package.searchers[#package.searchers + 1] = function(name)
   local ok, hint = pcall(function() return require("lunats.modules").hint(name) end)

@@ -34,6 +34,15 @@ const char *check_message(lua_State *L, int arg, size_t *len);
  */
 bool json_decode(lua_State *L, const char *bytes, size_t len);
 
+/* What json.array() and json.object() do to a table: a metatable of the codec. */
+enum json_mark { JSON_MARK_NONE, JSON_MARK_ARRAY, JSON_MARK_OBJECT, JSON_MARK_OTHER };
+
+/* That of the table at `idx`; OTHER: it has another metatable. */
+enum json_mark json_get_mark(lua_State *L, int idx);
+
+/* Marks the table on top of the stack. */
+void json_set_mark(lua_State *L, enum json_mark mark);
+
 /* The module table: encode, decode, null, array, object, is_array. */
 int luaopen_lunats_json(lua_State *L);
 

@@ -76,40 +76,28 @@ static int decode(lua_State *L) {
     return 2;
 }
 
-/* The slot of the mark that the table at index 1 has; 0: no metatable, -1: another one. */
-static int mark_of(lua_State *L, const struct json_state *state) {
-    if (!lua_getmetatable(L, 1))
-        return 0;
-    const void *mark = lua_topointer(L, -1);
-    lua_pop(L, 1);
-    if (mark == state->array_mark)
-        return JSON_SLOT_ARRAY;
-    return mark == state->object_mark ? JSON_SLOT_OBJECT : -1;
-}
-
 /* Marks the table at index 1, or a new one, and returns it. */
-static int mark_table(lua_State *L, int slot) {
+static int mark_table(lua_State *L, enum json_mark mark) {
     if (lua_isnoneornil(L, 1)) {
         lua_settop(L, 0);
         lua_newtable(L);
     }
     luaL_checktype(L, 1, LUA_TTABLE);
-    struct json_state *state = json_push_state(L);
-    luaL_argcheck(L, mark_of(L, state) >= 0, 1, "the table has a metatable of its own");
-    lua_getiuservalue(L, -1, slot); /* state, metatable */
-    lua_setmetatable(L, 1);
+    luaL_argcheck(L, json_get_mark(L, 1) != JSON_MARK_OTHER, 1,
+                  "the table has a metatable of its own");
     lua_settop(L, 1);
+    json_set_mark(L, mark);
     return 1;
 }
 
 /* json.array([table]) -> table */
 static int array(lua_State *L) {
-    return mark_table(L, JSON_SLOT_ARRAY);
+    return mark_table(L, JSON_MARK_ARRAY);
 }
 
 /* json.object([table]) -> table */
 static int object(lua_State *L) {
-    return mark_table(L, JSON_SLOT_OBJECT);
+    return mark_table(L, JSON_MARK_OBJECT);
 }
 
 /* json.is_array(value) -> boolean */
@@ -117,8 +105,8 @@ static int is_array(lua_State *L) {
     luaL_checkany(L, 1);
     bool result = false;
     if (lua_istable(L, 1)) {
-        int mark = mark_of(L, json_push_state(L));
-        result = mark == JSON_SLOT_ARRAY || (mark != JSON_SLOT_OBJECT && lua_rawlen(L, 1) > 0);
+        enum json_mark mark = json_get_mark(L, 1);
+        result = mark == JSON_MARK_ARRAY || (mark != JSON_MARK_OBJECT && lua_rawlen(L, 1) > 0);
     }
     lua_pushboolean(L, result);
     return 1;

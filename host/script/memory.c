@@ -41,6 +41,8 @@ void memory_get_use(const struct memory *memory, struct memory_use *use) {
         .fibers = memory->fibers != NULL ? fibers_memory(memory->fibers) : 0,
         .others = events->others != NULL ? events->others(events->owner) : 0,
     };
+    if (memory->threads != NULL)
+        use->others += atomic_load_explicit(memory->threads, memory_order_relaxed);
 }
 
 /* ---- what the loop does afterwards ---- */
@@ -281,6 +283,10 @@ void memory_close(struct memory *memory) {
 void memory_limit(struct memory *memory, size_t bytes, const char *name) {
     memory->limit = bytes;
     memory->limit_of = name;
+}
+
+void memory_count_threads(struct memory *memory, const atomic_size_t *threads) {
+    memory->threads = threads;
 }
 
 bool memory_scarce(const struct memory *memory) {

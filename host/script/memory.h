@@ -12,6 +12,7 @@
 #ifndef LUNATS_SCRIPT_MEMORY_H
 #define LUNATS_SCRIPT_MEMORY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,7 +29,7 @@ struct memory_use {
     size_t lua;    /* objects, with the garbage that was not collected yet, ... */
     size_t gaps;   /* ... and what of it lies free between them */
     size_t fibers; /* the host's part of them */
-    size_t others; /* what the service has besides */
+    size_t others; /* what the service has besides, its threads included */
 };
 
 static inline size_t memory_total(const struct memory_use *use) {
@@ -53,10 +54,11 @@ struct memory {
     struct clock *clock; /* real */
     struct clock_timer turn;
     struct memory_events events;
-    size_t limit;         /* bytes; 0: none */
-    const char *limit_of; /* what the user calls it */
-    size_t step;          /* the next doubling */
-    size_t lent, host;    /* above the limit, see memory_turn() and memory_enter() */
+    const atomic_size_t *threads; /* bytes of what runs beside the loop; NULL: none */
+    size_t limit;                 /* bytes; 0: none */
+    const char *limit_of;         /* what the user calls it */
+    size_t step;                  /* the next doubling */
+    size_t lent, host;            /* above the limit, see memory_turn() and memory_enter() */
     bool closing;
     bool grown;             /* to be told */
     bool collect;           /* to be done, ... */
@@ -89,6 +91,9 @@ void memory_close(struct memory *memory);
 
 /* 0: none. `name` is what the user calls this limit; a literal. */
 void memory_limit(struct memory *memory, size_t bytes, const char *name);
+
+/* Counts what threads have as well; borrowed until it is NULL. */
+void memory_count_threads(struct memory *memory, const atomic_size_t *threads);
 
 void memory_get_use(const struct memory *memory, struct memory_use *use);
 

@@ -2,7 +2,7 @@
 local M = {}
 
 ---Made when first used, or by the metatable.
-local LATE = { app = { "js", "crypto", "health", "metrics", "cache", "http" },
+local LATE = { app = { "js", "crypto", "health", "metrics", "cache", "http", "thread" },
   ["app.nats"] = { "connected_url", "client_id", "max_payload" } }
 
 ---The names of a table of ours, those included that are loaded when first used.
@@ -31,7 +31,7 @@ function M.tables(app)
   local tables = { app = names_of("app", app) }
   for name in pairs(tables.app) do
     local late = name == "js" or name == "crypto" or name == "metrics"
-      or name == "http"
+      or name == "http" or name == "thread"
     local value = late and app[name] or rawget(app, name)
     local path = "app." .. name
     if type(value) == "table" and name ~= "state" then tables[path] = names_of(path, value) end

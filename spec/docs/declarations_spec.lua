@@ -89,6 +89,8 @@ describe("the declarations", function()
     ["tx"] = function() return require "lunats.pg.transaction".methods end,
     ["listening"] = function() return require "lunats.pg.listen".methods end,
     ["cache"] = function() return getmetatable(app.cache "docs").__index end,
+    ["app.thread"] = function() return app.thread end,
+    ["thread"] = function() return getmetatable(app.thread.open "docs").__index end,
     ["mutex"] = function() return getmetatable(app.mutex()).__index end,
     ["batch"] = function() return getmetatable(app.js.batch()).__index end,
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,

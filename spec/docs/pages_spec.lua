@@ -11,7 +11,7 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
   "docs/from_panini.md", "docs/from_nats_go_micro.md",
-  "docs/postgresql.md",
+  "docs/postgresql.md", "docs/threads.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.
@@ -27,6 +27,7 @@ local OWNERS = {
   stored_msg = "message:", periodic = "timer:", listener = "listener:",
   subscription = "subscription:", fiber = "f:", mutex = "m:", group = "group:",
   cache = "cache:", pg = "pg.", db = "db:", tx = "tx:", listening = "listening:",
+  ["app.thread"] = "app.thread.", thread = "t:",
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,

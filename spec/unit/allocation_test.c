@@ -149,6 +149,7 @@ static const char driver[] =
     "    allow(allowed)\n"
     "    local ok, err = pcall(fn)\n"
     "    allow()\n"
+    "    collectgarbage()\n" /* a finalizer that has no memory is not called again */
     "    if ok then fn() return end\n"
     "    if not is_memory(err) then\n"
     "      error(('with %d allocations: %s'):format(allowed, err), 0)\n"
@@ -195,6 +196,11 @@ static const struct {
                   "assert(not cache:set('c', ('x'):rep(50000)))\n"
                   "refused(cache.set, cache, 'a', {})\n"
                   "refused(app.cache, '')"},
+    {"app.thread", "local r, err = app.thread('no_such', 'f', { 1, 'x' }, 2.5, false) --\n"
+                   "assert(r == nil and err.code == 'thread_error', err.code)\n"
+                   "refused(app.thread, 'no_such', 'f', print)\n"
+                   "local t = app.thread.open('string') --\n"
+                   "assert(t:call('rep', 'x', 3) == 'xxx' and t:close())"},
     {"app.health", "local health, n = app.health, 0 --\n"
                    "n = n + 1\n"
                    "health('x' .. n, { interval = 1000 }, function() return true end):stop()"},
