@@ -19,7 +19,7 @@ local M = { methods = listener }
 -- ---- what was notified -----------------------------------------------------------
 
 local function call(self, fn, ...)
-  local ok, caught = xpcall(fn, core.raised, ...)
+  local ok, caught = core.protect(fn, ...)
   if ok then return end
   if core.cancelled() then error(caught, 0) end
   local trace, err = core.caught(caught)
