@@ -15,6 +15,7 @@ void bindings_coroutine(lua_State *L); /* ./coroutine.c: of the table coroutine 
 void bindings_send(lua_State *L);      /* ./send.c: publish, request, flush, ... */
 void bindings_listen(lua_State *L);    /* ./listen.c: listen */
 void bindings_msg(lua_State *L);       /* ./msg.c: the metatable of messages */
+void bindings_tcp(lua_State *L);       /* ./tcp/box.c: tcp_connect */
 void bindings_time(lua_State *L);      /* ./time.c: sleep, now, alarm, ... */
 void bindings_log(lua_State *L);       /* ./log.c: log */
 void bindings_nats(lua_State *L);      /* ./nats.c: nats_* */

@@ -82,6 +82,20 @@ static int digest_final(lua_State *L) {
     return 1;
 }
 
+/* core.old_digest("md5" | "sha1", bytes) -> its bytes: what old protocols ask for */
+static int core_old_digest(lua_State *L) {
+    static const char *const names[] = {"md5", "sha1", NULL};
+    const EVP_MD *kind = luaL_checkoption(L, 1, NULL, names) == 0 ? EVP_md5() : EVP_sha1();
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    unsigned char out[EVP_MAX_MD_SIZE];
+    unsigned int size = 0;
+    if (EVP_Digest(bytes, len, out, &size, kind, NULL) != 1)
+        return luaL_error(L, "libcrypto does not permit this digest");
+    lua_pushlstring(L, (const char *)out, size);
+    return 1;
+}
+
 /* ---- keys and chance ---- */
 
 /* core.hmac_sha256(key, bytes) -> 32 bytes */
@@ -223,6 +237,7 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = {
     {"sha256", core_sha256},
+    {"old_digest", core_old_digest},
     {"hmac_sha256", core_hmac_sha256},
     {"random", core_random},
     {"equal_bytes", core_equal_bytes},

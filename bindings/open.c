@@ -109,6 +109,7 @@ static int open_core(lua_State *L) {
     bindings_process(L);
     bindings_terminal(L);
     bindings_watch(L);
+    bindings_tcp(L);
     bindings_time(L);
     bindings_listen(L);
     bindings_gate(L);

@@ -7,10 +7,12 @@
 ---An error of the host. `tostring(err)` and `err .. ""` give the message, so
 ---`assert(app.request(...))` and `"failed: " .. err` read well.
 ---@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`; JetStream has more
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`; JetStream and sockets have more
 ---@field message string for people
 ---@field url string|nil of app.http.request: what was asked, without secrets
----@field detail string|nil the same: what is wrong
+---@field detail string|nil of app.http.request: what is wrong; of sockets: the reason alone
+---@field kind string|nil of Redis: the first word of what the server says
+---@field written integer|nil of socket:write(): bytes that were accepted
 ---@field status integer|nil in the manner of HTTP: the code of an error reply, 400 of a body that is not JSON
 
 ---What is sent: a string as it is, nil as an empty payload, anything else as JSON.
@@ -27,6 +29,7 @@
 ---@field js js JetStream; loaded when first used
 ---@field crypto crypto digests, random bytes and base64; loaded when first used
 ---@field http http requests of HTTP; loaded when first used
+---@field tcp app.tcp sockets; loaded when first used
 ---@field metrics metrics counters, gauges and histograms; loaded when first used
 ---@field thread app.thread functions that block, in threads of their own; loaded when first used
 ---@field json json

@@ -189,7 +189,7 @@ local lazy = {
 
 ---Loaded when first used: not every service needs it.
 local late = { js = true, crypto = true, health = true, metrics = true, cache = true,
-  http = true, thread = true }
+  http = true, tcp = true, thread = true }
 
 return setmetatable(app, {
   __index = function(_, key)

@@ -33,6 +33,7 @@ static const struct {
      "one that this user may subscribe to"},
     {LN_EANSWER, "refused", "the reply subject of the message belongs to the server"},
     {LN_ECONSUMER_LOST, "consumer_lost", "the consumer is gone"},
+    {LN_ETLS, "tls", "TLS failed"},
 };
 
 const char *status_word(int status) {

@@ -27,6 +27,7 @@ enum ln_status {
     LN_ECONSUMER_LOST, /* the consumer or its stream is gone, or its heartbeats stopped */
     LN_EINBOX,         /* the server does not let us subscribe to the inbox of replies */
     LN_EANSWER,        /* a message asks for an answer to a subject of the server */
+    LN_ETLS,           /* TLS failed: certificates, or what the other side says */
 };
 
 /*

@@ -23,7 +23,6 @@
  */
 #include "host/dial/interpose.h"
 
-#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
@@ -36,13 +35,13 @@
 #include <nats/nats.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
-#include <openssl/x509v3.h>
 #include <uv.h>
+
+#include "host/dial/peer.h"
 
 /* Two records with one system call. With more, OpenSSL moves what is left behind each record to
  * the front of its buffer, which costs as much. */
 #define READ_BUFFER ((size_t)34 * 1024)
-#define HOST_SIZE 256
 #define HEARD_MAX ((size_t)1024 * 1024)
 
 static _Thread_local struct attempt *attempt;
@@ -197,38 +196,6 @@ int SSL_write(SSL *ssl, const void *bytes, int size) {
 
 /* ---- TLS ---- */
 
-static bool is_address(const char *name) {
-    unsigned char bytes[16];
-    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
-}
-
-static int verify(int ok, X509_STORE_CTX *context) {
-    (void)context;
-    return ok;
-}
-
-/*
- * nats.c was given an address, and would compare the certificate with that; its callback points
- * into its connection. A dot at the end of a name is of DNS, not of certificates; one in front
- * would stand for every host below it.
- */
-static bool expect_name(SSL *ssl, const char *name) {
-    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
-    char host[HOST_SIZE];
-    size_t len = name != NULL ? strlen(name) : 0;
-    if (len > 1 && name[len - 1] == '.')
-        len--;
-    if (len == 0 || len >= sizeof(host) || *name == '.')
-        return false;
-    memcpy(host, name, len);
-    host[len] = '\0';
-    SSL_set_verify(ssl, SSL_VERIFY_PEER, verify);
-    /* An address is compared with the addresses of the certificate. */
-    return X509_VERIFY_PARAM_set1_host(param, NULL, 0) == 1 &&
-           X509_VERIFY_PARAM_set1_ip(param, NULL, 0) == 1 && SSL_set1_host(ssl, host) == 1 &&
-           (is_address(host) || SSL_set_tlsext_host_name(ssl, host) == 1);
-}
-
 typedef int (*handshake_fn)(SSL *);
 
 int SSL_do_handshake(SSL *ssl) {
@@ -238,7 +205,7 @@ int SSL_do_handshake(SSL *ssl) {
         return behind(ssl);
     if (mine->ssl == NULL) {
         mine->ssl = ssl;
-        mine->name_refused = !expect_name(ssl, mine->tls_name);
+        mine->name_refused = !peer_expect_name(ssl, mine->tls_name);
         SSL_set_default_read_buffer_len(ssl, READ_BUFFER);
     }
     int done = mine->name_refused ? -1 : behind(ssl);

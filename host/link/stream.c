@@ -10,20 +10,16 @@
 
 #include <openssl/err.h>
 
+#include "host/base/buffer.h"
 #include "host/base/status.h"
+#include "host/tls/records.h"
 
 #define READ_SIZE ((size_t)64 * 1024)
 #define WRITE_SIZE ((size_t)32 * 1024)
-#define KEPT_SIZE ((size_t)256 * 1024) /* a larger buffer is given back once it is empty */
-#define READS_PER_TURN 8               /* of TLS, before others have their turn */
-#define WRITES_PER_TURN 16             /* of TLS; a plain socket takes what it can at once */
+#define READS_PER_TURN 8   /* of TLS, before others have their turn */
+#define WRITES_PER_TURN 16 /* of TLS; a plain socket takes what it can at once */
 #define SEALED_SIZE ((size_t)64 * 1024)
 #define GOODBYE "the server closed the connection"
-
-struct buffer {
-    char *bytes;
-    size_t at, len, size; /* bytes[at..len) are there */
-};
 
 struct stream {
     uv_poll_t poll;
@@ -48,56 +44,12 @@ struct stream {
 
 /* ---- buffers ---- */
 
-/* What is left moves to the front when that is less than what has gone, so that a byte is moved
- * once on average. */
-static char *make_room(struct buffer *buffer, size_t need, size_t first_size, size_t most) {
-    size_t left = buffer->len - buffer->at;
-    if (buffer->at > 0 && left <= buffer->at) {
-        memmove(buffer->bytes, buffer->bytes + buffer->at, left);
-        buffer->len = left;
-        buffer->at = 0;
-    }
-    if (buffer->len + need > buffer->size) {
-        if (left + need > most)
-            return NULL;
-        size_t size = buffer->size > 0 ? buffer->size : first_size;
-        while (size < buffer->len + need)
-            size *= 2;
-        char *bytes = realloc(buffer->bytes, size);
-        if (bytes == NULL)
-            return NULL;
-        buffer->bytes = bytes;
-        buffer->size = size;
-    }
-    return buffer->bytes + buffer->len;
-}
-
-/* Room for `need` more bytes at the end; NULL when memory is short, or it would have to grow
- * for more than `most`. */
-static inline char *reserve(struct buffer *buffer, size_t need, size_t first_size,
-                            size_t most) {
-    if (buffer->len + need <= buffer->size)
-        return buffer->bytes + buffer->len;
-    return make_room(buffer, need, first_size, most);
-}
-
-/* Starts again at the front, where the cache is warm, when nothing is left. */
-static void rewind_empty(struct buffer *buffer) {
-    if (buffer->at < buffer->len)
-        return;
-    buffer->at = buffer->len = 0;
-    if (buffer->size > KEPT_SIZE) {
-        free(buffer->bytes);
-        *buffer = (struct buffer){0};
-    }
-}
-
 char *stream_reserve(struct stream *stream, size_t need) {
-    return reserve(&stream->out, need, WRITE_SIZE, SIZE_MAX);
+    return buffer_reserve(&stream->out, need, WRITE_SIZE, SIZE_MAX);
 }
 
 char *stream_reserve_within(struct stream *stream, size_t need, size_t most) {
-    return reserve(&stream->out, need, WRITE_SIZE, most);
+    return buffer_reserve(&stream->out, need, WRITE_SIZE, most);
 }
 
 void stream_commit(struct stream *stream, const char *end) {
@@ -105,12 +57,8 @@ void stream_commit(struct stream *stream, const char *end) {
     stream->events.on_pending(stream->owner);
 }
 
-static size_t left(const struct buffer *buffer) {
-    return buffer->len - buffer->at;
-}
-
 size_t stream_unsent(const struct stream *stream) {
-    return left(&stream->out) + left(&stream->sealed);
+    return buffer_left(&stream->out) + buffer_left(&stream->sealed);
 }
 
 size_t stream_memory(const struct stream *stream) {
@@ -163,10 +111,10 @@ static enum moved receive(struct stream *stream, size_t room, size_t *got, const
 }
 
 static enum moved transmit(struct stream *stream, struct buffer *from) {
-    ssize_t n = send(stream->fd, from->bytes + from->at, left(from), MSG_NOSIGNAL);
+    ssize_t n = send(stream->fd, from->bytes + from->at, buffer_left(from), MSG_NOSIGNAL);
     if (n >= 0) {
         from->at += (size_t)n;
-        rewind_empty(from);
+        buffer_rewind(from);
         return MOVED_SOME;
     }
     bool later = errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM;
@@ -175,49 +123,24 @@ static enum moved transmit(struct stream *stream, struct buffer *from) {
 
 /* ---- TLS: records go into a buffer, so that several need one system call ---- */
 
-static int sealed_write(BIO *bio, const char *bytes, int len) {
-    struct stream *stream = BIO_get_data(bio);
-    char *at = reserve(&stream->sealed, (size_t)len, WRITE_SIZE, SIZE_MAX);
-    if (at == NULL)
-        return -1;
-    memcpy(at, bytes, (size_t)len);
-    stream->sealed.len += (size_t)len;
-    return len;
-}
-
-static long sealed_control(BIO *bio, int command, long number, void *pointer) {
-    (void)bio, (void)number, (void)pointer;
-    return command == BIO_CTRL_FLUSH;
-}
-
-/* Lets OpenSSL write into the buffer. It is the loop thread that comes here. */
 static bool seal_into_buffer(struct stream *stream) {
-    static BIO_METHOD *method;
-    if (method == NULL)
-        method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "records of a stream");
-    BIO *bio = method != NULL && BIO_meth_set_write(method, sealed_write) == 1 &&
-                       BIO_meth_set_ctrl(method, sealed_control) == 1
-                   ? BIO_new(method)
-                   : NULL;
-    if (bio == NULL)
-        return false;
-    BIO_set_data(bio, stream);
-    BIO_set_init(bio, 1);
-    SSL_set0_wbio(stream->ssl, bio);
-    return true;
+    BIO *bio = records_bio(&stream->sealed);
+    if (bio != NULL)
+        SSL_set0_wbio(stream->ssl, bio);
+    return bio != NULL;
 }
 
 /* Makes records of what is to be sent, a bounded number of them. */
 static enum moved seal(struct stream *stream) {
     struct buffer *out = &stream->out;
     ERR_clear_error();
-    while (left(out) > 0 && left(&stream->sealed) < SEALED_SIZE) {
+    while (buffer_left(out) > 0 && buffer_left(&stream->sealed) < SEALED_SIZE) {
         size_t taken = 0;
-        if (SSL_write_ex(stream->ssl, out->bytes + out->at, left(out), &taken) != 1)
+        if (SSL_write_ex(stream->ssl, out->bytes + out->at, buffer_left(out), &taken) != 1)
             return MOVED_LAST;
         out->at += taken;
     }
-    rewind_empty(out);
+    buffer_rewind(out);
     return MOVED_SOME;
 }
 
@@ -251,7 +174,9 @@ static enum moved read_once(struct stream *stream, const char **why) {
     struct buffer *in = &stream->in;
     size_t room = in->size - in->len, got = 0;
     if (room < READ_SIZE / 2) /* or else what is there of a frame leaves little */
-        room = reserve(in, READ_SIZE / 2, READ_SIZE, SIZE_MAX) != NULL ? in->size - in->len : 0;
+        room = buffer_reserve(in, READ_SIZE / 2, READ_SIZE, SIZE_MAX) != NULL
+                   ? in->size - in->len
+                   : 0;
     *why = "out of memory";
     enum moved moved = room > 0 ? receive(stream, room, &got, why) : MOVED_LAST;
     in->len += got;
@@ -287,9 +212,9 @@ static const char *deliver(struct stream *stream) {
         here = in->len - in->at;
     }
     stream->rest = stream->wanted > 0 && here >= stream->wanted;
-    rewind_empty(in);
+    buffer_rewind(in);
     if (stream->wanted > here &&
-        reserve(in, stream->wanted - here, READ_SIZE, SIZE_MAX) == NULL)
+        buffer_reserve(in, stream->wanted - here, READ_SIZE, SIZE_MAX) == NULL)
         return "out of memory";
     return NULL;
 }
@@ -306,7 +231,8 @@ static void read_turn(struct stream *stream) {
         give_up(stream);
         return;
     }
-    if (stream->ended == NULL && (!stream->rest || left(&stream->in) < stream->high_water))
+    if (stream->ended == NULL &&
+        (!stream->rest || buffer_left(&stream->in) < stream->high_water))
         stream->ended = read_some(stream);
     const char *why = deliver(stream);
     if (stream->closed)
@@ -319,7 +245,7 @@ static void read_turn(struct stream *stream) {
         return;
     }
     stream->events.on_alive(stream->owner);
-    if (left(&stream->sealed) > 0 && !stream->closed) /* an answer of OpenSSL's own */
+    if (buffer_left(&stream->sealed) > 0 && !stream->closed) /* an answer of OpenSSL's own */
         stream->events.on_pending(stream->owner);
     poll_again(stream);
 }
@@ -334,7 +260,7 @@ static void write_turn(struct stream *stream) {
             moved = seal(stream);
         if (moved == MOVED_SOME)
             moved = transmit(stream, from);
-        if (moved != MOVED_SOME || left(from) > 0)
+        if (moved != MOVED_SOME || buffer_left(from) > 0)
             break; /* it has taken what it can */
     }
     /* Bytes that cannot be sent stay, to be counted; reading finds out why, after what is still
@@ -380,9 +306,9 @@ static void on_handle_closed(uv_handle_t *handle) {
     if (--stream->handles > 0)
         return;
     SSL_free(stream->ssl);
-    free(stream->in.bytes);
-    free(stream->out.bytes);
-    free(stream->sealed.bytes);
+    buffer_free(&stream->in);
+    buffer_free(&stream->out);
+    buffer_free(&stream->sealed);
     free(stream);
 }
 
@@ -396,7 +322,7 @@ void stream_close(struct stream *stream, bool orderly) {
     if (stream->ssl != NULL && orderly && !stream->broken) {
         ERR_clear_error();
         SSL_shutdown(stream->ssl);
-        if (left(&stream->out) == 0 && left(&stream->sealed) > 0)
+        if (buffer_left(&stream->out) == 0 && buffer_left(&stream->sealed) > 0)
             transmit(stream, &stream->sealed);
     }
     shutdown(stream->fd, SHUT_RDWR); /* also where a child process has it, too */

@@ -39,7 +39,7 @@ void memory_get_use(const struct memory *memory, struct memory_use *use) {
         .lua = memory->pool != NULL ? pool_held(memory->pool) : 0,
         .gaps = memory->pool != NULL ? pool_gaps(memory->pool) : 0,
         .fibers = memory->fibers != NULL ? fibers_memory(memory->fibers) : 0,
-        .others = events->others != NULL ? events->others(events->owner) : 0,
+        .others = memory->held + (events->others != NULL ? events->others(events->owner) : 0),
     };
     if (memory->threads != NULL)
         use->others += atomic_load_explicit(memory->threads, memory_order_relaxed);

@@ -58,7 +58,8 @@ struct memory {
     size_t limit;                 /* bytes; 0: none */
     const char *limit_of;         /* what the user calls it */
     size_t step;                  /* the next doubling */
-    size_t lent, host;            /* above the limit, see memory_turn() and memory_enter() */
+    size_t held;       /* by what bindings have for it outside of Lua; counted by those */
+    size_t lent, host; /* above the limit, see memory_turn() and memory_enter() */
     bool closing;
     bool grown;             /* to be told */
     bool collect;           /* to be done, ... */

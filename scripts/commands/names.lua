@@ -2,7 +2,8 @@
 local M = {}
 
 ---Made when first used, or by the metatable.
-local LATE = { app = { "js", "crypto", "health", "metrics", "cache", "http", "thread" },
+local LATE = { app = { "js", "crypto", "health", "metrics", "cache", "http", "tcp",
+  "thread" },
   ["app.nats"] = { "connected_url", "client_id", "max_payload" } }
 
 ---The names of a table of ours, those included that are loaded when first used.

@@ -57,7 +57,8 @@ describe("the declarations", function()
 
   local tables = {
     ["app"] = function()
-      assert(app.health and app.cache and app.http) -- loaded when they are first used
+      -- Loaded when they are first used.
+      assert(app.health and app.cache and app.http and app.tcp)
       return app
     end,
     ["app.log"] = function() return app.log end,
@@ -91,6 +92,18 @@ describe("the declarations", function()
     ["cache"] = function() return getmetatable(app.cache "docs").__index end,
     ["app.thread"] = function() return app.thread end,
     ["thread"] = function() return getmetatable(app.thread.open "docs").__index end,
+    ["tcp"] = function() return app.tcp end,
+    ["socket"] = function() return debug.getregistry()["lunats.tcp"].__index end,
+    ["redis_module"] = function() return require "lunats.redis" end,
+    ["redis"] = function() return getmetatable(require("lunats.redis").pool()) end,
+    ["redis_batch"] = function()
+      local batch
+      require("lunats.redis").pool():pipeline(function(p) batch = getmetatable(p).__index end)
+      return batch
+    end,
+    ["redis_subscription"] = function()
+      return require "lunats.redis.subscription".methods
+    end,
     ["mutex"] = function() return getmetatable(app.mutex()).__index end,
     ["batch"] = function() return getmetatable(app.js.batch()).__index end,
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,

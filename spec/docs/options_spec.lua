@@ -9,7 +9,8 @@ local IN_C = { ["app.publish"] = "app.publish", ["app.request"] = "app.request",
   ["testing.broker"] = "testing.broker", ["service.request"] = "app.request",
   ["service.publish"] = "app.publish",
   ["app.cache"] = "app.cache", ["cache.set"] = "cache:set", ["cache.add"] = "cache:add",
-  ["cache.incr"] = "cache:incr" }
+  ["cache.incr"] = "cache:incr", ["tcp.connect"] = "app.tcp.connect",
+  ["socket.starttls"] = "socket:starttls" }
 ---What Lua takes before C sees it.
 local BEFORE = { ["testing.broker"] = "tls" }
 ---Takes a message apart, and an option that is an enumeration.
@@ -100,6 +101,7 @@ describe("the declared options", function()
       batch = app.js.batch(), counter = app.js.counter "docs",
       group = app.group "docs", ["app.metrics"] = app.metrics,
       ["app.http"] = app.http,
+      redis_module = require "lunats.redis",
     }
   end)
   teardown(function()

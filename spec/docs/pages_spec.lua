@@ -12,6 +12,7 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
   "docs/from_panini.md", "docs/from_nats_go_micro.md",
   "docs/postgresql.md", "docs/threads.md",
+  "docs/sockets.md", "docs/redis.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.
@@ -28,11 +29,15 @@ local OWNERS = {
   subscription = "subscription:", fiber = "f:", mutex = "m:", group = "group:",
   cache = "cache:", pg = "pg.", db = "db:", tx = "tx:", listening = "listening:",
   ["app.thread"] = "app.thread.", thread = "t:",
+  tcp = "app.tcp.", socket = "socket:",
+  redis_module = "redis.", redis = "redis:", redis_batch = "p:", redis_subscription = "feed:",
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,
   counter = true, kv = true, store = true, watch = true, stored_msg = true,
   subscription = true }
+---Every command of Redis is a method, too.
+local OPEN = { ["redis:"] = true, ["p:"] = true, ["redis."] = true }
 ---For the run itself.
 local PRIVATE = { ["service.take_unexpected"] = true }
 
@@ -242,7 +247,7 @@ describe("the pages", function()
       for prefix, names_of in pairs(known) do
         local pattern = "[^%w_.:]" .. prefix:gsub("%.", "%%.") .. "([%a][%w_]*)%f[^%w_]"
         for name in text:gmatch(pattern) do
-          if not names_of[name] and not FILES[name] then
+          if not names_of[name] and not FILES[name] and not OPEN[prefix] then
             wrong[#wrong + 1] = path .. ": " .. prefix .. name
           end
         end
