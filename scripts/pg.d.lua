@@ -53,6 +53,7 @@ local pg = {}
 ---@field datatype string|nil
 ---@field constraint string|nil
 ---@field position integer|nil in the statement, in characters
+---@field query integer|nil in a pipeline: which statement
 ---@field in_doubt true|nil a commit has no answer: it may have been done
 
 ---Connections to a database, opened when they are needed.
@@ -93,6 +94,13 @@ function db:query(sql, ...) end
 ---@return pg_err|nil err
 function db:execute(script, opts) end
 
+---Calls fn(p), then sends what it has given to p:query at once: all or none. Also pipeline(fn).
+---@param opts pg_query_opts|nil
+---@param fn fun(p: pg_pipeline)
+---@return table[][]|nil results the rows of each statement
+---@return pg_info[]|pg_err infos
+function db:pipeline(opts, fn) end
+
 ---Commits when fn(tx) returns, and returns what it has returned; rolls back when it returns nil
 ---and an error, raises, or is cancelled. Also transaction(fn).
 ---@param opts pg_transaction_opts|nil
@@ -130,10 +138,25 @@ function tx:query(sql, ...) end
 ---@return pg_err|nil err
 function tx:execute(script, opts) end
 
+---As db:pipeline.
+---@param opts pg_query_opts|nil
+---@param fn fun(p: pg_pipeline)
+---@return table[][]|nil results
+---@return pg_info[]|pg_err infos
+function tx:pipeline(opts, fn) end
+
 ---A part that may fail alone: a savepoint.
 ---@param fn fun(tx: pg_tx): ...
 ---@return any ...
 function tx:transaction(fn) end
+
+---@class pg_pipeline
+local p = {}
+
+---@param sql string
+---@param ... any
+---@return integer index of its result
+function p:query(sql, ...) end
 
 ---@class pg_listener
 ---@field channel string

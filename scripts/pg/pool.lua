@@ -3,6 +3,7 @@ local check = require "lunats.check"
 local core = require "lunats.core"
 local json = require "lunats.json"
 local listen = require "lunats.pg.listen"
+local pipeline = require "lunats.pg.pipeline"
 local server = require "lunats.pg.server"
 local transaction = require "lunats.pg.transaction"
 
@@ -222,6 +223,16 @@ function pool:execute(script, opts)
   local ok, info = check_rest(conn, conn:query(self.timeout, nil, script, opts))
   if not ok then return nil, info end
   return true
+end
+
+---Several statements, all or none, on one way there and back.
+function pool:pipeline(opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  local list, timeout = pipeline.collect("db:pipeline", self.timeout, opts, fn)
+  local conn, err = take(self)
+  if not conn then return nil, err end
+  local _ <close> = conn
+  return check_rest(conn, conn:pipeline(timeout, self.wants, list))
 end
 
 function pool:transaction(opts, fn)

@@ -1,6 +1,7 @@
 ---db:transaction: commits when its function returns, rolls back when that fails in any way.
 local check = require "lunats.check"
 local core = require "lunats.core"
+local pipeline = require "lunats.pg.pipeline"
 
 ---@class pg_tx
 local tx = {}
@@ -35,6 +36,13 @@ function tx:execute(script, opts)
   local ok, err = noted(self, conn_of(self):query(self.pool.timeout, nil, script, opts))
   if not ok then return nil, err end
   return true
+end
+
+function tx:pipeline(opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  local list, timeout = pipeline.collect("tx:pipeline", self.pool.timeout, opts, fn)
+  local conn = conn_of(self)
+  return noted(self, conn:pipeline(timeout, self.pool.wants, list))
 end
 
 local function control(self, sql) return self.conn:query(self.pool.timeout, 0, sql) end

@@ -88,6 +88,7 @@ describe("the declarations", function()
     ["pg"] = function() return require "lunats.pg" end,
     ["db"] = function() return getmetatable(require "lunats.pg".pool()).__index end,
     ["tx"] = function() return require "lunats.pg.transaction".methods end,
+    ["p"] = function() return require "lunats.pg.pipeline".methods end,
     ["listening"] = function() return require "lunats.pg.listen".methods end,
     ["cache"] = function() return getmetatable(app.cache "docs").__index end,
     ["app.thread"] = function() return app.thread end,

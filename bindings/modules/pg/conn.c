@@ -226,6 +226,10 @@ static bool consume(struct conn *conn) {
     return fine;
 }
 
+void conn_begin(struct conn *conn) {
+    set_state(conn, CONN_BUSY);
+}
+
 bool conn_go(struct conn *conn) {
     int rest = PQflush(conn->pg);
     if (rest >= 0 && watch(conn, UV_READABLE | (rest > 0 ? UV_WRITABLE : 0))) {

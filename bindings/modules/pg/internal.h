@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * PostgreSQL by libpq, for scripts/pg.lua. What the files of the module share: conn.c is a
- * connection on the loop and never raises, query.c what a fiber does with one, params.c and
- * values.c what goes there and comes back, cancel.c ends what a server still does, resolve.c
- * finds addresses.
+ * connection on the loop and never raises, session.c and query.c what a fiber does with one,
+ * params.c and values.c what goes there and comes back, cancel.c ends what a server still does,
+ * resolve.c finds addresses.
  */
 #ifndef LUNATS_PG_INTERNAL_H
 #define LUNATS_PG_INTERNAL_H
@@ -100,6 +100,9 @@ int conn_start(struct conn *conn, struct script *script, const char *const *keyw
 /* Sends what was asked for and reads what comes; false when the connection is lost. */
 bool conn_go(struct conn *conn);
 
+/* It has a query to send, in parts. */
+void conn_begin(struct conn *conn);
+
 /* The last result was read. */
 void conn_done(struct conn *conn);
 
@@ -147,9 +150,22 @@ void cancel_start(PGconn *pg);
 /* native.resolve(host, timeout) -> list of addresses | nil, err */
 int pg_resolve(lua_State *L);
 
-/* ---- ./query.c ---- */
+/* ---- ./session.c ---- */
 
 int pg_connect(lua_State *L);
 void add_conn_class(lua_State *L);
+struct conn *check_conn(lua_State *L);
+
+/* Lets the fiber wait for the connection, which ends with the fiber unless that gets as far as
+ * waited(): what it was woken with. */
+int wait_for(lua_State *L, struct fiber *fiber, struct conn *conn, uint64_t ms,
+             lua_KFunction k);
+int waited(struct fiber *fiber);
+int push_timeout(lua_State *L, const char *text); /* nil, err */
+
+/* ---- ./query.c ---- */
+
+int conn_query(lua_State *L);
+int conn_pipeline(lua_State *L);
 
 #endif

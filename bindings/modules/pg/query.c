@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a fiber does with a connection: the methods for scripts/pg.lua. */
+/* Queries: one, or several that go there together. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,95 +16,9 @@ enum {
     ERROR,   /* nil: none yet */
     COMMAND, /* what the server calls what it has done, or nil */
     AFFECTED,
+    RESULTS, /* of a pipeline: the rows of each query, ... */
+    INFOS,   /* ... and their infos; or nil */
 };
-
-/* What a fiber waits for. */
-struct waiting {
-    struct conn *conn;
-    bool taken; /* it goes on; else the connection cannot be used any more */
-};
-_Static_assert(sizeof(struct waiting) <= FIBER_WAIT_SIZE, "wait area");
-
-static struct conn *check_conn(lua_State *L) {
-    return luaL_checkudata(L, 1, CONN_TYPE);
-}
-
-static void abandon(struct fiber *fiber, void *area) {
-    (void)fiber;
-    struct waiting *waiting = area;
-    waiting->conn->fiber = NULL;
-    if (!waiting->taken)
-        conn_close(waiting->conn, true);
-}
-
-static int wait_for(lua_State *L, struct fiber *fiber, struct conn *conn, uint64_t ms,
-                    lua_KFunction k) {
-    struct waiting *waiting = fiber_begin_wait(fiber, abandon);
-    waiting->conn = conn;
-    conn->fiber = fiber;
-    fiber_deadline(fiber, ms);
-    return wait_yield(L, k);
-}
-
-/* Leaves the wait; returns what it was woken with. */
-static int waited(struct fiber *fiber) {
-    int rc = fiber_wake_status(fiber);
-    struct waiting *waiting = fiber_wait_area(fiber);
-    waiting->taken = true;
-    fiber_end_wait(fiber);
-    return rc;
-}
-
-static int push_timeout(lua_State *L, const char *text) {
-    lua_pushnil(L);
-    push_error(L, status_word(LN_ETIMEOUT), text);
-    return 2;
-}
-
-/* ---- connecting ---- */
-
-static int connected(lua_State *L, int yielded, lua_KContext context) {
-    (void)yielded, (void)context;
-    struct conn *conn = lua_touserdata(L, 3);
-    int rc = waited(wait_resumed(L));
-    if (rc == LN_ETIMEOUT) {
-        conn_close(conn, false);
-        return push_timeout(L, "PostgreSQL does not answer in time");
-    }
-    if (rc < 0 || conn->pg == NULL)
-        return push_lost(L, conn);
-    return 1; /* the connection */
-}
-
-#define SETTINGS 64
-
-/* native.connect({ keyword = value }, timeout) -> connection | nil, err */
-int pg_connect(lua_State *L) {
-    const char *keywords[SETTINGS + 1], *values[SETTINGS + 1];
-    int count = 0;
-    luaL_checktype(L, 1, LUA_TTABLE);
-    uint64_t ms = check_ms(L, 2);
-    check_open(L);
-    struct fiber *fiber = check_fiber(L, "lunats.pg");
-    lua_settop(L, 2);
-    struct conn *conn = lua_newuserdatauv(L, sizeof(*conn), 0);
-    memset(conn, 0, sizeof(*conn));
-    luaL_setmetatable(L, CONN_TYPE);
-    for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
-        if (count == SETTINGS || lua_type(L, -2) != LUA_TSTRING ||
-            lua_type(L, -1) != LUA_TSTRING)
-            return luaL_error(L, "these are no settings");
-        keywords[count] = lua_tostring(L, -2);
-        values[count++] = lua_tostring(L, -1); /* which the table keeps */
-    }
-    keywords[count] = values[count] = NULL;
-    int rc = conn_start(conn, script_of(L), keywords, values);
-    if (rc == LN_ENOMEM)
-        return push_failure(L, rc, NULL);
-    if (rc < 0)
-        return push_lost(L, conn);
-    return wait_for(L, fiber, conn, ms, connected);
-}
 
 /* ---- results ---- */
 
@@ -183,6 +97,7 @@ static bool take_result(lua_State *L, struct conn *conn) {
         take_command(L, conn->result);
         return true;
     case PGRES_EMPTY_QUERY:
+    case PGRES_PIPELINE_ABORTED: /* by the error of a query before */
         return true;
     case PGRES_COPY_IN:
     case PGRES_COPY_OUT:
@@ -193,6 +108,10 @@ static bool take_result(lua_State *L, struct conn *conn) {
     default:
         if (lua_isnil(L, ERROR)) {
             push_refused(L, conn->result);
+            if (!lua_isnil(L, RESULTS)) {
+                lua_pushinteger(L, (lua_Integer)lua_rawlen(L, RESULTS) + 1);
+                lua_setfield(L, -2, "query");
+            }
             lua_replace(L, ERROR);
             lua_pop(L, 1);
         }
@@ -209,13 +128,7 @@ static int push_why(lua_State *L, const struct conn *conn) {
     return 2;
 }
 
-static int finish(lua_State *L, struct conn *conn) {
-    if (PQstatus(conn->pg) == CONNECTION_BAD)
-        conn_close(conn, false);
-    else
-        conn_done(conn);
-    if (!lua_isnil(L, ERROR) || conn->pg == NULL)
-        return push_why(L, conn);
+static void push_info(lua_State *L) {
     lua_createtable(L, 0, 3);
     lua_pushvalue(L, COMMAND);
     lua_setfield(L, -2, "command");
@@ -223,9 +136,45 @@ static int finish(lua_State *L, struct conn *conn) {
     lua_setfield(L, -2, "affected");
     lua_pushvalue(L, COLUMNS);
     lua_setfield(L, -2, "columns");
+}
+
+static int finish(lua_State *L, struct conn *conn) {
+    if (PQstatus(conn->pg) == CONNECTION_BAD || PQexitPipelineMode(conn->pg) == 0)
+        conn_close(conn, false);
+    else
+        conn_done(conn);
+    if (!lua_isnil(L, ERROR) || conn->pg == NULL)
+        return push_why(L, conn);
+    if (!lua_isnil(L, RESULTS)) {
+        lua_settop(L, INFOS);
+        return 2; /* both lists */
+    }
     lua_pushvalue(L, ROWS);
-    lua_insert(L, -2);
+    push_info(L);
     return 2;
+}
+
+static void push_list(lua_State *L) {
+    lua_newtable(L);
+    luaL_setmetatable(L, "lunats.pg.list");
+}
+
+/* The results of a query of a pipeline have come; on to the next one. */
+static void next_query(lua_State *L, struct conn *conn) {
+    lua_Integer count = (lua_Integer)lua_rawlen(L, RESULTS) + 1;
+    push_info(L);
+    lua_rawseti(L, INFOS, count);
+    lua_pushvalue(L, ROWS);
+    lua_rawseti(L, RESULTS, count);
+    push_list(L);
+    lua_replace(L, ROWS);
+    for (int slot = COLUMNS; slot <= AFFECTED; slot++) {
+        if (slot == ERROR)
+            continue;
+        lua_pushnil(L);
+        lua_replace(L, slot);
+    }
+    PQsetSingleRowMode(conn->pg);
 }
 
 /* ---- a query ---- */
@@ -251,8 +200,18 @@ static int answered(lua_State *L, int yielded, lua_KContext context) {
         return push_why(L, conn);
     while (!PQisBusy(conn->pg)) {
         conn->result = PQgetResult(conn->pg);
-        if (conn->result == NULL)
+        if (conn->result == NULL) {
+            if (PQpipelineStatus(conn->pg) == PQ_PIPELINE_OFF ||
+                PQstatus(conn->pg) == CONNECTION_BAD)
+                return finish(L, conn);
+            next_query(L, conn);
+            continue;
+        }
+        if (PQresultStatus(conn->result) == PGRES_PIPELINE_SYNC) {
+            PQclear(conn->result);
+            conn->result = NULL;
             return finish(L, conn);
+        }
         bool fine = take_result(L, conn); /* may raise: then the connection has the result */
         PQclear(conn->result);
         conn->result = NULL;
@@ -298,9 +257,8 @@ static void prepare_stack(lua_State *L, const struct conn *conn, uint64_t ms) {
     lua_settop(L, SQL);
     lua_pushinteger(L, (lua_Integer)(clock_now(script_clock(conn->script)) + ms));
     lua_replace(L, DUE);
-    lua_newtable(L);
-    luaL_setmetatable(L, "lunats.pg.list");
-    lua_settop(L, AFFECTED);
+    push_list(L);
+    lua_settop(L, INFOS);
 }
 
 static int send_failed(lua_State *L, struct conn *conn) {
@@ -313,7 +271,7 @@ static int send_failed(lua_State *L, struct conn *conn) {
 }
 
 /* conn:query(timeout, wants, sql, ...) -> rows, info | nil, err */
-static int conn_query(lua_State *L) {
+int conn_query(lua_State *L) {
     struct conn *conn = check_conn(L);
     size_t len;
     const char *sql = luaL_checklstring(L, SQL, &len);
@@ -339,117 +297,79 @@ static int conn_query(lua_State *L) {
     return await_answer(L, fiber, conn);
 }
 
-/* ---- notifications ---- */
+/* ---- a pipeline ---- */
 
-static int push_note(lua_State *L, struct conn *conn) {
-    const PGnotify *note = conn->note;
-    lua_createtable(L, 0, 3);
-    lua_pushstring(L, note->relname);
-    lua_setfield(L, -2, "channel");
-    lua_pushstring(L, note->extra);
-    lua_setfield(L, -2, "payload");
-    lua_pushinteger(L, note->be_pid);
-    lua_setfield(L, -2, "pid");
-    PQfreemem(conn->note);
-    conn->note = NULL;
-    return 1;
+/* Pushes a statement of the list and its parameters; returns where they begin. */
+static int push_query(lua_State *L, lua_Integer i) {
+    lua_rawgeti(L, SQL, i);
+    int list = lua_gettop(L);
+    lua_getfield(L, list, "n");
+    int count = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    luaL_checkstack(L, count + LUA_MINSTACK, "too many parameters");
+    for (int k = 1; k <= count; k++)
+        lua_rawgeti(L, list, k);
+    return list + 1;
 }
 
-static int notified(lua_State *L, int yielded, lua_KContext context) {
-    (void)yielded, (void)context;
-    struct conn *conn = lua_touserdata(L, 1);
-    int rc = waited(wait_resumed(L));
+/* All are looked at before the first is sent. False: a text cannot be one. */
+static bool check_queries(lua_State *L, struct conn *conn) {
+    lua_Integer count = (lua_Integer)lua_rawlen(L, SQL);
+    for (lua_Integer i = 1; i <= count; i++) {
+        size_t len;
+        int first = push_query(L, i);
+        const char *sql = luaL_checklstring(L, first, &len);
+        if (strlen(sql) != len || !check_params(L, conn, first + 1))
+            return false;
+        lua_settop(L, SQL);
+    }
+    return true;
+}
+
+static bool send_queries(lua_State *L, struct conn *conn) {
+    lua_Integer count = (lua_Integer)lua_rawlen(L, SQL);
+    if (PQenterPipelineMode(conn->pg) == 0)
+        return false;
+    for (lua_Integer i = 1; i <= count; i++) {
+        int first = push_query(L, i);
+        const struct params *params = &conn->params;
+        if (!check_params(L, conn, first + 1) ||
+            PQsendQueryParams(conn->pg, lua_tostring(L, first), params->count, params->types,
+                              params->values, params->lengths, params->formats, 0) == 0)
+            return false;
+        lua_settop(L, SQL);
+        if (i == 1)
+            PQsetSingleRowMode(conn->pg);
+    }
+    return PQpipelineSync(conn->pg) == 1;
+}
+
+/*
+ * conn:pipeline(timeout, wants, list) -> list of rows, list of infos | nil, err with `query`
+ * Each of the list is { sql, ..., n = how many these are }. One transaction, where there is
+ * none yet: what comes behind an error is not done.
+ */
+int conn_pipeline(lua_State *L) {
+    struct conn *conn = check_conn(L);
+    uint64_t ms = check_ms(L, DUE);
+    luaL_checktype(L, SQL, LUA_TTABLE);
+    lua_settop(L, SQL);
+    struct fiber *fiber = check_fiber(L, "a pipeline");
     if (conn->pg == NULL)
         return push_lost(L, conn);
-    if (conn->note != NULL)
-        return push_note(L, conn);
-    if (rc < 0)
-        return push_timeout(L, "nothing was notified");
-    lua_pushboolean(L, 0);
-    return 1;
-}
-
-/* conn:notification(timeout) -> { channel =, payload =, pid = } | false: conn:ring() | nil, err
- */
-static int conn_notification(lua_State *L) {
-    struct conn *conn = check_conn(L);
-    uint64_t ms = check_ms(L, 2);
-    struct fiber *fiber = check_fiber(L, "this call");
-    if (conn->pg == NULL || conn->state != CONN_IDLE)
+    if (conn->state != CONN_IDLE)
+        return raise_error(L, "another fiber uses this transaction");
+    if (!check_queries(L, conn))
+        return wait_to_fail(L, fiber, push_bad_text(L));
+    conn_begin(conn); /* an error finds the connection busy, so that it is closed */
+    if (!send_queries(L, conn))
+        return send_failed(L, conn);
+    if (!conn_go(conn))
         return push_lost(L, conn);
-    if (conn->note == NULL)
-        conn->note = PQnotifies(conn->pg);
-    if (conn->note != NULL)
-        return push_note(L, conn);
-    return wait_for(L, fiber, conn, ms, notified);
-}
-
-/* conn:ring(): wakes who waits for a notification */
-static int conn_ring(lua_State *L) {
-    struct conn *conn = check_conn(L);
-    if (conn->fiber != NULL && conn->state == CONN_IDLE)
-        fiber_wake(conn->fiber, LN_OK);
-    return 0;
-}
-
-/* ---- its life ---- */
-
-/* conn:rest(seconds) -> whether another one may use it; else it is closed. It also is, by
- * itself, after so many seconds in which nobody does. */
-static int conn_rest(lua_State *L) {
-    struct conn *conn = check_conn(L);
-    uint64_t ms = check_ms(L, 2);
-    bool fine = conn->pg != NULL && conn->state == CONN_IDLE && !conn->bulky &&
-                PQtransactionStatus(conn->pg) == PQTRANS_IDLE;
-    if (fine) {
-        struct clock *clock = script_clock(conn->script);
-        conn->idle_ms = ms;
-        conn->idle_since = clock_now(clock);
-        if (!clock_armed(&conn->timer))
-            clock_arm(clock, &conn->timer, ms);
-    } else {
-        conn_close(conn, true);
-    }
-    lua_pushboolean(L, fine);
-    return 1;
-}
-
-/* conn:alive() -> boolean */
-static int conn_alive(lua_State *L) {
-    lua_pushboolean(L, check_conn(L)->pg != NULL);
-    return 1;
-}
-
-/* conn:idle() -> boolean: no query, and no transaction */
-static int conn_idle(lua_State *L) {
-    const struct conn *conn = check_conn(L);
-    lua_pushboolean(L, conn->pg != NULL && conn->state == CONN_IDLE &&
-                           PQtransactionStatus(conn->pg) == PQTRANS_IDLE);
-    return 1;
-}
-
-/* conn:parameter(name) -> what the server has said of itself ("DateStyle"), or nil */
-static int conn_parameter(lua_State *L) {
-    const struct conn *conn = check_conn(L);
-    const char *name = luaL_checkstring(L, 2);
-    lua_pushstring(L, conn->pg != NULL ? PQparameterStatus(conn->pg, name) : NULL);
-    return 1;
-}
-
-/* conn:close() */
-static int close_conn(lua_State *L) {
-    conn_close(check_conn(L), true);
-    return 0;
-}
-
-static const luaL_Reg methods[] = {
-    {"query", conn_query},         {"notification", conn_notification},
-    {"ring", conn_ring},           {"rest", conn_rest},
-    {"alive", conn_alive},         {"idle", conn_idle},
-    {"parameter", conn_parameter}, {"close", close_conn},
-    {"__gc", close_conn},          {NULL, NULL},
-};
-
-void add_conn_class(lua_State *L) {
-    add_class(L, CONN_TYPE, methods);
+    prepare_stack(L, conn, ms);
+    push_list(L);
+    lua_replace(L, RESULTS);
+    push_list(L);
+    lua_replace(L, INFOS);
+    return await_answer(L, fiber, conn);
 }
