@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a select costs with libpq and nothing else: the peer of bench/pg.lua. Prints seconds of
+ * processor time and of the clock for COUNT queries that return ROWS rows each.
+ *
+ *     pg DSN COUNT ROWS
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <libpq-fe.h>
+
+static const char SQL[] = "select id, name, amount, paid from items "
+                          "where id between $1 and $1::int + $2::int - 1";
+
+static double seconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Reads all values, as whoever asks for them does. */
+static long long read_rows(const PGresult *result, size_t *names) {
+    long long sum = 0;
+    for (int i = 0; i < PQntuples(result); i++) {
+        sum += strtoll(PQgetvalue(result, i, 0), NULL, 10);
+        *names += strlen(PQgetvalue(result, i, 1));
+        sum += strtoll(PQgetvalue(result, i, 2), NULL, 10);
+        sum += *PQgetvalue(result, i, 3) == 't';
+    }
+    return sum;
+}
+
+static void ask(PGconn *pg, int id, const char *rows) {
+    char text[16];
+    const char *values[] = {text, rows};
+    size_t names = 0;
+    snprintf(text, sizeof(text), "%d", id);
+    PGresult *result = PQexecParams(pg, SQL, 2, NULL, values, NULL, NULL, 0);
+    if (PQntuples(result) != atoi(rows) || read_rows(result, &names) == 0) {
+        fprintf(stderr, "pg: %s", PQerrorMessage(pg));
+        exit(1);
+    }
+    PQclear(result);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 4)
+        return 2;
+    PGconn *pg = PQconnectdb(argv[1]);
+    int count = atoi(argv[2]);
+    for (int i = 0; i < count / 10; i++)
+        ask(pg, 1, argv[3]);
+    double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), clock = seconds(CLOCK_MONOTONIC);
+    for (int i = 0; i < count; i++)
+        ask(pg, i % 1000 + 1, argv[3]);
+    printf("%.6f %.6f\n", seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu,
+           seconds(CLOCK_MONOTONIC) - clock);
+    PQfinish(pg);
+    return 0;
+}
