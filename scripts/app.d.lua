@@ -491,7 +491,8 @@ app.http = {}
 ---@field method string|nil default GET, with a body POST
 ---@field headers table<string, string|number|boolean|(string|number|boolean)[]>|nil
 ---@field query table<string, string|number|boolean|(string|number|boolean)[]>|string|nil added to that of the URL
----@field body string|nil as it is
+---@field body string|(fun(): string|nil)|nil as it is; a function is called for the next piece until it returns nil
+---@field length integer|nil bytes of a body that is a function; without it is sent in chunks
 ---@field json any sent as JSON
 ---@field form table<string, string|number|boolean|(string|number|boolean)[]>|nil sent as a form
 ---@field timeout number|nil seconds for all of it, default 10

@@ -87,15 +87,19 @@ static void check_ask(lua_State *L, struct http_ask *ask, struct span *span) {
     };
     lua_getfield(L, 2, "body");
     ask->body = lua_tolstring(L, -1, &ask->len);
-    lua_pop(L, 1);
+    lua_getfield(L, 2, "upload");
+    ask->upload = !lua_isnil(L, -1);
+    ask->upload_len = lua_tointeger(L, -1);
+    lua_pop(L, 2);
     if (ask->url == NULL || ask->method == NULL)
         luaL_error(L, "no URL or no method");
     check_fields(L, ask, span);
 }
 
 /*
- * client:send{ url =, shown =, method =, headers = { name, value, ... }, body =, max_bytes =,
- *     streamed =, untraced =, ca =, cert =, key =, unverified =, proxy =, connect_timeout = }
+ * client:send{ url =, shown =, method =, headers = { name, value, ... }, body = | upload =,
+ *     max_bytes =, streamed =, untraced =, ca =, cert =, key =, unverified =, proxy =,
+ *     connect_timeout = }
  * -> exchange | nil, err
  * The table is not changed afterwards: the exchange keeps it, and borrows what is in it.
  */

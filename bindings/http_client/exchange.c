@@ -78,9 +78,24 @@ static enum http_taken on_body(void *owner, const char *bytes, size_t len) {
     return body->failed ? refuse(exchange, "no_memory", status_text(LN_ENOMEM)) : HTTP_TAKEN;
 }
 
-/* Something for read(). */
+static enum http_taken on_read(void *owner, char *out, size_t size, size_t *len) {
+    struct exchange *exchange = owner;
+    *len = exchange->out_len < size ? exchange->out_len : size;
+    if (*len == 0 && !exchange->out_ended) {
+        exchange->out_waits = true;
+        return HTTP_WAIT;
+    }
+    if (*len > 0)
+        memcpy(out, exchange->out, *len);
+    exchange->out += *len;
+    exchange->out_len -= *len;
+    return HTTP_TAKEN;
+}
+
+/* Something for read(), or room for write(). */
 static bool is_ready(const struct exchange *exchange) {
-    return exchange->over || (exchange->streamed && exchange->body.len > 0);
+    return exchange->over || (exchange->writes ? exchange->out_len == 0
+                                               : exchange->streamed && exchange->body.len > 0);
 }
 
 static void wake(const struct exchange *exchange) {
@@ -96,6 +111,7 @@ const struct http_sink exchange_sink = {
     .on_header = on_header,
     .on_head = on_head,
     .on_body = on_body,
+    .on_read = on_read,
     .on_news = on_news,
 };
 
@@ -162,6 +178,14 @@ static int push_failed(lua_State *L, const char *code, const char *detail) {
     return 3;
 }
 
+static void resume(struct exchange *exchange) {
+    if (exchange->call == NULL || exchange->api->resume(exchange->call))
+        return;
+    if (exchange->code == NULL)
+        fail(exchange, "no_memory", status_text(LN_ENOMEM));
+    exchange_end(exchange);
+}
+
 /* What is ready. The memory of a piece is used for the next one. */
 static int push_ready(lua_State *L, struct exchange *exchange) {
     if (exchange->code != NULL)
@@ -170,13 +194,9 @@ static int push_ready(lua_State *L, struct exchange *exchange) {
         return 0;
     lua_pushlstring(L, exchange->body.bytes, exchange->body.len);
     exchange->body.len = 0;
-    if (exchange->waits && exchange->call != NULL) {
+    if (exchange->waits) {
         exchange->waits = false;
-        if (!exchange->api->resume(exchange->call)) {
-            exchange_end(exchange);
-            if (exchange->code == NULL)
-                fail(exchange, "no_memory", status_text(LN_ENOMEM));
-        }
+        resume(exchange);
     }
     return 1;
 }
@@ -206,7 +226,7 @@ static int read_done(lua_State *L, int status, lua_KContext context) {
 static int exchange_read(lua_State *L) {
     struct exchange *exchange = check_exchange(L);
     uint64_t ms = check_ms(L, 2);
-    if (is_ready(exchange))
+    if (is_ready(exchange) || exchange->code != NULL)
         return push_ready(L, exchange);
     struct fiber *fiber = check_fiber(L, "app.http.request");
     if (exchange->fiber != NULL)
@@ -216,6 +236,68 @@ static int exchange_read(lua_State *L) {
     exchange->fiber = fiber;
     fiber_deadline(fiber, ms);
     return wait_yield(L, read_done);
+}
+
+/* ---- writing ---- */
+
+static void abandon_write(struct fiber *fiber, void *area) {
+    struct exchange *exchange = *(struct exchange **)area;
+    abandon_read(fiber, area);
+    exchange->out_len = 0;
+    exchange->writes = false;
+}
+
+static int write_done(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct fiber *fiber = wait_resumed(L);
+    struct exchange *exchange = *(struct exchange **)fiber_wait_area(fiber);
+    if (fiber_wake_status(fiber) == LN_ETIMEOUT && exchange->code == NULL)
+        fail(exchange, "timeout", "the server has not taken all of the request in time");
+    fiber_end_wait(fiber);
+    lua_pushboolean(L, !exchange->over && exchange->code == NULL);
+    return 1;
+}
+
+static void send_more(struct exchange *exchange) {
+    if (exchange->out_waits) {
+        exchange->out_waits = false;
+        resume(exchange);
+    }
+}
+
+/*
+ * exchange:write(bytes, seconds) -> boolean
+ * A piece of the body, when it is on its way. False: no more is wanted, read() says why.
+ */
+static int exchange_write(lua_State *L) {
+    struct exchange *exchange = check_exchange(L);
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    uint64_t ms = check_ms(L, 3);
+    struct fiber *fiber = check_fiber(L, "app.http.request");
+    if (exchange->over || exchange->fiber != NULL || len == 0) {
+        lua_pushboolean(L, !exchange->over);
+        return 1;
+    }
+    struct exchange **area = fiber_begin_wait(fiber, abandon_write);
+    *area = exchange; /* arguments 1 and 2 stay where they are */
+    exchange->fiber = fiber;
+    exchange->writes = true;
+    exchange->out = bytes;
+    exchange->out_len = len;
+    fiber_deadline(fiber, ms);
+    send_more(exchange);
+    if (is_ready(exchange))
+        fiber_wake(fiber, LN_OK);
+    return wait_yield(L, write_done);
+}
+
+/* exchange:finish(): the body has come to its end */
+static int exchange_finish(lua_State *L) {
+    struct exchange *exchange = check_exchange(L);
+    exchange->out_ended = true;
+    send_more(exchange);
+    return 0;
 }
 
 /* exchange:head() -> status, { name, value, name, value, ... }; nothing before it has come */
@@ -235,8 +317,10 @@ static int exchange_head(lua_State *L) {
 }
 
 static const luaL_Reg exchange_methods[] = {
-    {"read", exchange_read},     {"head", exchange_head},  {"close", exchange_close},
-    {"__close", exchange_close}, {"__gc", exchange_close}, {NULL, NULL},
+    {"write", exchange_write}, {"finish", exchange_finish},
+    {"read", exchange_read},   {"head", exchange_head},
+    {"close", exchange_close}, {"__close", exchange_close},
+    {"__gc", exchange_close},  {NULL, NULL},
 };
 
 void exchange_class(lua_State *L) {

@@ -29,7 +29,13 @@ struct exchange {
     size_t max;             /* bytes of the body, unless it is streamed */
     int status;             /* 0: not all headers have come */
     bool streamed;
-    bool waits; /* the call, to be resumed */
+    bool waits; /* the call, until somebody has read */
+    const char
+        *out; /* of the body of the request: not sent yet; borrowed while it is written */
+    size_t out_len;
+    bool writes;    /* the fiber, it does not read */
+    bool out_waits; /* the call, until somebody has written */
+    bool out_ended; /* there is no more */
     bool over;
     const char *code;         /* why it has failed, or NULL; a literal */
     const char *method, *url; /* borrowed, for ... */

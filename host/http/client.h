@@ -48,6 +48,9 @@ struct http_sink {
     void (*on_head)(void *owner, int status);
     /* HTTP_WAIT: nothing was taken, and the same bytes come again after resume(). */
     enum http_taken (*on_body)(void *owner, const char *bytes, size_t len);
+    /* Up to `size` bytes of the body of the request, where `upload` says so; *len stays 0 at
+     * its end. HTTP_WAIT: there are none, and it is called again after resume(). */
+    enum http_taken (*on_read)(void *owner, char *out, size_t size, size_t *len);
     /* Some of the others was called. From the loop, as on_done(), which may follow. */
     void (*on_news)(void *owner);
 };
@@ -64,6 +67,8 @@ struct http_ask {
     const char *proxy;              /* NULL: what the environment says; "": none */
     const char *body;               /* NULL: none */
     size_t len;
+    bool upload;                  /* it comes from on_read() of the sink instead, ... */
+    int64_t upload_len;           /* ... so many bytes; -1: nobody knows */
     uint32_t connect_ms;          /* for the name, the connection and TLS; 0: 5 s */
     uint32_t timeout_ms;          /* for all of it; 0: none */
     size_t max_body;              /* of the answer that is kept; 0: 64 KiB */
@@ -93,8 +98,8 @@ struct http_client_api {
     /* on_done() is not called any more. */
     void (*cancel)(struct http_call *call);
 
-    /* A sink that has said HTTP_WAIT can take more; it may get it from inside this call.
-     * False: it cannot go on, and all that is left is to cancel it. */
+    /* A sink that has said HTTP_WAIT can go on; it may be called from inside this call. False:
+     * it cannot go on, and all that is left is to cancel it. */
     bool (*resume)(struct http_call *call);
 
     /* Calls under way are cancelled. on_closed() follows, from the loop. */

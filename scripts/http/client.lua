@@ -7,9 +7,10 @@ local json = require "lunats.json"
 local WHAT = "app.http.request"
 local OPTIONS = {
   url = "string", method = "string", headers = "table", query = "table|string",
-  body = "string", json = true, form = "table", timeout = "number", connect_timeout = "number",
-  max_bytes = "number", stream = "function", redirects = "number", data_type = "string",
-  tls = "table", proxy = "string|boolean", trace = "boolean",
+  body = "string|function", length = "number", json = true, form = "table",
+  timeout = "number", connect_timeout = "number", max_bytes = "number", stream = "function",
+  redirects = "number", data_type = "string", tls = "table", proxy = "string|boolean",
+  trace = "boolean",
 }
 local TLS_OPTIONS = { ca = "string", cert = "string", key = "string", verify = "boolean" }
 
@@ -34,6 +35,10 @@ local function check_times(opts)
   if most ~= most or most < 0 then
     blame "max_bytes must be a number of bytes (math.huge: any)"
   end
+  check.whole(WHAT, "length", opts.length, 0)
+  if opts.length and type(opts.body) ~= "function" then
+    blame "length is that of a body that is a function"
+  end
   check.whole(WHAT, "redirects", opts.redirects, 0, 100)
   local kind = opts.data_type
   if kind ~= nil and kind ~= "json" and kind ~= "string" then
@@ -47,17 +52,20 @@ local function whole(bytes) return math.tointeger(math.min(bytes, 1 << 53) // 1)
 ---@param opts table  checked
 ---@return table ask  for client:send(), but for the URL
 local function prepare(opts)
-  local body, type = encode.body(opts)
+  local body, media = encode.body(opts)
   local headers, names = encode.headers(opts.headers)
-  if type and not names["content-type"] then
+  if media and not names["content-type"] then
     headers[#headers + 1] = "Content-Type"
-    headers[#headers + 1] = type
+    headers[#headers + 1] = media
   end
+  local feed = type(body) == "function" and body or nil
   local tls = core.check(WHAT .. ": tls", opts.tls, TLS_OPTIONS)
   if tls.key and not tls.cert then blame "tls: a key without its cert" end
   if opts.proxy == true then blame "proxy must be a URL, or false for none" end
   return {
-    method = encode.method(opts.method, body), headers = headers, body = body,
+    method = encode.method(opts.method, body), headers = headers,
+    body = not feed and body or nil, feed = feed, length = opts.length,
+    upload = feed and (opts.length or -1) or nil,
     max_bytes = whole(opts.max_bytes or MAX_BYTES), streamed = opts.stream ~= nil,
     connect_timeout = opts.connect_timeout, ca = tls.ca, cert = tls.cert, key = tls.key,
     unverified = tls.verify == false, untraced = opts.trace == false,
@@ -132,6 +140,25 @@ end
 
 local function left(due) return math.max(due - core.clock(), 0) end
 
+---Writes the body of the request piece by piece, as long as the server wants it.
+local function send_body(ask, call, due)
+  local bytes = 0
+  for piece in ask.feed do
+    if type(piece) ~= "string" then
+      blame("body: the function must return strings, and nil at the end, not a %s", type(piece))
+    end
+    bytes = bytes + #piece
+    if ask.length and bytes > ask.length then
+      blame("body: it has more than %d bytes (length)", ask.length)
+    end
+    if not call:write(piece, left(due)) then return end
+  end
+  if ask.length and bytes < ask.length then
+    blame("body: it has only %d of %d bytes (length)", bytes, ask.length)
+  end
+  call:finish()
+end
+
 ---Reads an answer piece by piece, from the first one on: for `stream`, or for a body.
 ---@return string|nil body, string|nil code, string|nil detail
 local function receive(ask, call, due, res, piece)
@@ -159,6 +186,7 @@ end
 local function exchange(ask, due)
   local call <close>, err = client:send(ask)
   if not call then return fail(ask, err.code, err.message) end
+  if ask.feed then send_body(ask, call, due) end
   local piece, code, detail = call:read(left(due))
   if code then return fail(ask, code, detail) end
   local res = new_response(ask, call:head())
@@ -204,8 +232,11 @@ local function redirected(ask, res)
   if origin ~= ask.origin then next_ask.headers = without(ask.headers, PRIVATE) end
   local status, method = res.status, ask.method
   if status == 303 and method ~= "HEAD" or status <= 302 and method == "POST" then
-    next_ask.method, next_ask.body = "GET", nil
+    next_ask.method, next_ask.body, next_ask.feed, next_ask.upload = "GET", nil, nil, nil
     next_ask.headers = without(next_ask.headers, OF_BODY)
+  end
+  if next_ask.feed then
+    return fail(ask, "redirect", "it leads to " .. shown .. ", and the body is used up")
   end
   return next_ask
 end

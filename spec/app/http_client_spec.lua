@@ -124,6 +124,63 @@ describe("app.http.request", function()
     assert.same({ "other" }, headers.host)
   end)
 
+  for name, length in pairs { ["in chunks"] = false, ["with its length"] = 200000 } do
+    it("sends a body that is a function, " .. name, function()
+      local left = 20
+      local got = sent { length = length or nil, body = function()
+        app.sleep(0)
+        left = left - 1
+        return left >= 0 and ("%02d"):format(left):rep(5000) or nil
+      end }
+      assert.equal("POST", got.method)
+      assert.equal(200000, #got.body)
+      assert.equal("1919", got.body:sub(1, 4))
+      assert.equal("0100", got.body:sub(189999, 190002))
+      assert.same(length and { "200000" } or nil, got.headers["content-length"])
+      assert.same(not length and { "chunked" } or nil, got.headers["transfer-encoding"])
+    end)
+  end
+
+  it("sends an empty body that is a function", function()
+    assert.equal("", sent({ body = function() end }).body)
+    assert.equal("", sent({ body = function() end, length = 0, method = "PUT" }).body)
+  end)
+
+  it("waits with the body until the server takes it", function()
+    local pieces = 0
+    fails({ url = url "/deaf", timeout = 1, body = function()
+      pieces = pieces + 1
+      return ("x"):rep(1 << 20)
+    end }, "timeout", "has not taken all of the request")
+    assert.is_true(pieces < 20, pieces)
+  end)
+
+  it("asks for no more of the body when the answer is there", function()
+    local res = assert(request { url = url "/refuses", body = function()
+      return ("x"):rep(1 << 16)
+    end })
+    assert.equal(413, res.status)
+    assert.equal("no", res.body)
+  end)
+
+  for text, case in pairs {
+    ["more than 3 bytes"] = { { "ab", "cd" }, 3 },
+    ["only 2 of 3 bytes"] = { { "ab" }, 3 },
+    ["must return strings, and nil at the end, not a table"] = { { {} } },
+    ["no more"] = { nil },
+  } do
+    it("ends with a body that goes wrong: " .. text, function()
+      local at = 0
+      local ok, err = pcall(request, { url = url "/echo", length = case[2], body = function()
+        at = at + 1
+        if not case[1] then error "no more" end
+        return case[1][at]
+      end })
+      assert.is_false(ok)
+      assert.matches(text, tostring(err))
+    end)
+  end
+
   it("has no body in the answer to HEAD", function()
     local res = assert(request { url = url "/bytes/10", method = "HEAD" })
     assert.equal("10", res.headers["content-length"])
@@ -229,6 +286,8 @@ describe("app.http.request", function()
       { url = "http://a", headers = { ["Content-Length"] = 1 } },
     ["headers: the value of 'a' must be a string, .* not a function"] =
       { url = "http://a", headers = { a = print } },
+    ["length is that of a body that is a function"] =
+      { url = "http://a", body = "x", length = 1 },
     ["timeout must be more than 0"] = { url = "http://a", timeout = 0 },
     ["max_bytes must be a number of bytes"] = { url = "http://a", max_bytes = -1 },
     ["redirects must be a whole number from 0 to 100"] = { url = "http://a", redirects = 0.5 },
@@ -359,6 +418,18 @@ describe("app.http.request", function()
       assert.equal(methods == "POST", got.headers["content-type"] ~= nil)
     end)
   end
+
+  it("does not send a body again that is used up", function()
+    local function body()
+      local all = { "a", "b" }
+      return function() return table.remove(all, 1) end
+    end
+    fails({ url = url "/redirect/307?/echo", body = body(), redirects = 1 }, "redirect",
+      "the body is used up")
+    local res = assert(request { url = url "/redirect/303?/echo", body = body(),
+      redirects = 1 })
+    assert.equal("GET", res.data.method)
+  end)
 
   it("tells another server no secrets", function()
     local other = http_server.start()

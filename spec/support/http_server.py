@@ -111,6 +111,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def on_silent(self, _rest, _query):
         self.until_gone()
 
+    def on_deaf(self, _rest, _query):
+        """Reads nothing."""
+        time.sleep(60)
+
+    def on_refuses(self, _rest, _query):
+        """Answers at once, and forgets what it reads."""
+        self.answer(413, b"no", Connection="close")
+        self.connection.shutdown(socket.SHUT_WR)
+        while self.connection.recv(65536):
+            pass
+        self.close_connection = True
+
     def on_half(self, _rest, _query):
         """Half an answer, and no more."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ")

@@ -49,6 +49,7 @@ static const char *word_of(const struct http_call *call, CURLcode code) {
     switch (code) {
     case CURLE_WRITE_ERROR:
     case CURLE_OUT_OF_MEMORY:
+    case CURLE_ABORTED_BY_CALLBACK:
         return call->stopped ? "stopped" : "no_memory";
     case CURLE_OPERATION_TIMEDOUT:
         return "timeout";
@@ -72,6 +73,7 @@ static const char *word_of(const struct http_call *call, CURLcode code) {
     case CURLE_GOT_NOTHING:
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
+    case CURLE_SEND_FAIL_REWIND: /* of a body that cannot be sent again */
     case CURLE_PARTIAL_FILE:
         return refused_by_proxy(call) ? "proxy" : "disconnected";
     case CURLE_WEIRD_SERVER_REPLY:
@@ -142,6 +144,18 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *owner) {
         return stop(call);
     has_news(call);
     return taken == HTTP_WAIT ? CURL_WRITEFUNC_PAUSE : len;
+}
+
+static size_t on_read(char *out, size_t size, size_t count, void *owner) {
+    struct http_call *call = owner;
+    size_t len = 0;
+    enum http_taken taken = call->sink->on_read(call->owner, out, size * count, &len);
+    if (taken == HTTP_STOP) {
+        call->stopped = true;
+        return CURL_READFUNC_ABORT;
+    }
+    has_news(call);
+    return taken == HTTP_WAIT ? CURL_READFUNC_PAUSE : len;
 }
 
 static bool is_blank(char c) {
@@ -248,12 +262,18 @@ static void set_up_tls(CURL *easy, const struct http_ask *ask) {
     }
 }
 
-static void set_up_body(CURL *easy, const struct http_ask *ask) {
+static void set_up_body(struct http_call *call, const struct http_ask *ask) {
+    CURL *easy = call->easy;
     static const char *const with_body[] = {"POST", "PUT", "PATCH"};
     bool empty = false; /* its length is said all the same */
     for (size_t i = 0; i < sizeof(with_body) / sizeof(with_body[0]); i++)
         empty = empty || strcmp(ask->method, with_body[i]) == 0;
-    if (ask->body != NULL || empty) {
+    if (ask->upload) {
+        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)ask->upload_len);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+        curl_easy_setopt(easy, CURLOPT_READDATA, call);
+    } else if (ask->body != NULL || empty) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)ask->len);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, ask->body != NULL ? ask->body : "");
     }
@@ -302,7 +322,7 @@ static CURLcode set_up(struct http_call *call, const struct http_ask *ask) {
     }
     set_up_network(easy, ask);
     set_up_tls(easy, ask);
-    set_up_body(easy, ask);
+    set_up_body(call, ask);
     return curl_easy_setopt(easy, CURLOPT_URL, ask->url);
 }
 
