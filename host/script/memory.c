@@ -70,27 +70,39 @@ static void tell_growth(struct memory *memory) {
     memory->events.on_growth(memory->events.owner, text);
 }
 
+/* In its fiber, whenever the turn of that comes: what it takes is its own time. */
 static int collect_body(lua_State *L) {
+    struct memory *memory = lua_touserdata(L, 1);
+    uint64_t began = uv_hrtime();
     lua_gc(L, LUA_GCCOLLECT);
+    memory->collected_at = uv_hrtime();
+    memory->cost = memory->collected_at - began;
     return 0;
+}
+
+static void on_collected(struct fiber *fiber, void *arg, int status, const char *text) {
+    (void)fiber, (void)status, (void)text;
+    ((struct memory *)arg)->collecting = false;
 }
 
 /* Finalizers run, and they are code of the script: in a fiber. */
 static void collect(struct memory *memory) {
     uint64_t now = uv_hrtime(),
              due = memory->collected_at + memory->cost * memory->collect_share;
+    if (memory->fibers == NULL || memory->collecting) {
+        memory->collect = false;
+        return;
+    }
     if (now < due) {
         want_turn(memory, (due - now) / NS_PER_MS + 1);
         return;
     }
     memory->collect = false;
-    if (memory->fibers == NULL)
-        return;
+    memory->collecting = true;
     size_t before = memory_enter(memory, MEMORY_RESERVE);
-    fiber_spawn(memory->fibers, FIBER_BACKGROUND, collect_body, NULL, NULL);
+    if (fiber_spawn(memory->fibers, FIBER_BACKGROUND, collect_body, memory, on_collected) < 0)
+        memory->collecting = false;
     memory_leave(memory, before);
-    memory->collected_at = uv_hrtime();
-    memory->cost = memory->collected_at - now;
 }
 
 static void want_collection(struct memory *memory, uint64_t share) {

@@ -64,6 +64,7 @@ struct memory {
     bool grown;             /* to be told */
     bool collect;           /* to be done, ... */
     uint64_t collect_share; /* ... for that part of the time at most */
+    bool collecting;        /* a fiber does, or will when it is its turn */
     uint64_t collected_at;  /* nanoseconds, and how long it took */
     uint64_t cost;
     uint64_t refusals; /* that were errors */

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "host/base/status.h"
+#include "host/script/fiber.h"
 #include "host/script/pool.h"
 #include "spec/unit/test.h"
 
@@ -238,6 +239,38 @@ static void sizes_are_short(void) {
     CHECK_STR(memory_size(text, 64 * MIB), "64.0 MiB");
 }
 
+static void on_fiber_error(void *owner, const char *text) {
+    (void)owner;
+    test_fail(__FILE__, __LINE__, "%s", text);
+}
+
+/* One that cannot begin yet has cost nothing yet. */
+static void collections_keep_their_pace_however_late_they_are(void) {
+    struct scheduler *scheduler;
+    struct fibers *fibers;
+    CHECK(open_all(0));
+    CHECK_INT(run("kept = ('x'):rep(2^10):rep(7 * 2^10) collectgarbage()"), LUA_OK);
+    memory_limit(&at.memory, used() + MIB / 2, "--memory");
+    CHECK_INT(scheduler_open(&scheduler, NULL), LN_OK);
+    CHECK_INT(fibers_open(&fibers, at.L, scheduler, at.clock, on_fiber_error, NULL), LN_OK);
+    memory_watch(&at.memory, at.L, at.pool, fibers);
+    scheduler_hold(scheduler);
+    for (int i = 0; i < 5; i++) {
+        CHECK(memory_admit(&at.memory, 1, true));
+        clock_arm(at.clock, &at.memory.turn, 0);
+        uv_run(&at.loop, UV_RUN_ONCE);
+    }
+    CHECK_INT(fibers_total(fibers), 1);
+    CHECK_INT(at.memory.cost, 0);
+    scheduler_release(scheduler);
+    CHECK_INT(fibers_total(fibers), 0);
+    CHECK(at.memory.cost > 0);
+    memory_last(&at.memory);
+    fibers_close(fibers);
+    scheduler_close(scheduler);
+    close_all();
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(what_is_used_is_what_lua_says);
@@ -252,5 +285,6 @@ int main(int argc, char **argv) {
     RUN(finalizers_are_bounded_while_lua_does_not_count);
     RUN(growth_is_told_once_for_each_doubling);
     RUN(sizes_are_short);
+    RUN(collections_keep_their_pace_however_late_they_are);
     return test_end();
 }
