@@ -7,7 +7,7 @@
 ---An error of the host. `tostring(err)` and `err .. ""` give the message, so
 ---`assert(app.request(...))` and `"failed: " .. err` read well.
 ---@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`; JetStream and sockets have more
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`, `bad_msgpack`; JetStream and sockets have more
 ---@field message string for people
 ---@field url string|nil of app.http.request: what was asked, without secrets
 ---@field detail string|nil of app.http.request: what is wrong; of sockets: the reason alone

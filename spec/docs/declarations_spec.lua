@@ -91,6 +91,7 @@ describe("the declarations", function()
     ["p"] = function() return require "lunats.pg.pipeline".methods end,
     ["listening"] = function() return require "lunats.pg.listen".methods end,
     ["cache"] = function() return getmetatable(app.cache "docs").__index end,
+    ["msgpack"] = function() return require "lunats.msgpack" end,
     ["app.thread"] = function() return app.thread end,
     ["thread"] = function() return getmetatable(app.thread.open "docs").__index end,
     ["tcp"] = function() return app.tcp end,

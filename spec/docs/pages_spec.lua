@@ -28,7 +28,7 @@ local OWNERS = {
   stored_msg = "message:", periodic = "timer:", listener = "listener:",
   subscription = "subscription:", fiber = "f:", mutex = "m:", group = "group:",
   cache = "cache:", pg = "pg.", db = "db:", tx = "tx:", p = "p:", listening = "listening:",
-  ["app.thread"] = "app.thread.", thread = "t:",
+  msgpack = "msgpack.", ["app.thread"] = "app.thread.", thread = "t:",
   tcp = "app.tcp.", socket = "socket:",
   redis_module = "redis.", redis = "redis:", redis_batch = "p:", redis_subscription = "feed:",
 }
