@@ -29,6 +29,7 @@ void bindings_metrics(lua_State *L);   /* ./metrics.c: meter */
 void bindings_vitals(lua_State *L);    /* ./vitals.c: health checks, on_connection */
 void bindings_http_out(lua_State *L);  /* ./http_client/client.c: http_client */
 void bindings_nearest(lua_State *L);   /* ./lib/nearest.c: nearest */
+void bindings_http(lua_State *L);      /* ./http/route.c: http_in */
 void bindings_js(lua_State *L);        /* ./js/pull.c: js_* */
 void bindings_thread(lua_State *L);    /* ./thread/call.c: threads */
 

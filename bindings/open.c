@@ -119,6 +119,7 @@ static int open_core(lua_State *L) {
     bindings_nats(L);
     bindings_js(L);
     bindings_thread(L);
+    bindings_http(L);
     bindings_digest(L);
     bindings_connect(L);
     bindings_http_out(L);

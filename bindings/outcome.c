@@ -45,9 +45,7 @@ static bool number_field(lua_State *L, int index, const char *name, lua_Integer 
     return is_number;
 }
 
-/* The code of an error value: its numeric `code`, what its word means, its `status` (of another
- * service, or of JetStream), or 500. */
-static int error_code(lua_State *L, int index) {
+int outcome_code(lua_State *L, int index) {
     lua_Integer code;
     if (!lua_istable(L, index) ||
         (!number_field(L, index, "code", &code) && !code_of_word(L, index, &code) &&
@@ -56,35 +54,35 @@ static int error_code(lua_State *L, int index) {
     return code >= 100 && code <= 999 ? (int)code : 500;
 }
 
-static bool has_numeric_code(lua_State *L, int index) {
+bool outcome_has_code(lua_State *L, int index) {
     lua_Integer code;
     return lua_istable(L, index) && number_field(L, index, "code", &code);
 }
 
 /* What the sender is told of it. */
 static int fail(lua_State *L, const struct job *job, int index) {
-    int code = error_code(L, index);
+    int code = outcome_code(L, index);
     job_failed(job, code, error_text(L, index));
     return 0;
 }
 
 /* ---- raised errors ---- */
 
-/* Of the body of the message that is handled, and so of its sender. */
-static bool is_client_error(lua_State *L, int index) {
+bool outcome_is_senders(lua_State *L, int index) {
     lua_Integer status;
     if (!lua_istable(L, index) || !number_field(L, index, "status", &status) || status != 400)
         return false;
-    bool bad_json = lua_getfield(L, index, "code") == LUA_TSTRING &&
-                    strcmp(lua_tostring(L, -1), "bad_json") == 0;
+    bool bad = lua_getfield(L, index, "code") == LUA_TSTRING &&
+               (strcmp(lua_tostring(L, -1), "bad_json") == 0 ||
+                strcmp(lua_tostring(L, -1), "bad_request") == 0);
     lua_pop(L, 1);
-    return bad_json;
+    return bad;
 }
 
 /* A raised error that nobody has reported yet; `trace` may be the text again. */
 static void report_raised(lua_State *L, const struct job *job, int index, const char *trace) {
     struct script_error error = {.text = trace, .L = L, .value = lua_absindex(L, index)};
-    if (!has_numeric_code(L, index)) {
+    if (!outcome_has_code(L, index)) {
         job_raised(job, &error, error_text(L, index));
         return;
     }
@@ -98,7 +96,7 @@ int outcome_on_error(lua_State *L) {
     struct job *job = fiber_arg(fiber);
     if (fiber_cancelled(fiber))
         return 1;
-    if (is_client_error(L, 1)) { /* the sender's mistake: no traceback of ours helps */
+    if (outcome_is_senders(L, 1)) { /* the sender's mistake: no traceback of ours helps */
         log_warn(service_name(script_service(script)), "%s", error_text(L, 1));
         fail(L, job, 1);
     } else {

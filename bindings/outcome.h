@@ -3,6 +3,8 @@
 #ifndef LUNATS_OUTCOME_H
 #define LUNATS_OUTCOME_H
 
+#include <stdbool.h>
+
 #include <lua.h>
 
 /* Stack of a listener's body: the struct job *, outcome_on_error(), the message; behind them
@@ -19,5 +21,13 @@ int outcome_on_error(lua_State *L);
 
 /* Continuation of the call; the context is the job. Ends the body. */
 int outcome_of_handler(lua_State *L, int status, lua_KContext context);
+
+/* The code of an error value: its numeric `code`, what its word means, its `status` (of another
+ * service, or of JetStream), or 500. */
+int outcome_code(lua_State *L, int index);
+/* It is a table with a numeric `code`: meant for whoever has asked. */
+bool outcome_has_code(lua_State *L, int index);
+/* Of the body of what is handled, and so of its sender. */
+bool outcome_is_senders(lua_State *L, int index);
 
 #endif

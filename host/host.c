@@ -27,6 +27,7 @@
 #include "host/services.h"
 #include "host/thread/crew.h"
 #include "host/trace/exporter.h"
+#include "host/web/web.h"
 
 struct host {
     uv_loop_t loop;
@@ -38,6 +39,7 @@ struct host {
     struct caches *caches;     /* of app.cache */
     struct clock *clock;       /* real time, for all that is on the loop */
     struct admin *admin;       /* NULL: none, or closing */
+    struct web *web;           /* what scripts serve by HTTP; NULL: closing */
     struct exporter *exporter; /* of traces; NULL: none, or closing */
     struct broker *broker;
     char *broker_url; /* owned; of the private server */
@@ -62,6 +64,7 @@ static bool is_private(const struct host *host) {
 
 #define PRINT_MS 10     /* between two looks at a reader that was too slow */
 #define EXPORT_MS 1000  /* for the last traces, at the end */
+#define HTTP_MS 1000    /* for clients to read their last answers */
 #define THREADS_MS 5000 /* for what app.thread has begun, at the end */
 #define READER_MS 1000  /* without a sign of a reader, at the end: nobody reads any more */
 
@@ -196,18 +199,25 @@ static void close_admin(void *owner) {
     host->admin = NULL;
 }
 
-/* All services are gone: the loop runs out of handles and host_run() goes on. */
-static void finish(struct host *host) {
-    if (host->finishing)
-        return;
-    host->finishing = true;
-    services_discard(host->services);
+static void close_exporter(void *owner) {
+    struct host *host = owner;
     struct exporter *exporter = host->exporter;
     host->exporter = NULL;
     if (exporter != NULL)
         exporter_close(exporter, EXPORT_MS, close_admin, host);
     else
         close_admin(host);
+}
+
+/* All services are gone: the loop runs out of handles and host_run() goes on. */
+static void finish(struct host *host) {
+    if (host->finishing)
+        return;
+    host->finishing = true;
+    services_discard(host->services);
+    struct web *web = host->web;
+    host->web = NULL;
+    web_close(web, HTTP_MS, close_exporter, host);
 }
 
 static void on_ended(void *owner, int status) {
@@ -345,6 +355,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .safe_libs = options->safe_libs && options_command_serves(options->command),
         .exporter = host->exporter,
         .caches = host->caches,
+        .web = host->web,
         .open = host->hooks->open_bindings,
         .on_started = events->on_started,
         .on_reconnected = events->on_reconnected,
@@ -416,6 +427,15 @@ static int open_admin(struct host *host) {
         log_warn(NULL, "the admin port can be reached from other machines: whoever gets there "
                        "can read what it shows");
     return EXIT_OK;
+}
+
+/* Before the services start, too: clients are told to come again. */
+static int open_http(struct host *host) {
+    char error[1024];
+    if (web_listen(host->web, error, sizeof(error)) == LN_OK)
+        return EXIT_OK;
+    log_error(NULL, "--http: %s", error);
+    return EXIT_SCRIPT;
 }
 
 /* Where the environment asks for traces, `dev` does without a module that is not installed. */
@@ -519,6 +539,8 @@ static void watch_signals(struct host *host) {
 int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct host host = {.options = options, .hooks = hooks};
     const struct services_hooks parts = {open_service, on_ended, &host};
+    const struct web_options web = {serves(&host) ? &host.loop : NULL, options->http,
+                                    !options->http_given};
     set_handler(SIGPIPE, on_pipe);
     if (options->origin != NULL)
         log_printf(serves(&host) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, NULL,
@@ -530,6 +552,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
         rc = clock_open(&host.clock, &host.loop, false);
     if (rc == LN_OK)
         rc = caches_open(&host.caches, &host.loop);
+    if (rc == LN_OK)
+        rc = web_open(&host.web, &web);
     if (rc == LN_OK)
         rc = services_open(&host.services, &host.loop, options, &parts);
     if (rc < 0) {
@@ -545,6 +569,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
         host.status = load_all(&host);
     if (host.status == EXIT_OK)
         host.status = open_admin(&host);
+    if (host.status == EXIT_OK)
+        host.status = open_http(&host);
     if (host.status != EXIT_OK) {
         finish(&host);
     } else if (is_private(&host)) {

@@ -28,7 +28,7 @@
 ---@field instance_id string 22 letters and digits, new with every start
 ---@field js js JetStream; loaded when first used
 ---@field crypto crypto digests, random bytes and base64; loaded when first used
----@field http http requests of HTTP; loaded when first used
+---@field http http HTTP; loaded when first used
 ---@field tcp app.tcp sockets; loaded when first used
 ---@field metrics metrics counters, gauges and histograms; loaded when first used
 ---@field thread app.thread functions that block, in threads of their own; loaded when first used
@@ -186,6 +186,7 @@ function app.listen(subject, opts, fn) end
 ---@class middleware_context
 ---@field kind "listen"|"request"|"publish"|"js"|"http"
 ---@field msg msg|nil what is handled
+---@field req http_incoming|nil the same, of "http"
 ---@field subject string|nil
 ---@field name string|nil what was called to send: "app.request", "app.js.publish"
 ---@field data message|nil what is sent

@@ -49,7 +49,7 @@ local function listen(core, subject, opts, fn)
   local facts = { description = opts.description }
   local handler = around.handler("listen", fn)
   if opts.schema then
-    handler = require "lunats.validate".listener(opts.schema, handler, facts)
+    handler = require "lunats.validate".handler("app.listen", opts.schema, handler, facts)
   end
   local metadata = service.metadata("app.listen", opts.metadata, facts)
   local subjects = type(subject) == "table" and subject or { subject }

@@ -37,6 +37,15 @@ local function listeners(lines, of, title)
   end)
 end
 
+---Those of app.http, if the script has used it.
+local function routes(lines)
+  local http = package.loaded["lunats.http.routes"]
+  list(lines, "routes", http and http.list() or {}, function(one)
+    add(lines, "  HTTP %s %s (%s): running %d, requests %d, errors %d", one.method, one.path,
+      one.where, one.running, one.requests, one.errors)
+  end)
+end
+
 ---Those of app.connect().
 local function connections(lines)
   local all = {}
@@ -129,6 +138,7 @@ return function(form)
     collectgarbage "count")
   state_of(lines, core, "connection")
   listeners(lines, core, "listeners")
+  routes(lines)
   connections(lines)
   timers(lines)
   consumers(lines)

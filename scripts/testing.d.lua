@@ -115,6 +115,29 @@ function service:request(to, message, opts) end
 ---@param opts { headers: headers|nil, reply_to: string|nil }|nil
 function service:publish(to, message, opts) end
 
+---@class testing.http_opts
+---@field headers table<string, string|number>|nil
+---@field body string|nil
+---@field json any sent as the body, instead
+---@field form table<string, string>|nil sent as the body of a form, instead
+---@field timeout number|nil 2
+---@field stop_after integer|nil of a stream: the client goes away after so many pieces
+
+---@class testing.http_answer
+---@field status integer 0: a stream that was broken off
+---@field headers table<string, string> by name in any case
+---@field cookies string[] each as the header Set-Cookie has it
+---@field body string
+---@field data any the body as JSON
+
+---Asks one of its routes of app.http, without a port; of a stream all that has come.
+---@param method string
+---@param path string with the query
+---@param opts testing.http_opts|nil
+---@return testing.http_answer|nil res
+---@return err|nil err `timeout`
+function service:http(method, path, opts) end
+
 ---Waits for a message of the service that no call of expect() has returned before; raises when
 ---none comes, and says what the service has sent instead.
 ---@param pattern string subject, wildcards allowed

@@ -166,6 +166,12 @@ function service:publish(to, message, opts)
   assert(self.client.flush(DEFAULT_TIMEOUT))
 end
 
+---Asks one of its routes of app.http; no port is open for that.
+---@return table|nil res { status =, headers =, cookies =, body =, data = }
+function service:http(method, path, opts)
+  return require "lunats.testing.http"(self.handle, method, path, opts)
+end
+
 ---Waits for a message of the service that no call of expect() has returned before. The error
 ---says what the service has sent instead.
 function service:expect(pattern, opts)

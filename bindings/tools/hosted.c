@@ -13,8 +13,10 @@
 #include "bindings/bindings.h"
 #include "bindings/lib/connect.h"
 #include "bindings/lib/lib.h"
+#include "bindings/tools/ask.h"
 #include "bindings/tools/record.h"
 #include "host/base/log.h"
+#include "host/web/web.h"
 
 #define HOSTED_TYPE "lunats.service"
 
@@ -29,6 +31,7 @@ struct hosted {
     struct log_tap tap;
     struct connect_options connect;
     struct records records;
+    struct web *web; /* its routes; NULL: it has ended */
     bool started, show_log, reloading;
     int reload_status;
     char reload_text[1024];
@@ -69,7 +72,14 @@ static void on_sent(void *owner, const struct link_out *out) {
 
 /* ---- life ---- */
 
+static void close_web(struct hosted *hosted) {
+    if (hosted->web != NULL)
+        web_close(hosted->web, 0, NULL, NULL);
+    hosted->web = NULL;
+}
+
 static void free_hosted(struct hosted *hosted) {
+    close_web(hosted);
     records_free(&hosted->records);
     free(hosted);
 }
@@ -174,6 +184,9 @@ static int start(lua_State *L, struct hosted *hosted, struct service_options *op
     options->open = service_options(script_service(script))->open;
     options->clock = service_clock(script_service(script));
     options->caches = service_options(script_service(script))->caches;
+    if (web_open(&hosted->web, &(struct web_options){0}) < 0)
+        return LN_ENOMEM;
+    options->web = hosted->web;
     options->link = hosted->connect.link;
     options->js_prefix = hosted->connect.js_prefix;
     options->on_started = on_started;
@@ -429,6 +442,14 @@ static void on_fiber(void *owner, const char *text) {
     on_record(hosted);
 }
 
+/* service:ask{ method =, path =, ... }, see ./ask.h */
+static int hosted_ask(lua_State *L) {
+    const struct hosted *hosted = check_hosted(L);
+    if (!is_open(hosted))
+        luaL_error(L, "the service has ended");
+    return ask_web(L, hosted->web);
+}
+
 /* service:describe("handler" | "background"): one record of kind "fiber" for each of its fibers
  */
 static int hosted_describe(lua_State *L) {
@@ -548,6 +569,7 @@ static const luaL_Reg methods[] = {
     {"activity", hosted_activity},
     {"reload", hosted_reload},
     {"describe", hosted_describe},
+    {"ask", hosted_ask},
     {"listeners", hosted_listeners},
     {"partition", hosted_partition},
     {"subscriptions", hosted_subscriptions},

@@ -55,6 +55,7 @@ static int core_load_service(lua_State *L) {
         .open = service_options(script_service(script))->open,
         .clock = service_clock(script_service(script)),
         .caches = service_options(script_service(script))->caches,
+        .web = service_options(script_service(script))->web,
         /* Timers and subscriptions leave nothing behind that could be listed: their
          * declarations are noted from the beginning. */
         .prelude = "require('lunats.commands.declared').watch()",

@@ -31,13 +31,21 @@ struct http_header {
     const char *name, *value;
 };
 
-/* Everything but `body` is copied. */
+/* A part of a file. */
+struct http_file {
+    int fd; /* taken */
+    uint64_t offset, len;
+};
+
+/* Everything but `body` and the file is copied. */
 struct http_response {
     int status;
     const struct http_header *headers;
     size_t header_count;
     char *body; /* malloc'd and taken; NULL: empty */
     size_t len;
+    const struct http_file *file; /* instead of a body; NULL: none */
+    bool stream;                  /* instead of a body: write() and finish() follow */
 };
 
 /* Limits of 0 are the defaults. */
@@ -52,12 +60,23 @@ struct http_options {
     uint32_t body_ms;   /* for the body; 30 s */
     uint32_t answer_ms; /* until the client has read the answer; 30 s */
     uint32_t idle_ms;   /* between two requests, the header of the second included; 60 s */
+    /* The header has come: how long the body may be, instead of max_body. May be NULL. */
+    size_t (*limit_body)(void *owner, const struct http_request *request);
     /* answer() follows, possibly from inside this call. */
     void (*on_request)(void *owner, struct http_request *request);
-    /* The port ends before this request was answered: it is gone after the call. */
+    /* The client or the port ends before this request was answered, or before its stream was
+     * finished: it is gone after the call. A client that waits is noticed within a second. */
     void (*on_gone)(void *owner, struct http_request *request);
+    /* A stream with more than HTTP_STREAM_FULL bytes in its buffer has room again. May be NULL
+     * where nothing is streamed. */
+    void (*on_room)(void *owner, struct http_request *request);
     void *owner;
 };
+
+/* Bytes that wait for the client, from which on whoever writes them should wait, too. */
+#define HTTP_STREAM_FULL ((size_t)64 << 10)
+
+#define HTTP_REMOTE_SIZE 64
 
 struct http_api {
     /* Opens a port. On success *out is the caller's, who hands it to close(). Returns LN_OK,
@@ -68,8 +87,25 @@ struct http_api {
      * there, and may be NULL. */
     const char *(*header)(const struct http_request *request, const char *name, size_t *count);
 
-    /* Answers; the request is gone after the call. A HEAD request gets the headers only. */
+    /* Calls fn for each header, in their order. */
+    void (*each_header)(const struct http_request *request,
+                        void (*fn)(void *owner, const char *name, const char *value),
+                        void *owner);
+
+    /* The address of the client, without its port; "" when it has none. */
+    void (*remote)(const struct http_request *request, char out[HTTP_REMOTE_SIZE]);
+
+    /* Answers; the request is gone after the call, but for a stream. A HEAD request gets the
+     * headers only. */
     void (*answer)(struct http_request *request, const struct http_response *response);
+
+    /* Adds to a stream; copies. Returns how many bytes wait for the client, SIZE_MAX without
+     * memory. */
+    size_t (*write)(struct http_request *request, const char *bytes, size_t len);
+
+    /* Ends a stream, and the request is gone after the call. Unless it is `complete`, the
+     * client will notice. */
+    void (*finish)(struct http_request *request, bool complete);
 
     /*
      * No more connections; answers that are under way are written within `bound_ms`, requests

@@ -110,6 +110,8 @@ struct options {
     char *admin;       /* address of the admin port, or NULL; for dev a free one of loopback */
     bool admin_given;  /* somebody has asked for it, or for none */
     char *admin_token; /* path of a file */
+    char *http;        /* address of the port of app.http, or NULL; for dev one of loopback */
+    bool http_given;   /* somebody has asked for it, or for none */
     char *otlp;        /* URL of the collector of traces, or NULL */
     bool control;      /* obey requests, see trigger.h */
     bool console;      /* run, dev: `lunats console` may run code in the services */

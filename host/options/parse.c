@@ -8,6 +8,7 @@
 #include "host/options/parser.h"
 
 #define DEV_ADMIN "127.0.0.1:0"
+#define DEV_HTTP "127.0.0.1:8080"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -309,8 +310,10 @@ static int check_together(struct parser *p) {
 }
 
 /* `dev` shows itself on a free port, unless it was told where, or not to. */
-static int choose_admin(struct parser *p) {
+static int choose_ports(struct parser *p) {
     struct options *o = p->out;
+    if (o->command == OPTIONS_DEV && !o->http_given && (o->http = strdup(DEV_HTTP)) == NULL)
+        return options_fail_memory(p);
     if (o->command == OPTIONS_DEV && !o->admin_given && (o->admin = strdup(DEV_ADMIN)) == NULL)
         return options_fail_memory(p);
     if (o->admin_token != NULL && o->admin == NULL)
@@ -509,7 +512,7 @@ static int parse(struct parser *p) {
         return rc;
     int (*const steps[])(struct parser *) = {
         take_rest,       read_environment,        check_identity,
-        check_jetstream, check_together,          choose_admin,
+        check_jetstream, check_together,          choose_ports,
         check_words,     options_resolve_scripts, set_default_server};
     for (size_t i = 0; i < COUNT(steps) && rc == 0; i++)
         rc = steps[i](p);

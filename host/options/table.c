@@ -123,6 +123,10 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("admin-token", 0, OPTIONS_KIND_FILE, RUN | DEV, admin_token, "FILE",
           "file (mode 0600) with what a request to the admin port must know to change "
           "something"),
+    VALUE("http", 0, OPTIONS_KIND_ADDRESS, RUN | DEV, http, "ADDRESS",
+          "port for what scripts serve by app.http: 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT or "
+          "unix:PATH; port 0 is a free one, which the log shows; off: none (default of run; dev "
+          "takes 127.0.0.1:8080, or a free one)"),
     TEXT("otlp", RUN | DEV, otlp, "URL",
          "send traces to this collector, by OTLP over HTTP with JSON: http://127.0.0.1:4318 "
          "(environment: OTEL_EXPORTER_OTLP_ENDPOINT and other variables of OpenTelemetry)"),

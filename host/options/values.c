@@ -124,7 +124,7 @@ static int set_subject(struct parser *p, const struct options_option *option, co
 static int set_address(struct parser *p, const struct options_option *option, const char *label,
                        const char *text, char **field) {
     struct address address;
-    p->out->admin_given = true;
+    *(option->field == OPTIONS_FIELD(http) ? &p->out->http_given : &p->out->admin_given) = true;
     if (strcmp(text, "off") == 0) {
         free(*field);
         *field = NULL;

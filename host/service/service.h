@@ -63,6 +63,7 @@ struct service_options {
     const char *log_subject; /* its lines are published below it, too; NULL: they are not */
     const char *prelude;     /* Lua that runs before each version of the script, or NULL */
     struct caches *caches;   /* of the process (host/cache); borrowed until on_stopped() */
+    struct web *web;         /* where its routes belong (host/web); the same. NULL: none */
     bool safe_libs;          /* see struct script_options */
     struct exporter *exporter; /* of traces (host/trace); borrowed until on_stopped(). NULL:
                                 * nothing is recorded */

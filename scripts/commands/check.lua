@@ -225,6 +225,9 @@ local function print_declared(declared, path)
       or "no queue group", one.concurrency ~= 256 and "concurrency " .. one.concurrency or "",
       one.where))
   end
+  for _, one in ipairs(declared.routes) do
+    line("  %-8s  %s", "HTTP", words(one.method .. " " .. one.path, one.where))
+  end
   for _, one in ipairs(declared.timers) do
     line("  %-8s  %s", one.kind, words(one.interval and ("every %g s"):format(one.interval)
       or "once", one.name or "", one.where))

@@ -93,9 +93,13 @@ local function list()
       description = text(opts.description), schema = opts.schema,
       hidden = opts.endpoint == false or nil }
   end
+  local http, routes = package.loaded["lunats.http.routes"], {}
+  for i, one in ipairs(http and http.list() or {}) do
+    routes[i] = { method = one.method, path = one.path, where = one.where }
+  end
   return json.encode {
     name = name, version = version, description = description,
-    listeners = json.array(listeners),
+    listeners = json.array(listeners), routes = json.array(routes),
     timers = json.array(timers), subscriptions = json.array(subscriptions),
     globals = list_globals(), service = core.declares(),
   }

@@ -106,6 +106,10 @@ describe("the declarations", function()
     ["redis_subscription"] = function()
       return require "lunats.redis.subscription".methods
     end,
+    ["route"] = function() return getmetatable(app.http.get("/docs", print)).__index end,
+    ["request"] = function()
+      return app.http.get and debug.getregistry()["lunats.http.request"].methods
+    end,
     ["mutex"] = function() return getmetatable(app.mutex()).__index end,
     ["batch"] = function() return getmetatable(app.js.batch()).__index end,
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,

@@ -50,7 +50,7 @@ local function example(param)
     if not is_open(param) then return {} end
     return param.type:find "stream_config" and { name = "DOCS" }
       or { stream = "DOCS", durable_name = "docs" }
-  elseif param.type:find "^fun%(" then
+  elseif param.type:find "^fun%(" or param.name == "fn" then
     return function() end
   elseif param.type:find "^integer" or param.type:find "^number" then
     return 1
@@ -99,8 +99,8 @@ describe("the declared options", function()
       store = assert(app.js.create_object_store { bucket = "docs", storage = "memory" }),
       psub = app.js.pull_subscribe("docs", { stream = "DOCS" }),
       batch = app.js.batch(), counter = app.js.counter "docs",
-      group = app.group "docs", ["app.metrics"] = app.metrics,
-      ["app.http"] = app.http,
+      group = app.group "docs", ["app.metrics"] = app.metrics, ["app.http"] = app.http,
+      request = app.http.get and debug.getregistry()["lunats.http.request"].methods,
       redis_module = require "lunats.redis",
     }
   end)

@@ -6,8 +6,8 @@ local pages = require "spec.support.pages"
 local read = require "spec.support.read"
 
 local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" }
-local ALL_PAGES = { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
-  "docs/command_line.md", "docs/limits.md", "docs/http_client.md",
+local ALL_PAGES = { "README.md", "docs/api.md", "docs/http.md", "docs/testing.md",
+  "docs/reload.md", "docs/command_line.md", "docs/limits.md", "docs/http_client.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
   "docs/from_panini.md", "docs/from_nats_go_micro.md",
@@ -31,6 +31,7 @@ local OWNERS = {
   msgpack = "msgpack.", ["app.thread"] = "app.thread.", thread = "t:",
   tcp = "app.tcp.", socket = "socket:",
   redis_module = "redis.", redis = "redis:", redis_batch = "p:", redis_subscription = "feed:",
+  request = "req:", route = "route:",
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,

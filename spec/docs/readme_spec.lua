@@ -10,7 +10,8 @@ local testing = require "lunats.testing"
 
 local blocks, file_name = code.of, code.file_name
 
-local DOCUMENTS = { "README.md", "docs/api.md", "docs/key_value.md", "docs/object_store.md",
+local DOCUMENTS = { "README.md", "docs/api.md", "docs/http.md", "docs/key_value.md",
+  "docs/object_store.md",
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "docs/operations.md",
   "docs/state.md", "docs/command_line.md", "docs/http_client.md", "ARCHITECTURE.md",
   "docs/decisions.md", "docs/performance.md", "docs/middleware.md", "docs/from_panini.md",

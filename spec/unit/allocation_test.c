@@ -14,6 +14,7 @@
 #include "host/cache/cache.h"
 #include "host/script/pool.h"
 #include "host/service/service.h"
+#include "host/web/web.h"
 #include "spec/unit/budget.h"
 #include "spec/unit/test.h"
 
@@ -110,6 +111,7 @@ static int run(const char *source, long allocations) {
     uv_loop_init(&loop);
     clock_open(&options.clock, &loop, false);
     caches_open(&options.caches, &loop);
+    web_open(&options.web, &(struct web_options){0});
     budget = (struct budget){.allocations_left = allocations};
     scheduler_open(&scheduler, NULL);
     int rc = service_open(&service, &loop, scheduler, &options);
@@ -120,6 +122,7 @@ static int run(const char *source, long allocations) {
             uv_run(&loop, UV_RUN_ONCE);
         rc = status;
     }
+    web_close(options.web, 0, NULL, NULL);
     caches_close(options.caches);
     clock_close(options.clock);
     uv_run(&loop, UV_RUN_DEFAULT);
@@ -201,6 +204,14 @@ static const struct {
                    "refused(app.thread, 'no_such', 'f', print)\n"
                    "local t = app.thread.open('string') --\n"
                    "assert(t:call('rep', 'x', 3) == 'xxx' and t:close())"},
+    {"app.http", "local http, n = app.http, 0 --\n"
+                 "n = n + 1\n"
+                 "local path = '/a' .. n .. '/:id'\n"
+                 "http.get(path, { cors = true, max_body = '1K' }, print):stop()\n"
+                 "http.files('/f' .. n, '/etc'):stop()\n"
+                 "http.events('/e' .. n, print):stop()\n"
+                 "http.response { headers = { a = { 1 } }, body = {} }\n"
+                 "refused(http.get, 'a', print)"},
     {"app.health", "local health, n = app.health, 0 --\n"
                    "n = n + 1\n"
                    "health('x' .. n, { interval = 1000 }, function() return true end):stop()"},

@@ -22,7 +22,7 @@ static struct http *http;
 static struct address address;
 static bool later; /* requests are kept in `waiting` */
 static struct http_request *waiting[WAITING_MAX];
-static size_t waiting_count, asked, gone, answer_len;
+static size_t waiting_count, asked, gone, answer_len, roomy;
 static char last[256]; /* method, path, query, body of the last request */
 static bool closed;
 
@@ -49,6 +49,11 @@ static void on_request(void *owner, struct http_request *request) {
         answer(request);
 }
 
+static void on_room(void *owner, struct http_request *request) {
+    (void)owner, (void)request;
+    roomy++;
+}
+
 static void on_gone(void *owner, struct http_request *request) {
     (void)owner, (void)request;
     gone++;
@@ -61,12 +66,13 @@ static void answer_all(void) {
 
 static void open_port(struct http_options options) {
     char error[256];
-    asked = gone = waiting_count = answer_len = 0;
+    asked = gone = waiting_count = answer_len = roomy = 0;
     later = closed = false;
     address_parse(&address, "127.0.0.1:0");
     CHECK_INT(address_listen(&address, &options.fd, error, sizeof(error)), LN_OK);
     options.on_request = on_request;
     options.on_gone = on_gone;
+    options.on_room = on_room;
     CHECK_INT(api->open(&http, &loop, &options), LN_OK);
 }
 
@@ -222,6 +228,28 @@ static void reads_bodies(void) {
     close_port();
 }
 
+static void refuses_bodies_with_two_lengths(void) {
+    static const char *const wrong[] = {
+        "Content-Length: 1\r\nContent-Length: 2\r\n\r\n12",
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        "Transfer-Encoding: gzip\r\n\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "Content-Length: -1\r\n\r\n",
+        "Content-Length: 1x\r\n\r\n1",
+    };
+    open_port((struct http_options){0});
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        int fd = dial();
+        say(fd, "POST / HTTP/1.1\r\nHost: x\r\n");
+        say(fd, wrong[i]);
+        CHECK_INT(hears(fd, " 400 "), true);
+        CHECK_INT(hears(fd, NULL), true);
+        close(fd);
+    }
+    CHECK_INT((int)asked, 0);
+    close_port();
+}
+
 /* One byte every few milliseconds is no silence. */
 static bool is_cut_while_it_says(int fd, const char *text) {
     for (size_t i = 0; i < 4000; i++) {
@@ -340,6 +368,123 @@ static void keeps_few_answers_that_nobody_reads(void) {
     close_port();
 }
 
+/* A client whose answer the test writes. */
+static struct http_request *ask_for_later(int *fd) {
+    later = true;
+    *fd = dial();
+    say(*fd, GET);
+    while (waiting_count == 0)
+        turn();
+    return waiting[--waiting_count];
+}
+
+static struct http_request *ask_for_stream(int *fd) {
+    struct http_request *request = ask_for_later(fd);
+    static const struct http_response stream = {.status = 200, .stream = true};
+    api->answer(request, &stream);
+    return request;
+}
+
+static void streams(void) {
+    int fd;
+    open_port((struct http_options){0});
+    struct http_request *request = ask_for_stream(&fd);
+    CHECK_INT(hears(fd, "chunked\r\n\r\n"), true);
+    api->write(request, "abc", 3);
+    CHECK_INT(hears(fd, "3\r\nabc\r\n"), true);
+    api->write(request, "de", 2);
+    api->write(request, "fg", 2);
+    api->finish(request, true);
+    CHECK_INT(hears(fd, "4\r\ndefg\r\n0\r\n"), true);
+    later = false;
+    say(fd, GET);
+    CHECK_INT(hears(fd, "yes"), true);
+    CHECK_INT((int)gone, 0);
+    close(fd);
+    close_port();
+}
+
+static void shows_that_a_stream_is_broken(void) {
+    int fd;
+    open_port((struct http_options){0});
+    struct http_request *request = ask_for_stream(&fd);
+    api->write(request, "abc", 3);
+    api->finish(request, false);
+    CHECK_INT(hears(fd, NULL), true);
+    CHECK_INT(strstr(heard, "abc") != NULL && strstr(heard, "\r\n0\r\n") == NULL, true);
+    close(fd);
+    close_port();
+}
+
+static void tells_when_a_stream_has_room(void) {
+    static char block[HTTP_STREAM_FULL / 2];
+    int fd;
+    open_port((struct http_options){0});
+    struct http_request *request = ask_for_stream(&fd);
+    for (int i = 0; i < 1000 && api->write(request, block, sizeof(block)) <= HTTP_STREAM_FULL;
+         i++)
+        turn();
+    CHECK_INT((int)roomy, 0);
+    for (int i = 0; i < 6000 && roomy == 0; i++) {
+        while (recv(fd, heard, sizeof(heard), 0) > 0)
+            ;
+        turn();
+    }
+    CHECK_INT((int)roomy, 1);
+    close(fd);
+    while (gone == 0) /* within a second */
+        turn();
+    close_port();
+}
+
+static void notices_who_does_not_wait_any_more(void) {
+    int fd;
+    open_port((struct http_options){0});
+    ask_for_later(&fd);
+    close(fd);
+    while (gone == 0)
+        turn();
+    ask_for_stream(&fd);
+    CHECK_INT(hears(fd, "chunked"), true);
+    close(fd);
+    while (gone == 1)
+        turn();
+    close_port();
+    CHECK_INT((int)gone, 2);
+}
+
+static void sends_parts_of_files(void) {
+    char path[] = "/tmp/lunats-http-XXXXXX";
+    struct http_file file = {.fd = mkstemp(path), .offset = 2, .len = 3};
+    int fd;
+    CHECK_INT(unlink(path), 0);
+    CHECK_INT((int)write(file.fd, "0123456789", 10), 10);
+    open_port((struct http_options){0});
+    struct http_request *request = ask_for_later(&fd);
+    struct http_response response = {.status = 206, .file = &file};
+    api->answer(request, &response);
+    CHECK_INT(hears(fd, "Content-Length: 3\r\n\r\n234"), true);
+    CHECK_INT(fcntl(file.fd, F_GETFD), -1); /* closed with the request */
+    close(fd);
+    close_port();
+}
+
+static size_t limit_body(void *owner, const struct http_request *request) {
+    (void)owner;
+    return strcmp(request->path, "/long") == 0 ? 8 : 4;
+}
+
+static void limits_bodies_by_path(void) {
+    open_port((struct http_options){.limit_body = limit_body});
+    int fd = dial();
+    say(fd, "POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n01234567");
+    CHECK_INT(hears(fd, "yes"), true);
+    say(fd, "POST /short HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n01234567");
+    CHECK_INT(hears(fd, "413"), true);
+    close(fd);
+    close_port();
+}
+
 static void tells_waiting_clients_of_its_end(void) {
     open_port((struct http_options){0});
     later = true;
@@ -383,6 +528,7 @@ int main(int argc, char **argv) {
     RUN(answers_later);
     RUN(outlives_clients_that_leave);
     RUN(reads_bodies);
+    RUN(refuses_bodies_with_two_lengths);
     RUN(cuts_slow_headers);
     RUN(cuts_slow_bodies);
     RUN(cuts_idle_connections);
@@ -390,6 +536,12 @@ int main(int argc, char **argv) {
     RUN(limits_connections);
     RUN(makes_room_for_those_who_ask);
     RUN(keeps_few_answers_that_nobody_reads);
+    RUN(streams);
+    RUN(shows_that_a_stream_is_broken);
+    RUN(tells_when_a_stream_has_room);
+    RUN(notices_who_does_not_wait_any_more);
+    RUN(sends_parts_of_files);
+    RUN(limits_bodies_by_path);
     RUN(tells_waiting_clients_of_its_end);
     RUN(ends_within_its_bound);
     uv_loop_close(&loop);

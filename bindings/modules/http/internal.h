@@ -21,6 +21,7 @@ struct http {
     struct list connections; /* that whose turn began first is the first */
     size_t count;            /* of the connections */
     size_t unread;           /* bytes of the answers that are under way */
+    size_t bodies;           /* bytes of the bodies that have come */
     size_t handles;          /* of the four, not closed yet */
     bool again;              /* run() shall be called once more */
     bool closing;
@@ -52,7 +53,9 @@ void connection_rest(struct connection *connection);
 
 /* A client is answering or waits for us: worth waiting for at the end. */
 bool request_is_dispatched(const struct request *request);
-/* The port ends: answers with 503 what nobody has answered. */
+/* Its client hears nothing before we have something to say. */
+bool request_is_ours(const struct request *request);
+/* The port ends, or the client is gone: answers with 503 what nobody has answered. */
 void request_give_up(struct request *request);
 
 /* For the daemon: the request line has come; the header, pieces of the body and its end have;
@@ -66,6 +69,28 @@ void request_end(void *cls, struct MHD_Connection *mhd, void **context,
 
 /* What the module does for the host. */
 const char *request_header(const struct http_request *request, const char *name, size_t *count);
+void request_each_header(const struct http_request *request,
+                         void (*fn)(void *owner, const char *name, const char *value),
+                         void *owner);
+void request_remote(const struct http_request *request, char out[HTTP_REMOTE_SIZE]);
 void request_answer(struct http_request *request, const struct http_response *response);
+size_t request_write(struct http_request *request, const char *bytes, size_t len);
+void request_finish(struct http_request *request, bool complete);
+
+/* ---- the answer of a request, piece by piece: stream.c ---- */
+
+/* All zero is empty. */
+struct stream {
+    char *bytes; /* owned; those from `at` to `len` wait for the client */
+    size_t at, len, size;
+    bool asleep;   /* the connection waits for more */
+    bool full;     /* its writer waits for room */
+    bool finished; /* nothing will be added */
+    bool broken;   /* the client shall notice that it is not complete */
+};
+
+/* What waits for the client, SIZE_MAX without memory. */
+size_t stream_add(struct stream *stream, const char *bytes, size_t len);
+size_t stream_take(struct stream *stream, char *out, size_t max);
 
 #endif

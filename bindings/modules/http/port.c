@@ -6,6 +6,7 @@
  * a connection for ever. A connection whose time is over is shut down, which the library sees
  * as the end of its client.
  */
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -109,6 +110,43 @@ static void make_room(const struct http *http) {
     }
 }
 
+/*
+ * A client that waits for its answer is not listened to, so its end is asked for. One that only
+ * sends nothing more looks the same, and is not waited for either.
+ */
+#define LOOK 64
+
+static void look_for_gone(struct connection **waiting, struct pollfd *polled, nfds_t count) {
+    if (poll(polled, count, 0) <= 0)
+        return;
+    for (nfds_t i = 0; i < count; i++)
+        if (polled[i].revents != 0 && waiting[i]->request != NULL &&
+            request_is_ours(waiting[i]->request))
+            request_give_up(waiting[i]->request);
+}
+
+static void drop_gone(struct http *http) {
+    struct connection *waiting[LOOK];
+    struct pollfd polled[LOOK];
+    nfds_t count = 0;
+    struct list walk = {0};
+    list_move(&walk, &http->connections); /* what happens here may reorder them */
+    for (struct list_node *node; (node = list_pop_front(&walk)) != NULL;) {
+        struct connection *at = list_item(node, struct connection, node);
+        list_push_back(&http->connections, node);
+        if (at->request == NULL || !request_is_ours(at->request) ||
+            uv_now(http->loop) - at->since < SWEEP_MS / 2)
+            continue;
+        waiting[count] = at;
+        polled[count++] = (struct pollfd){.fd = at->fd, .events = POLLRDHUP};
+        if (count == LOOK) {
+            look_for_gone(waiting, polled, count);
+            count = 0;
+        }
+    }
+    look_for_gone(waiting, polled, count);
+}
+
 static void on_sweep(uv_timer_t *timer);
 
 /* A sweep that is due before that stays. */
@@ -119,6 +157,7 @@ static void sweep_within(struct http *http, uint64_t ms) {
 
 static void on_sweep(uv_timer_t *timer) {
     struct http *http = timer->data;
+    drop_gone(http);
     make_room(http);
     list_each (struct connection, at, &http->connections, node)
         if (at->deadline <= uv_now(http->loop))
@@ -294,7 +333,11 @@ static int http_open(struct http **out, uv_loop_t *loop, const struct http_optio
 static const struct http_api api = {
     .open = http_open,
     .header = request_header,
+    .each_header = request_each_header,
+    .remote = request_remote,
     .answer = request_answer,
+    .write = request_write,
+    .finish = request_finish,
     .close = http_close,
 };
 

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/base/clock.h"
+#include "host/base/text.h"
+#include "host/web/internal.h"
+
+/* ---- answers ---- */
+
+static void drop(const struct http_response *response) {
+    free(response->body);
+    if (response->file != NULL)
+        close(response->file->fd);
+}
+
+void exchange_answer(struct exchange *exchange, const struct http_response *response) {
+    struct http_request *request = exchange->request;
+    if (request == NULL) {
+        drop(response);
+        return;
+    }
+    exchange->request = NULL;
+    exchange->status = response->status;
+    exchange->api->answer(request, response);
+}
+
+void exchange_begin(struct exchange *exchange, const struct http_response *response) {
+    if (exchange->request == NULL)
+        return;
+    exchange->streaming = true;
+    exchange->status = response->status;
+    exchange->api->answer(exchange->request, response);
+}
+
+size_t exchange_write(const struct exchange *exchange, const char *bytes, size_t len) {
+    return exchange->request != NULL ? exchange->api->write(exchange->request, bytes, len)
+                                     : SIZE_MAX;
+}
+
+void exchange_finish(struct exchange *exchange, bool complete) {
+    struct http_request *request = exchange->request;
+    exchange->request = NULL;
+    if (request != NULL)
+        exchange->api->finish(request, complete);
+}
+
+void web_refuse(const struct http_api *api, struct http_request *request, int status,
+                const char *text, const struct http_header *header) {
+    struct text json = {0};
+    struct http_header headers[2] = {{"Content-Type", "application/json"}};
+    if (header != NULL)
+        headers[1] = *header;
+    if (text != NULL) {
+        text_printf(&json, "{\"code\":%d,\"message\":", status);
+        text_json(&json, text);
+        text_put(&json, "}", 1);
+    }
+    if (json.failed)
+        text_free(&json);
+    struct http_response response = {
+        .status = status,
+        .headers = text != NULL ? headers : headers + 1,
+        .header_count = (text != NULL) + (size_t)(header != NULL),
+        .body = json.bytes,
+        .len = json.len,
+    };
+    api->answer(request, &response);
+}
+
+void exchange_refuse(struct exchange *exchange, int status, const char *text) {
+    struct http_request *request = exchange->request;
+    if (request == NULL)
+        return;
+    exchange->request = NULL;
+    exchange->status = status;
+    web_refuse(exchange->api, request, status, text, NULL);
+}
+
+const struct path_template *exchange_template(const struct exchange *exchange) {
+    return &exchange->route->path;
+}
+
+/* ---- the fiber ---- */
+
+static void on_end(struct fiber *fiber, void *arg, int status, const char *text) {
+    (void)fiber;
+    struct exchange *exchange = arg;
+    struct web_route *route = exchange->route;
+    route->options.on_end(exchange, status, text);
+    if (exchange->streaming)
+        exchange_finish(exchange, status == LN_OK);
+    else
+        exchange_refuse(exchange, status == LN_ECANCELLED ? 503 : 500,
+                        status == LN_ECANCELLED ? "the service is stopping" : "internal error");
+    if (exchange->on_room != NULL)
+        exchange->on_room(exchange);
+    if (exchange->holder != NULL)
+        *exchange->holder = NULL;
+    route->stats.running--;
+    route->stats.requests++;
+    route->stats.errors += exchange->status >= 500;
+    path_free(&exchange->path);
+    free(exchange);
+}
+
+static void write_title(const void *arg, char *out, size_t size) {
+    const struct web_route_options *options = &((const struct exchange *)arg)->route->options;
+    snprintf(out, size, "HTTP %s %s", options->method != NULL ? options->method : "any",
+             options->path);
+}
+
+static bool is_awaited(const void *arg) {
+    return ((const struct exchange *)arg)->request != NULL;
+}
+
+static size_t facts(const void *arg, struct log_field out[LOG_CONTEXT_MAX]) {
+    const struct exchange *exchange = arg;
+    const struct web_route_options *options = &exchange->route->options;
+    out[0] = log_text("route", options->path);
+    return 1;
+}
+
+const struct fiber_role exchange_role = {on_end, write_title, is_awaited, facts};
+
+void exchange_start(struct web_route *route, const struct http_api *api,
+                    struct http_request *request, struct path *path) {
+    struct exchange *exchange = calloc(1, sizeof(*exchange));
+    if (exchange == NULL) {
+        path_free(path);
+        web_refuse(api, request, 503, "out of memory", NULL);
+        return;
+    }
+    exchange->route = route;
+    exchange->api = api;
+    exchange->request = request;
+    exchange->path = *path;
+    exchange->began = clock_precise();
+    request->data = exchange;
+    route->stats.running++;
+    int rc = fiber_spawn(script_fibers(route->script), route->options.kind, route->options.body,
+                         exchange, on_end);
+    if (rc < 0)
+        on_end(NULL, exchange, LN_ESCRIPT, "out of memory");
+}
+
+void exchange_gone(struct exchange *exchange) {
+    exchange->request = NULL;
+    if (exchange->on_room != NULL)
+        exchange->on_room(exchange);
+    if (exchange->fiber != NULL)
+        fiber_cancel(exchange->fiber);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of host/web know of each other. */
+#ifndef LUNATS_WEB_INTERNAL_H
+#define LUNATS_WEB_INTERNAL_H
+
+#include "host/base/address.h"
+#include "host/base/list.h"
+#include "host/web/web.h"
+
+struct web {
+    struct web_options options;
+    struct list routes; /* that which says more before the other */
+    const struct http_api *api;
+    struct http *http; /* NULL: the port is not open */
+    struct address address;
+    bool told; /* that there is no port for the routes */
+    void (*on_closed)(void *owner);
+    void *close_owner;
+};
+
+struct web_route {
+    struct list_node node; /* in web->routes */
+    struct script_resource resource;
+    struct web *web;
+    struct script *script;
+    struct web_route_options options;
+    struct path_template path;
+    struct web_route_stats stats;
+    bool drained; /* its script stops */
+    bool stopped;
+};
+
+/* A route serves from now on: the port that waits for one opens. */
+void web_wake(struct web *web, const struct web_route *route);
+
+/* ---- finding a route: routes.c ---- */
+
+#define WEB_ALLOW_SIZE 128
+
+/* The route for a request, or NULL with the status of the answer: 204 (OPTIONS), 404, 405, 503;
+ * with 204 and 405 the methods that there are. */
+struct web_route *route_find(const struct web *web, const char *method, const struct path *path,
+                             int *status, char allow[WEB_ALLOW_SIZE]);
+
+/* ---- requests: exchange.c ---- */
+
+/* Starts the handler; without memory it answers itself. Takes the path. */
+void exchange_start(struct web_route *route, const struct http_api *api,
+                    struct http_request *request, struct path *path);
+void exchange_gone(struct exchange *exchange);
+
+/* Answers one that meets no route. */
+void web_refuse(const struct http_api *api, struct http_request *request, int status,
+                const char *text, const struct http_header *header);
+
+extern const struct fiber_role exchange_role;
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/web/web.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "host/base/log.h"
+#include "host/base/module.h"
+#include "host/base/status.h"
+#include "host/service/service.h"
+#include "host/web/internal.h"
+
+#define MAX_HEADER ((size_t)16 << 10)
+#define MAX_CONNECTIONS 4096 /* at most half of the descriptors */
+
+/* ---- requests ---- */
+
+/* Proxies may send "http://host/path". */
+static const char *path_of(const struct http_request *request) {
+    static const char scheme[] = "http://";
+    const char *path = request->path;
+    if (strncmp(path, scheme, sizeof(scheme) - 1) != 0)
+        return path;
+    path = strchr(path + sizeof(scheme) - 1, '/');
+    return path != NULL ? path : "/";
+}
+
+static void refuse(const struct http_api *api, struct http_request *request, int status,
+                   const char *allow) {
+    static const struct http_header later = {"Retry-After", "1"};
+    const struct http_header methods = {"Allow", allow};
+    if (status == 204)
+        web_refuse(api, request, status, NULL, &methods);
+    else if (status == 405)
+        web_refuse(api, request, status, "this path has other methods", &methods);
+    else if (status == 503)
+        web_refuse(api, request, status, "the service is starting or stopping", &later);
+    else
+        web_refuse(api, request, status, "there is nothing at this path", NULL);
+}
+
+void web_run(struct web *web, const struct http_api *api, struct http_request *request) {
+    struct path path;
+    int status;
+    char allow[WEB_ALLOW_SIZE];
+    if (strcmp(request->path, "*") == 0 && strcmp(request->method, "OPTIONS") == 0) {
+        refuse(api, request, 204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        return;
+    }
+    int rc = path_parse(&path, path_of(request));
+    if (rc < 0) {
+        web_refuse(api, request, rc == LN_ENOMEM ? 503 : 400,
+                   rc == LN_ENOMEM ? "out of memory" : "the path is malformed", NULL);
+        return;
+    }
+    struct web_route *route = route_find(web, request->method, &path, &status, allow);
+    if (route != NULL) {
+        exchange_start(route, api, request, &path);
+        return;
+    }
+    path_free(&path);
+    refuse(api, request, status, allow);
+}
+
+void web_gone(struct http_request *request) {
+    if (request->data != NULL)
+        exchange_gone(request->data);
+}
+
+void web_room(struct http_request *request) {
+    struct exchange *exchange = request->data;
+    if (exchange->on_room != NULL)
+        exchange->on_room(exchange);
+}
+
+static void on_request(void *owner, struct http_request *request) {
+    const struct web *web = owner;
+    web_run(owner, web->api, request);
+}
+
+static void on_gone(void *owner, struct http_request *request) {
+    (void)owner;
+    web_gone(request);
+}
+
+static void on_room(void *owner, struct http_request *request) {
+    (void)owner;
+    web_room(request);
+}
+
+static size_t limit_body(void *owner, const struct http_request *request) {
+    struct path path;
+    int status;
+    char allow[WEB_ALLOW_SIZE];
+    if (path_parse(&path, path_of(request)) < 0)
+        return WEB_BODY_MAX;
+    const struct web_route *route = route_find(owner, request->method, &path, &status, allow);
+    path_free(&path);
+    return route != NULL ? route->options.max_body : WEB_BODY_MAX;
+}
+
+/* ---- the port ---- */
+
+static uint32_t max_connections(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / 2 > MAX_CONNECTIONS)
+        return MAX_CONNECTIONS;
+    return limit.rlim_cur < 8 ? 4 : (uint32_t)(limit.rlim_cur / 2);
+}
+
+static int bind_port(struct web *web, int *fd, char *error, size_t size) {
+    char *colon, elsewhere[ADDRESS_TEXT_SIZE];
+    const char *fault = address_parse(&web->address, web->options.address);
+    if (fault != NULL) {
+        snprintf(error, size, "%s %s", web->options.address, fault);
+        return LN_EINVAL;
+    }
+    int rc = address_listen(&web->address, fd, error, size);
+    if (rc != UV_EADDRINUSE || !web->options.late)
+        return rc;
+    snprintf(elsewhere, sizeof(elsewhere), "%s", web->options.address);
+    colon = strrchr(elsewhere, ':');
+    if (colon == NULL)
+        return rc;
+    strcpy(colon, ":0");
+    address_parse(&web->address, elsewhere);
+    return address_listen(&web->address, fd, error, size);
+}
+
+static int open_port(struct web *web, char *error, size_t size) {
+    const struct module *module;
+    struct http_options http = {
+        .max_connections = max_connections(),
+        .max_header = MAX_HEADER,
+        .limit_body = limit_body,
+        .on_request = on_request,
+        .on_gone = on_gone,
+        .on_room = on_room,
+        .owner = web,
+    };
+    char text[ADDRESS_TEXT_SIZE];
+    int rc = module_load(&module, "http", error, size);
+    if (rc == LN_OK)
+        rc = bind_port(web, &http.fd, error, size);
+    if (rc < 0)
+        return rc;
+    web->api = module->api;
+    rc = web->api->open(&web->http, web->options.loop, &http);
+    if (rc < 0) {
+        address_unlink(&web->address);
+        close(http.fd);
+        snprintf(error, size, "%s", status_text(rc));
+        return rc;
+    }
+    address_text(&web->address, text);
+    log_info(NULL, address_is_unix(&web->address) ? "HTTP at %s" : "HTTP at http://%s/", text);
+    return LN_OK;
+}
+
+int web_listen(struct web *web, char *error, size_t size) {
+    if (web->options.address == NULL || web->options.late)
+        return LN_OK;
+    return open_port(web, error, size);
+}
+
+void web_wake(struct web *web, const struct web_route *route) {
+    char error[1024];
+    const char *name = service_name(script_service(route->script));
+    if (web->http != NULL || web->told || web->options.loop == NULL)
+        return;
+    web->told = true;
+    if (web->options.address == NULL)
+        log_warn(name, "there is no port for what app.http declares: --http HOST:PORT");
+    else if (open_port(web, error, sizeof(error)) < 0)
+        log_error(name, "no port for app.http: %s", error);
+}
+
+/* ---- life ---- */
+
+int web_open(struct web **out, const struct web_options *options) {
+    struct web *web = calloc(1, sizeof(*web));
+    if (web == NULL)
+        return LN_ENOMEM;
+    web->options = *options;
+    *out = web;
+    return LN_OK;
+}
+
+static void on_closed(void *owner) {
+    struct web *web = owner;
+    void (*tell)(void *) = web->on_closed;
+    void *whom = web->close_owner;
+    free(web);
+    if (tell != NULL)
+        tell(whom);
+}
+
+void web_close(struct web *web, uint32_t bound_ms, void (*fn)(void *owner), void *owner) {
+    web->on_closed = fn;
+    web->close_owner = owner;
+    if (web->http == NULL) {
+        on_closed(web);
+        return;
+    }
+    address_unlink(&web->address);
+    web->api->close(web->http, bound_ms, on_closed, web);
+}

@@ -1,0 +1,87 @@
+---The gateway of the examples, with the two services behind it: as curl sees it, and a browser.
+local browser = require "spec.support.browser"
+local process = require "spec.support.process"
+local web = require "spec.support.web"
+
+local child, url
+
+setup(function()
+  child = process.spawn { process.lunats(), "dev", "--admin", "off", "--http", "127.0.0.1:0",
+    "examples/gateway.lua", "examples/orders.lua", "examples/hello.lua" }
+  for _, name in ipairs { "gateway", "orders", "hello" } do
+    child:expect(name .. ": started")
+  end
+  url = web.url(child)
+end)
+
+teardown(function()
+  local status, output = child:stop(), child:output()
+  process.close_all()
+  assert.equal(0, status)
+  assert.is_nil(output:match "[^\n]* ERROR [^\n]*")
+end)
+
+local function order(body)
+  local res = web.get(url .. "/orders", "--data-binary", body)
+  return res.status, app.json.decode(res.body)
+end
+
+local function count() return app.json.decode(web.get(url .. "/orders/count").body).orders end
+
+describe("examples/gateway.lua", function()
+  it("takes orders for the service behind it", function()
+    local before = count()
+    local status, answer = order '{"sku":"A1","amount":2}'
+    assert.equal(201, status)
+    assert.equal("created", answer.status)
+    assert.equal(before + 1, count())
+  end)
+
+  it("says what is wrong with an order, by itself or as the service does", function()
+    for body, wrong in pairs {
+      ['{"sku":"A1"}'] = { 400, "amount" }, ['{"sku":"A1","amount":0}'] = { 400, "/amount" },
+      ['{"sku":"A1","amount":1,"x":1}'] = { 400, "x" }, ['{"sku":'] = { 400, "not JSON" },
+      [""] = { 400, "invalid request" },
+      ['{"sku":"Z9","amount":1}'] = { 422, "there is no Z9" },
+      [('{"sku":"%s"}'):format(("x"):rep(5000))] = { 413, "too long" },
+    } do
+      local status, answer = order(body)
+      assert.equal(wrong[1], status, body)
+      assert.equal(wrong[1], answer.code)
+      assert.matches(wrong[2], answer.message, 1, true)
+    end
+  end)
+
+  it("passes on what is in the path", function()
+    assert.equal('{"text":"Hello, Ada!"}', web.get(url .. "/greetings/Ada").body)
+    assert.equal(404, web.get(url .. "/greetings/").status)
+    assert.equal(405, web.get(url .. "/orders").status)
+  end)
+
+  it("streams each order that is stored to everybody who listens", function()
+    local one = process.spawn { "curl", "-sN", url .. "/events" }
+    local two = process.spawn { "curl", "-sN", url .. "/events" }
+    one:expect ":\n"
+    two:expect ":\n"
+    local _, answer = order '{"sku":"B2","amount":3}'
+    for _, client in ipairs { one, two } do
+      client:expect(("event: order\nid: %s\ndata: {[^\n]*\"amount\":3"):format(
+        answer.id:gsub("%-", "%%-")))
+    end
+  end)
+
+  local seen = browser.missing and function(name)
+    pending(("%s (needs %s)"):format(name, browser.missing))
+  end or it
+
+  seen("shows a page on which orders are made, and appear", function()
+    local run = browser.start {
+      { "open", url .. "/" },
+      { "wait", "document.querySelector('form') !== null" },
+      { "wait", [[(document.querySelector('form button').click(),
+        document.querySelector('ul').textContent.includes('1 of A1'))]] },
+      { "evaluate", "document.querySelector('output').textContent" },
+    }
+    assert.equal("created", run:finish())
+  end)
+end)
