@@ -3,7 +3,8 @@ max_line_length = 96
 exclude_files = { "build/" }
 
 -- The host gives every script the global "app".
-files["examples"] = { read_globals = { "app" } }
+local app = { other_fields = true, fields = { state = { read_only = false, other_fields = true } } }
+files["examples"] = { read_globals = { app = app } }
 files["scripts"] = { read_globals = { "app" } }
 files["bench"] = { read_globals = { "app" } }
 files["docs"] = { read_globals = { "app" } }

@@ -217,6 +217,7 @@ end
 ---Several statements, with nothing but text in them.
 function pool:execute(script, opts)
   check.string("db:execute", "the script", script)
+  opts = core.check("db:execute", opts, { timeout = "number" })
   local conn, err = take(self)
   if not conn then return nil, err end
   local _ <close> = conn

@@ -33,6 +33,7 @@ end
 
 function tx:execute(script, opts)
   check.string("tx:execute", "the script", script)
+  opts = core.check("tx:execute", opts, { timeout = "number" })
   local ok, err = noted(self, conn_of(self):query(self.pool.timeout, nil, script, opts))
   if not ok then return nil, err end
   return true

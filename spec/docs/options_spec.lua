@@ -92,7 +92,7 @@ describe("the declared options", function()
 
   setup(function()
     assert(app.js.add_stream { name = "DOCS", subjects = { "docs" }, storage = "memory" })
-    local testing = require "lunats.testing"
+    local testing, pg = require "lunats.testing", require "lunats.pg"
     objects = {
       app = app, js = app.js, testing = testing, service = testing.start "local x = 1\n",
       kv = assert(app.js.create_key_value { bucket = "docs", storage = "memory" }),
@@ -102,6 +102,8 @@ describe("the declared options", function()
       group = app.group "docs", ["app.metrics"] = app.metrics, ["app.http"] = app.http,
       request = app.http.get and debug.getregistry()["lunats.http.request"].methods,
       redis_module = require "lunats.redis",
+      pg = pg, db = pg.pool(), -- which connects when it is needed
+      tx = setmetatable({ pool = {} }, { __index = require "lunats.pg.transaction".methods }),
     }
   end)
   teardown(function()

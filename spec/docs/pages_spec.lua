@@ -10,7 +10,7 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/http.md", "docs/testing.md
   "docs/reload.md", "docs/command_line.md", "docs/limits.md", "docs/http_client.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
-  "docs/from_panini.md", "docs/from_nats_go_micro.md",
+  "docs/from_panini.md", "docs/from_nats_go_micro.md", "docs/from_openresty.md",
   "docs/postgresql.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }

@@ -1,0 +1,31 @@
+-- The shop on the web: a page, an API in front of the services, and a stream of events.
+app.config { name = "shop_gateway", version = "1.0.0", description = "The shop on the web" }
+
+app.http.files("/", "page")
+
+app.http.post("/api/orders", function(req)
+  return app.request("shop.orders.create", req.data, { timeout = 5 })
+end)
+
+app.http.get("/api/orders/:id", function(req)
+  return app.request("shop.orders.get", { id = req.params.id }, { timeout = 5 })
+end)
+
+app.http.get("/api/shop", function()
+  local stock, err = app.request("shop.stock.levels", nil, { timeout = 5 })
+  if not stock then return nil, err end
+  local summary
+  summary, err = app.request("shop.summary", nil, { timeout = 5 })
+  if not summary then return nil, err end
+  return { stock = stock.data, summary = summary.data }
+end)
+
+app.http.events("/api/events", function(send)
+  local reader = assert(app.js.subscribe("shop.done.*", {
+    ordered = true, stream = "SHOP", config = { deliver_policy = "new" },
+  }, function(msg)
+    send { state = msg.subject:match "[^.]+$", order = msg.data }
+  end))
+  local _ <close> = setmetatable({}, { __close = function() reader:stop() end })
+  app.sleep(math.huge) -- until the page is closed
+end)

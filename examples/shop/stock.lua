@@ -1,0 +1,108 @@
+-- The stock, in a bucket: a level for each article, which is changed by compare-and-set.
+-- Messages may come twice, and a process may die between any two lines: each step of an order
+-- has a tag, and is done once.
+local catalogue = require "catalogue"
+local events = require "events"
+
+app.config { name = "shop_stock", version = "1.0.0", description = "Knows what is in stock" }
+
+local levels, steps
+
+app.on_start(function()
+  events.ensure_streams()
+  levels = assert(app.js.create_key_value { bucket = "SHOP_LEVELS" })
+  steps = assert(app.js.create_key_value { bucket = "SHOP_STEPS", ttl = 24 * 3600 })
+  for sku, article in pairs(catalogue) do
+    -- Unless it is there.
+    levels:create(sku, { level = article.stock, open = app.json.object {} })
+  end
+end)
+
+-- ---- once -------------------------------------------------------------------
+
+local locks = {}
+for sku in pairs(catalogue) do locks[sku] = app.mutex() end
+
+-- The level and a mark with what became of a step are one value, so either both are written or
+-- none. Marks stay until the step itself is written down; the next change drops them.
+local written = {} -- by this process
+
+local function drop_marks(open)
+  for tag in pairs(open) do
+    if written[tag] or steps:get(tag) then open[tag], written[tag] = nil, nil end
+  end
+end
+
+local function attempt(sku, tag, amount)
+  local entry, err = levels:get(sku)
+  if not entry then return nil, err end
+  local step = steps:get(tag) -- behind the level: what is written later fails the update
+  if step then return step.value end
+  local value = entry.data
+  local result = value.open[tag]
+  if not result then
+    drop_marks(value.open)
+    result = value.level + amount < 0 and "refused" or "done"
+    if result == "done" then value.level = value.level + amount end
+    value.open[tag] = result
+    local revision
+    revision, err = levels:update(sku, value, entry.revision)
+    if not revision then return nil, err end
+  end
+  local stored
+  stored, err = steps:put(tag, result)
+  if not stored then return nil, err end
+  written[tag] = true
+  return result
+end
+
+-- Changes a level once for a tag: "done", or "refused" if that would be less than nothing.
+local function once(sku, tag, amount)
+  return locks[sku]:with(function()
+    local result, err
+    for _ = 1, 20 do
+      result, err = attempt(sku, tag, amount)
+      -- Another instance was faster: once more.
+      if result or err.code ~= "wrong_last_sequence" then break end
+    end
+    return result, err
+  end)
+end
+
+-- ---- orders -----------------------------------------------------------------
+
+app.js.pull_subscribe("shop.placed", { durable = "stock", stream = "SHOP" }):consume({
+  concurrency = 16, backoff = { 0.2, 1, 5 },
+}, function(msg)
+  local order = msg.data
+  local result, err = once(order.sku, order.id .. ".take", -order.count)
+  if not result then return nil, err end
+  local ack
+  if result == "refused" then
+    ack, err = events.done("sold_out", order)
+  else
+    ack, err = app.js.publish("shop.pay", order, { msg_id = "pay." .. order.id })
+  end
+  if not ack then return nil, err end
+end)
+
+-- What is not paid for goes back.
+local UNPAID = { refused = true, failed = true }
+
+app.js.pull_subscribe("shop.done.*", { durable = "stock_back", stream = "SHOP" }):consume({
+  concurrency = 16, backoff = { 0.2, 1, 5 },
+}, function(msg)
+  if not UNPAID[msg.subject:match "[^.]+$"] then return end
+  local result, err = once(msg.data.sku, msg.data.id .. ".back", msg.data.count)
+  if not result then return nil, err end
+end)
+
+app.listen("shop.stock.levels", { description = "what is in stock" }, function()
+  local all = app.json.object {}
+  for sku in pairs(catalogue) do
+    local entry, err = levels:get(sku)
+    if not entry then return nil, err end
+    all[sku] = entry.data.level
+  end
+  return all
+end)

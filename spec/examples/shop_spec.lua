@@ -1,0 +1,170 @@
+---The shop of the examples, with all that it works with: PostgreSQL, buckets, HTTP on both
+---sides, dead letters, a page. Each service in a process of its own, since the books have to
+---balance whichever of them dies.
+local browser = require "spec.support.browser"
+local eventually = require "spec.support.eventually"
+local postgres = require "spec.support.postgres"
+local process = require "spec.support.process"
+local testing = require "lunats.testing"
+local web = require "spec.support.web"
+
+local SERVICES = { "orders", "stock", "payments", "projector", "gateway" }
+
+describe("examples/shop", function()
+  local database, env, url
+  local children = {}
+
+  local function start(name, ...)
+    local words = { process.lunats(), "run", "--server", testing.server_url(), ... }
+    words[#words + 1] = ("examples/shop/%s.lua"):format(name)
+    local child = process.spawn(words, { env = env })
+    children[name] = child
+    return child
+  end
+
+  setup(function()
+    if postgres.missing then return end
+    database = postgres.start()
+    env = { SHOP_DSN = database.dsn }
+    local provider = start("provider", "--http", "127.0.0.1:0")
+    env.SHOP_PROVIDER = web.url(provider) .. "/provider/charges"
+    for _, name in ipairs(SERVICES) do
+      local child = start(name, "--http", name == "gateway" and "127.0.0.1:0" or "off")
+      child:expect "started, connected to"
+    end
+    url = web.url(children.gateway)
+  end)
+
+  teardown(function()
+    for name, child in pairs(children) do
+      assert(not child:output():find(" ERROR ", 1, true) or name == "payments", child:output())
+    end
+    process.close_all()
+    if not database then return end
+    database:stop()
+    for _, name in ipairs { "SHOP", "SHOP_PAY", "SHOP_DEAD" } do app.js.delete_stream(name) end
+    for _, name in ipairs { "SHOP_LEVELS", "SHOP_STEPS" } do app.js.delete_key_value(name) end
+  end)
+
+  local function test(name, fn)
+    if postgres.missing then return pending(name .. ": " .. postgres.missing) end
+    it(name, fn)
+  end
+
+  local function ask(subject, data) return assert(app.request(subject, data)).data end
+
+  local function order(id, sku, count)
+    return app.request("shop.orders.create", { id = id, sku = sku, count = count })
+  end
+
+  local function expect_state(id, state)
+    eventually(id .. " to be " .. state, function()
+      return ask("shop.orders.get", { id = id }).state == state
+    end)
+  end
+
+  local function level(sku) return ask("shop.stock.levels")[sku] end
+
+  test("takes an order once, and its stock, and the money for it", function()
+    local apples, cents = level "apple", ask("shop.provider.sum").cents
+    assert.same({ id = "a1", state = "new" }, assert(order("a1", "apple", 3)).data)
+    assert(order("a1", "apple", 3))
+    expect_state("a1", "paid")
+    assert.equal(apples - 3, level "apple")
+    assert.equal(cents + 150, ask("shop.provider.sum").cents)
+    assert.equal(0, children.orders:count "comes again")
+    eventually(function()
+      return ("%d cents in %s"):format(cents + 150, app.json.encode(ask "shop.summary"))
+    end, function() return ask("shop.summary").cents == cents + 150 end)
+  end)
+
+  test("says what is wrong with an order", function()
+    local _, err = order("a2", "stone", 1)
+    assert.equal(400, err.status)
+    assert.equal('invalid request: /sku: must be one of "apple", "bread", "cheese" (enum)',
+      err.message)
+    _, err = order("a 2", "apple", 1)
+    assert.same({ 400, "id: letters, digits and -" }, { err.status, err.message })
+    _, err = app.request("shop.orders.get", { id = "a2" })
+    assert.equal(404, err.status)
+  end)
+
+  test("puts back what was refused, is sold out, or could not be paid", function()
+    local cheese, bread = level "cheese", level "bread"
+    assert(order("poor-1", "cheese", 2))
+    expect_state("poor-1", "refused")
+    for i = 1, 3 do assert(order("much-" .. i, "cheese", 1000)) end
+    eventually("three ends", function()
+      local states = {}
+      for i = 1, 3 do
+        local state = ask("shop.orders.get", { id = "much-" .. i }).state
+        states[state] = (states[state] or 0) + 1
+      end
+      return (states.paid or 0) + (states.sold_out or 0) == 3
+    end)
+    local left = level "cheese"
+    assert.is_true(left == cheese - 1000 or left == cheese - 2000)
+    ask("shop.provider.failing", 1)
+    assert(order("f1", "bread", 5))
+    expect_state("f1", "failed")
+    ask("shop.provider.failing", 0)
+    eventually("its bread", function() return level "bread" == bread end)
+    children.payments:expect "is a dead letter on 'shop.dead'"
+  end)
+
+  test("is on the web", function()
+    local res = web.get(url .. "/api/orders", "-d", '{"id":"w1","sku":"apple","count":1}')
+    assert.equal(200, res.status)
+    assert.same({ id = "w1", state = "new" }, app.json.decode(res.body))
+    expect_state("w1", "paid")
+    assert.matches('"state":"paid"', web.get(url .. "/api/orders/w1").body)
+    assert.equal(404, web.get(url .. "/api/orders/w2").status)
+    assert.equal(400, web.get(url .. "/api/orders", "-d", '{"sku":"apple"}').status)
+    assert.matches("<title>Shop</title>", web.get(url .. "/").body)
+  end)
+
+  test("has a page on which one orders and sees what happens", function()
+    if browser.missing then return pending("it wants " .. browser.missing) end
+    local page = browser.start {
+      { "screen", 390, 700, "light" },
+      { "open", url .. "/" },
+      { "wait", "document.querySelectorAll('#stock tr').length === 3" },
+      { "evaluate", "form.count.value = 7; form.sku.value = 'bread'; form.requestSubmit(); 0" },
+      { "wait", "document.querySelector('#events li')?.textContent === '7 bread is paid'" },
+      { "wait", "document.querySelector('#said').value === 'Ordered.'" },
+      { "evaluate", "document.documentElement.scrollWidth" },
+      { "picture", browser.picture "shop" },
+      { "complaints" },
+    }
+    assert.same({}, page:finish())
+    assert.equal(390, page:step(7), "nothing sticks out on a phone")
+  end)
+
+  test("keeps its books while its services die", function()
+    local before = { apple = level "apple", cents = ask("shop.provider.sum").cents,
+      paid = ask("shop.orders.counts").paid or 0 }
+    local sent = 0
+    local sender = app.spawn(function()
+      for i = 1, 300 do
+        repeat
+          local taken = order("k" .. i, "apple", 1)
+          if not taken then app.sleep(0.05) end
+        until taken
+        sent = i
+      end
+    end)
+    for _, name in ipairs { "stock", "payments", "orders" } do
+      local goal = sent + 30
+      eventually("some more orders", function() return sent >= goal end)
+      children[name]:signal "KILL"
+      children[name]:wait()
+      start(name, "--http", "off"):expect "started, connected to"
+    end
+    sender:await()
+    eventually("all to be paid", function()
+      return ask("shop.orders.counts").paid == before.paid + 300
+    end, 90)
+    assert.equal(before.apple - 300, level "apple")
+    assert.equal(before.cents + 300 * 50, ask("shop.provider.sum").cents)
+  end)
+end)
