@@ -185,6 +185,10 @@ size_t calls_count(const struct calls *calls) {
     return calls->count;
 }
 
+size_t calls_memory(const struct calls *calls) {
+    return sizeof(*calls) + calls->slots.count * sizeof(*calls->slots.all);
+}
+
 /* ---- life ---- */
 
 void calls_new_inbox(const char *prefix, char out[LINK_INBOX_SIZE]) {

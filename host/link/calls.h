@@ -41,6 +41,8 @@ void calls_begin_ping(struct calls *calls, struct link_call *call, struct clock 
                       uint64_t number, uint32_t timeout_ms, link_reply_fn on_reply);
 
 size_t calls_count(const struct calls *calls);
+/* Bytes that it takes without the calls, which are their owners'. */
+size_t calls_memory(const struct calls *calls);
 
 /* A message on the inbox. Takes it. */
 void calls_on_msg(struct calls *calls, struct message *msg);

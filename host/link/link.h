@@ -148,11 +148,14 @@ struct link_stats {
     uint64_t in_msgs, in_bytes, out_msgs, out_bytes, reconnects;
     uint64_t dropped; /* messages dropped because a subscription's queue was full */
     size_t buffered;  /* bytes published and not yet written to the socket */
-    size_t memory;    /* bytes of its buffers */
     size_t subscriptions, calls;
 };
 void link_get_info(const struct link *link, struct link_info *out);
 void link_get_stats(const struct link *link, struct link_stats *out);
+/* Bytes that it takes, with its buffers. */
+size_t link_memory(const struct link *link);
+/* Where its messages are counted, of the options; NULL: nowhere. */
+const struct tally *link_tally(const struct link *link);
 /* Writes at once what was published; what is buffered after it, the socket does not take. */
 void link_send(struct link *link);
 /* Bytes that were published and not written when the connection was lost; 0 while connected. */

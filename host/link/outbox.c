@@ -113,11 +113,12 @@ static size_t most(const struct outbox *outbox) {
 /* Keeps a message for the next connection. */
 static int keep(struct outbox *outbox, const struct link_out *out, const char *reply,
                 struct measure *size) {
-    size_t need = sizeof(*size) + size->frame;
-    if (outbox->kept_len + need > KEPT_MAX || outbox->kept_len + need > most(outbox))
+    size_t len = outbox->kept_len + sizeof(*size) + size->frame;
+    size_t bound = most(outbox) < KEPT_MAX ? most(outbox) : KEPT_MAX;
+    if (len > bound)
         return LN_EFULL;
-    if (outbox->kept_len + need > outbox->kept_size) {
-        size_t grown = (outbox->kept_len + need) * 2;
+    if (len > outbox->kept_size) {
+        size_t grown = len < bound / 2 ? len * 2 : bound;
         char *kept = realloc(outbox->kept, grown);
         if (kept == NULL)
             return LN_ENOMEM;

@@ -6,6 +6,9 @@
 #include "host/link/internal.h"
 #include "host/link/wire.h"
 
+/* Bytes that one takes about without its buffers, with its dialler and session. */
+#define LINK_BASE ((size_t)12 * 1024)
+
 /* ---- publishing ---- */
 
 static int check_out(struct link *link, const struct link_out *out, const char *reply) {
@@ -149,6 +152,15 @@ void link_get_info(const struct link *link, struct link_info *out) {
     link_copy_text(out->client_ip, sizeof(out->client_ip), link->info.client_ip);
 }
 
+size_t link_memory(const struct link *link) {
+    return LINK_BASE + calls_memory(link->calls) + outbox_memory(link->outbox) +
+           (link->stream != NULL ? stream_memory(link->stream) : 0);
+}
+
+const struct tally *link_tally(const struct link *link) {
+    return link->options.tally;
+}
+
 void link_get_stats(const struct link *link, struct link_stats *out) {
     *out = (struct link_stats){.reconnects = link->reconnects};
     subs_received(link->subs, &out->in_msgs, &out->in_bytes);
@@ -156,8 +168,6 @@ void link_get_stats(const struct link *link, struct link_stats *out) {
     out->dropped = subs_dropped(link->subs);
     out->buffered =
         link->stream != NULL ? stream_unsent(link->stream) : outbox_kept(link->outbox);
-    out->memory =
-        outbox_memory(link->outbox) + (link->stream != NULL ? stream_memory(link->stream) : 0);
     out->subscriptions = subs_count(link->subs) - (link->inbox != NULL); /* which is our own */
     out->calls = calls_count(link->calls);
 }

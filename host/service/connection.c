@@ -255,7 +255,7 @@ static int open_parts(struct connection *connection, const struct connection_opt
             return LN_ENOMEM;
     }
     struct link_options link = options->link;
-    link.tally = service_messages(connection->service);
+    service_bound_link(connection->service, connection->script, &link);
     char called[256];
     snprintf(called, sizeof(called), "%s/%s", speaker(connection),
              service_instance(connection->service));
@@ -371,11 +371,18 @@ void connections_add_stats(const struct list *connections, struct link_stats *st
         stats->in_msgs += own.in_msgs;
         stats->out_msgs += own.out_msgs;
         stats->buffered += own.buffered;
-        stats->memory += own.memory;
-        if (at->intake != NULL)
-            stats->memory += intake_memory(at->intake);
         stats->calls += own.calls;
     }
+}
+
+size_t connections_memory(const struct list *connections) {
+    size_t bytes = 0;
+    list_each (struct connection, at, connections, node) {
+        bytes += sizeof(*at) + link_memory(at->link);
+        if (at->intake != NULL)
+            bytes += intake_memory(at->intake);
+    }
+    return bytes;
 }
 
 void connections_send(const struct list *connections) {

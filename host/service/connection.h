@@ -80,6 +80,9 @@ struct connection *connection_next_shown(const struct list *connections,
 /* Nothing comes in any more over those of this script. */
 bool connections_drained(const struct list *connections, const struct script *script);
 
+/* Bytes that they take: buffers and listeners, and what they need themselves. */
+size_t connections_memory(const struct list *connections);
+
 /* Adds messages in and out, bytes that are not written yet, and requests that wait. */
 void connections_add_stats(const struct list *connections, struct link_stats *stats);
 

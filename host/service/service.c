@@ -420,6 +420,18 @@ static void limit_messages(struct service *service) {
     service->messages->most = script_limits(service->script)->memory / 2;
 }
 
+/* Bytes that are not sent make publishers wait: that part of what the service may have, ... */
+#define HIGH_WATER_SHARE 8
+/* ... and no more than the usual mark. */
+#define HIGH_WATER_MAX ((size_t)8 * 1024 * 1024)
+
+void service_bound_link(const struct service *service, const struct script *script,
+                        struct link_options *options) {
+    size_t high_water = script_limits(script)->memory / HIGH_WATER_SHARE;
+    options->tally = service->messages;
+    options->high_water = high_water < HIGH_WATER_MAX ? high_water : 0;
+}
+
 static int open_parts(struct service *service) {
     static const struct intake_events events = {
         .on_drained = on_drained,

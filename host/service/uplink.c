@@ -17,11 +17,6 @@
 #define CLOSE_FLUSH_MS 1500
 #define HUNG_FLUSH_MS 250
 
-/* Bytes that are not sent make publishers wait: that part of what the service may have. */
-#define HIGH_WATER_SHARE 8
-#define HIGH_WATER_MAX                                                                         \
-    ((size_t)8 * 1024 * 1024) /* the usual mark, above which it is no matter */
-
 /* The server confirms subscriptions within this time, or the round trip is repeated. */
 #define CONFIRM_MS 10000
 
@@ -120,10 +115,7 @@ int uplink_open(struct uplink *uplink, uv_loop_t *loop) {
                  service_instance(service));
         options.name = uplink->name;
     }
-    options.tally = service_messages(service);
-    options.high_water = script_limits(service_script(service))->memory / HIGH_WATER_SHARE;
-    if (options.high_water > HIGH_WATER_MAX)
-        options.high_water = 0;
+    service_bound_link(service, service_script(service), &options);
     options.api_prefix = service_options(service)->js_prefix;
     return link_open(&uplink->link, loop, service_clock(service), &options, &events, uplink);
 }

@@ -17,11 +17,9 @@ static void on_warning(void *owner, const char *text) {
 /* Of its connections: what they have brought, their buffers and their listeners. */
 static size_t other_memory(void *owner) {
     struct service *service = owner;
-    struct link_stats stats = {0};
-    if (service_link(service) != NULL)
-        link_get_stats(service_link(service), &stats);
-    connections_add_stats(service_connections(service), &stats);
-    return service_messages(service)->bytes + stats.memory +
+    const struct link *link = service_link(service);
+    return service_messages(service)->bytes + (link != NULL ? link_memory(link) : 0) +
+           connections_memory(service_connections(service)) +
            intake_memory(service_intake(service));
 }
 

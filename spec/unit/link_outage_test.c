@@ -66,6 +66,8 @@ WITH_SERVER(offline_buffer_is_bounded, NULL) {
     free(big);
     CHECK_INT(rc, LN_EFULL);
     CHECK_INT(n, 8);
+    CHECK(link_memory(a.link) >= (size_t)8000000);
+    CHECK(link_memory(a.link) < (size_t)8500000);
     server_run(&server, NULL);
     CHECK(peer_wait(&a, LINK_CONNECTED, 9000));
     CHECK_INT(flush(a.link), LN_OK);
