@@ -231,7 +231,7 @@ static int msg_respond(lua_State *L) {
         return room_wait(L, link, "msg:respond", respond_later);
     }
     if (link_full(link))
-        return push_failure(L, LN_EFULL, "8 MiB wait to be sent");
+        return room_push_full(L, link, "");
     if (check_options(L, 3, "msg:respond", known)) {
         lua_getfield(L, 3, "headers");
         out.headers = check_headers(L, -1, &out.header_count);

@@ -3,6 +3,7 @@
  * Sending and requesting. Each function works on the link of the script, or, as a closure with
  * a struct connection_handle as its upvalue, on that of a further connection.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,17 +18,19 @@
 #include "host/jetstream/status.h"
 #include "host/link/answer.h"
 #include "host/link/message.h"
+#include "host/script/memory.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
-#define REPLIES_BYTES ((int64_t)64 << 20) /* of request_many, if nothing else is said */
-#define REPLY_WEIGHT 128                  /* of one without bytes */
+#define REPLIES_BYTES ((size_t)64 << 20) /* of request_many, if nothing else is said, ... */
+#define REPLIES_SHARE 2  /* ... or that part of what messages may have that wait */
+#define REPLY_WEIGHT 128 /* of one without bytes */
 
 /* ---- publish ---- */
 
 /* The buffer of an outage is full. Whoever goes on all the same has a pause with each message.
  */
-static int push_full(lua_State *L) {
-    int pushed = push_failure(L, LN_EFULL, "8 MiB wait for a connection");
+static int push_full(lua_State *L, const struct link *link) {
+    int pushed = room_push_full(L, link, "");
     return can_wait(L) ? wait_to_fail(L, check_fiber(L, "app.publish"), pushed) : pushed;
 }
 
@@ -47,7 +50,7 @@ static int publish_now(lua_State *L, struct link *link) {
     int rc = link_publish(link, &out);
     trace_sent(&span, SPAN_PRODUCER, out.subject, rc);
     if (rc == LN_EFULL)
-        return push_full(L);
+        return push_full(L, link);
     return push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL);
 }
 
@@ -68,9 +71,9 @@ static int publish(lua_State *L) {
     if (room_can_wait(L))
         return room_wait(L, link, "app.publish", publish_later);
     if (link_full(link))
-        return push_failure(L, LN_EFULL,
-                            "8 MiB wait to be sent, and the call cannot wait inside of "
-                            "table.sort, string.gsub and metamethods");
+        return room_push_full(L, link,
+                              ", and the call cannot wait inside of table.sort, string.gsub "
+                              "and metamethods");
     return publish_now(L, link);
 }
 
@@ -264,7 +267,7 @@ static int request(lua_State *L) {
 static int request_later(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     int rc = room_waited(L, 5);
-    return rc == LN_ETIMEOUT ? push_request_failure(L, check_link(L), rc) : request(L);
+    return rc == LN_ETIMEOUT ? room_push_timeout(L, check_link(L)) : request(L);
 }
 
 static int begin_request(lua_State *L, enum request_kind kind) {
@@ -374,13 +377,20 @@ static void abandon_many(struct fiber *fiber, void *area) {
     }
 }
 
+static size_t replies_bytes(const struct link *link) {
+    const struct tally *tally = link_tally(link);
+    size_t share = tally != NULL ? tally->most / REPLIES_SHARE : 0;
+    return share > 0 && share < REPLIES_BYTES ? share : REPLIES_BYTES;
+}
+
 /* The script has not asked for this bound, and might take what it gets for all there is. */
 static void tell_cut(lua_State *L, const struct many_wait *wait) {
+    char size[MEMORY_SIZE_TEXT];
     if (!wait->bounded && wait->bytes_left <= 0)
         log_warn(service_name(script_service(script_of(L))),
-                 "app.request_many to '%s' has ended after %u replies: they have 64 MiB, more "
-                 "are taken with max_bytes",
-                 lua_tostring(L, 1), wait->count);
+                 "app.request_many to '%s' has ended after %u replies: they have %s, more are "
+                 "taken with max_bytes",
+                 lua_tostring(L, 1), wait->count, memory_size(size, replies_bytes(wait->link)));
 }
 
 static int many_done(lua_State *L, int status, lua_KContext context) {
@@ -406,13 +416,16 @@ static int many_done(lua_State *L, int status, lua_KContext context) {
     return 1;
 }
 
-/* A number of 1 or more; 0: not given. */
+/* A number of 1 or more, math.huge is the largest; 0: not given. */
 static lua_Integer check_most(lua_State *L, const char *name) {
     if (!lua_istable(L, 3) || lua_getfield(L, 3, name) == LUA_TNIL)
         return 0;
     lua_Integer most = lua_tointeger(L, -1); /* 0 when it is not whole */
+    if (lua_tonumber(L, -1) == (lua_Number)HUGE_VAL)
+        most = LUA_MAXINTEGER;
     if (most < 1)
-        return raise_error(L, "app.request_many: %s must be 1 or more", name);
+        return raise_error(
+            L, "app.request_many: %s must be a whole number, 1 or more, or math.huge", name);
     lua_pop(L, 1);
     return most;
 }
@@ -449,7 +462,7 @@ static int request_many(lua_State *L) {
     wait->last = &wait->first;
     wait->max = max < UINT32_MAX ? (uint32_t)max : UINT32_MAX;
     wait->bounded = max_bytes > 0;
-    wait->bytes_left = wait->bounded ? max_bytes : REPLIES_BYTES;
+    wait->bytes_left = wait->bounded ? max_bytes : (int64_t)replies_bytes(link);
     wait->type = (unsigned char)type;
     wait->client = client;
     trace_await(&wait->trace, &span, out.subject);
@@ -470,7 +483,7 @@ static int request_many(lua_State *L) {
 static int request_many_later(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     int rc = room_waited(L, 4);
-    return rc == LN_ETIMEOUT ? push_request_failure(L, check_link(L), rc) : request_many(L);
+    return rc == LN_ETIMEOUT ? room_push_timeout(L, check_link(L)) : request_many(L);
 }
 
 /*

@@ -251,8 +251,8 @@ function app.publish(subject, message, opts) end
 function app.request(subject, message, opts) end
 
 ---@class request_many_opts: request_opts
----@field max integer|nil ends after so many replies
----@field max_bytes integer|nil ends when the replies have so many bytes, default 64 MiB
+---@field max number|nil ends after so many replies
+---@field max_bytes number|nil ends when the replies have so many bytes, default 64 MiB, or a quarter of the limit of memory; math.huge: any
 ---@field stall number|nil ends after so many seconds without a further reply
 
 ---Sends a message and collects replies until the time is up, or as the options say.

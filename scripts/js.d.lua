@@ -412,7 +412,7 @@ local psub = {}
 ---@class psub.fetch_opts: js.group_opts
 ---@field timeout number|nil seconds, default 5
 ---@field no_wait boolean|nil only what is there now
----@field max_bytes integer|nil
+---@field max_bytes number|nil default: any, or a quarter of the limit of memory; math.huge: as if not given
 ---@field heartbeat number|nil seconds
 ---@field data_type "json"|"string"|nil
 

@@ -171,7 +171,7 @@ static int msg_in_progress(lua_State *L) {
         return push_refused(L, msg);
     struct link *link = message_link(L, msg->client);
     if (link != NULL && link_full(link)) /* unlike an ack it may be said without end */
-        return push_failure(L, LN_EFULL, "8 MiB wait to be sent");
+        return room_push_full(L, link, "");
     int pushed = send_ack(L, msg, "+WPI");
     if (pushed > 0)
         return pushed;

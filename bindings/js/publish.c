@@ -101,7 +101,7 @@ static int publish(lua_State *L) {
 static int publish_later(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     int rc = room_waited(L, 3);
-    return rc == LN_ETIMEOUT ? push_publish_failure(L, check_link(L), rc) : publish(L);
+    return rc == LN_ETIMEOUT ? room_push_timeout(L, check_link(L)) : publish(L);
 }
 
 /*

@@ -183,9 +183,10 @@ static uint32_t ms_argument(lua_State *L, int arg) {
 }
 
 /*
- * pull:fetch(n, timeout, no_wait, max_bytes, heartbeat, max_expires, data_type, group)
- *     -> list of messages | nil, err
- * Times in seconds; group: see check_group(). err.silent: lost because nothing was heard, so
+ * pull:fetch(n, timeout, no_wait, max_bytes, heartbeat, max_expires, data_type, group,
+ *            most_bytes) -> list of messages | nil, err
+ * Times in seconds; group: see check_group(); most_bytes: the consumer refuses a larger
+ * max_bytes. err.silent: lost because nothing was heard, so
  * the consumer may still exist.
  */
 static int pull_box_fetch(lua_State *L) {
@@ -193,13 +194,15 @@ static int pull_box_fetch(lua_State *L) {
     static const char *const types[] = {"json", "string", NULL};
     lua_Integer batch = luaL_checkinteger(L, 2);
     luaL_argcheck(L, batch >= 1 && batch <= FETCH_BATCH_MAX, 2, "1 to 1000000 messages");
-    lua_Integer max_bytes = luaL_optinteger(L, 5, 0);
+    lua_Integer max_bytes = luaL_optinteger(L, 5, 0), most_bytes = luaL_optinteger(L, 10, 0);
     luaL_argcheck(L, max_bytes >= 0, 5, "max_bytes must be positive");
+    luaL_argcheck(L, most_bytes >= 0, 10, "most_bytes must be positive");
     struct fetch_options options = {
         .batch = (uint32_t)batch,
         .timeout_ms = ms_argument(L, 3),
         .no_wait = lua_toboolean(L, 4),
         .max_bytes = (uint64_t)max_bytes,
+        .most_bytes = (uint64_t)most_bytes,
         .heartbeat_ms = ms_argument(L, 6),
         .max_expires_ms = ms_argument(L, 7),
         .group = check_group(L, 9),

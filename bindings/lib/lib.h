@@ -102,6 +102,13 @@ int room_wait_until(lua_State *L, struct link *link, const char *what, uint64_t 
 /* Whether the caller may wait so. One that is cancelled says its last words without. */
 bool room_can_wait(lua_State *L);
 
+/* nil, err for who cannot wait: so much waits to be sent, or for a connection; `more` follows
+ * in the text. */
+int room_push_full(lua_State *L, const struct link *link, const char *more);
+
+/* nil, err for who has waited until its time was over. */
+int room_push_timeout(lua_State *L, const struct link *link);
+
 /* What is left of `ms`. */
 uint64_t room_time(lua_State *L, uint64_t ms, int due);
 

@@ -2,6 +2,8 @@
 /* Waiting until the server has taken enough of what is published for more of it. */
 #include "bindings/lib/lib.h"
 #include "host/base/container_of.h"
+#include "host/base/status.h"
+#include "host/script/memory.h"
 
 struct room {
     struct link_waiter waiter;
@@ -49,6 +51,28 @@ int room_waited(lua_State *L, int top) {
     fiber_end_wait(fiber);
     lua_settop(L, top);
     return rc;
+}
+
+/* Pushes "1.2 MiB wait to be sent". */
+static const char *push_waiting(lua_State *L, const struct link *link) {
+    char size[MEMORY_SIZE_TEXT];
+    struct link_stats stats;
+    link_get_stats(link, &stats);
+    memory_size(size, stats.buffered);
+    return lua_pushfstring(L, "%s wait %s", size,
+                           link_is_connected(link) ? "to be sent" : "for a connection");
+}
+
+int room_push_full(lua_State *L, const struct link *link, const char *more) {
+    const char *waiting = push_waiting(L, link);
+    return push_failure(L, LN_EFULL, lua_pushfstring(L, "%s%s", waiting, more));
+}
+
+int room_push_timeout(lua_State *L, const struct link *link) {
+    const char *waiting = push_waiting(L, link);
+    return push_failure(
+        L, LN_ETIMEOUT,
+        lua_pushfstring(L, "it was not sent: %s, and the server takes too little", waiting));
 }
 
 uint64_t room_time(lua_State *L, uint64_t ms, int due) {

@@ -197,7 +197,8 @@ static bool is_full(const struct consume *consume) {
     const struct consume_options *o = &consume->options;
     const struct backlog *backlog = &consume->backlog;
     return o->queue_max > 0 &&
-           (backlog->queued >= o->queue_max || backlog->bytes >= o->queue_bytes);
+           (backlog->queued >= o->queue_max || backlog->bytes >= o->queue_bytes ||
+            (backlog->queued > 0 && tally_full(link_tally(consume->link), 0)));
 }
 
 /* Now, and then once a second for as long as there is something to tell. */
@@ -227,6 +228,13 @@ static void drop(struct consume *consume, struct message *msg) {
         tell_drops(consume);
 }
 
+/* More are here than there is memory for, as they are larger than those before. What has to be
+ * acknowledged can be had again. */
+static bool is_too_much(const struct consume *consume, const struct message *msg) {
+    return consume->options.ack_wait_ms > 0 && consume->backlog.count > 0 &&
+           tally_full(msg->tally, 0);
+}
+
 static void on_msg(struct demand *demand, struct message *msg) {
     struct consume *consume = container_of(demand, struct consume, demand);
     if (is_full(consume)) {
@@ -235,13 +243,14 @@ static void on_msg(struct demand *demand, struct message *msg) {
     }
     consume->busy++;
     struct consume_msg *record = NULL;
-    if (consume->state != STOPPING && consume->state != ENDED)
+    if (consume->state != STOPPING && consume->state != ENDED && !is_too_much(consume, msg))
         record = backlog_add(&consume->backlog, msg, clock_now(consume->clock));
     if (record == NULL) {
         if (consume->options.ack_wait_ms > 0)
             say(consume, msg, JS_NAK_SOON);
         consume->stats.returned++;
         message_free(msg);
+        demand_finished(demand);
     } else {
         record->consume = consume;
         record->owner = consume->owner;

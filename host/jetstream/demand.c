@@ -11,6 +11,7 @@
 
 #define DRAIN_MS 2000u /* for the server to confirm that nothing more comes */
 #define PENDING_BYTES ((size_t)64 << 20)
+#define PENDING_SHARE 2 /* of what messages may have that wait, if that is bounded */
 #define FIRST_WEIGHT ((size_t)64 << 10) /* of messages of which none has come yet */
 #define LEAST_WEIGHT 128
 
@@ -79,11 +80,32 @@ static void weigh(struct demand *demand, const struct message *msg) {
         demand->weight -= (demand->weight - weight) / 64;
 }
 
-/* The bytes of what is asked for are bounded, too. */
+/* What the messages of the link may have while they wait; 0: no limit. */
+static size_t limit(const struct demand *demand) {
+    const struct tally *tally = link_tally(demand->link);
+    return tally != NULL ? tally->most : 0;
+}
+
+/* Of the first messages nothing is known. Where they must not be too many they are as large as
+ * they can be. */
+static void expect_weight(struct demand *demand) {
+    struct link_info info;
+    if (limit(demand) == 0 || demand->weight != FIRST_WEIGHT)
+        return;
+    link_get_info(demand->link, &info);
+    if (info.max_payload > (int64_t)FIRST_WEIGHT)
+        demand->weight = (size_t)info.max_payload;
+}
+
+/* The bytes of what is asked for are bounded, too: for the sake of a limit there are fewer
+ * messages than handlers. */
 static size_t most(const struct demand *demand) {
-    size_t fit = PENDING_BYTES / demand->weight;
-    if (fit < demand->options.least)
-        fit = demand->options.least;
+    size_t share = limit(demand) / PENDING_SHARE;
+    bool limited = share > 0 && share < PENDING_BYTES;
+    size_t fit = (limited ? share : PENDING_BYTES) / demand->weight;
+    size_t least = limited ? 1 : demand->options.least;
+    if (fit < least)
+        fit = least;
     return fit < demand->options.max_messages ? fit : demand->options.max_messages;
 }
 
@@ -274,6 +296,7 @@ int demand_start(struct demand *demand) {
     int rc = subscribe(demand);
     if (rc < 0)
         return rc;
+    expect_weight(demand);
     watch(demand);
     demand_pull(demand);
     return LN_OK;

@@ -31,7 +31,7 @@ struct demand;
 
 struct demand_options {
     uint32_t max_messages; /* `pending` at most; 1 or more. Fewer while messages are large, */
-    uint32_t least;        /* but not fewer than this; 1 or more */
+    uint32_t least;        /* but not fewer than this, 1 or more, where no limit is near */
     uint32_t max_batch;    /* of a request; 0: any */
     uint32_t expires_ms;   /* of a request */
     uint32_t heartbeat_ms; /* of the server; at most half of the above */

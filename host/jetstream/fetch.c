@@ -86,6 +86,21 @@ static uint64_t time_left(const struct fetch *fetch) {
     return fetch->due > now ? fetch->due - now : 0;
 }
 
+/* Of what one fetch brings at most, as part of what messages may have that wait. */
+#define FETCH_SHARE 2
+
+/* Bytes of the next request; 0: any. A single message is taken, or refused, as it is. */
+static uint64_t max_bytes(const struct fetch *fetch) {
+    const struct fetch_options *o = &fetch->options;
+    const struct tally *tally = link_tally(fetch->link);
+    if (tally == NULL || tally->most == 0 || o->batch == 1)
+        return o->max_bytes;
+    uint64_t share = tally->most / FETCH_SHARE;
+    if (o->most_bytes > 0 && share > o->most_bytes)
+        share = o->most_bytes;
+    return o->max_bytes == 0 || o->max_bytes > share ? share : o->max_bytes;
+}
+
 /* The server's own limit ends before ours, so that its answer still reaches us. */
 static uint64_t expires_ms(const struct fetch *fetch, uint64_t left) {
     uint64_t margin = left / 10 < 100 ? left / 10 : 100;
@@ -103,7 +118,7 @@ static int send_request(struct fetch *fetch) {
         .batch = o->batch - fetch->count,
         .expires_ms = expires,
         .heartbeat_ms = o->no_wait ? 0 : heartbeat,
-        .max_bytes = o->max_bytes,
+        .max_bytes = max_bytes(fetch),
         .no_wait = o->no_wait,
         .group = &o->group,
         .pin = fetch->pin,
@@ -187,7 +202,11 @@ static void on_request_over(struct fetch *fetch, enum js_status status) {
         return;
     }
     fetch->clean = true;
-    if (status == JS_MAX_BYTES)
+    if (status == JS_MAX_BYTES && fetch->count == 0 &&
+        max_bytes(fetch) != fetch->options.max_bytes) {
+        fetch->options.batch = 1; /* nobody has asked for a bound that it does not fit into */
+        fetch_ask_again(fetch);
+    } else if (status == JS_MAX_BYTES)
         fetch_finish(fetch, LN_EJETSTREAM, "the next message is larger than max_bytes");
     else
         fetch_finish(fetch, LN_OK, NULL);
@@ -239,6 +258,9 @@ static void on_data(struct fetch *fetch, struct message *msg) {
         message_free(msg); /* somebody else wrote to our inbox */
     } else if (fetch->state == OVER || fetch->state == IDLE) {
         js_return_message(fetch->link, msg);
+    } else if (fetch->count > 0 && tally_full(msg->tally, 0)) {
+        js_return_message(fetch->link, msg);
+        fetch_finish(fetch, LN_OK, NULL);
     } else if (!keep(fetch, msg)) {
         js_return_message(fetch->link, msg);
         fetch_finish(fetch, LN_ENOMEM, NULL);
@@ -246,7 +268,7 @@ static void on_data(struct fetch *fetch, struct message *msg) {
         on_status(fetch, JS_DATA, NULL);
     } else {
         /* With max_bytes some servers add a status after the last message. */
-        fetch->clean = fetch->options.max_bytes == 0;
+        fetch->clean = max_bytes(fetch) == 0;
         fetch_finish(fetch, LN_OK, NULL);
     }
 }

@@ -30,7 +30,9 @@ struct fetch_options {
     uint32_t heartbeat_ms;   /* how often the server shall say that it is alive; 0: 5 s when the
                               * fetch may take 10 s or more; at most half of the timeout */
     uint32_t max_expires_ms; /* the consumer refuses longer requests; 0: no such limit */
-    uint64_t max_bytes;      /* of the messages with subjects and headers; 0: any */
+    uint64_t max_bytes;      /* of the messages with subjects and headers; 0: as many as the
+                              * service may have */
+    uint64_t most_bytes;     /* the consumer refuses more; 0: no such limit */
     bool no_wait;            /* only what is there now */
     struct js_group group;   /* without a name: none; its pin is the pull's */
 };

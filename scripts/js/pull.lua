@@ -134,6 +134,11 @@ local FETCH_OPTIONS = groups.add_to { timeout = "number", no_wait = "boolean",
 ---Above this the server's memory is the limit, not the batch.
 local MOST = 1000000
 
+---math.huge: none.
+local function bound(bytes)
+  if bytes ~= math.huge then return bytes end
+end
+
 local function check_fetch(n, opts)
   check.whole("psub:fetch", "the number of messages", n, 1, MOST)
   opts = core.check("psub:fetch", opts, FETCH_OPTIONS)
@@ -141,7 +146,7 @@ local function check_fetch(n, opts)
   if timeout <= 0 or timeout ~= timeout then
     error("psub:fetch: timeout must be a number of seconds greater than 0", 3)
   end
-  check.whole("psub:fetch", "max_bytes", opts.max_bytes, 1)
+  check.whole("psub:fetch", "max_bytes", bound(opts.max_bytes), 1)
   return opts, groups.check("psub:fetch", opts, 2)
 end
 
@@ -164,8 +169,8 @@ function psub:fetch(n, opts)
   repeat
     local list
     list, err = pull:fetch(at_most(n, self.max_batch), left, opts.no_wait,
-      at_most(opts.max_bytes, self.max_bytes), opts.heartbeat, self.max_expires,
-      opts.data_type, group)
+      at_most(bound(opts.max_bytes), self.max_bytes), opts.heartbeat, self.max_expires,
+      opts.data_type, group, self.max_bytes)
     if list then
       if #list > 0 then self.reader:heard() end
       return list

@@ -309,7 +309,14 @@ describe("app.request_many", function()
     finally(function() svc:stop() end)
     assert.equal(68, assert(svc:request(s .. ".ask", nil, { timeout = 60 })).data)
     assert.equal(1, #svc:logs("request_many to '" .. s:gsub("%p", "%%%0")
-      .. "' has ended after 68 replies: they have 64 MiB"))
+      .. "' has ended after 68 replies: they have 64%.0 MiB, more"))
+  end)
+
+  it("has no bound where max and max_bytes are math.huge", function()
+    local s = subject()
+    listen(s, function(msg) for i = 1, 3 do msg:respond(i) end end)
+    assert.equal(3, #assert(app.request_many(s, nil, { max = math.huge, stall = 1,
+      max_bytes = math.huge })))
   end)
 
   it("collects more replies of one responder", function()

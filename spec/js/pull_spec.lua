@@ -79,6 +79,13 @@ describe("app.js.pull_subscribe", function()
     assert.truthy(err.message:find("max_bytes", 1, true))
   end)
 
+  it("has no bound where max_bytes is math.huge", function()
+    put(5)
+    local opts = { max_bytes = math.huge }
+    assert.equal(5, #assert(subscribe(stream .. ".>"):fetch(5, opts)))
+    assert.same({ max_bytes = math.huge }, opts)
+  end)
+
   it("wakes a fetch that waits when a message comes", function()
     local psub = subscribe(stream .. ".>", { durable = "d" })
     core.spawn(function() put(1) end)

@@ -252,6 +252,122 @@ describe("messages", function()
   end)
 end)
 
+describe("replies of app.request_many", function()
+  it("are a quarter of the memory, and what is left out is told", function()
+    local prefix = unique "many"
+    local child = process.run(([[
+      app.listen("PREFIX.ask", function()
+        return #assert(app.request_many("PREFIX.all", nil, { stall = 5 }))
+      end)
+    ]]):gsub("PREFIX", prefix), { "--memory", "16M" })
+    child:expect "started"
+    local body = ("x"):rep(1000):rep(900)
+    local listener = app.listen(prefix .. ".all", function(msg)
+      for _ = 1, 30 do msg:respond(body) end
+    end)
+    finally(function() listener:stop() end)
+    assert.equal(5, assert(app.request(prefix .. ".ask", nil, { timeout = 20 })).data)
+    child:expect "has ended after 5 replies: they have 4%.0 MiB, more are taken with max_bytes"
+    assert.equal(0, child:stop())
+    assert.equal(0, child:count "not enough memory")
+  end)
+end)
+
+describe("messages of a stream", function()
+  local BODY, COUNT = ("x"):rep(1000):rep(960), 30
+  local stream
+
+  before_each(function()
+    stream = unique "large"
+    assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" },
+      storage = "memory" })
+    for _ = 1, COUNT do assert(app.js.publish(stream .. ".a", BODY)) end
+  end)
+
+  after_each(function() app.js.delete_stream(stream) end)
+
+  ---What a service does with all of them: each is handled once.
+  local function handles_all(source)
+    local child = process.run(source:gsub("STREAM", stream), { "--memory", "16M" })
+    eventually("all messages", function() return child:count "message " >= COUNT end)
+    for number = 1, COUNT do
+      assert.equal(1, child:count(("message %d of delivery 1."):format(number)), child:output())
+    end
+    assert.equal(0, child:stop())
+    assert.equal(0, child:count "not enough memory")
+  end
+
+  it("are fetched in parts that fit in", function()
+    handles_all([[
+      app.task(function()
+        local psub = assert(app.js.pull_subscribe("STREAM.>", { durable = "d" }))
+        while true do
+          local opts = { timeout = 0.5, data_type = "string" }
+          for _, msg in ipairs(assert(psub:fetch(100, opts))) do
+            app.log.info(("message %d of delivery %d."):format(
+            msg.metadata.stream_sequence, msg.metadata.num_delivered))
+            msg:ack()
+          end
+          collectgarbage()
+        end
+      end)]])
+  end)
+
+  it("are fetched one by one where one is as large as a part", function()
+    handles_all([[
+      app.config { limits = { memory = "3600K" } }
+      app.task(function()
+        local psub = assert(app.js.pull_subscribe("STREAM.>", { durable = "d" }))
+        while true do
+          local opts = { timeout = 0.5, data_type = "string" }
+          for _, msg in ipairs(assert(psub:fetch(5, opts))) do
+            app.log.info(("message %d of delivery %d."):format(
+            msg.metadata.stream_sequence, msg.metadata.num_delivered))
+            msg:ack()
+          end
+          collectgarbage()
+        end
+      end)]])
+  end)
+
+  it("go back to it where they are larger than those before, and come again", function()
+    assert(app.js.purge_stream(stream))
+    local child = process.run(([[
+      app.task(function()
+        local psub = assert(app.js.pull_subscribe("STREAM.>", { durable = "d" }))
+        local slow = true
+        psub:consume({ data_type = "string" }, function(msg)
+          if #msg.raw > 10 and slow then app.sleep(2) slow = false end
+          app.log.info((#msg.raw > 10 and "large %d." or "small %d"):format(
+            msg.metadata.stream_sequence))
+        end)
+      end)]]):gsub("STREAM", stream), { "--memory", "16M" })
+    child:expect "started"
+    for _ = 1, 400 do assert(app.js.publish(stream .. ".a", "small")) end
+    eventually("the small ones", function() return child:count "small " == 400 end)
+    for _ = 1, COUNT do assert(app.js.publish(stream .. ".a", BODY)) end
+    for number = COUNT + 401, 2 * COUNT + 400 do
+      child:expect(("large %d%%."):format(number))
+    end
+    assert.equal(0, child:stop())
+    assert.equal(0, child:count "not enough memory")
+  end)
+
+  it("are asked for as far as they fit in", function()
+    handles_all([[
+      app.task(function()
+        local psub = assert(app.js.pull_subscribe("STREAM.>", { durable = "d" }))
+        local time = 2 -- for what was asked for to come
+        psub:consume({ concurrency = 1, data_type = "string" }, function(msg)
+          app.sleep(time)
+          time = 0
+          app.log.info(("message %d of delivery %d."):format(
+            msg.metadata.stream_sequence, msg.metadata.num_delivered))
+        end)
+      end)]])
+  end)
+end)
+
 describe("limits.fibers", function()
   it("is where app.spawn raises, and all else goes on", function()
     local child, ask = run([[

@@ -137,7 +137,53 @@ describe("a server that does not read", function()
       local bytes = tonumber(child:expect(way[1]:gsub("%p", "%%%0") .. ": (%d+) bytes"))
       assert.is_true(bytes > MARK / 2 and bytes < way[3] + SLACK, way[1] .. ": " .. bytes)
     end
-    child:expect "at last: [^\n]*8 MiB wait to be sent"
+    child:expect "at last: [^\n]*8%.%d MiB wait to be sent, and the call cannot wait"
+    server:signal "CONT"
+  end)
+
+  it("is named by requests that have no time left to be sent", function()
+    local server = process.server()
+    local child = process.run([[
+      local body = ("x"):rep(100000)
+      local ways = {
+        { "request", function() return app.request("flood", body, { timeout = 0.3 }) end },
+        { "many", function() return app.request_many("flood", body, { timeout = 0.3 }) end },
+      }
+      app.task(function()
+        app.log.info "ready"
+        while app.flush(0.2) do app.sleep(0.01) end
+        for _ = 1, 200 do app.spawn(app.publish, "flood", body) end
+        app.sleep(0.1)
+        for _, way in ipairs(ways) do
+          local _, err = way[2]()
+          app.log.info(("%s: %s: %s"):format(way[1], err.code, err.message))
+        end
+      end)]], { "--ping-interval", "60" }, { servers = { server.url } })
+    child:expect "ready"
+    server:signal "STOP"
+    for _, way in ipairs { "request", "many" } do
+      child:expect(way .. ": timeout: [^\n]*it was not sent: %d%.%d MiB wait to be sent, "
+        .. "and the server takes too little")
+    end
+    server:signal "CONT"
+  end)
+
+  it("fills no more of a connection than of the first one, as the limit says", function()
+    local server = process.server()
+    local child = process.run(([[
+      local body = ("x"):rep(20000)
+      app.task(function()
+        local other = assert(app.connect { server = %q })
+        app.log.info "ready"
+        while other.flush(0.2) do app.sleep(0.01) end
+        for _ = 1, 800 do app.spawn(function() other.publish("flood", body) end) end
+        app.sleep(0.2)
+        app.log.info(("waiting: %%d bytes."):format(other.nats.stats().buffered))
+      end)]]):format(server.url), { "--memory", "16M", "--ping-interval", "60" })
+    child:expect "ready"
+    server:signal "STOP"
+    local bytes = tonumber(child:expect "waiting: (%d+) bytes")
+    assert.is_true(bytes > 2^16 and bytes < 2^18 + 50000, bytes)
     server:signal "CONT"
   end)
 end)
