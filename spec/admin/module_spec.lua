@@ -3,6 +3,7 @@ local admin = require "spec.support.admin"
 local core = require "lunats.core"
 local lfs = require "lfs"
 local process = require "spec.support.process"
+local read = require "spec.support.read"
 local testing = require "lunats.testing"
 
 local SCRIPT = 'app.listen("spec.module", function() return 1 end)'
@@ -61,6 +62,9 @@ describe("a missing module", function()
   end)
 end)
 
+---Of the interface between host and modules.
+local NUMBER = assert(read("host/base/module.h"):match 'MODULE_VERSION LN_VERSION "(%-%d+)"')
+
 describe("a module", function()
   it("of another version is refused", function()
     local lunats = alone()
@@ -108,7 +112,7 @@ describe("a module", function()
         return 1;
       }
       struct { const char *version; const void *api; int (*open)(lua_State *L); }
-        lunats_module = { "%s-1", 0, open };]]):format(core.version), "answer")
+        lunats_module = { "%s%s", 0, open };]]):format(core.version, NUMBER), "answer")
     local script = process.write("tool.lua", [[
       local core = require "lunats.core"
       print("the answer is " .. core.native "answer")
