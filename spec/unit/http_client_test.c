@@ -119,9 +119,9 @@ static void tear_down(void) {
 /* Sends a request, and returns the server's end of its connection when it has come. */
 static int ask(void) {
     char url[64], request[4096];
-    struct sockaddr_in where;
+    struct sockaddr_in where = {0};
     socklen_t size = sizeof(where);
-    getsockname(listener, (struct sockaddr *)&where, &size);
+    CHECK_SOFT(getsockname(listener, (struct sockaddr *)&where, &size) == 0);
     snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(where.sin_port));
     struct http_ask what = {
         .url = url, .method = "GET", .proxy = "", .sink = &sink, .on_done = on_done};
