@@ -13,10 +13,12 @@ static void check_parts(const struct path *path) {
     for (size_t i = 0; i < path->count; i++) {
         const char *text = path->parts[i].text;
         HOLDS(strlen(text) == path->parts[i].len);
-        for (const char *at = text; at != NULL; at = strchr(at, '/')) {
-            at += at != text;
+        for (const char *at = text;; at++) {
             size_t len = strcspn(at, "/");
             HOLDS(!(len == 1 && at[0] == '.') && !(len == 2 && memcmp(at, "..", 2) == 0));
+            at += len;
+            if (*at == '\0')
+                break;
         }
     }
 }
