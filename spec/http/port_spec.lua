@@ -110,14 +110,14 @@ describe("a request by HTTP", function()
   end)
 
   it("is answered by the version that got it, and no connection is lost at a reload", function()
-    local source = 'app.http.get("/%s", function() app.sleep(%g) return "%s" end)'
+    local source = 'app.http.get("/%s", function() print "asked" app.sleep(%g) return "%s" end)'
     local path = process.write("svc.lua", source:format("a", 1, "old"))
     local child = process.spawn { process.lunats(), "run", "--server", testing.server_url(),
       "--http", "127.0.0.1:0", path }
     child:expect "started, connected to"
     local url = web.url(child)
     local old = app.spawn(function() return web.get(url .. "/a").body end)
-    app.sleep(0.2) -- it is under way; if not it fails below
+    child:expect "asked"
     local file = assert(io.open(path, "w"))
     file:write(source:format("a", 0, "new"))
     file:close()
