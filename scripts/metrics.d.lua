@@ -1,5 +1,6 @@
 ---@meta metrics
----What `app.metrics` and `app.health` are: see docs/operations.md.
+-- luacheck: globals app
+---What a script counts: `app.metrics`. See docs/operations.md.
 
 ---What a script counts, for /metrics of the admin port. The numbers go on over reloads. Each set
 ---of label values is a series of its own: 1,000 for each metric, more are not counted, with a
