@@ -12,7 +12,8 @@ local guard = require("lunats.testing.guard").current()
 
 local M = { fake_js_msg = fake.js_msg, replay = require("lunats.testing.replay").replay }
 
-local DEFAULT_TIMEOUT = 2
+---Of `lunats test --timeout`, in seconds.
+local DEFAULT_TIMEOUT = core.options.timeout > 0 and core.options.timeout or 2
 ---Milliseconds.
 local PATIENCE = 50
 
@@ -169,7 +170,7 @@ end
 ---Asks one of its routes of app.http; no port is open for that.
 ---@return table|nil res { status =, headers =, cookies =, body =, data = }
 function service:http(method, path, opts)
-  return require "lunats.testing.http"(self.handle, method, path, opts)
+  return require "lunats.testing.http"(self.handle, method, path, opts, DEFAULT_TIMEOUT)
 end
 
 ---Waits for a message of the service that no call of expect() has returned before. The error

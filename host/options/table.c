@@ -171,6 +171,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "collect up to that many replies of several services, until --timeout"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, REQUEST | PUB, timeout, "SECONDS",
           "time for the answer (default 5)"),
+    VALUE("timeout", 0, OPTIONS_KIND_PERIOD, TEST, timeout, "SECONDS",
+          "how long svc:request, svc:http and svc:expect wait unless told (default 2)"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, SUB | LOGS, timeout, "SECONDS",
           "stop after that time; with --count the status is 1 then"),
     VALUE("timeout", 0, OPTIONS_KIND_PERIOD, CLUSTER, timeout, "SECONDS",

@@ -76,12 +76,16 @@ static _Thread_local struct {
     unsigned count;
 } kept;
 
-static struct trace *take(size_t size) {
-    struct trace *trace = LN_POOLED && size == 0 ? kept.first : NULL;
-    if (trace == NULL)
-        return malloc(sizeof(*trace) + size);
-    kept.first = trace->outer;
-    kept.count--;
+struct trace *trace_bare(void) {
+    struct trace *trace = kept.first;
+    if (trace != NULL) {
+        kept.first = trace->outer;
+        kept.count--;
+    } else {
+        trace = malloc(sizeof(*trace));
+    }
+    if (trace != NULL)
+        *trace = (struct trace){.refs = 1};
     return trace;
 }
 
@@ -97,15 +101,14 @@ static void give_back(struct trace *trace) {
 }
 
 struct trace *trace_new(const struct trace_headers *headers) {
-    size_t size = headers == NULL ? 0
-                                  : size_of(headers->parent) + size_of(headers->state) +
-                                        size_of(headers->baggage);
-    struct trace *trace = take(size);
+    size_t size =
+        size_of(headers->parent) + size_of(headers->state) + size_of(headers->baggage);
+    if (size == 0)
+        return trace_bare();
+    struct trace *trace = malloc(sizeof(*trace) + size);
     if (trace == NULL)
         return NULL;
     *trace = (struct trace){.refs = 1};
-    if (size == 0)
-        return trace;
     char *at = trace->bytes;
     trace->parent = put(&at, headers->parent);
     trace->state = put(&at, headers->state);

@@ -37,7 +37,10 @@ struct trace_headers {
 /* Looks for them in a block as of struct message. */
 void trace_find(struct trace_headers *out, const char *headers, size_t len);
 
-/* A copy of what is there, NULL: nothing; NULL without memory. */
+/* One without headers; NULL without memory. */
+struct trace *trace_bare(void);
+
+/* A copy of what is there; NULL without memory. */
 struct trace *trace_new(const struct trace_headers *headers);
 
 /* NULL without memory. */
@@ -49,6 +52,12 @@ struct trace_notes *trace_notes(struct trace *trace);
  */
 struct text *span_open(struct span *span, enum span_kind kind, const char *name);
 void span_shut(struct span *span);
+
+/* Among the attributes: what a service, or a handler, has answered. `error` may be NULL. */
+void span_put_code(struct text *text, int code, const char *error);
+
+/* One of its list of links. */
+void span_put_link(struct text *text, const struct trace_ids *ids);
 
 /* Behind the attributes: it has failed. */
 void span_put_failure(struct text *text, const char *error);

@@ -14,9 +14,6 @@
 #define ERROR_MAX 1024
 #define TRACEBACK_MAX 8192
 
-/* Messages of one fetch that a span links to. */
-#define LINKS_MAX 128
-
 struct tracer {
     struct exporter_source source;
     struct exporter *exporter;
@@ -153,8 +150,8 @@ static const unsigned char no_parent[SPAN_ID_BYTES];
  * more bytes behind it. False: the span is left out, for want of memory or of a place in the
  * queue.
  */
-static bool begin_span(const struct span *span, uint64_t ended, const char *text, size_t len,
-                       size_t room) {
+static inline bool begin_span(const struct span *span, uint64_t ended, const char *text,
+                              size_t len, size_t room) {
     struct tracer *tracer = span->tracer;
     if (!exporter_admit(tracer->exporter))
         return false;
@@ -172,40 +169,45 @@ static bool begin_span(const struct span *span, uint64_t ended, const char *text
     return true;
 }
 
-/* The last span of the document has come to its end but for its parent; there is room for that.
- */
-static inline void end_with_parent(struct tracer *tracer, const struct span *span) {
+static inline bool has_parent(const struct span *span) {
+    return memcmp(span->parent, no_parent, SPAN_ID_BYTES) != 0;
+}
+
+/* A span more is in the document. */
+static inline void end_if_full(struct tracer *tracer) {
+    if (tracer->spans == tracer->settings->batch_max)
+        end_document(tracer);
+}
+
+/* The last span of the document has come to its end but for its parent. */
+static void end_span(struct tracer *tracer, const struct span *span) {
     struct text *text = &tracer->text;
-    char *at = text->bytes + text->len;
-    if (memcmp(span->parent, no_parent, SPAN_ID_BYTES) != 0) {
+    char *at = text_room(text, END_ROOM);
+    if (at == NULL)
+        return;
+    if (has_parent(span)) {
         memcpy(at, PARENT, sizeof(PARENT) - 1);
         span_id_write(at + AT_PARENT_ID, span->parent);
         at += sizeof(PARENT) - 1;
     }
     memcpy(at, "},", 2);
     text->len = (size_t)(at + 2 - text->bytes);
-    if (tracer->spans == tracer->settings->batch_max)
-        end_document(tracer);
+    end_if_full(tracer);
 }
 
-static void end_span(struct tracer *tracer, const struct span *span) {
-    if (text_room(&tracer->text, END_ROOM) != NULL)
-        end_with_parent(tracer, span);
-}
-
-/* Begins the span behind its head: all of it but the subject, where that may differ, and the
- * end of the list of attributes. */
+/* Begins the span behind its head: all of it but the subject, where that may differ. */
 struct span_label {
-    size_t len;
-    bool whole; /* has the subject, too */
+    size_t len; /* without WHOLE_END */
+    bool whole; /* has the subject, too, and WHOLE_END: most spans have nothing else */
     char text[];
 };
+#define WHOLE_END "]},"
 
 static struct span_label *new_label(const struct text *text, bool whole) {
     struct span_label *label = text->failed ? NULL : malloc(sizeof(*label) + text->len);
     if (label == NULL)
         return NULL;
-    label->len = text->len;
+    label->len = text->len - (whole ? sizeof(WHOLE_END) - 1 : 0);
     label->whole = whole;
     memcpy(label->text, text->bytes, text->len);
     return label;
@@ -231,6 +233,7 @@ struct span_label *span_label(const char *destination, const char *group, const 
     if (whole) {
         span_attribute(&text, "messaging.destination.name", destination);
         text.len -= !text.failed; /* the comma */
+        text_puts(&text, WHOLE_END);
     } else {
         text_puts(&text, "{\"key\":\"messaging.destination.name\",\"value\":{\"stringValue\":");
     }
@@ -241,7 +244,7 @@ struct span_label *span_label(const char *destination, const char *group, const 
 
 /* ---- the end of a handler ---- */
 
-static void put_link(struct text *text, const struct trace_ids *ids) {
+void span_put_link(struct text *text, const struct trace_ids *ids) {
     char digits[2 * TRACE_ID_BYTES];
     text_puts(text, "{\"traceId\":\"");
     trace_id_write(digits, ids->trace);
@@ -268,7 +271,7 @@ static void put_failure(struct tracer *tracer, const struct trace_notes *notes, 
     span_put_failure(text, notes->error != NULL ? notes->error : "");
 }
 
-static void put_code(struct text *text, int code, const char *error) {
+void span_put_code(struct text *text, int code, const char *error) {
     text_printf(text,
                 ",{\"key\":\"messaging.nats.service.error_code\",\"value\":{\"intValue\":"
                 "\"%d\"}}",
@@ -285,7 +288,7 @@ static void put_rest(struct tracer *tracer, const struct trace *trace, uint64_t 
     struct text *text = &tracer->text;
     const struct trace_notes *notes = trace->notes;
     if (notes != NULL && !notes->failed && notes->code != 0)
-        put_code(text, notes->code, notes->error);
+        span_put_code(text, notes->code, notes->error);
     text_puts(text, "]");
     if (trace->state != NULL) {
         text_puts(text, ",\"traceState\":");
@@ -293,7 +296,7 @@ static void put_rest(struct tracer *tracer, const struct trace *trace, uint64_t 
     }
     if (notes != NULL && notes->linked) {
         text_puts(text, ",\"links\":[");
-        put_link(text, &notes->link);
+        span_put_link(text, &notes->link);
         text_puts(text, "]");
     }
     if (notes != NULL && notes->failed)
@@ -305,7 +308,7 @@ static bool begin_handled(const struct span *span, const struct span_label *labe
                           const char *subject, uint64_t ended) {
     struct text *text = &span->tracer->text;
     size_t len = label->whole ? 0 : strlen(subject);
-    if (!begin_span(span, ended, label->text, label->len, len + 4 + END_ROOM))
+    if (!begin_span(span, ended, label->text, label->len, len + 4))
         return false;
     if (label->whole)
         return true;
@@ -317,10 +320,19 @@ static bool begin_handled(const struct span *span, const struct span_label *labe
         text->len += len + 2;
     } else {
         text_json(text, subject);
-        text_room(text, 2 + END_ROOM); /* as there was in the beginning */
     }
     text_put(text, "}}", 2);
     return !text->failed;
+}
+
+static __attribute__((noinline)) void write_handled(const struct trace *trace,
+                                                    const struct span_label *label,
+                                                    const char *subject, uint64_t ended) {
+    struct tracer *tracer = trace->span.tracer;
+    if (!begin_handled(&trace->span, label, subject, ended))
+        return;
+    put_rest(tracer, trace, ended + tracer->epoch);
+    end_span(tracer, &trace->span);
 }
 
 void trace_handled(struct trace *trace, const struct span_label *label, const char *subject,
@@ -332,14 +344,12 @@ void trace_handled(struct trace *trace, const struct span_label *label, const ch
         return;
     if (ended == 0)
         ended = clock_precise();
-    if (label != NULL && begin_handled(&trace->span, label, subject, ended)) {
-        if (trace->notes != NULL || trace->state != NULL) {
-            put_rest(tracer, trace, ended + tracer->epoch);
-            end_span(tracer, &trace->span);
-        } else {
-            tracer->text.bytes[tracer->text.len++] = ']';
-            end_with_parent(tracer, &trace->span);
-        }
+    if (label != NULL && label->whole && trace->notes == NULL && trace->state == NULL &&
+        !has_parent(&trace->span)) {
+        if (begin_span(&trace->span, ended, label->text, label->len + sizeof(WHOLE_END) - 1, 0))
+            end_if_full(tracer);
+    } else if (label != NULL) {
+        write_handled(trace, label, subject, ended);
     }
     trace->span.tracer = NULL;
 }
@@ -365,8 +375,8 @@ void span_finish(struct trace *trace) {
 /* ---- beginnings ---- */
 
 /* A span inside of `parent`, NULL: the first one of a trace. */
-static void begin(struct span *span, struct tracer *tracer, const struct trace_ids *parent,
-                  uint64_t began) {
+static inline void begin(struct span *span, struct tracer *tracer,
+                         const struct trace_ids *parent, uint64_t began) {
     if (parent != NULL) {
         span->ids = *parent;
         memcpy(span->parent, parent->span, SPAN_ID_BYTES);
@@ -408,7 +418,7 @@ struct trace *trace_handle(struct tracer *tracer, const char *headers, size_t le
     struct trace *trace = NULL;
     if (headers != NULL)
         trace = handle_headers(tracer, headers, len, origin, began);
-    else if ((trace = trace_new(NULL)) != NULL)
+    else if ((trace = trace_bare()) != NULL)
         begin(&trace->span, tracer, NULL, began);
     if (trace != NULL)
         trace->known = true;
@@ -481,11 +491,6 @@ void span_send(struct span *span, struct tracer *tracer, const struct trace *tra
     begin(span, tracer, trace_ids(trace), 0);
 }
 
-/* Names of inboxes are of no use to anybody. */
-static bool is_temporary(const char *subject) {
-    return strncmp(subject, "_INBOX.", 7) == 0;
-}
-
 struct text *span_open(struct span *span, enum span_kind kind, const char *name) {
     struct tracer *tracer = span->tracer;
     if (!begin_span(span, clock_precise(), HEAD, sizeof(HEAD) - 1, 0)) {
@@ -509,72 +514,6 @@ void span_put_failure(struct text *text, const char *error) {
     text_puts(text, ",\"status\":{\"code\":2,\"message\":");
     put_string(text, error, ERROR_MAX);
     text_puts(text, "}");
-}
-
-void span_sent(struct span *span, enum span_kind kind, const char *subject, int code,
-               const char *error) {
-    if (span->tracer == NULL)
-        return;
-    const char *verb = kind == SPAN_CLIENT ? "request" : "publish";
-    struct text name = {0};
-    text_printf(&name, "%s %s", verb, is_temporary(subject) ? "(temporary)" : subject);
-    struct text *text = span_open(span, kind, name.bytes != NULL ? name.bytes : verb);
-    text_free(&name);
-    if (text == NULL)
-        return;
-    span_attribute(text, "messaging.system", "nats");
-    span_attribute(text, "messaging.operation.name", verb);
-    span_attribute(text, "messaging.operation.type", "send");
-    span_attribute(text, "messaging.destination.name", subject);
-    if (error != NULL && code == 0)
-        span_attribute(text, "error.type", error);
-    text->len -= !text->failed; /* the comma */
-    if (code != 0)
-        put_code(text, code, error);
-    text_puts(text, "]");
-    if (error != NULL && code == 0)
-        span_put_failure(text, error);
-    span_shut(span);
-}
-
-void span_received(struct span *span, const char *stream, const char *consumer, size_t count,
-                   const char *(*headers)(void *owner, size_t index, size_t *len),
-                   void *owner) {
-    if (span->tracer == NULL)
-        return;
-    struct text name = {0};
-    text_printf(&name, "receive %s", stream);
-    struct text *text =
-        span_open(span, SPAN_CLIENT, name.bytes != NULL ? name.bytes : "receive");
-    text_free(&name);
-    if (text == NULL)
-        return;
-    span_attribute(text, "messaging.system", "nats");
-    span_attribute(text, "messaging.operation.name", "receive");
-    span_attribute(text, "messaging.operation.type", "receive");
-    span_attribute(text, "messaging.consumer.group.name", consumer);
-    span_attribute(text, "messaging.nats.stream", stream);
-    text_printf(text,
-                "{\"key\":\"messaging.batch.message_count\",\"value\":{\"intValue\":"
-                "\"%zu\"}}],\"links\":[",
-                count);
-    size_t links = 0;
-    for (size_t i = 0; i < count && links < LINKS_MAX; i++) {
-        struct trace_headers found;
-        struct trace_ids ids;
-        size_t len;
-        const char *block = headers(owner, i, &len);
-        if (block == NULL)
-            continue;
-        trace_find(&found, block, len);
-        if (found.parent == NULL || !traceparent_read(&ids, found.parent))
-            continue;
-        if (links++ > 0)
-            text_puts(text, ",");
-        put_link(text, &ids);
-    }
-    text_puts(text, "]");
-    span_shut(span);
 }
 
 void span_headers(const struct span *span, const struct trace *trace, struct trace_out *out,

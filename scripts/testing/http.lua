@@ -68,7 +68,8 @@ local function answer_headers(list)
 end
 
 ---@param handle userdata the service
-return function(handle, method, path, opts)
+---@param timeout number  seconds, where opts has none
+return function(handle, method, path, opts, timeout)
   opts = core.check("svc:http", opts, OPTIONS)
   if type(method) ~= "string" or type(path) ~= "string" then
     core.blame 'svc:http: a method and a path: svc:http("GET", "/orders?limit=1")'
@@ -76,7 +77,7 @@ return function(handle, method, path, opts)
   local body, kind = body_of(opts)
   local before, query = path:match "^([^?]*)%??(.*)$"
   local status, list, bytes = handle:ask(method, before, query, request_headers(opts, kind),
-    body, opts.timeout or 2, opts.stop_after or 0)
+    body, opts.timeout or timeout, opts.stop_after or 0)
   if not status then return nil, list end
   local headers, cookies = answer_headers(list)
   return setmetatable({ status = status, headers = headers, cookies = cookies, body = bytes },

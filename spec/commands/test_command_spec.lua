@@ -43,6 +43,26 @@ local function sleeper()
 end
 
 describe("lunats test", function()
+  it("waits as long as --timeout says, in each process", function()
+    local impatient = [[
+      local testing = require "lunats.testing"
+      it("waits", function()
+        local svc = testing.start "app.listen('never', function() app.sleep(1000) end)"
+        finally(function() svc:stop() end)
+        local began = app.now()
+        local _, err = svc:request("never", "")
+        assert.equal("timeout", err.code)
+        assert.error_matches(function() svc:expect "done" end, "came within 0.05 s")
+        assert.is_true(app.now() - began < 1.5)
+      end)
+    ]]
+    local folder = project { one = impatient, two = impatient }
+    for _, jobs in ipairs { "1", "2" } do
+      local status, output = test(folder, "--timeout", "0.05", "-j", jobs)
+      assert.equal(0, status, output)
+    end
+  end)
+
   it("finds spec/ and honours .busted", function()
     local folder = project { one = GOOD, two = BAD }
     put(folder .. "/.busted", "return { default = { pattern = 'one_spec', verbose = true } }")

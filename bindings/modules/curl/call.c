@@ -237,9 +237,9 @@ static bool add_headers(struct http_call *call, const struct http_ask *ask) {
     return (typed || add_line(call, "Content-Type:")) && add_line(call, "Expect:");
 }
 
-static void set_up_tls(CURL *easy, const struct http_ask *ask) {
-    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
-    const char *bundle = about->age >= CURLVERSION_SEVENTH ? about->cainfo : NULL;
+static void set_up_tls(struct http_call *call, const struct http_ask *ask) {
+    CURL *easy = call->easy;
+    const char *bundle = call->client->bundle;
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (ask->tls_ca != NULL) {
         curl_easy_setopt(easy, CURLOPT_CAINFO, ask->tls_ca);
@@ -321,7 +321,7 @@ static CURLcode set_up(struct http_call *call, const struct http_ask *ask) {
         curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     }
     set_up_network(easy, ask);
-    set_up_tls(easy, ask);
+    set_up_tls(call, ask);
     set_up_body(call, ask);
     return curl_easy_setopt(easy, CURLOPT_URL, ask->url);
 }

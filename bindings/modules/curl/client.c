@@ -140,15 +140,10 @@ static int on_socket_wish(CURL *easy, curl_socket_t fd, int what, void *owner, v
 
 /* ---- life ---- */
 
-/* Without them the loop would wait for names. */
-static bool has_resolver(void) {
-    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
-    return (about->features & CURL_VERSION_ASYNCHDNS) != 0;
-}
-
 static int client_open(struct http_client **out, uv_loop_t *loop) {
-    if (!has_resolver())
-        return UV_ENOSYS;
+    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
+    if ((about->features & CURL_VERSION_ASYNCHDNS) == 0)
+        return UV_ENOSYS; /* the loop would wait for names */
     struct http_client *client = calloc(1, sizeof(*client));
     if (client == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         free(client);
@@ -161,6 +156,7 @@ static int client_open(struct http_client **out, uv_loop_t *loop) {
         return LN_ENOMEM;
     }
     client->loop = loop;
+    client->bundle = about->age >= CURLVERSION_SEVENTH ? about->cainfo : NULL;
     client->handles = 1;
     uv_timer_init(loop, &client->timer); /* cannot fail */
     uv_unref((uv_handle_t *)&client->timer);

@@ -16,6 +16,8 @@ struct http_client {
     uv_loop_t *loop;
     uv_timer_t timer; /* when the library wants to run */
     CURL *spare;      /* for the next call; or NULL */
+    const char
+        *bundle; /* file of the authorities that the system trusts; NULL: there is none */
     struct list calls, sockets;
     struct list news; /* calls whose sink has got something */
     int handles;      /* polls and the timer, as long as they are not closed */
