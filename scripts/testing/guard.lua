@@ -16,8 +16,9 @@ local SCOPES = { it = true, describe = true, file = true }
 ---These only tell others what happens, or run no code that takes time.
 local UNSETTLED = { file = true, describe = true, suite = true, test = true }
 
----How long a server may take that is asked whether anything is under way.
-local SETTLE_TIMEOUT = 0.5
+---How long a server may take that is asked whether anything is under way: a quarter of what
+---`lunats test --timeout` says. At the end of a test it may be gone.
+local SETTLE_TIMEOUT = core.options.timeout > 0 and core.options.timeout / 4 or 0.5
 
 ---@class testing.guard
 ---@field scopes table[]  the innermost last: { element, services, failed }
