@@ -12,8 +12,7 @@ local guard = require("lunats.testing.guard").current()
 
 local M = { fake_js_msg = fake.js_msg, replay = require("lunats.testing.replay").replay }
 
----Of `lunats test --timeout`, in seconds.
-local DEFAULT_TIMEOUT = core.options.timeout > 0 and core.options.timeout or 2
+local DEFAULT_TIMEOUT = require("lunats.testing.guard").timeout
 ---Milliseconds.
 local PATIENCE = 50
 

@@ -16,9 +16,13 @@ local SCOPES = { it = true, describe = true, file = true }
 ---These only tell others what happens, or run no code that takes time.
 local UNSETTLED = { file = true, describe = true, suite = true, test = true }
 
----How long a server may take that is asked whether anything is under way: a quarter of what
----`lunats test --timeout` says. At the end of a test it may be gone.
-local SETTLE_TIMEOUT = core.options.timeout > 0 and core.options.timeout / 4 or 0.5
+---What `lunats test --timeout` says: how long specs wait unless they say so, in seconds.
+local given = core.options and core.options.timeout or 0
+M.timeout = given > 0 and given or 2
+
+---How long a server may take that is asked whether anything is under way. At the end of a test
+---it may be gone.
+local SETTLE_TIMEOUT = M.timeout / 4
 
 ---@class testing.guard
 ---@field scopes table[]  the innermost last: { element, services, failed }
