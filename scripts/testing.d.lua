@@ -80,8 +80,9 @@ function testing.certificates() end
 
 ---A JetStream cluster on this machine.
 ---@param size integer|nil default 3
+---@param opts { config: string|nil }|nil config: more lines for nats-server.conf of each
 ---@return testing.cluster
-function testing.cluster(size) end
+function testing.cluster(size, opts) end
 
 ---Sends the requests of a file that `lunats record` has written and compares the replies, JSON by
 ---value. Raises with the places that differ.

@@ -44,8 +44,9 @@ function M.server_url() return core.server_url() end
 function M.certificates() return require("lunats.testing.tls").certificates() end
 
 ---A JetStream cluster on loopback; returns a list of brokers with `urls`.
-function M.cluster(size)
-  return require("lunats.testing.cluster").start(size or 3)
+function M.cluster(size, opts)
+  opts = core.check("testing.cluster", opts, { config = "string" })
+  return require("lunats.testing.cluster").start(size or 3, opts.config or "")
 end
 
 -- ---- messages that a service has sent --------------------------------------

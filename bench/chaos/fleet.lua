@@ -89,10 +89,10 @@ local member = {}
 member.__index = member
 
 ---@param name string
----@param opts table  url, script, clock (whether its clock can be set), on_fault(text)
+---@param opts table  url, scripts (a list), on_fault(text), clock (whether its clock can be set)
 function M.member(name, opts)
   local self = setmetatable({ name = name, lock = app.mutex(), starts = 0, kept = {},
-    url = opts.url, script = opts.script, on_fault = opts.on_fault,
+    url = opts.url, scripts = opts.scripts, on_fault = opts.on_fault,
     handled = process.path("handled." .. name) }, member)
   self.env = { CHAOS_WHO = name, CHAOS_HANDLED = self.handled, NO_COLOR = "1",
     -- Memory that is kept as it was freed hides what is not given back.
@@ -127,7 +127,7 @@ function member:start()
   self.starts = self.starts + 1
   self.child = process.spawn({ process.lunats(), "run", "--retry", "--watch", "--control",
     "--admin", "127.0.0.1:0", "--ping-interval", "1", "--slice", "0.2", "--drain-timeout", "5",
-    "--server", self.url, self.script }, { env = self.env })
+    "--server", self.url, table.unpack(self.scripts) }, { env = self.env })
   self.kept[#self.kept + 1] = self.child
   self.pid, self.admin = self.child.pid, nil
   self.wanted = true

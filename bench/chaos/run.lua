@@ -49,10 +49,10 @@ local function set_up(opts)
   self.script = script.new()
   self.link = fleet.link(self.server.nodes[1].port)
   local direct = self.server:node(1).url
-  self.a = fleet.member("a", { script = self.script.path, on_fault = self.fault,
+  self.a = fleet.member("a", { scripts = { self.script.path }, on_fault = self.fault,
     url = (urls[1]:gsub("127%.0%.0%.1:%d+", self.link.url)) })
-  self.b = fleet.member("b", { script = self.script.path, on_fault = self.fault, url = direct,
-    clock = true })
+  self.b = fleet.member("b", { scripts = { self.script.path }, on_fault = self.fault,
+    url = direct, clock = true })
   self.members = { self.a, self.b }
   self.load = load.start(self.nats)
   app.spawn(function()

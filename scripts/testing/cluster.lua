@@ -18,7 +18,7 @@ function cluster:stop()
 end
 
 ---@return table|nil cluster, table|nil err
-local function start(size)
+local function start(size, more)
   local ports, routes = {}, {}
   for i = 1, size do
     ports[i] = core.free_port()
@@ -26,7 +26,7 @@ local function start(size)
   end
   local self = setmetatable({ urls = {} }, cluster)
   for i = 1, size do
-    local config = CONFIG:format(i, ports[i], table.concat(routes, ", "))
+    local config = CONFIG:format(i, ports[i], table.concat(routes, ", ")) .. more
     local broker, err = core.broker { config = config }
     if not broker then
       self:stop()
@@ -38,10 +38,11 @@ local function start(size)
 end
 
 ---A port that was free may be taken by the time its server wants it: then others are tried.
-function M.start(size)
+---@param more string  configuration of each server
+function M.start(size, more)
   local self, err
   for _ = 1, 5 do
-    self, err = start(size)
+    self, err = start(size, more)
     if self then return self end
   end
   error(err, 0)
