@@ -89,7 +89,7 @@ local member = {}
 member.__index = member
 
 ---@param name string
----@param opts table  url, scripts (a list), on_fault(text), clock (whether its clock can be set)
+---@param opts table  url, scripts (a list), on_fault(text), clock (whether it can be set)
 function M.member(name, opts)
   local self = setmetatable({ name = name, lock = app.mutex(), starts = 0, kept = {},
     url = opts.url, scripts = opts.scripts, on_fault = opts.on_fault,
