@@ -22,9 +22,9 @@ end)
 
 app.http.events("/api/events", function(send)
   local reader = assert(app.js.subscribe("shop.done.*", {
-    ordered = true, stream = "SHOP", config = { deliver_policy = "new" },
+    ordered = true, stream = "SHOP_DONE", config = { deliver_policy = "new" },
   }, function(msg)
-    send { state = msg.subject:match "[^.]+$", order = msg.data }
+    send(msg.data)
   end))
   local _ <close> = setmetatable({}, { __close = function() reader:stop() end })
   app.sleep(math.huge) -- until the page is closed

@@ -18,26 +18,32 @@ local function charge(order)
   }
 end
 
-app.js.pull_subscribe("shop.pay", { durable = "payments", stream = "SHOP_PAY" }):consume({
+local STATES = { [200] = "paid", [402] = "refused" }
+
+events.reader("shop.pay", "SHOP_PAY", "payments"):consume({
   concurrency = 32, backoff = { 0.1, 0.3, 1, 3 }, max_deliver = 5, dead_letter = "shop.dead",
 }, function(msg)
   local res, err = charge(msg.data)
   if not res then return nil, err end
-  local state = res.status == 402 and "refused" or res.ok and "paid"
+  if res.status == 410 then return end -- it has failed before, see below
+  local state = STATES[res.status]
   if not state then return nil, "the provider answers " .. res.status end
-  local ack
-  ack, err = events.done(state, msg.data)
-  if not ack then return nil, err end
+  -- If it has failed meanwhile, whoever has said so voids the charge.
+  local ended
+  ended, err = events.finish(msg.data, state)
+  if not ended then return nil, err end
 end)
 
--- If it was paid after all, by a try whose answer was lost, the provider has to give it back.
-app.js.pull_subscribe("shop.dead", { durable = "failed", stream = "SHOP_DEAD" }):consume({
-  backoff = { 0.2, 1, 5 },
+-- First the word that counts, then the money: a try whose answer was lost may have paid, and
+-- one may still be on its way. What is voided is given back, and cannot be charged any more.
+events.reader("shop.dead", "SHOP_DEAD", "failed"):consume({
+  concurrency = 8, backoff = { 0.2, 1, 5 },
 }, function(msg)
-  local res, err = app.http.request { url = PROVIDER .. "/" .. msg.data.id, method = "DELETE" }
+  local ended, err = events.finish(msg.data, "failed")
+  if not ended then return nil, err end
+  if ended ~= "failed" then return end
+  local res
+  res, err = app.http.request { url = PROVIDER .. "/" .. msg.data.id, method = "DELETE" }
   if not res then return nil, err end
-  if not res.ok and res.status ~= 404 then return nil, "the provider answers " .. res.status end
-  local ack
-  ack, err = events.done("failed", msg.data)
-  if not ack then return nil, err end
+  if not res.ok then return nil, "the provider answers " .. res.status end
 end)

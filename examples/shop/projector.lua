@@ -10,16 +10,18 @@ local sums = app.cache("shop_sums", { max_bytes = 1e6 })
 app.on_start(function()
   events.ensure_streams()
   local reader = assert(app.js.subscribe("shop.done.*", {
-    ordered = true, stream = "SHOP",
+    ordered = true, stream = "SHOP_DONE",
     config = { -- a reload goes on where the version before it was
       deliver_policy = "by_start_sequence", opt_start_seq = (sums:get "seq" or 0) + 1,
     },
   }, function(msg)
     local seq = msg.metadata.stream_sequence
     if seq <= (sums:get "seq" or 0) then return end
-    local state, order = msg.subject:match "[^.]+$", msg.data
-    sums:incr(state)
-    if state == "paid" then sums:incr("cents", catalogue[order.sku].price * order.count) end
+    local order = msg.data
+    sums:incr(order.state)
+    if order.state == "paid" then
+      sums:incr("cents", catalogue[order.sku].price * order.count)
+    end
     sums:set("seq", seq)
   end))
   app.on_stop(function() reader:stop() end)

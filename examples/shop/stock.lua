@@ -11,10 +11,10 @@ local levels, steps
 app.on_start(function()
   events.ensure_streams()
   levels = assert(app.js.create_key_value { bucket = "SHOP_LEVELS" })
-  steps = assert(app.js.create_key_value { bucket = "SHOP_STEPS", ttl = 24 * 3600 })
+  steps = assert(app.js.create_key_value { bucket = "SHOP_STEPS" })
   for sku, article in pairs(catalogue) do
-    -- Unless it is there.
-    levels:create(sku, { level = article.stock, open = app.json.object {} })
+    local made, err = levels:create(sku, { level = article.stock, open = app.json.object {} })
+    if not made and err.code ~= "wrong_last_sequence" then error(err) end -- it may be there
   end
 end)
 
@@ -23,25 +23,35 @@ end)
 local locks = {}
 for sku in pairs(catalogue) do locks[sku] = app.mutex() end
 
+-- What became of a step, or false; nil and an error if that cannot be had: that nothing can be
+-- read does not mean that nothing is there.
+local function result_of(tag)
+  local entry, err = steps:get(tag)
+  if entry then return entry.value end
+  if err.code == "not_found" then return false end
+  return nil, err
+end
+
 -- The level and a mark with what became of a step are one value, so either both are written or
 -- none. Marks stay until the step itself is written down; the next change drops them.
-local written = {} -- by this process
+local written = {} -- the last tag of each article that this process has written down
 
-local function drop_marks(open)
+local function drop_marks(sku, open)
   for tag in pairs(open) do
-    if written[tag] or steps:get(tag) then open[tag], written[tag] = nil, nil end
+    if written[sku] == tag or result_of(tag) then open[tag] = nil end
   end
 end
 
 local function attempt(sku, tag, amount)
   local entry, err = levels:get(sku)
   if not entry then return nil, err end
-  local step = steps:get(tag) -- behind the level: what is written later fails the update
-  if step then return step.value end
+  local result
+  result, err = result_of(tag) -- behind the level: what is written later fails the update
+  if result or result == nil then return result, err end
   local value = entry.data
-  local result = value.open[tag]
+  result = value.open[tag]
   if not result then
-    drop_marks(value.open)
+    drop_marks(sku, value.open)
     result = value.level + amount < 0 and "refused" or "done"
     if result == "done" then value.level = value.level + amount end
     value.open[tag] = result
@@ -52,7 +62,7 @@ local function attempt(sku, tag, amount)
   local stored
   stored, err = steps:put(tag, result)
   if not stored then return nil, err end
-  written[tag] = true
+  written[sku] = tag
   return result
 end
 
@@ -71,29 +81,30 @@ end
 
 -- ---- orders -----------------------------------------------------------------
 
-app.js.pull_subscribe("shop.placed", { durable = "stock", stream = "SHOP" }):consume({
+events.reader("shop.placed", "SHOP_PLACED", "stock"):consume({
   concurrency = 16, backoff = { 0.2, 1, 5 },
 }, function(msg)
   local order = msg.data
   local result, err = once(order.sku, order.id .. ".take", -order.count)
   if not result then return nil, err end
-  local ack
+  local told
   if result == "refused" then
-    ack, err = events.done("sold_out", order)
+    told, err = events.finish(order, "sold_out")
   else
-    ack, err = app.js.publish("shop.pay", order, { msg_id = "pay." .. order.id })
+    told, err = events.tell("shop.pay", order)
   end
-  if not ack then return nil, err end
+  if not told then return nil, err end
 end)
 
 -- What is not paid for goes back.
 local UNPAID = { refused = true, failed = true }
 
-app.js.pull_subscribe("shop.done.*", { durable = "stock_back", stream = "SHOP" }):consume({
+events.reader("shop.done.*", "SHOP_DONE", "stock"):consume({
   concurrency = 16, backoff = { 0.2, 1, 5 },
 }, function(msg)
-  if not UNPAID[msg.subject:match "[^.]+$"] then return end
-  local result, err = once(msg.data.sku, msg.data.id .. ".back", msg.data.count)
+  local order = msg.data
+  if not UNPAID[order.state] then return end
+  local result, err = once(order.sku, order.id .. ".back", order.count)
   if not result then return nil, err end
 end)
 

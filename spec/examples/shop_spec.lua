@@ -42,7 +42,9 @@ describe("examples/shop", function()
     process.close_all()
     if not database then return end
     database:stop()
-    for _, name in ipairs { "SHOP", "SHOP_PAY", "SHOP_DEAD" } do app.js.delete_stream(name) end
+    for _, name in ipairs { "PLACED", "PAY", "DONE", "DEAD" } do
+      app.js.delete_stream("SHOP_" .. name)
+    end
     for _, name in ipairs { "SHOP_LEVELS", "SHOP_STEPS" } do app.js.delete_key_value(name) end
   end)
 
@@ -69,7 +71,10 @@ describe("examples/shop", function()
     local apples, cents = level "apple", ask("shop.provider.sum").cents
     assert.same({ id = "a1", state = "new" }, assert(order("a1", "apple", 3)).data)
     assert(order("a1", "apple", 3))
+    local _, err = order("a1", "apple", 4)
+    assert.same({ 409, "there is another order with this id" }, { err.status, err.message })
     expect_state("a1", "paid")
+    assert.same({ id = "a1", state = "paid" }, assert(order("a1", "apple", 3)).data)
     assert.equal(apples - 3, level "apple")
     assert.equal(cents + 150, ask("shop.provider.sum").cents)
     assert.equal(0, children.orders:count "comes again")
@@ -112,6 +117,47 @@ describe("examples/shop", function()
     children.payments:expect "is a dead letter on 'shop.dead'"
   end)
 
+  test("does not give back what is paid, when another try comes to be a dead letter", function()
+    local before = ask("shop.provider.sum")
+    assert(order("p1", "apple", 1))
+    expect_state("p1", "paid")
+    assert(app.js.publish("shop.dead", { id = "p1", sku = "apple", count = 1 }))
+    assert(app.js.publish("shop.pay", { id = "p1", sku = "apple", count = 1 }))
+    assert(order("p2", "apple", 1)) -- comes behind them
+    expect_state("p2", "paid")
+    eventually("nothing to wait for", function()
+      for stream, name in pairs { SHOP_DEAD = "failed", SHOP_PAY = "payments" } do
+        local info = assert(app.js.consumer_info(stream, name))
+        if info.num_pending + info.num_ack_pending > 0 then return false end
+      end
+      return true
+    end)
+    assert.equal("paid", ask("shop.orders.get", { id = "p1" }).state)
+    assert.same({ cents = before.cents + 100, charges = before.charges + 2 },
+      ask "shop.provider.sum")
+  end)
+
+  test("charges nothing for an order that has failed", function()
+    local sum = ask "shop.provider.sum"
+    local apples = level "apple"
+    ask("shop.provider.failing", 1)
+    assert(order("f2", "apple", 5))
+    expect_state("f2", "failed")
+    ask("shop.provider.failing", 0)
+    eventually("its apples", function() return level "apple" == apples end)
+    eventually("the charge to be void", function()
+      local info = assert(app.js.consumer_info("SHOP_DEAD", "failed"))
+      return info.num_pending + info.num_ack_pending == 0
+    end)
+    assert(app.js.publish("shop.pay", { id = "f2", sku = "apple", count = 5 })) -- a late try
+    eventually("that to be over", function()
+      local info = assert(app.js.consumer_info("SHOP_PAY", "payments"))
+      return info.num_pending + info.num_ack_pending == 0
+    end)
+    assert.same(sum, ask "shop.provider.sum")
+    assert.equal("failed", ask("shop.orders.get", { id = "f2" }).state)
+  end)
+
   test("is on the web", function()
     local res = web.get(url .. "/api/orders", "-d", '{"id":"w1","sku":"apple","count":1}')
     assert.equal(200, res.status)
@@ -140,6 +186,45 @@ describe("examples/shop", function()
     assert.equal(390, page:step(7), "nothing sticks out on a phone")
   end)
 
+  local function restart(name)
+    children[name]:signal "KILL"
+    children[name]:wait()
+    start(name, "--http", "off"):expect "started, connected to"
+  end
+
+  test("takes its stock once, however often it is told", function()
+    local apples = level "apple"
+    assert(order("t1", "apple", 2))
+    expect_state("t1", "paid")
+    local again = { id = "t1", sku = "apple", count = 2 }
+    assert(app.js.publish("shop.placed", again))
+    restart "stock"
+    assert(app.js.publish("shop.placed", again))
+    assert(order("t2", "apple", 1)) -- comes behind them
+    expect_state("t2", "paid")
+    eventually("nothing to wait for", function()
+      local info = assert(app.js.consumer_info("SHOP_PLACED", "stock"))
+      return info.num_pending + info.num_ack_pending == 0
+    end)
+    assert.equal(apples - 3, level "apple")
+  end)
+
+  test("tells an order again that was lost on its way", function()
+    children.stock:signal "KILL"
+    children.stock:wait()
+    assert(order("l1", "apple", 1))
+    eventually("its event", function()
+      return assert(app.js.consumer_info("SHOP_PLACED", "stock")).num_pending > 0
+    end)
+    assert(app.js.purge_stream "SHOP_PLACED")
+    start("stock", "--http", "off")
+    env.SHOP_RETELL = "0.5"
+    restart "orders"
+    env.SHOP_RETELL = nil
+    expect_state("l1", "paid")
+    restart "orders"
+  end)
+
   test("keeps its books while its services die", function()
     local before = { apple = level "apple", cents = ask("shop.provider.sum").cents,
       paid = ask("shop.orders.counts").paid or 0 }
@@ -156,9 +241,7 @@ describe("examples/shop", function()
     for _, name in ipairs { "stock", "payments", "orders" } do
       local goal = sent + 30
       eventually("some more orders", function() return sent >= goal end)
-      children[name]:signal "KILL"
-      children[name]:wait()
-      start(name, "--http", "off"):expect "started, connected to"
+      restart(name)
     end
     sender:await()
     eventually("all to be paid", function()

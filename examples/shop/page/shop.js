@@ -39,7 +39,7 @@ async function order(event) {
 const STATES = { paid: "is paid", refused: "is refused", failed: "has failed", sold_out: "is sold out" };
 let waiting;
 
-function happened({ state, order: { sku, count } }) {
+function happened({ state, sku, count }) {
   const item = document.createElement("li");
   item.textContent = `${count} ${sku} ${STATES[state]}`;
   $("events").prepend(item);
