@@ -7,8 +7,9 @@
 --     --logs FOLDER   keeps the logs there
 --
 -- In turn servers are killed, stopped, put into lame duck mode, and paused until the others
--- have gone on without them; processes are stopped in order and killed; leaders step down, services
--- are reloaded. Each step waits until the cluster and all services say that they are well.
+-- have gone on without them; processes are stopped in order and killed; leaders step down,
+-- services are reloaded. Each step waits until the cluster and all services say that they are
+-- well.
 -- This process is the checker: every message that a stream has acknowledged must be handled,
 -- every request answered or failed with an error in time, nothing kept back at the end. Prints
 -- what happened; exit status 1: something was lost.

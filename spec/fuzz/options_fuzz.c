@@ -16,7 +16,9 @@
 
 #define WORDS_MAX 40
 #define CONTEXT_FILE "nats/context/c.json"
-#define SECRET_LEAST 6
+/* Bytes of a secret that is looked for: shorter ones, such as "-server" and "data:;base", are
+ * found in messages that do not come from them. */
+#define SECRET_LEAST 16
 
 struct line {
     char *words[WORDS_MAX + 1];
