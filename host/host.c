@@ -1,30 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/host.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "host/admin/admin.h"
 #include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/base/output.h"
-#include "host/base/terminal.h"
 #include "host/base/url.h"
 #include "host/broker/broker.h"
 #include "host/cache/cache.h"
 #include "host/dial/dial.h"
+#include "host/notifier.h"
 #include "host/script/watchdog.h"
 #include "host/service/service.h"
 #include "host/services.h"
+#include "host/signals.h"
 #include "host/thread/crew.h"
 #include "host/trace/exporter.h"
 #include "host/web/web.h"
@@ -46,6 +44,7 @@ struct host {
     const char *servers[1];
     char source[80]; /* Lua chunk of a command that is written in Lua; "": the user's scripts */
     struct services *services;
+    struct notifier *notifier;   /* who is told how we are; NULL: nobody */
     uv_signal_t hangup, inquiry; /* SIGUSR1: what runs? */
     int status;
     bool finishing;
@@ -58,74 +57,11 @@ static bool is_private(const struct host *host) {
 
 /* ---- end ---- */
 
-/* Signals that come so close together are one stop: `timeout` of coreutils sends its signal to
- * the child and to the group, to which the child belongs. */
-#define SAME_STOP_MS 500
-
 #define PRINT_MS 10     /* between two looks at a reader that was too slow */
 #define EXPORT_MS 1000  /* for the last traces, at the end */
 #define HTTP_MS 1000    /* for clients to read their last answers */
 #define THREADS_MS 5000 /* for what app.thread has begun, at the end */
 #define READER_MS 1000  /* without a sign of a reader, at the end: nobody reads any more */
-
-/*
- * Signals of the process. The handler itself ends the process at the second one, since a script
- * in an endless loop never lets our loop see the first. It runs on any thread.
- */
-static struct {
-    uv_async_t *async;
-    struct watchdog *dog;  /* which says what a stop waits for */
-    atomic_llong first_ms; /* when the first came; 0: none yet */
-    volatile sig_atomic_t last;
-} signals;
-
-static bool was_signalled(void) {
-    return atomic_load(&signals.first_ms) != 0;
-}
-
-static const char *signal_text(int signum) {
-    return signum == SIGINT ? "interrupted" : signum == SIGHUP ? "hang-up" : "terminated";
-}
-
-static void on_raw_signal(int signum) {
-    int saved = errno;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    long long now_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + 1, first_ms = 0;
-    if (atomic_compare_exchange_strong(&signals.first_ms, &first_ms, now_ms)) {
-        signals.last = signum;
-        watchdog_stop_waits(signals.dog, signal_text(signum));
-        uv_async_send(signals.async);
-    } else if (now_ms - first_ms >= SAME_STOP_MS) {
-        terminal_give_back();
-        _exit(128 + signum); /* the private server dies with us */
-    }
-    errno = saved;
-}
-
-static void set_handler(int signum, void (*handler)(int)) {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(signum, &action, NULL);
-}
-
-static void set_handlers(void (*handler)(int)) {
-    set_handler(SIGINT, handler);
-    set_handler(SIGTERM, handler);
-}
-
-/* Hang-ups end what has nothing to reload, unless somebody wants it to survive them (nohup). */
-static void set_hangup_handler(void (*handler)(int)) {
-    struct sigaction action;
-    if (sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-        set_handler(SIGHUP, handler);
-}
-
-/* Writing to what nobody reads is an error. Unlike SIG_IGN, a handler ends with exec(): what a
- * script starts is ended by the signal as usual. */
-static void on_pipe(int signum) {
-    (void)signum;
-}
 
 static bool serves(const struct host *host) {
     return options_command_serves(host->options->command);
@@ -165,16 +101,12 @@ static void end_output(const struct host *host) {
 static void close_handles(struct host *host) {
     log_on_waiting(NULL, NULL);
     uv_close((uv_handle_t *)&host->printer, NULL);
-    set_handlers(SIG_DFL);
-    if (!serves(host))
-        set_hangup_handler(SIG_DFL);
+    signals_release(!serves(host));
     uv_close((uv_handle_t *)&host->interrupt, NULL);
     uv_close((uv_handle_t *)&host->hangup, NULL);
     uv_close((uv_handle_t *)&host->inquiry, NULL);
-    if (serves(host)) { /* too late for these, which would end us with another status */
-        set_handler(SIGUSR1, SIG_IGN);
-        set_handler(SIGHUP, SIG_IGN);
-    }
+    if (serves(host))
+        signals_ignore_late();
 }
 
 static void on_broker_stopped(void *owner) {
@@ -209,11 +141,18 @@ static void close_exporter(void *owner) {
         close_admin(host);
 }
 
+static void say_stopping(const struct host *host) {
+    notifier_stopping(host->notifier, (uint64_t)(host->options->drain_timeout * 1000));
+}
+
 /* All services are gone: the loop runs out of handles and host_run() goes on. */
 static void finish(struct host *host) {
     if (host->finishing)
         return;
     host->finishing = true;
+    say_stopping(host);
+    notifier_close(host->notifier);
+    host->notifier = NULL;
     services_discard(host->services);
     struct web *web = host->web;
     host->web = NULL;
@@ -234,7 +173,12 @@ static void on_ended(void *owner, int status) {
     finish(host);
 }
 
+static void on_change(void *owner) {
+    notifier_look(((struct host *)owner)->notifier);
+}
+
 static void stop(struct host *host, int status) {
+    say_stopping(host);
     if (services_stop(host->services, status))
         return;
     if (host->status == EXIT_OK && !host->finishing)
@@ -244,10 +188,10 @@ static void stop(struct host *host, int status) {
 
 static void on_interrupt(uv_async_t *handle) {
     struct host *host = handle->data;
-    int signum = signals.last;
-    watchdog_stop_waits(signals.dog, NULL);
+    int signum;
+    const char *text = signals_take(&signum);
     if (serves(host)) /* others end before anybody has read it */
-        log_info(NULL, "%s: stopping (once more to end at once)", signal_text(signum));
+        log_info(NULL, "%s: stopping (once more to end at once)", text);
     /* A service has done its work; tests that did not run have not passed. */
     stop(host, serves(host) ? EXIT_OK : 128 + signum);
 }
@@ -271,6 +215,7 @@ static void on_hangup(uv_signal_t *handle, int signum) {
     }
     if (services_reload(host->services))
         log_info(NULL, "hang-up: reloading");
+    notifier_asked(host->notifier);
 }
 
 static void on_inquiry(uv_signal_t *handle, int signum) {
@@ -358,6 +303,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .web = host->web,
         .open = host->hooks->open_bindings,
         .on_started = events->on_started,
+        .on_change = events->on_change,
         .on_reconnected = events->on_reconnected,
         .on_stopped = events->on_stopped,
         .on_file = events->on_file,
@@ -478,7 +424,7 @@ static int load_all(struct host *host) {
 static void on_broker_ready(void *owner, int status, const char *url, const char *text) {
     struct host *host = owner;
     char shown[PATH_MAX];
-    if (status == LN_OK && !was_signalled()) {
+    if (status == LN_OK && !signals_came()) {
         if (host->options->identity_given) /* of the server's configuration, not ours */
             url = url_shown(url, shown, sizeof(shown));
         host->broker_url = strdup(url);
@@ -487,7 +433,7 @@ static void on_broker_ready(void *owner, int status, const char *url, const char
         services_start(host->services);
         return;
     }
-    if (status != LN_OK && !was_signalled()) {
+    if (status != LN_OK && !signals_came()) {
         const char *advice = status == UV_EADDRINUSE ? "; choose another one with --port"
                              : status == UV_EBUSY    ? "; choose another one with --store"
                                                      : "";
@@ -518,30 +464,26 @@ static void watch_signals(struct host *host) {
     uv_async_init(&host->loop, &host->interrupt, on_interrupt);
     host->interrupt.data = host;
     uv_unref((uv_handle_t *)&host->interrupt);
-    signals.async = &host->interrupt;
-    signals.dog = scheduler_watchdog(host->scheduler);
     uv_signal_init(&host->loop, &host->hangup);
     host->hangup.data = host;
     uv_unref((uv_handle_t *)&host->hangup);
     uv_signal_init(&host->loop, &host->inquiry);
     host->inquiry.data = host;
     uv_unref((uv_handle_t *)&host->inquiry);
-    set_handlers(on_raw_signal);
+    signals_catch(&host->interrupt, scheduler_watchdog(host->scheduler), !serves(host));
     host->terminal = host->options->command == OPTIONS_DEV && has_terminal();
     if (serves(host)) {
         uv_signal_start(&host->hangup, on_hangup, SIGHUP);
         uv_signal_start(&host->inquiry, on_inquiry, SIGUSR1);
-    } else {
-        set_hangup_handler(on_raw_signal);
     }
 }
 
 int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct host host = {.options = options, .hooks = hooks};
-    const struct services_hooks parts = {open_service, on_ended, &host};
+    const struct services_hooks parts = {open_service, on_ended, on_change, &host};
     const struct web_options web = {serves(&host) ? &host.loop : NULL, options->http,
                                     !options->http_given};
-    set_handler(SIGPIPE, on_pipe);
+    signals_survive_pipes();
     if (options->origin != NULL)
         log_printf(serves(&host) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, NULL,
                    "connection settings from %s", options->origin);
@@ -563,6 +505,8 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct watchdog *dog = scheduler_watchdog(host.scheduler);
     watchdog_end_process(dog, (uint32_t)(options->stall_exit * 1000), EXIT_STALL);
     watch_signals(&host);
+    if (serves(&host))
+        host.notifier = notifier_open(&host.loop, host.services);
     open_output(&host);
     host.status = open_exporter(&host);
     if (host.status == EXIT_OK)

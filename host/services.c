@@ -106,6 +106,16 @@ static void on_reconnected(void *owner, struct service *service) {
         trigger_reconnected(unit->trigger);
 }
 
+static void tell_change(const struct services *services) {
+    if (services->hooks.on_change != NULL)
+        services->hooks.on_change(services->hooks.owner);
+}
+
+static void on_service_change(void *owner, struct service *service) {
+    (void)service;
+    tell_change(((const struct unit *)owner)->services);
+}
+
 static void stop_all(struct services *services, int status) {
     list_each (struct unit, unit, &services->units, node)
         if (unit->service != NULL)
@@ -134,6 +144,7 @@ static void on_stopped(void *owner, struct service *service, int status) {
         }
         if (services->alive == 0)
             log_info(NULL, "no service is left: waiting for a script");
+        tell_change(services);
         return;
     }
     if (services->status == EXIT_OK)
@@ -194,6 +205,7 @@ static int load_unit(struct unit *unit) {
     struct service_options events = {
         .on_file = on_file,
         .on_started = on_started,
+        .on_change = on_service_change,
         .on_reconnected = on_reconnected,
         .on_stopped = on_stopped,
         .link = {.retry = unit->late}, /* the others wait for the server, too */
@@ -370,6 +382,7 @@ void services_start(struct services *services) {
     services->started = true;
     list_each (struct unit, unit, &services->units, node)
         start_unit(unit);
+    tell_change(services);
     if (services->watch != NULL) /* what has come since it was loaded */
         uv_timer_start(&services->again, on_again, 0, 0);
 }

@@ -26,6 +26,8 @@ struct services_hooks {
                 struct service **out);
     /* None is left, and none will come. `status` is that of the first one that failed. */
     void (*on_ended)(void *owner, int status);
+    /* Something about a service may have changed, or one of them is gone. May be NULL. */
+    void (*on_change)(void *owner);
     void *owner;
 };
 

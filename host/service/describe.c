@@ -52,3 +52,13 @@ void service_describe(const struct service *service) {
 struct reload_counts service_reloads(const struct service *service) {
     return reload_count(service_reload_state(service));
 }
+
+bool service_reloading(const struct service *service) {
+    return reload_under_way(service_reload_state(service));
+}
+
+void service_changed(struct service *service) {
+    const struct service_options *options = service_options(service);
+    if (options->on_change != NULL)
+        options->on_change(options->owner, service);
+}

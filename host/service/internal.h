@@ -106,6 +106,9 @@ void service_failed(struct service *service, const struct script_error *error);
 void service_exit(struct service *service, struct script *script, int status,
                   const char *where);
 
+/* Tells on_change() of the options (describe.c). */
+void service_changed(struct service *service);
+
 /* The last error of the script, or NULL. */
 const char *service_last_error(const struct service *service);
 

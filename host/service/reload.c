@@ -100,6 +100,7 @@ static void go_fail(struct reload *reload, const char *reason) {
 static void finish(struct reload *reload, int status, const char *text) {
     service_reload_fn on_done = reload->on_done;
     void *owner = reload->owner;
+    struct service *service = reload->service;
     clock_disarm(service_clock(reload->service), &reload->turn);
     clock_disarm(service_clock(reload->service), &reload->limit);
     link_call_cancel(&reload->confirm);
@@ -109,6 +110,7 @@ static void finish(struct reload *reload, int status, const char *text) {
     reload->stage = reload->wanted = STAGE_NONE;
     if (on_done != NULL)
         on_done(owner, status, text);
+    service_changed(service);
 }
 
 static void undo(struct reload *reload) {
@@ -462,6 +464,7 @@ int reload_begin(struct reload *reload, const char *source, size_t source_len,
     reload->on_done = on_done;
     reload->owner = owner;
     go(reload, STAGE_LOADING);
+    service_changed(reload->service);
     return LN_OK;
 }
 
@@ -472,6 +475,10 @@ int reload_open(struct reload **out, struct service *service) {
     reload->service = service;
     *out = reload;
     return LN_OK;
+}
+
+bool reload_under_way(const struct reload *reload) {
+    return reload != NULL && reload->wanted != STAGE_NONE;
 }
 
 struct reload_counts reload_count(const struct reload *reload) {

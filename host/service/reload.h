@@ -50,6 +50,9 @@ void reload_each(const struct reload *reload,
 /* Those that are over; all zero for NULL. */
 struct reload_counts reload_count(const struct reload *reload);
 
+/* A transaction is under way; false for NULL. */
+bool reload_under_way(const struct reload *reload);
+
 /* A subscription has been drained, maybe the last one of a version that retires. */
 void reload_drained(struct reload *reload);
 

@@ -386,6 +386,7 @@ static void on_turn(struct clock_timer *timer) {
     bool early = service->state > SERVICE_CONNECTING && service->state < SERVICE_DRAINING;
     if (early && service->stop_wanted) /* since that state was asked for */
         service->state = service->wanted = SERVICE_CLOSING;
+    service_changed(service);
     begin(service);
 }
 

@@ -71,6 +71,9 @@ struct service_options {
     void (*on_file)(void *owner, struct service *service, const char *path);
     /* The service runs. May be NULL. */
     void (*on_started)(void *owner, struct service *service);
+    /* Its state, its connection or a reload may have changed. It may change nothing. May be
+     * NULL. */
+    void (*on_change)(void *owner, struct service *service);
     /* There is a connection again after it was lost. May be NULL. */
     void (*on_reconnected)(void *owner, struct service *service);
     /* The service has ended; its memory goes when this returns. status: enum above, or what the
@@ -147,6 +150,7 @@ const struct service_options *service_options(const struct service *service);
 const char *service_js_prefix(const struct service *service); /* subject of the JetStream API */
 enum service_state service_state(const struct service *service);
 struct reload_counts service_reloads(const struct service *service); /* ./describe.c */
+bool service_reloading(const struct service *service);               /* ./describe.c */
 struct vitals *service_vitals(struct service *service);              /* ./vitals.h */
 struct voice *service_voice(struct service *service);                /* ./voice.h */
 struct script *service_script(const struct service *service);

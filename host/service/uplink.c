@@ -70,6 +70,7 @@ static void on_state(void *owner, enum link_state state, int status, const char 
     if (first && service_stopping(service))
         return; /* about to close; the strings of the options may be gone with their script */
     vitals_connection(service_vitals(service), uplink->link, state, text);
+    service_changed(service);
     if (state == LINK_DISCONNECTED)
         outage_log_lost(service_name(service), NULL, uplink->link, text);
     else if (first && (state == LINK_CONNECTED || state == LINK_CLOSED))
