@@ -21,6 +21,8 @@ static const struct host_hooks hooks = {
 static int run(const struct options *options) {
     switch (options->command) {
     case OPTIONS_HELP:
+        if (options->json)
+            return options_help_json(stdout) ? 0 : 1;
         options_help(stdout, options->topic);
         return 0;
     case OPTIONS_VERSION:

@@ -27,11 +27,15 @@
 static int read_file(char *out, size_t size, const char *path, char *error, size_t error_size) {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) < 0) {
+    bool is_stat = fd >= 0 && fstat(fd, &st) == 0;
+    /* The credentials of systemd belong to root, and an access list names the user of the
+     * service: that shows as a right of the group. */
+    mode_t others = is_stat && st.st_uid == 0 && geteuid() != 0 ? 037 : 077;
+    if (!is_stat) {
         snprintf(error, error_size, "cannot read the token in %s: %s", path, strerror(errno));
     } else if (!S_ISREG(st.st_mode)) {
         snprintf(error, error_size, "the token in %s is not in an ordinary file", path);
-    } else if ((st.st_mode & 077) != 0) {
+    } else if ((st.st_mode & others) != 0) {
         snprintf(error, error_size, "others can read the token in %s (mode %04o): chmod 600 %s",
                  path, (unsigned)(st.st_mode & 07777), path);
     } else {

@@ -127,7 +127,7 @@ struct options {
     bool permissions; /* check: print those that the scripts need */
     bool srv;         /* metrics: of the services that answer $SRV */
     bool once;        /* metrics: print them and end */
-    bool json;        /* check, request, pub, sub, ps, stats */
+    bool json;        /* check, request, pub, sub, ps, stats, help */
     char *output;     /* record: path of the file; "-": stdout */
     long count;       /* record, sub: stop after so many messages; 0: never; request, pub: how
                        * often; 0: once */
@@ -163,6 +163,9 @@ void options_free(struct options *options);
 
 /* Prints the help of a command, or the overview for OPTIONS_HELP and OPTIONS_VERSION. */
 void options_help(FILE *out, enum options_command topic);
+
+/* Prints what is known of all commands and options as JSON. False: not all of it. */
+bool options_help_json(FILE *out);
 
 /* The word of a command: "run", ... Borrowed, static. */
 const char *options_command_name(enum options_command command);

@@ -470,8 +470,12 @@ static int take_command(struct parser *p) {
     return 0;
 }
 
-/* `lunats help [COMMAND]`. */
+/* `lunats help [COMMAND|--json]`. */
 static int take_topic(struct parser *p) {
+    if (p->at < p->argc && strcmp(p->argv[p->at], "--json") == 0) {
+        p->out->json = true;
+        p->at++;
+    }
     if (p->at >= p->argc) {
         ask_for_help(p, OPTIONS_HELP);
         return 0;

@@ -7,7 +7,8 @@
 
 #include "host/options/table.h"
 
-#define OPTIONS_NAME_SIZE 40 /* of an option with its "no-", or of its environment variable */
+#define OPTIONS_NAME_SIZE 40  /* of an option with its "no-", or of its environment variable */
+#define OPTIONS_LABEL_SIZE 64 /* of what is said of where a value is from */
 
 /* Where the value of an option comes from; the greater wins. */
 enum options_source {
@@ -58,6 +59,11 @@ int options_set_value(struct parser *p, const struct options_option *option, con
 
 /* Tokens with single dots in between, without blanks and wildcards. */
 bool options_is_subject(const char *text);
+
+/* ---- ./environment.c; those that return something: 0 or the exit status ---- */
+
+/* LUNATS_DRAIN_TIMEOUT for drain-timeout. */
+void options_variable_name(const struct options_option *option, char name[OPTIONS_NAME_SIZE]);
 
 /* Sets an option from this variable, if there is one; it comes from `source` then. */
 int options_read_variable(struct parser *p, const struct options_option *option,

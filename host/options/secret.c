@@ -74,7 +74,7 @@ static void cut_blanks(char *text) {
         text[--len] = '\0';
 }
 
-static int read_file(struct parser *p, const char *label, const char *path, char **out) {
+int secret_read_file(struct parser *p, const char *label, const char *path, char **out) {
     size_t len;
     char *text = calloc(1, FILE_SIZE);
     int rc = text != NULL ? file_read(path, text, FILE_SIZE, &len) : -ENOMEM;
@@ -106,7 +106,7 @@ static char *decode(const char *base64) {
 /* What a URI stands for; *out stays NULL for what is none. */
 static int read_uri(struct parser *p, const char *label, const char *uri, char **out) {
     if (begins_with(uri, "file://"))
-        return read_file(p, label, uri + strlen("file://"), out);
+        return secret_read_file(p, label, uri + strlen("file://"), out);
     if (begins_with(uri, "env://")) {
         const char *name = uri + strlen("env://"), *value = getenv(name);
         if (value == NULL || value[0] == '\0')

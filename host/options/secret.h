@@ -22,6 +22,10 @@ enum secret_form {
  */
 int secret_resolve(struct parser *p, const char *label, enum secret_form form, char **value);
 
+/* Reads the secret in a file, without blanks at its end; *out is to be wiped and freed. Returns
+ * 0 or the exit status. */
+int secret_read_file(struct parser *p, const char *label, const char *path, char **out);
+
 /* Wipes and frees; NULL is fine. */
 void secret_free(char *value);
 

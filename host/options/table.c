@@ -4,9 +4,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define WIDTH 78  /* of the help */
-#define INDENT 28 /* column of the help texts of options */
-
 enum {
     RUN = 1U << OPTIONS_RUN,
     DEV = 1U << OPTIONS_DEV,
@@ -406,78 +403,4 @@ bool options_command_needs_no_inbox(enum options_command command) {
 
 bool options_command_serves(enum options_command command) {
     return options_commands[command].serves;
-}
-
-/* Prints words between the columns INDENT and WIDTH; the cursor is at `column`. */
-static void print_wrapped(FILE *out, const char *text, size_t column) {
-    if (column >= INDENT) {
-        fputc('\n', out);
-        column = 0;
-    }
-    fprintf(out, "%*s", (int)(INDENT - column), "");
-    column = INDENT;
-    for (bool first = true; *text != '\0'; first = false) {
-        size_t len = strcspn(text, " ");
-        if (!first && column + 1 + len > WIDTH) {
-            fprintf(out, "\n%*s", INDENT, "");
-            column = INDENT;
-        } else if (!first) {
-            fputc(' ', out);
-            column++;
-        }
-        fwrite(text, 1, len, out);
-        column += len;
-        text += len + (text[len] == ' ');
-    }
-    fputc('\n', out);
-}
-
-static void print_option(FILE *out, const struct options_option *option, bool on) {
-    char name[INDENT + 1] = "      ";
-    if (option->letter != 0)
-        snprintf(name, sizeof(name), "  -%c, ", option->letter);
-    int n = fprintf(out, "%s--%s%s", name, on ? "no-" : "", option->name);
-    if (option->value != NULL)
-        n += fprintf(out, " %s", option->value);
-    print_wrapped(out, on ? option->no_help : option->help, (size_t)n);
-}
-
-static void print_overview(FILE *out) {
-    fputs("lunats: NATS microservices as Lua scripts\n\n"
-          "Usage: lunats COMMAND [options] ...\n\nCommands:\n",
-          out);
-    for (size_t i = 0; i < OPTIONS_COMMANDS; i++) {
-        int n =
-            fprintf(out, "  %s %s", options_commands[i].name, options_commands[i].arguments);
-        print_wrapped(out, options_commands[i].summary, (size_t)n);
-    }
-    fprintf(out, "\nExamples:\n%s", options_commands[OPTIONS_HELP].examples);
-    fputs("\n`lunats COMMAND --help` shows the options of a command.\n\n"
-          "Exit status: 0 after an orderly stop, 1 a script or service failed, 2 wrong\n"
-          "usage, 3 no connection at the start, 4 stalled (--stall-exit).\n",
-          out);
-}
-
-void options_help(FILE *out, enum options_command topic) {
-    const struct options_usage *command = &options_commands[topic];
-    if (topic == OPTIONS_HELP || topic == OPTIONS_VERSION) {
-        print_overview(out);
-        return;
-    }
-    fprintf(out, "Usage: lunats %s [options] %s\n\n%s\nOptions:\n", command->name,
-            command->arguments, command->text);
-    for (size_t i = 0; i < OPTIONS_COUNT; i++)
-        if (options_table[i].commands & (1U << topic))
-            print_option(out, &options_table[i], options_table[i].on & (1U << topic));
-    print_wrapped(out, "show this", (size_t)fprintf(out, "  -h, --help"));
-    fputs("\nEach option can be set in the environment, too: LUNATS_LOG_LEVEL=debug,\n"
-          "LUNATS_DRAIN_TIMEOUT=5, flags with 1 or 0. The command line wins.\n"
-          "NO_COLOR turns colours off.\n",
-          out);
-    if (command->connection == OPTIONS_SERVERS)
-        fputs("After these NATS_URL, NATS_USER, NATS_PASSWORD, NATS_TOKEN, NATS_CREDS,\n"
-              "NATS_NKEY, NATS_CA, NATS_CERT, NATS_KEY and NATS_CONTEXT count, as they do for\n"
-              "the `nats` tool.\n",
-              out);
-    fprintf(out, "\nExamples:\n%s", command->examples);
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The values of options, from the command line and from the environment. */
+/* The values of options, as the command line and the environment give them. */
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "host/base/address.h"
@@ -14,8 +13,6 @@
 #include "host/base/url.h"
 #include "host/dial/keys.h"
 #include "host/options/parser.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define BYTES_MAX (1ULL << 53) /* what JSON has numbers for */
 #define BYTES_MIN (1ULL << 20) /* a service with less could not even start */
@@ -272,57 +269,6 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         if (log_format_parse(text, field))
             return 0;
         return options_fail(p, "%s: %s is neither text nor json", label, text);
-    }
-    return 0;
-}
-
-/* ---- environment ---- */
-
-/* LUNATS_DRAIN_TIMEOUT for drain-timeout. */
-static void variable_name(const struct options_option *option, char name[OPTIONS_NAME_SIZE]) {
-    snprintf(name, OPTIONS_NAME_SIZE, "LUNATS_%s", option->name);
-    for (char *c = name; *c != '\0'; c++) {
-        if (*c == '-')
-            *c = '_';
-        else if (*c >= 'a' && *c <= 'z')
-            *c = (char)(*c - 'a' + 'A'); /* whatever the locale */
-    }
-}
-
-int options_read_variable(struct parser *p, const struct options_option *option,
-                          const char *name, enum options_source source) {
-    static const char *const on[] = {"1", "true", "yes", "on"};
-    static const char *const off[] = {"0", "false", "no", "off"};
-    const char *text = getenv(name);
-    if (text == NULL || text[0] == '\0')
-        return 0;
-    p->source[option - options_table] = source;
-    if (option->kind != OPTIONS_KIND_FLAG)
-        return options_set_value(p, option, name, text);
-    for (size_t i = 0; i < COUNT(on); i++) {
-        if (strcasecmp(text, on[i]) == 0)
-            return options_set_value(p, option, name, "1");
-        if (strcasecmp(text, off[i]) == 0)
-            return options_set_value(p, option, name, "0");
-    }
-    return options_fail(p, "%s: %s is neither 1 nor 0", name, text);
-}
-
-int options_read_environment(struct parser *p, enum options_about about) {
-    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        const struct options_option *option = &options_table[i];
-        char name[OPTIONS_NAME_SIZE];
-        if (p->source[i] != OPTIONS_UNSET || option->about != about ||
-            !(option->commands & (1U << p->out->command)))
-            continue;
-        variable_name(option, name);
-        int rc = options_read_variable(p, option, name, OPTIONS_LUNATS);
-        bool told = p->source[i] != OPTIONS_UNSET &&
-                    (about == OPTIONS_ABOUT_SERVERS || option->kind == OPTIONS_KIND_SERVERS);
-        if (rc == 0 && told)
-            rc = options_note(p, name);
-        if (rc != 0)
-            return rc;
     }
     return 0;
 }

@@ -16,7 +16,8 @@ local DOCUMENTS = { "README.md", "docs/api.md", "docs/http.md", "docs/key_value.
   "docs/state.md", "docs/command_line.md", "docs/http_client.md", "ARCHITECTURE.md",
   "docs/decisions.md", "docs/performance.md", "docs/middleware.md", "docs/from_panini.md",
   "docs/from_nats_go_micro.md", "docs/from_openresty.md", "docs/threads.md",
-  "docs/sockets.md", "docs/redis.md", "docs/tutorial.md",
+  "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
+  "docs/support.md",
   "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
 
 ---Writes all complete files of a document; returns the folder.
