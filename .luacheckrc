@@ -8,6 +8,7 @@ files["examples"] = { read_globals = { app = app } }
 files["scripts"] = { read_globals = { "app" } }
 files["bench"] = { read_globals = { "app" } }
 files["docs"] = { read_globals = { "app" } }
+files["packaging"] = { read_globals = { "app" } }
 
 -- Specs run inside the host; those of the Lua layer replace "app" by their own.
 files["spec"] = { std = "lua54+busted", globals = { "app" } }

@@ -69,9 +69,12 @@ int module_load(const struct module **out, const char *name, char *error, size_t
     char path[2 * PATH_MAX];
     if (!find_file(path, sizeof(path), name)) {
         const char *package = find_known(name)->dev_package;
-        snprintf(error, size, "the module %s is not installed (there is no %s)%s%s%s", name,
-                 path, *package != '\0' ? ": install " : "", package,
-                 *package != '\0' ? " and build lunats again" : "");
+        int len = snprintf(error, size, "the module %s is not installed (there is no %s)", name,
+                           path);
+        if (*package != '\0' && len >= 0 && (size_t)len < size)
+            snprintf(error + len, size - (size_t)len,
+                     ": install the package lunats-%s, or %s and build lunats again", name,
+                     package);
         return UV_ENOENT;
     }
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

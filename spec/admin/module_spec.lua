@@ -42,7 +42,8 @@ describe("a missing module", function()
     local child = run(alone(), "run", "--admin", "127.0.0.1:0")
     assert.equal(1, child:wait())
     assert.matches("admin port: the module http is not installed %(there is no /%S+%): "
-      .. "install libmicrohttpd%-dev and build lunats again\n", child:output())
+      .. "install the package lunats%-http, or libmicrohttpd%-dev and build lunats again\n",
+      child:output())
     assert.equal(0, child:count "started", child:output())
   end)
 

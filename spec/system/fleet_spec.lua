@@ -5,7 +5,8 @@ local process = require "spec.support.process"
 local SECONDS = tonumber(os.getenv "LN_FLEET") or 30
 local ROUNDS = SECONDS < 600 and 1 or 5
 
----Beside what it lasts: as long as it takes on a busy machine until all is well after each step.
+---Beside what it lasts: as long as it takes on a busy machine until all is well after each
+---step.
 local PATIENCE = 300
 
 describe("a fleet in a cluster", function()

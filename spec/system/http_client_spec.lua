@@ -126,7 +126,7 @@ describe("app.http.request", function()
       process.write("svc.lua",
         "app.task(function() app.http.request { url = 'http://127.0.0.1:1/' } end)") }
     child:expect("svc.lua:1: app.http.request: the module curl is not installed .*"
-      .. "install libcurl4%-openssl%-dev and build lunats again")
+      .. "install the package lunats%-curl, or libcurl4%-openssl%-dev and build lunats again")
     assert.equal(0, child:stop())
   end)
 
