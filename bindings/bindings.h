@@ -41,6 +41,7 @@ void bindings_input(lua_State *L);    /* ./tools/input.c: input, is_terminal */
 void bindings_load(lua_State *L);     /* ./tools/load.c: load_service */
 void bindings_loop(lua_State *L);     /* ./tools/loop.c: loop_handles, error_watch */
 void bindings_process(lua_State *L);  /* ./tools/process.c: process */
+void bindings_doctor(lua_State *L);   /* ./tools/doctor.c: versions, module_problem */
 void bindings_terminal(lua_State *L); /* ./tools/terminal.c: terminal, terminal_size */
 void bindings_watch(lua_State *L);    /* ./tools/watch.c: watch */
 

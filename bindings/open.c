@@ -108,6 +108,7 @@ static int open_core(lua_State *L) {
     bindings_metrics(L);
     bindings_process(L);
     bindings_terminal(L);
+    bindings_doctor(L);
     bindings_watch(L);
     bindings_tcp(L);
     bindings_time(L);

@@ -51,6 +51,28 @@ static int core_private_file(lua_State *L) {
     return 0;
 }
 
+/* The server as app.connect() takes it, for a command that connects by itself. */
+static void set_connection(lua_State *L, const struct options *options) {
+    lua_newtable(L);
+    push_list(L, options->servers, options->server_count);
+    lua_setfield(L, -2, "server");
+    set_text(L, "name", options->name);
+    set_text(L, "user", options->user);
+    set_text(L, "password", options->password);
+    set_text(L, "token", options->token);
+    set_text(L, "creds", options->creds);
+    set_text(L, "nkey", options->nkey);
+    set_text(L, "tls_ca", options->tls_ca);
+    set_text(L, "tls_cert", options->tls_cert);
+    set_text(L, "tls_key", options->tls_key);
+    set_text(L, "tls_name", options->tls_name);
+    set_flag(L, "tls_first", options->tls_first);
+    set_text(L, "inbox_prefix", options->inbox_prefix);
+    set_text(L, "js_prefix", options->js_prefix);
+    set_number(L, "connect_timeout", options->connect_timeout);
+    lua_setfield(L, -2, "connection");
+}
+
 int bindings_take_options(lua_State *L) {
     const struct options *options = lua_touserdata(L, 1);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
@@ -92,6 +114,8 @@ int bindings_take_options(lua_State *L) {
     set_number(L, "seconds", options->seconds);
     set_number(L, "timeout", options->timeout);
     set_number(L, "interval", options->interval);
+    if (options->command == OPTIONS_DOCTOR)
+        set_connection(L, options);
     lua_setfield(L, -2, "options");
     lua_pushcfunction(L, core_private_file);
     lua_setfield(L, -2, "private_file");

@@ -34,6 +34,7 @@ enum options_command {
     OPTIONS_LOGS,
     OPTIONS_CONSOLE,
     OPTIONS_METRICS,
+    OPTIONS_DOCTOR,
     OPTIONS_VERSION, /* print the version, exit 0 */
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
 };

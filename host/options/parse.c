@@ -359,6 +359,8 @@ static int check_words(struct parser *p) {
         return options_fail(p, "lunats %s takes one NAME", options_commands[o->command].name);
     if (o->command == OPTIONS_METRICS)
         return check_metrics(p);
+    if (o->command == OPTIONS_DOCTOR && o->arg_count > 0)
+        return options_fail(p, "lunats doctor takes options only");
     if (o->command == OPTIONS_CONSOLE && o->arg_count != 1)
         return options_fail(p, "lunats console takes one SERVICE, or SERVICE/INSTANCE");
     if (o->command == OPTIONS_SUB && o->arg_count == 0)
@@ -510,7 +512,8 @@ static int parse(struct parser *p) {
     o->max_control_line = 4096;
     o->errors = o->command == OPTIONS_RUN ? OPTIONS_ERRORS_SHORT : OPTIONS_ERRORS_FULL;
     o->log_limit = options_command_serves(o->command) ? 100 : 0;
-    o->log_level = o->command == OPTIONS_TEST ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
+    bool quiet = o->command == OPTIONS_TEST || o->command == OPTIONS_DOCTOR;
+    o->log_level = quiet ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
     rc = take_arguments(p);
     if (rc != 0 || o->command == OPTIONS_HELP)
         return rc;

@@ -21,8 +21,9 @@ enum {
     LOGS = 1U << OPTIONS_LOGS,
     CONSOLE = 1U << OPTIONS_CONSOLE,
     METRICS = 1U << OPTIONS_METRICS,
+    DOCTOR = 1U << OPTIONS_DOCTOR,
     CLUSTER = PS | STATS | TOP | METRICS, /* about services, whatever their language */
-    TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CONSOLE | CLUSTER,
+    TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CONSOLE | DOCTOR | CLUSTER,
     CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
     PRIVATE = RUN | DEV | LUA,            /* to a private server that can be configured */
 };
@@ -131,7 +132,7 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     VALUE("jobs", 'j', OPTIONS_KIND_COUNT, TEST, jobs, "N",
           "run that many spec files at a time, each in a process with a server of its own"),
     FLAG("coverage", TEST, 0, coverage, "measure with luacov what the specs reach", NULL),
-    FLAG("json", CHECK, 0, json, "print one JSON document instead of text", NULL),
+    FLAG("json", CHECK | DOCTOR, 0, json, "print one JSON document instead of text", NULL),
     FLAG("srv", METRICS, 0, srv, "required: of the services that answer $SRV", NULL),
     FLAG("once", METRICS, 0, once, "print them once and end, instead of --admin", NULL),
     FLAG("permissions", CHECK, 0, permissions,
@@ -373,6 +374,16 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats metrics --srv --admin 127.0.0.1:9222\n"
         "  lunats metrics --srv --once | promtool check metrics\n",
         OPTIONS_SERVERS, "lunats.commands.metrics", false},
+    [OPTIONS_DOCTOR] = {
+        "doctor", "", "find out what is missing or wrong here",
+        "Looks at this program and its modules, nats-server and busted, the limits of\n"
+        "the process, and at the server that `lunats run` with the same options would\n"
+        "connect to: whether it can be reached, JetStream, permissions, its clock. What\n"
+        "is wrong stands with what to do about it; the status is 1 then. A note is about\n"
+        "something that not every service needs.\n",
+        "  lunats doctor\n"
+        "  lunats doctor --server tls://nats.example.com --creds orders.creds\n",
+        OPTIONS_SERVERS, "lunats.commands.doctor", false},
     [OPTIONS_VERSION] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {

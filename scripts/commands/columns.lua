@@ -153,6 +153,16 @@ function M.age(seconds)
   return ("%dd%02dh"):format(s // 86400, s % 86400 // 3600)
 end
 
+---@param count integer
+function M.bytes(count)
+  for _, unit in ipairs { { 30, "GiB" }, { 20, "MiB" }, { 10, "KiB" } } do
+    if count >= 1 << unit[1] then
+      return ("%s %s"):format(three(count / (1 << unit[1])), unit[2])
+    end
+  end
+  return ("%d bytes"):format(count)
+end
+
 ---@param value number  so many a second
 function M.rate(value)
   if value >= 999500 then return three(value / 1e6) .. "M" end
