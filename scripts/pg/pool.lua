@@ -17,7 +17,8 @@ local OPTIONS = {
   connect_timeout = "number", numeric = "string", timestamps = "string", null = true,
 }
 
-local NUMBERS, SECONDS, NULL = 1, 2, 4 -- bits that the module knows
+---Bits that the module knows.
+local NUMBERS, SECONDS, NULL, REST, NOTHING = 1, 2, 4, 8, 16
 local RETRY, RETRY_MOST = 0.1, 2
 
 ---Whose a connection is.
@@ -198,20 +199,12 @@ end
 
 -- ---- queries -------------------------------------------------------------------
 
----A transaction that was begun so would be somebody else's.
-local function check_rest(conn, rows, info)
-  if rows and not conn:idle() then
-    return nil, core.error("25001", "a transaction has begun; use db:transaction(fn)")
-  end
-  return rows, info
-end
-
 function pool:query(sql, ...)
   check.string("db:query", "the statement", sql)
   local conn, err = take(self)
   if not conn then return nil, err end
   local _ <close> = conn
-  return check_rest(conn, conn:query(self.timeout, self.wants, sql, ...))
+  return conn:query(self.timeout, self.wants | REST, sql, ...)
 end
 
 ---Several statements, with nothing but text in them.
@@ -221,7 +214,7 @@ function pool:execute(script, opts)
   local conn, err = take(self)
   if not conn then return nil, err end
   local _ <close> = conn
-  local ok, info = check_rest(conn, conn:query(self.timeout, nil, script, opts))
+  local ok, info = conn:query(self.timeout, NOTHING | REST, script, opts)
   if not ok then return nil, info end
   return true
 end
@@ -233,7 +226,7 @@ function pool:pipeline(opts, fn)
   local conn, err = take(self)
   if not conn then return nil, err end
   local _ <close> = conn
-  return check_rest(conn, conn:pipeline(timeout, self.wants, list))
+  return conn:pipeline(timeout, self.wants | REST, list)
 end
 
 function pool:transaction(opts, fn)

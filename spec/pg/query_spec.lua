@@ -37,6 +37,30 @@ describe("db:query", function()
     assert.same({ command = "SELECT", affected = 3, columns = { "n", "square" } }, info)
   end)
 
+  -- libpq reads some at once, and the server sends eight kilobytes at a time.
+  it("reads answers that come at once, and in pieces", function()
+    for _, count in ipairs { 0, 1, 50, 100, 150, 200, 300, 400, 1000, 20000 } do
+      local rows, info = assert(db:query("select n, repeat('x', 30) as text, "
+        .. "case when n % 2 = 0 then '' end as even from generate_series(1, $1) n", count))
+      assert.equal(count, #rows)
+      assert.equal(count, info.affected)
+      for n, row in ipairs(rows) do
+        if row.n ~= n or #row.text ~= 30 or row.even ~= (n % 2 == 0 and "" or nil) then
+          assert.same({ n = n, text = ("x"):rep(30), even = n % 2 == 0 and "" or nil }, row)
+        end
+      end
+    end
+  end)
+
+  it("has as many columns as there are", function()
+    local list = {}
+    for i = 1, 200 do list[i] = ("%d as c%d"):format(i, i) end
+    local rows, info = assert(db:query("select " .. table.concat(list, ", ")
+      .. " from generate_series(1, 2)"))
+    assert.equal(200, #info.columns)
+    for i = 1, 200 do assert.equal(i, rows[2]["c" .. i]) end
+  end)
+
   it("says how many rows were changed", function()
     assert(db:transaction(function(tx)
       local rows, info = assert(tx:query "create temporary table changed (n int)")

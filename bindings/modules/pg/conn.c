@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <openssl/ssl.h>
 
@@ -217,9 +218,47 @@ static void look_at_size(struct conn *conn, int waiting) {
         lose(conn, "a row is larger than the memory that the service may use");
 }
 
+#define SMALL ((size_t)16 << 10) /* what libpq reads at once */
+
+/* Whether what is there of the server's messages, as their headers say, ends with the one that
+ * it is ready for the next query. */
+static bool ends_ready(const unsigned char *at, size_t len) {
+    while (len > 5) {
+        uint32_t size = (uint32_t)at[1] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 8 |
+                        (uint32_t)at[4];
+        if (size >= len)
+            return false;
+        if (*at == 'Z' && size + 1 == len)
+            return true;
+        at += size + 1;
+        len -= size + 1;
+    }
+    return false;
+}
+
+static bool all_is_there(const struct conn *conn) {
+    unsigned char bytes[SMALL];
+    if (PQsslInUse(conn->pg) || PQgssEncInUse(conn->pg))
+        return false;
+    ssize_t len = recv(PQsocket(conn->pg), bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+    return len > 0 && ends_ready(bytes, (size_t)len);
+}
+
+void conn_expect(struct conn *conn) {
+    if (!conn->whole)
+        PQsetSingleRowMode(conn->pg);
+}
+
+/* Before libpq reads any of it. */
+static void look_at_answer(struct conn *conn) {
+    conn->unanswered = false;
+    conn->whole = all_is_there(conn);
+    conn_expect(conn);
+}
+
 /* Reads what is there; OpenSSL may keep some of it, for which the poll never comes. */
 static bool consume(struct conn *conn) {
-    SSL *ssl = PQsslStruct(conn->pg, "OpenSSL");
+    SSL *ssl = PQsslInUse(conn->pg) ? PQsslStruct(conn->pg, "OpenSSL") : NULL;
     bool fine = PQconsumeInput(conn->pg) == 1;
     while (fine && ssl != NULL && SSL_pending(ssl) > 0)
         fine = PQconsumeInput(conn->pg) == 1;
@@ -228,14 +267,13 @@ static bool consume(struct conn *conn) {
 
 void conn_begin(struct conn *conn) {
     set_state(conn, CONN_BUSY);
+    conn->unanswered = true;
 }
 
 bool conn_go(struct conn *conn) {
     int rest = PQflush(conn->pg);
-    if (rest >= 0 && watch(conn, UV_READABLE | (rest > 0 ? UV_WRITABLE : 0))) {
-        set_state(conn, CONN_BUSY);
+    if (rest >= 0 && watch(conn, UV_READABLE | (rest > 0 ? UV_WRITABLE : 0)))
         return true;
-    }
     lose(conn, NULL);
     return false;
 }
@@ -247,6 +285,8 @@ void conn_done(struct conn *conn) {
 
 static void on_answer(struct conn *conn) {
     int waiting = 0;
+    if (conn->unanswered)
+        look_at_answer(conn);
     if (conn->unread > 0)
         ioctl(PQsocket(conn->pg), FIONREAD, &waiting);
     if (!consume(conn)) {

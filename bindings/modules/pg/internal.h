@@ -52,6 +52,8 @@ enum {
     WANT_NUMBERS = 1, /* numeric as numbers */
     WANT_SECONDS = 2, /* timestamps as Unix time */
     WANT_NULL = 4,    /* NULL as app.json.null */
+    WANT_REST = 8,    /* no transaction that the query has begun */
+    WANT_NOTHING = 16 /* no rows: several statements, without parameters */
 };
 
 /* The arguments of a query, in arrays as libpq wants them. */
@@ -76,6 +78,8 @@ struct conn {
     PGconn *pg;              /* owned; NULL: closed */
     struct watched *watched; /* its socket, owned until it is closed; or NULL */
     enum conn_state state;
+    bool unanswered;          /* nothing has come yet of what the query gives */
+    bool whole;               /* all that the query gives was there at once */
     struct fiber *fiber;      /* that waits, or NULL */
     PGnotify *note;           /* the next for who waits, or NULL */
     PGresult *result;         /* that is being read, so that an error leaks nothing */
@@ -102,6 +106,10 @@ bool conn_go(struct conn *conn);
 
 /* It has a query to send, in parts. */
 void conn_begin(struct conn *conn);
+
+/* The rows of the query whose results come next: one after the other, so that they need no
+ * memory beside that of the script; but all at once when they are few. */
+void conn_expect(struct conn *conn);
 
 /* The last result was read. */
 void conn_done(struct conn *conn);

@@ -57,13 +57,26 @@ static void write_float(char out[32], double value) {
     }
 }
 
+/* From its end, as it comes; returns where it begins. */
+static const char *write_integer(char out[32], lua_Integer value) {
+    char *at = out + 31;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    *at = '\0';
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        *--at = '-';
+    return at;
+}
+
 static void take_number(lua_State *L, int arg, struct params *params, int i) {
+    params->values[i] = params->digits[i];
     if (lua_isinteger(L, arg))
-        snprintf(params->digits[i], sizeof(params->digits[i]), LUA_INTEGER_FMT,
-                 lua_tointeger(L, arg));
+        params->values[i] = write_integer(params->digits[i], lua_tointeger(L, arg));
     else
         write_float(params->digits[i], lua_tonumber(L, arg));
-    params->values[i] = params->digits[i];
 }
 
 static bool is_typed(lua_State *L, int arg) {

@@ -9,7 +9,7 @@
 enum {
     CONN = 1,
     DUE,   /* until when, in milliseconds of the clock */
-    WANTS, /* nil: its rows are not wanted */
+    WANTS, /* bits of internal.h; nil: WANT_NOTHING */
     SQL,
     ROWS,
     COLUMNS, /* their names, or nil */
@@ -19,6 +19,10 @@ enum {
     RESULTS, /* of a pipeline: the rows of each query, ... */
     INFOS,   /* ... and their infos; or nil */
 };
+
+static int wants_of(lua_State *L) {
+    return lua_isnil(L, WANTS) ? WANT_NOTHING : (int)lua_tointeger(L, WANTS);
+}
 
 /* ---- results ---- */
 
@@ -31,47 +35,76 @@ static void push_columns(lua_State *L, const PGresult *result) {
     }
 }
 
+#define NAMES 64 /* of columns, that are on the stack while rows are made */
+
+static void push_name(lua_State *L, int names, int i) {
+    if (i < NAMES)
+        lua_pushvalue(L, names + i);
+    else
+        lua_rawgeti(L, COLUMNS, i + 1);
+}
+
 /* The last of two columns with one name wins. */
-static void push_row(lua_State *L, const struct conn *conn, int row, int wants) {
-    int count = PQnfields(conn->result);
+static void push_row(lua_State *L, const struct conn *conn, int row, int names, int wants) {
+    const PGresult *result = conn->result;
+    int count = PQnfields(result);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
-        bool null = PQgetisnull(conn->result, row, i);
+        size_t len = (size_t)PQgetlength(result, row, i);
+        bool null = len == 0 && PQgetisnull(result, row, i);
         if (null && !(wants & WANT_NULL))
             continue;
-        lua_rawgeti(L, COLUMNS, i + 1);
+        push_name(L, names, i);
         if (null)
             lua_pushlightuserdata(L, NULL);
         else
-            push_value(L, PQgetvalue(conn->result, row, i),
-                       (size_t)PQgetlength(conn->result, row, i), conn->kinds[i], wants);
+            push_value(L, PQgetvalue(result, row, i), len, conn->kinds[i], wants);
         lua_rawset(L, -3);
     }
+}
+
+static void push_list(lua_State *L, int size) {
+    lua_createtable(L, size, 0);
+    luaL_setmetatable(L, "lunats.pg.list");
 }
 
 static void take_rows(lua_State *L, struct conn *conn) {
     if (PQresultMemorySize(conn->result) > BULKY)
         conn->bulky = true;
-    if (lua_isnil(L, WANTS))
+    int wants = wants_of(L);
+    if (wants & WANT_NOTHING)
         return;
-    int wants = (int)lua_tointeger(L, WANTS);
     if (lua_isnil(L, COLUMNS)) {
         if (!find_kinds(conn, conn->result, wants))
             luaL_error(L, "not enough memory");
         push_columns(L, conn->result);
         lua_replace(L, COLUMNS);
     }
+    int count = PQntuples(conn->result), columns = PQnfields(conn->result);
+    if (lua_isnil(L, ROWS)) {
+        push_list(L, count);
+        lua_replace(L, ROWS);
+    }
+    if (count == 0)
+        return;
     lua_Integer have = (lua_Integer)lua_rawlen(L, ROWS);
-    for (int i = 0; i < PQntuples(conn->result); i++) {
-        push_row(L, conn, i, wants);
+    int top = lua_gettop(L);
+    luaL_checkstack(L, NAMES + LUA_MINSTACK, NULL);
+    for (int i = 0; i < columns && i < NAMES; i++)
+        lua_rawgeti(L, COLUMNS, i + 1);
+    for (int i = 0; i < count; i++) {
+        push_row(L, conn, i, top + 1, wants);
         lua_rawseti(L, ROWS, have + i + 1);
     }
+    lua_settop(L, top);
 }
 
 /* "INSERT 0 3" is INSERT, of 3. */
 static void take_command(lua_State *L, PGresult *result) {
     const char *tag = PQcmdStatus(result), *count = PQcmdTuples(result);
-    size_t len = strcspn(tag, "0123456789");
+    size_t len = 0;
+    while (tag[len] != '\0' && (tag[len] < '0' || tag[len] > '9'))
+        len++;
     while (len > 0 && tag[len - 1] == ' ')
         len--;
     lua_pushlstring(L, tag, len);
@@ -138,6 +171,18 @@ static void push_info(lua_State *L) {
     lua_setfield(L, -2, "columns");
 }
 
+/* A transaction that was begun so would be somebody else's. */
+static bool has_begun(lua_State *L, const struct conn *conn) {
+    return (wants_of(L) & WANT_REST) && PQtransactionStatus(conn->pg) != PQTRANS_IDLE;
+}
+
+static void push_rows(lua_State *L) {
+    if (lua_isnil(L, ROWS))
+        push_list(L, 0);
+    else
+        lua_pushvalue(L, ROWS);
+}
+
 static int finish(lua_State *L, struct conn *conn) {
     if (PQstatus(conn->pg) == CONNECTION_BAD || PQexitPipelineMode(conn->pg) == 0)
         conn_close(conn, false);
@@ -145,18 +190,18 @@ static int finish(lua_State *L, struct conn *conn) {
         conn_done(conn);
     if (!lua_isnil(L, ERROR) || conn->pg == NULL)
         return push_why(L, conn);
+    if (has_begun(L, conn)) {
+        lua_pushnil(L);
+        push_error(L, "25001", "a transaction has begun; use db:transaction(fn)");
+        return 2;
+    }
     if (!lua_isnil(L, RESULTS)) {
         lua_settop(L, INFOS);
         return 2; /* both lists */
     }
-    lua_pushvalue(L, ROWS);
+    push_rows(L);
     push_info(L);
     return 2;
-}
-
-static void push_list(lua_State *L) {
-    lua_newtable(L);
-    luaL_setmetatable(L, "lunats.pg.list");
 }
 
 /* The results of a query of a pipeline have come; on to the next one. */
@@ -164,17 +209,15 @@ static void next_query(lua_State *L, struct conn *conn) {
     lua_Integer count = (lua_Integer)lua_rawlen(L, RESULTS) + 1;
     push_info(L);
     lua_rawseti(L, INFOS, count);
-    lua_pushvalue(L, ROWS);
+    push_rows(L);
     lua_rawseti(L, RESULTS, count);
-    push_list(L);
-    lua_replace(L, ROWS);
-    for (int slot = COLUMNS; slot <= AFFECTED; slot++) {
+    for (int slot = ROWS; slot <= AFFECTED; slot++) {
         if (slot == ERROR)
             continue;
         lua_pushnil(L);
         lua_replace(L, slot);
     }
-    PQsetSingleRowMode(conn->pg);
+    conn_expect(conn);
 }
 
 /* ---- a query ---- */
@@ -257,7 +300,6 @@ static void prepare_stack(lua_State *L, const struct conn *conn, uint64_t ms) {
     lua_settop(L, SQL);
     lua_pushinteger(L, (lua_Integer)(clock_now(script_clock(conn->script)) + ms));
     lua_replace(L, DUE);
-    push_list(L);
     lua_settop(L, INFOS);
 }
 
@@ -275,7 +317,7 @@ int conn_query(lua_State *L) {
     struct conn *conn = check_conn(L);
     size_t len;
     const char *sql = luaL_checklstring(L, SQL, &len);
-    bool plain = lua_isnil(L, WANTS); /* several statements, no parameters, no rows */
+    bool plain = wants_of(L) & WANT_NOTHING;
     uint64_t ms = check_time(L);
     struct fiber *fiber = check_fiber(L, "a query");
     if (conn->pg == NULL)
@@ -290,7 +332,7 @@ int conn_query(lua_State *L) {
                                          params->values, params->lengths, params->formats, 0);
     if (sent == 0)
         return send_failed(L, conn);
-    PQsetSingleRowMode(conn->pg);
+    conn_begin(conn);
     if (!conn_go(conn))
         return push_lost(L, conn);
     prepare_stack(L, conn, ms); /* an error finds the connection busy, so that it is closed */
@@ -338,8 +380,6 @@ static bool send_queries(lua_State *L, struct conn *conn) {
                               params->values, params->lengths, params->formats, 0) == 0)
             return false;
         lua_settop(L, SQL);
-        if (i == 1)
-            PQsetSingleRowMode(conn->pg);
     }
     return PQpipelineSync(conn->pg) == 1;
 }
@@ -367,9 +407,9 @@ int conn_pipeline(lua_State *L) {
     if (!conn_go(conn))
         return push_lost(L, conn);
     prepare_stack(L, conn, ms);
-    push_list(L);
+    push_list(L, 0);
     lua_replace(L, RESULTS);
-    push_list(L);
+    push_list(L, 0);
     lua_replace(L, INFOS);
     return await_answer(L, fiber, conn);
 }

@@ -12,7 +12,7 @@ struct waiting {
 _Static_assert(sizeof(struct waiting) <= FIBER_WAIT_SIZE, "wait area");
 
 struct conn *check_conn(lua_State *L) {
-    return luaL_checkudata(L, 1, CONN_TYPE);
+    return check_self(L, CONN_TYPE);
 }
 
 static void abandon(struct fiber *fiber, void *area) {

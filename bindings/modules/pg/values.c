@@ -7,16 +7,16 @@
 #include "bindings/json/json.h"
 #include "bindings/modules/pg/internal.h"
 
-/* Of the catalogue, the same in all servers. */
+/* Of the catalogue, the same in all servers; first what is there most often. */
 static const struct {
     Oid type, list;
     int kind;
 } types[] = {
-    {16, 1000, KIND_BOOL},    {17, 1001, KIND_BYTES},   {20, 1016, KIND_INTEGER},
-    {21, 1005, KIND_INTEGER}, {23, 1007, KIND_INTEGER}, {26, 1028, KIND_INTEGER},
-    {700, 1021, KIND_FLOAT},  {701, 1022, KIND_FLOAT},  {1700, 1231, KIND_NUMERIC},
-    {114, 199, KIND_JSON},    {3802, 3807, KIND_JSON},  {1114, 1115, KIND_TIME},
-    {1184, 1185, KIND_TIME},  {25, 1009, KIND_TEXT},    {1043, 1015, KIND_TEXT},
+    {25, 1009, KIND_TEXT},    {23, 1007, KIND_INTEGER}, {20, 1016, KIND_INTEGER},
+    {16, 1000, KIND_BOOL},    {1184, 1185, KIND_TIME},  {1700, 1231, KIND_NUMERIC},
+    {1043, 1015, KIND_TEXT},  {3802, 3807, KIND_JSON},  {17, 1001, KIND_BYTES},
+    {21, 1005, KIND_INTEGER}, {26, 1028, KIND_INTEGER}, {700, 1021, KIND_FLOAT},
+    {701, 1022, KIND_FLOAT},  {114, 199, KIND_JSON},    {1114, 1115, KIND_TIME},
     {1042, 1014, KIND_TEXT},  {18, 1002, KIND_TEXT},    {19, 1003, KIND_TEXT},
     {2950, 2951, KIND_TEXT},  {1082, 1182, KIND_TEXT},  {1083, 1183, KIND_TEXT},
     {1266, 1270, KIND_TEXT},  {1186, 1187, KIND_TEXT},  {869, 1041, KIND_TEXT},
