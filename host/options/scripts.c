@@ -42,6 +42,18 @@ static int add_script(struct parser *p, const char *path, char ***list, size_t *
     return options_list_add(list, count, path, strlen(path)) ? 0 : options_fail_memory(p);
 }
 
+/* `lunats dev` in a project. */
+static int take_this_folder(struct parser *p) {
+    struct options *o = p->out;
+    char **files = NULL;
+    size_t n = 0;
+    if (folder_scripts(".", &files, &n) == 0)
+        folder_free(files, n);
+    if (n == 0)
+        return options_fail(p, "no SCRIPT given, and there are no scripts (*.lua) here");
+    return expand_folder(p, ".", &o->scripts, &o->script_count);
+}
+
 int options_resolve_scripts(struct parser *p) {
     struct options *o = p->out;
     char **list = NULL;
@@ -52,6 +64,8 @@ int options_resolve_scripts(struct parser *p) {
     if (o->command == OPTIONS_LUA && (o->code.count > 0 || o->interactive) &&
         o->script_count == 0)
         return 0;
+    if (o->command == OPTIONS_DEV && o->script_count == 0)
+        return take_this_folder(p);
     if (o->script_count == 0)
         return options_fail(p, "no %s given: lunats %s [options] %s",
                             o->command == OPTIONS_LUA ? "FILE, -e CODE or -i" : "SCRIPT",

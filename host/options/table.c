@@ -226,11 +226,13 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  LUNATS_PASSWORD=secret lunats run --user orders --log-format json orders.lua\n",
         OPTIONS_SERVERS, NULL, true},
     [OPTIONS_DEV] = {
-        "dev", "SCRIPT...", "run with a private nats-server",
+        "dev", "[SCRIPT...]", "run with a private nats-server",
         "Like `lunats run --embedded`: starts a nats-server with JetStream on a free\n"
         "port and prints its URL. The server and what it stored go away with this\n"
         "process, unless --store says where to keep it. Users and TLS of --server-config\n"
-        "need --user, --tlsca and so on: variables are about other servers.\n",
+        "need --user, --tlsca and so on: variables are about other servers. Without a\n"
+        "SCRIPT it serves those of this folder.\n",
+        "  lunats dev\n"
         "  lunats dev orders.lua\n"
         "  lunats dev --port 4222 --store ./data orders.lua\n"
         "  lunats dev --log-level debug services/\n",

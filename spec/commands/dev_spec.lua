@@ -33,6 +33,19 @@ local function dev(options, source, opts)
 end
 
 describe("lunats dev", function()
+  it("serves the scripts of its folder when none is named", function()
+    local folder = process.write("svc.lua", "app.listen('x', function() end)"):match "^(.*)/"
+    write(folder .. "/module.lua", "return {}")
+    local child = process.spawn({ process.lunats(), "dev" }, { cwd = folder })
+    child:expect "svc: started"
+    write(folder .. "/late.lua", "app.listen('y', function() end)")
+    child:expect "late: started"
+    assert.equal(0, child:stop())
+    child = process.spawn({ process.lunats(), "dev" }, { cwd = folder .. "/.." })
+    assert.equal(2, child:wait())
+    child:expect "no SCRIPT given, and there are no scripts %(%*%.lua%) here"
+  end)
+
   it("listens on the port that is asked for", function()
     local port = core.free_port()
     local child = dev { "--port", tostring(port) }
