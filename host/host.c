@@ -26,6 +26,7 @@
 #include "host/thread/crew.h"
 #include "host/trace/exporter.h"
 #include "host/web/web.h"
+#include "host/welcome.h"
 
 struct host {
     uv_loop_t loop;
@@ -49,6 +50,7 @@ struct host {
     int status;
     bool finishing;
     bool terminal; /* `dev` was started from one, with which it ends */
+    bool greeting; /* `dev` in a terminal has yet to say what there is */
 };
 
 static bool is_private(const struct host *host) {
@@ -174,7 +176,16 @@ static void on_ended(void *owner, int status) {
 }
 
 static void on_change(void *owner) {
-    notifier_look(((struct host *)owner)->notifier);
+    struct host *host = owner;
+    notifier_look(host->notifier);
+    if (!host->greeting)
+        return;
+    const struct welcome welcome = {
+        .server = host->broker_url,
+        .page = host->admin != NULL ? admin_url(host->admin) : NULL,
+        .http = web_url(host->web),
+    };
+    host->greeting = !welcome_print(&welcome, host->services);
 }
 
 static void stop(struct host *host, int status) {
@@ -473,6 +484,7 @@ static void watch_signals(struct host *host) {
     uv_unref((uv_handle_t *)&host->inquiry);
     signals_catch(&host->interrupt, scheduler_watchdog(host->scheduler), !serves(host));
     host->terminal = host->options->command == OPTIONS_DEV && has_terminal();
+    host->greeting = host->terminal && isatty(STDERR_FILENO);
     if (serves(host)) {
         uv_signal_start(&host->hangup, on_hangup, SIGHUP);
         uv_signal_start(&host->inquiry, on_inquiry, SIGUSR1);

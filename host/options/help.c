@@ -65,12 +65,27 @@ static void print_option(FILE *out, const struct options_option *option, bool on
     print_wrapped(out, on ? option->no_help : option->help, (size_t)n);
 }
 
+/* What the overview says in front of some commands, in the order of the enum. */
+static const struct {
+    enum options_command first;
+    const char *title;
+} groups[] = {
+    {OPTIONS_RUN, "Serve"},
+    {OPTIONS_NEW, "Write and test"},
+    {OPTIONS_REQUEST, "Talk to services"},
+    {OPTIONS_PS, "Look at what runs"},
+    {OPTIONS_DOCTOR, "Help"},
+};
+
 static void print_overview(FILE *out) {
-    fprintf(out, "lunats: %s\n\nUsage: lunats COMMAND [options] ...\n\nCommands:\n", summary);
+    fprintf(out, "lunats: %s\n\nUsage: lunats COMMAND [options] ...\n", summary);
     for (size_t i = 0; i < OPTIONS_COMMANDS; i++) {
-        int n =
-            fprintf(out, "  %s %s", options_commands[i].name, options_commands[i].arguments);
-        print_wrapped(out, options_commands[i].summary, (size_t)n);
+        const struct options_usage *command = &options_commands[i];
+        for (size_t j = 0; j < sizeof(groups) / sizeof(groups[0]); j++)
+            if (groups[j].first == (enum options_command)i)
+                fprintf(out, "\n%s:\n", groups[j].title);
+        int n = fprintf(out, "  %s %s", command->name, command->arguments);
+        print_wrapped(out, command->summary, (size_t)n);
     }
     fprintf(out, "\nExamples:\n%s", options_commands[OPTIONS_HELP].examples);
     fprintf(out,

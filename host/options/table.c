@@ -390,9 +390,9 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {
         "help", "[COMMAND]", "show this, or the help of a command", "",
-        "  lunats dev examples/orders.lua\n"
-        "  lunats run -s nats://demo.nats.io orders.lua\n"
-        "  lunats test\n",
+        "  lunats new orders && cd orders && lunats test && lunats dev orders.lua\n"
+        "  lunats run -s nats://demo.nats.io --watch orders.lua\n"
+        "  lunats request orders.greet '{\"name\":\"Ada\"}'\n",
         OPTIONS_OFFLINE, NULL, false},
 };
 /* clang-format on */

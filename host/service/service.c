@@ -386,8 +386,12 @@ static void on_turn(struct clock_timer *timer) {
     bool early = service->state > SERVICE_CONNECTING && service->state < SERVICE_DRAINING;
     if (early && service->stop_wanted) /* since that state was asked for */
         service->state = service->wanted = SERVICE_CLOSING;
-    service_changed(service);
+    bool last = service->state == SERVICE_CLOSED; /* whose beginning frees it */
+    if (last)
+        service_changed(service);
     begin(service);
+    if (!last)
+        service_changed(service);
 }
 
 /* Never back, and what is further on overtakes what was asked for before. */

@@ -156,8 +156,14 @@ static int open_port(struct web *web, char *error, size_t size) {
         return rc;
     }
     address_text(&web->address, text);
-    log_info(NULL, address_is_unix(&web->address) ? "HTTP at %s" : "HTTP at http://%s/", text);
+    snprintf(web->url, sizeof(web->url), address_is_unix(&web->address) ? "%s" : "http://%s/",
+             text);
+    log_info(NULL, "HTTP at %s", web->url);
     return LN_OK;
+}
+
+const char *web_url(const struct web *web) {
+    return web != NULL && web->url[0] != '\0' ? web->url : NULL;
 }
 
 int web_listen(struct web *web, char *error, size_t size) {

@@ -36,6 +36,9 @@ int web_open(struct web **out, const struct web_options *options);
 /* Opens the port, unless there is none or it is late. LN_OK, or a code with a reason. */
 int web_listen(struct web *web, char *error, size_t size);
 
+/* Where it serves, as text that lasts until it closes; NULL: nowhere, or not yet. */
+const char *web_url(const struct web *web);
+
 /* What clients are answered has that long to be read; on_closed() follows, from the loop or
  * from inside the call. */
 void web_close(struct web *web, uint32_t bound_ms, void (*on_closed)(void *owner), void *owner);

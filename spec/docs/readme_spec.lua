@@ -90,11 +90,15 @@ for _, path in ipairs(DOCUMENTS) do
 
     it("names commands and options that exist", function()
       local known = {}
-      local _, overview = process.lunats_to_end { "help" }
-      for command in overview:match "\nCommands:\n(.-)\n\n":gmatch "%f[^\n\0]  (%l+)" do
-        known[command] = true
-        local _, help = process.lunats_to_end { command, "--help" }
-        for option in help:gmatch "%-%-[%a-]+" do known[option] = true end
+      local _, all = process.lunats_to_end { "help", "--json" }
+      for _, command in ipairs(app.json.decode(all).commands) do
+        known[command.name] = true
+        for _, option in ipairs(command.options) do
+          known["--" .. option.name], known["--no-" .. option.name] = true, true
+        end
+        for option in (command.text .. command.examples):gmatch "%-%-[%a-]+" do
+          known[option] = true -- of busted, say
+        end
       end
       known.version, known.help, known["--version"] = true, true, true
       for _, block in ipairs(blocks(path, "sh")) do
