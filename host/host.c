@@ -300,8 +300,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .path = path,
         .runner = !options_command_serves(options->command),
         .own_errors = options->command != OPTIONS_LUA,
-        .offline =
-            options->connection == OPTIONS_OFFLINE || options->command == OPTIONS_DOCTOR,
+        .offline = options->connection == OPTIONS_OFFLINE || options->command == OPTIONS_DOCTOR,
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
         .limits = limits_of(options),

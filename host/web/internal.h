@@ -14,7 +14,7 @@ struct web {
     struct http *http; /* NULL: the port is not open */
     struct address address;
     char url[ADDRESS_TEXT_SIZE + 10]; /* "": not yet */
-    bool told; /* that there is no port for the routes */
+    bool told;                        /* that there is no port for the routes */
     void (*on_closed)(void *owner);
     void *close_owner;
 };
