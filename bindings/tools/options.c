@@ -108,6 +108,7 @@ int bindings_take_options(lua_State *L) {
     set_text(L, "js_prefix", options->js_prefix);
     set_text(L, "log_subject", options->log_subject);
     set_text(L, "level", options->level);
+    set_text(L, "template", options->template);
     set_text(L, "origin", options->origin);
     set_text(L, "log_level", log_level_name(options->log_level));
     set_number(L, "watch_poll", options->watch_poll);

@@ -135,6 +135,7 @@ struct options {
     double seconds;   /* record: stop after that time; 0: never */
     double timeout;   /* request, pub, sub, ps, ...: seconds; 0: the default of the command */
     char *level;      /* logs: what it shall be; NULL: no matter */
+    char *template;   /* new: which one; NULL: service */
     double interval;  /* top, metrics: seconds; 0: the default of the command */
     long replies;     /* request: that many to each request; 0: one */
     struct options_list headers; /* request, pub: "Name: value" */

@@ -22,6 +22,7 @@ enum {
     CONSOLE = 1U << OPTIONS_CONSOLE,
     METRICS = 1U << OPTIONS_METRICS,
     DOCTOR = 1U << OPTIONS_DOCTOR,
+    NEW = 1U << OPTIONS_NEW,
     CLUSTER = PS | STATS | TOP | METRICS, /* about services, whatever their language */
     TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CONSOLE | DOCTOR | CLUSTER,
     CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
@@ -158,6 +159,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "run this in the service and end; may be repeated"),
     VALUE("interactive", 'i', OPTIONS_KIND_FLAG, LUA, interactive, NULL,
           "read Lua line by line in the end, run it and print its results"),
+    TEXT("template", NEW, template, "NAME",
+         "what it begins with: service (default), http, worker"),
     VALUE("output", 'o', OPTIONS_KIND_TEXT, RECORD, output, "FILE",
           "required: where the messages go, one JSON object a line; - is the "
           "standard output"),
@@ -289,9 +292,12 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         OPTIONS_SERVERS, "lunats.commands.record", false},
     [OPTIONS_NEW] = {
         "new", "NAME", "start a service: script, spec and settings in a new folder",
-        "Makes the folder NAME with a service, its spec, and what editors and tools need\n"
-        "to know. `lunats test` in it passes at once. Nothing is ever overwritten.\n",
-        "  lunats new orders && cd orders && lunats test\n",
+        "Makes the folder NAME with a service, its spec, a Containerfile, a workflow\n"
+        "that tests it, and what editors and tools need to know. `lunats test` in it\n"
+        "passes at once. Nothing is ever overwritten. Templates: `service` answers\n"
+        "requests, `http` serves routes, `worker` works off a stream.\n",
+        "  lunats new orders && cd orders && lunats test && lunats dev orders.lua\n"
+        "  lunats new mailer --template worker\n",
         OPTIONS_OFFLINE, "lunats.commands.new", false},
     [OPTIONS_REQUEST] = {
         "request", "SUBJECT [BODY|-]", "send a request and print the reply",

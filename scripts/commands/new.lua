@@ -1,6 +1,5 @@
 ---`lunats new NAME`: a folder with a service, its spec, and settings for editors and tools.
 local core = require "lunats.core"
-local templates = require "lunats.commands.new_templates"
 
 local function fail(...)
   io.stderr:write("lunats new: ", ...)
@@ -16,8 +15,8 @@ end
 
 ---@return boolean made  false: it was there, or its parent was not
 ---@return string output
-local function make_folder(path)
-  local words = { "/bin/sh", "-c", 'mkdir -- "$1" 2>&1', "sh", path }
+local function make_folder(path, parents)
+  local words = { "/bin/sh", "-c", 'mkdir $2 -- "$1" 2>&1', "sh", path, parents and "-p" or "" }
   local child = assert(core.process(words, true))
   local status, output = child:wait()
   return status == 0, output
@@ -37,6 +36,23 @@ local function types_folder()
   return "${env:LUNATS_TYPES}"
 end
 
+local TEMPLATES = { "service", "http", "worker" }
+
+---@return table[] files, table<string, string> values
+local function template_of(kind, name)
+  local known = table.concat(TEMPLATES, ", ")
+  if not (", " .. known .. ","):find(", " .. kind .. ",", 1, true) then
+    fail(("there is no template %q: it is one of %s"):format(kind, known))
+  end
+  local template = require("lunats.commands.new." .. kind)
+  local values = { NAME = name, TYPES = types_folder() }
+  values.ABOUT = template.about:gsub("@(%u+)@", values)
+  values.TABLE = template.table:gsub("@(%u+)@", values)
+  local files = table.move(template, 1, #template, 1, {})
+  local common = require "lunats.commands.new.common"
+  return table.move(common, 1, #common, #files + 1, files), values
+end
+
 return function()
   local folder = core.options.args[1]:gsub("/+$", "")
   local name = folder:match "[^/]*$"
@@ -44,13 +60,14 @@ return function()
     fail(("%q cannot be the name of a service: letters, digits, '_' and '-', a letter first")
       :format(name))
   end
+  local files, values = template_of(core.options.template or "service", name)
   if exists(folder) then fail(folder, " is there already; nothing was changed") end
   local ok, output = make_folder(folder)
   if not ok then fail((output:gsub("%s+$", ""))) end
-  if not make_folder(folder .. "/spec") then fail("cannot make ", folder, "/spec") end
-  local values = { NAME = name, TYPES = types_folder() }
-  for _, one in ipairs(templates) do
+  for _, one in ipairs(files) do
     local path = folder .. "/" .. one.path:gsub("NAME", name)
+    local inside = path:match "^(.*)/"
+    if inside ~= folder and not make_folder(inside, true) then fail("cannot make ", inside) end
     write(path, (one.text:gsub("@(%u+)@", values)))
     print("  " .. path)
   end

@@ -7,10 +7,10 @@ local read = require "spec.support.read"
 after_each(process.close_all)
 
 ---Runs `lunats new` in a new folder; returns that folder.
-local function new(name)
+local function new(name, ...)
   local folder = process.path "parent"
   assert(lfs.mkdir(folder))
-  local child = process.spawn({ process.lunats(), "new", name }, { cwd = folder })
+  local child = process.spawn({ process.lunats(), "new", name, ... }, { cwd = folder })
   return child:wait(), child:output(), folder
 end
 
@@ -25,6 +25,30 @@ describe("lunats new", function()
       assert.matches("ok 3", child:output())
     end)
   end
+
+  for template, tests in pairs { service = 3, http = 3, worker = 2 } do
+    it("makes of the template " .. template .. " what passes, and has no mistakes", function()
+      local status, output, parent = new("order-mail_2", "--template", template)
+      assert.equal(0, status, output)
+      local cwd = parent .. "/order-mail_2"
+      local child = process.spawn({ process.lunats(), "test", "-o", "TAP" }, { cwd = cwd })
+      assert.equal(0, child:wait(), child:output())
+      assert.matches("ok " .. tests, child:output())
+      child = process.spawn({ process.lunats(), "check", "--json", "order-mail_2.lua" },
+        { cwd = cwd })
+      assert.equal(0, child:wait(), child:output())
+      assert.same({}, json_in(child:output())[1].problems)
+      local readme = read(cwd .. "/README.md")
+      assert.matches("\n| `", readme)
+      assert.matches("systemctl enable %-%-now lunats@order%-mail_2", readme)
+    end)
+  end
+
+  it("knows its templates", function()
+    local status, output = new("orders", "--template", "web")
+    assert.equal(1, status)
+    assert.matches('no template "web": it is one of service, http, worker', output)
+  end)
 
   it("makes a service that check and luacheck find nothing wrong with", function()
     local _, _, parent = new "orders"
@@ -42,7 +66,8 @@ describe("lunats new", function()
   it("writes all the files, without a word of the template", function()
     local _, output, parent = new "orders"
     for _, path in ipairs { "orders.lua", "spec/orders_spec.lua", ".busted", ".luacheckrc",
-      ".luarc.json", ".gitignore", "README.md" } do
+      ".luarc.json", ".gitignore", "README.md", "orders.env", "Containerfile",
+      ".github/workflows/test.yml" } do
       local text = read(parent .. "/orders/" .. path)
       assert.is_nil(text:find "@%u+@", path)
       assert.truthy(output:find("orders/" .. path, 1, true), output)

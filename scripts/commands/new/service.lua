@@ -1,4 +1,4 @@
----The files that `lunats new` writes. @NAME@ is the service, @TYPES@ where declarations are.
+---`lunats new NAME`: a service that answers, and tells others.
 return {
   { path = "NAME.lua", text = [[
 -- @NAME@: one service. Run it with `lunats dev @NAME@.lua`, test it with `lunats test`.
@@ -51,46 +51,13 @@ describe("@NAME@", function()
   end)
 end)
 ]] },
-  { path = ".busted", text = [[
-return {
-  default = { ROOT = { "spec" }, verbose = true },
-}
-]] },
-  { path = ".luacheckrc", text = [[
-std = "lua54"
-globals = { "app" }
-files["spec"] = { std = "lua54+busted" }
-]] },
-  { path = ".luarc.json", text = [[
-{
-  "$schema": "https://raw.githubusercontent.com/LuaLS/vscode-lua/master/setting/schema.json",
-  "runtime.version": "Lua 5.4",
-  "workspace.library": ["@TYPES@", "${3rd}/busted/library", "${3rd}/luassert/library"],
-  "workspace.checkThirdParty": false,
-  "diagnostics.globals": ["app"]
-}
-]] },
-  { path = ".gitignore", text = [[
-luacov.*
-*.jsonl
-]] },
-  { path = "README.md", text = [[
-# @NAME@
-
-A service for [NATS](https://nats.io), written in Lua for lunats.
-
-    lunats dev @NAME@.lua        # run it with a private nats-server, reload when a file changes
-    lunats test                  # run spec/; --watch runs it again when a file changes
-    lunats check @NAME@.lua      # find mistakes without a server, list what it declares
-    lunats run -s nats://127.0.0.1:4222 @NAME@.lua
-
+  about = [[
+A service for [NATS](https://nats.io), written in Lua for lunats.]],
+  table = [[
 | Subject | Message | |
 | --- | --- | --- |
 | `@NAME@.greet` | `{ "name": "Ada" }` | answers `{ "text": "Hello, Ada!" }` |
 | `@NAME@.greeted` | `{ "name": "Ada" }` | sent for each greeting |
 | `@NAME@.report` | `{ "greeted": 1 }` | sent once a minute |
-
-`.luarc.json` tells the Lua language server where the declarations of lunats are. If it names
-`${env:LUNATS_TYPES}`, set that variable to the folder with `app.d.lua`.
-]] },
+]],
 }
