@@ -10,6 +10,7 @@
 
 void bindings_app(lua_State *L);       /* ./app.c: identity, life of the script */
 void bindings_cache(lua_State *L);     /* ./cache.c: cache */
+void bindings_codec(lua_State *L);     /* ./codec.c: codecs */
 void bindings_fiber(lua_State *L);     /* ./fiber.c: starting and ending fibers */
 void bindings_coroutine(lua_State *L); /* ./coroutine.c: of the table coroutine */
 void bindings_send(lua_State *L);      /* ./send.c: publish, request, flush, ... */

@@ -21,6 +21,10 @@ static int listener_body(lua_State *L) {
         job_begin_trace(job, script_fibers(script_of(L)));
     lua_pushcfunction(L, outcome_on_error);
     struct msg *msg = push_msg(L, job_msg(job), (enum msg_data)listener->type);
+    if (msg->type == MSG_CODEC) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, listener->codec);
+        msg_set_codec(L);
+    }
     msg->client = listener->client;
     if (msg->reply != NULL && !answer_ok(msg->reply))
         msg->proven = js_delivered(listener->subject, msg->subject, msg->reply);
@@ -76,6 +80,7 @@ static int open_listener(lua_State *L, struct listener **out, struct intake *int
     if (intake == NULL || script_state(script) == SCRIPT_RETIRING) {
         luaL_unref(L, LUA_REGISTRYINDEX, options->handler);
         luaL_unref(L, LUA_REGISTRYINDEX, options->anchor);
+        luaL_unref(L, LUA_REGISTRYINDEX, options->codec);
         return LN_ECLOSED;
     }
     int rc = listener_open(out, intake, script, options);
@@ -100,6 +105,7 @@ static int core_listen(lua_State *L) {
     lua_settop(L, 4);
     check_memory(L, "listen");
     options.type = (int)option_data_type(L, 2);
+    int codec = lua_gettop(L);
     options.body = listener_body;
     options.queue = text_option(L, "queue");
     options.name = text_option(L, "name");
@@ -117,6 +123,8 @@ static int core_listen(lua_State *L) {
     int handle = lua_gettop(L);
     lua_pushvalue(L, 3);
     options.handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, codec); /* nil without */
+    options.codec = luaL_ref(L, LUA_REGISTRYINDEX);
     if (who.id != 0) { /* a connection that listens is not collected */
         lua_pushvalue(L, lua_upvalueindex(1));
         options.anchor = luaL_ref(L, LUA_REGISTRYINDEX);

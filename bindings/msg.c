@@ -12,7 +12,7 @@
 #include "bindings/lib/lib.h"
 #include "host/link/answer.h"
 
-enum { VALUE_DATA = 1, VALUE_HEADERS = 2 };
+enum { VALUE_DATA = 1, VALUE_HEADERS = 2, VALUE_CODEC = 3 };
 
 /* The metatable is what the script keeps for the bindings. */
 static void push_metatable(lua_State *L) {
@@ -22,7 +22,8 @@ static void push_metatable(lua_State *L) {
 /* ---- making one ---- */
 
 struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data type) {
-    struct msg *msg = lua_newuserdatauv(L, sizeof(*msg) + from->size, 2);
+    int values = type == MSG_CODEC ? VALUE_CODEC : VALUE_HEADERS;
+    struct msg *msg = lua_newuserdatauv(L, sizeof(*msg) + from->size, values);
     memcpy(msg->bytes, from->bytes, from->size);
     msg->subject = msg->bytes;
     msg->reply = from->reply ? msg->bytes + (from->reply - from->bytes) : NULL;
@@ -37,6 +38,14 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
     push_metatable(L);
     lua_setmetatable(L, -2);
     return msg;
+}
+
+void msg_set_codec(lua_State *L) {
+    lua_setiuservalue(L, -2, VALUE_CODEC);
+}
+
+void msg_push_codec(lua_State *L, int arg) {
+    lua_getiuservalue(L, arg, VALUE_CODEC);
 }
 
 struct msg *check_msg(lua_State *L, int arg) {
@@ -76,19 +85,6 @@ int push_refused(lua_State *L, const struct msg *msg) {
         answer_refused(refusals_of(L), service_name(script_service(script_of(L))), "message",
                        msg->subject, msg->reply);
     return push_failure(L, LN_EANSWER, msg->reply);
-}
-
-enum msg_data option_data_type(lua_State *L, int arg) {
-    if (!lua_istable(L, arg) || lua_getfield(L, arg, "data_type") == LUA_TNIL)
-        return MSG_JSON;
-    const char *name = lua_tostring(L, -1);
-    enum msg_data type = MSG_JSON;
-    if (name != NULL && strcmp(name, "string") == 0)
-        type = MSG_STRING;
-    else if (name == NULL || strcmp(name, "json") != 0)
-        raise_error(L, "data_type must be \"json\" or \"string\"");
-    lua_pop(L, 1);
-    return type;
 }
 
 /* ---- headers ---- */
@@ -139,15 +135,31 @@ static int msg_header(lua_State *L) {
 
 /* ---- data ---- */
 
-/* Raises the error of a body that is not JSON; the stack top is the decoder's message. */
-static int raise_bad_json(lua_State *L, const struct msg *msg) {
-    lua_pushfstring(L, "%s: the message is not JSON: %s", msg->subject, lua_tostring(L, -1));
-    push_error(L, "bad_json", lua_tostring(L, -1));
+/* Raises the error of a body that cannot be decoded; the stack top says what is wrong with the
+ * message. */
+static int raise_bad(lua_State *L, const struct msg *msg, const char *code) {
+    lua_pushfstring(L, "%s: the message %s", msg->subject, lua_tostring(L, -1));
+    push_error(L, code, lua_tostring(L, -1));
     if (msg->job != NULL) { /* else its sender has asked for nothing */
         lua_pushinteger(L, 400);
         lua_setfield(L, -2, "status");
     }
     return lua_error(L);
+}
+
+static void decode_json(lua_State *L, const struct msg *msg) {
+    if (json_decode(L, msg->data, msg->len))
+        return;
+    lua_pushfstring(L, "is not JSON: %s", lua_tostring(L, -1));
+    raise_bad(L, msg, "bad_json");
+}
+
+static void decode_by_codec(lua_State *L, const struct msg *msg) {
+    msg_push_codec(L, 1);
+    codec_decode(L, msg->data, msg->len); /* value, code, problem */
+    if (!lua_isnil(L, -2))
+        raise_bad(L, msg, lua_tostring(L, -2));
+    lua_pop(L, 2);
 }
 
 static int push_data(lua_State *L, struct msg *msg) {
@@ -157,10 +169,12 @@ static int push_data(lua_State *L, struct msg *msg) {
     }
     if (msg->type == MSG_STRING)
         lua_pushlstring(L, msg->data, msg->len);
+    else if (msg->type == MSG_CODEC)
+        decode_by_codec(L, msg);
     else if (msg->len == 0)
         lua_pushnil(L); /* what publishing nil sends */
-    else if (!json_decode(L, msg->data, msg->len))
-        return raise_bad_json(L, msg);
+    else
+        decode_json(L, msg);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, VALUE_DATA);
     msg->decoded = true;
@@ -210,16 +224,15 @@ static int msg_tostring(lua_State *L) {
     return 1;
 }
 
-static int msg_respond(lua_State *L);
+static int respond(lua_State *L);
 
 static int respond_later(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     room_waited(L, 3);
-    return msg_respond(L);
+    return respond(L);
 }
 
-/* msg:respond(message [, { headers = }]) -> true | nil, err. Waits as app.publish does. */
-static int msg_respond(lua_State *L) {
+static int respond(lua_State *L) {
     static const struct option known[] = {{"headers", "table"}, {NULL, NULL}};
     struct msg *msg = check_msg(L, 1);
     struct link *link = message_link(L, msg->client);
@@ -254,6 +267,26 @@ static int msg_respond(lua_State *L) {
     else if (rc == LN_OK)
         msg->settled = true; /* of a stream: whoever responds needs no ack of ours */
     return push_status(L, rc, rc == LN_ENATS ? link_last_error(link) : NULL);
+}
+
+/*
+ * msg:respond(message [, { headers = }]) -> true | nil, err. Waits as app.publish does. What
+ * came by a codec is answered by it.
+ */
+static int msg_respond(lua_State *L) {
+    const struct msg *msg = check_msg(L, 1);
+    lua_settop(L, 3);
+    if (msg->type == MSG_CODEC && test_msg(L, 2) == NULL) {
+        msg_push_codec(L, 1);
+        codec_encode(L, 4, 2);
+    }
+    return respond(L);
+}
+
+/* core.is_msg(value) -> boolean */
+static int core_is_msg(lua_State *L) {
+    lua_pushboolean(L, test_msg(L, 1) != NULL);
+    return 1;
 }
 
 static const luaL_Reg methods[] = {
@@ -298,4 +331,6 @@ void bindings_msg(lua_State *L) {
     lua_pushcfunction(L, msg_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pop(L, 1);
+    lua_pushcfunction(L, core_is_msg);
+    lua_setfield(L, -2, "is_msg");
 }

@@ -10,18 +10,16 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "bindings/codec.h"
 #include "host/link/link.h"
 #include "host/link/message.h"
 #include "host/service/delivery.h"
 
 #define MSG_TYPE "lunats.msg"
 
-/* How msg.data is made from the payload. */
-enum msg_data { MSG_JSON, MSG_STRING };
-
 /*
  * The userdata: one allocation that holds everything, so that a script may keep it as long as
- * it likes. User value 1 caches msg.data, 2 the table of headers.
+ * it likes. User value 1 caches msg.data, 2 the table of headers, 3 is the codec of MSG_CODEC.
  */
 struct msg {
     const char *subject; /* zero-terminated, in bytes[] */
@@ -42,6 +40,10 @@ struct msg {
 /* Pushes a copy of `from`, which stays the caller's and must be owned by something that
  * survives a raise. */
 struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data type);
+/* The codec on top, which it pops, is that of the message below it, one of MSG_CODEC. */
+void msg_set_codec(lua_State *L);
+/* Pushes that of the message at `arg`. */
+void msg_push_codec(lua_State *L, int arg);
 
 /* The message at `arg`, or an argument error. */
 struct msg *check_msg(lua_State *L, int arg);
@@ -65,9 +67,6 @@ struct msg_field {
  * with a NULL name and are static.
  */
 void msg_extend(lua_State *L, const luaL_Reg *functions, const struct msg_field *members);
-
-/* The `data_type` field of the options table at `arg`: "json" (default) or "string". */
-enum msg_data option_data_type(lua_State *L, int arg);
 
 /* ---- passing on (./forward.c) ---- */
 

@@ -94,6 +94,7 @@ static int open_core(lua_State *L) {
     bindings_msg(L);
     bindings_app(L);
     bindings_cache(L);
+    bindings_codec(L);
     bindings_fiber(L);
     bindings_coroutine(L);
     bindings_send(L);

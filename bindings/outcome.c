@@ -74,6 +74,7 @@ bool outcome_is_senders(lua_State *L, int index) {
         return false;
     bool bad = lua_getfield(L, index, "code") == LUA_TSTRING &&
                (strcmp(lua_tostring(L, -1), "bad_json") == 0 ||
+                strcmp(lua_tostring(L, -1), "bad_data") == 0 ||
                 strcmp(lua_tostring(L, -1), "bad_request") == 0);
     lua_pop(L, 1);
     return bad;
@@ -128,6 +129,15 @@ static int reply_failed(lua_State *L, const struct job *job, const struct link_o
     return 0;
 }
 
+/* By the codec of the message, if it has one: that runs code of the script. */
+static void encode_result(lua_State *L) {
+    const struct msg *msg = lua_touserdata(L, OUTCOME_AT_MSG);
+    if (msg->type != MSG_CODEC)
+        return;
+    msg_push_codec(L, OUTCOME_AT_MSG);
+    codec_encode(L, lua_gettop(L), OUTCOME_AT_RESULT);
+}
+
 static int reply(lua_State *L, struct job *job) {
     int type = lua_type(L, OUTCOME_AT_RESULT);
     if (type == LUA_TNIL) {
@@ -140,12 +150,14 @@ static int reply(lua_State *L, struct job *job) {
         return fail(L, job, -1);
     if (!job_wants_reply(job))
         return 0;
+    job->replying = true;
+    if (msg == NULL)
+        encode_result(L);
     struct link_out out = {.subject = job_msg(job)->reply, .checked = true};
     if (!link_may_answer(job_link(job), out.subject)) {
         job_refused(job, out.subject);
         return 0;
     }
-    job->replying = true;
     if (msg == NULL)
         out.data = check_message(L, OUTCOME_AT_RESULT, &out.len);
     else

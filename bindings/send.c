@@ -25,6 +25,17 @@
 #define REPLIES_SHARE 2  /* ... or that part of what messages may have that wait */
 #define REPLY_WEIGHT 128 /* of one without bytes */
 
+/*
+ * What the option data_type (3) says of the message (2), which a codec encodes, and of replies.
+ * Pushes the codec, or nil.
+ */
+static enum msg_data encode_message(lua_State *L) {
+    enum msg_data type = option_data_type(L, 3);
+    if (type == MSG_CODEC)
+        codec_encode(L, lua_gettop(L), 2);
+    return type;
+}
+
 /* ---- publish ---- */
 
 /* The buffer of an outage is full. Whoever goes on all the same has a pause with each message.
@@ -35,8 +46,10 @@ static int push_full(lua_State *L, const struct link *link) {
 }
 
 static int publish_now(lua_State *L, struct link *link) {
-    static const struct option known[] = {
-        {"headers", "table"}, {"reply_to", "string"}, {NULL, NULL}};
+    static const struct option known[] = {{"headers", "table"},
+                                          {"reply_to", "string"},
+                                          {"data_type", "string|table"},
+                                          {NULL, NULL}};
     struct link_out out = {.subject = check_subject(L, 1), .checked = true};
     if (check_options(L, 3, "app.publish", known)) {
         if (lua_getfield(L, 3, "reply_to") == LUA_TSTRING)
@@ -77,9 +90,12 @@ static int publish(lua_State *L) {
     return publish_now(L, link);
 }
 
-/* core.publish(subject, message [, { headers =, reply_to = }]) -> true | nil, err */
+/* core.publish(subject, message [, { headers =, reply_to =, data_type = }]) -> true | nil, err
+ */
 static int core_publish(lua_State *L) {
     lua_settop(L, 3);
+    if (!lua_isnil(L, 3))
+        encode_message(L);
     return publish(L);
 }
 
@@ -126,7 +142,6 @@ struct request_wait {
     struct message *reply;
     struct trace_wait *trace; /* owned */
     unsigned client;          /* for struct msg */
-    unsigned char type;       /* enum msg_data of the reply */
     bool stored;              /* the request is a message for a stream */
 };
 _Static_assert(sizeof(struct request_wait) <= FIBER_WAIT_SIZE, "wait area");
@@ -172,7 +187,11 @@ static void abandon_request(struct fiber *fiber, void *area) {
 }
 
 static const struct option request_options[] = {
-    {"timeout", "number"}, {"headers", "table"}, {"data_type", "string"}, {NULL, NULL}};
+    {"timeout", "number"}, {"headers", "table"}, {"data_type", "string|table"}, {NULL, NULL}};
+
+/* Behind subject, message and options of both kinds of requests: the codec of replies, and
+ * their enum msg_data. */
+enum { AT_CODEC = 4, AT_TYPE = 5 };
 
 /* Fills in what subject (1), message (2) and options (3) say. */
 static void check_request(lua_State *L, struct link_out *out, bool literal) {
@@ -194,9 +213,13 @@ static int push_request_failure(lua_State *L, struct link *link, int rc) {
  * Pushes a reply to the request whose subject is at 1. A message that a JetStream consumer was
  * asked for in plain words can be acknowledged.
  */
-static void push_reply(lua_State *L, const struct message *reply, int type, unsigned client) {
-    struct msg *msg = push_msg(L, reply, (enum msg_data)type);
+static void push_reply(lua_State *L, const struct message *reply, unsigned client) {
+    struct msg *msg = push_msg(L, reply, (enum msg_data)lua_tointeger(L, AT_TYPE));
     msg->client = client;
+    if (msg->type == MSG_CODEC) {
+        lua_pushvalue(L, AT_CODEC);
+        msg_set_codec(L);
+    }
     if (msg->reply == NULL || answer_ok(msg->reply))
         return;
     const char *subject = lua_tostring(L, 1);
@@ -213,7 +236,7 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     if (wait->reply == NULL) {
         push_request_failure(L, wait->link, rc);
     } else if (!push_service_error(L, wait->reply->headers, wait->reply->headers_len)) {
-        push_reply(L, wait->reply, wait->type, wait->client);
+        push_reply(L, wait->reply, wait->client);
         results = 1;
     }
     fiber_end_wait(fiber);
@@ -228,17 +251,18 @@ enum request_kind {
 
 static int request_later(lua_State *L, int status, lua_KContext context);
 
-/* At 4 its kind, at 5 when its time is over, if it has waited. */
+/* Its kind, and when its time is over, if it has waited. */
+enum { AT_KIND = 6, AT_DUE = 7 };
+
 static int request(lua_State *L) {
-    enum request_kind kind = (enum request_kind)lua_tointeger(L, 4);
+    enum request_kind kind = (enum request_kind)lua_tointeger(L, AT_KIND);
     struct link *link = check_link(L);
     unsigned client = check_who(L).id; /* a finalizer may close it before the act */
     struct fiber *fiber = check_fiber(L, "app.request");
     check_options(L, 3, "app.request", request_options);
-    uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), 5);
+    uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), AT_DUE);
     if (link_congested(link))
-        return room_wait_until(L, link, "app.request", ms, 5, request_later);
-    enum msg_data type = option_data_type(L, 3);
+        return room_wait_until(L, link, "app.request", ms, AT_DUE, request_later);
     struct link_out out = {0};
     check_request(L, &out, kind == REQUEST_LITERAL);
     struct span span = {0};
@@ -247,7 +271,6 @@ static int request(lua_State *L) {
     struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
     wait->fiber = fiber;
     wait->link = link;
-    wait->type = (unsigned char)type;
     wait->client = client;
     trace_await(&wait->trace, &span, out.subject);
     wait->stored = kind != REQUEST;
@@ -266,12 +289,13 @@ static int request(lua_State *L) {
 
 static int request_later(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    int rc = room_waited(L, 5);
+    int rc = room_waited(L, AT_DUE);
     return rc == LN_ETIMEOUT ? room_push_timeout(L, check_link(L)) : request(L);
 }
 
 static int begin_request(lua_State *L, enum request_kind kind) {
     lua_settop(L, 3);
+    lua_pushinteger(L, encode_message(L));
     lua_pushinteger(L, kind);
     lua_pushnil(L);
     return request(L);
@@ -309,7 +333,6 @@ struct many_wait {
     struct link_sub *own;     /* inbox; NULL: the one of the link */
     struct trace_wait *trace; /* owned */
     unsigned client;
-    unsigned char type;
     bool bounded; /* max_bytes was asked for */
 };
 _Static_assert(sizeof(struct many_wait) <= FIBER_WAIT_SIZE, "wait area");
@@ -409,7 +432,7 @@ static int many_done(lua_State *L, int status, lua_KContext context) {
     lua_createtable(L, (int)wait->count, 0);
     lua_Integer index = 0;
     for (const struct message *at = wait->first; at != NULL; at = at->next) {
-        push_reply(L, at, wait->type, wait->client);
+        push_reply(L, at, wait->client);
         lua_rawseti(L, -2, ++index);
     }
     fiber_end_wait(fiber);
@@ -432,22 +455,24 @@ static lua_Integer check_most(lua_State *L, const char *name) {
 
 static int request_many_later(lua_State *L, int status, lua_KContext context);
 
-/* At 4 when its time is over, if it has waited. */
+/* When its time is over, if it has waited. */
+enum { AT_MANY_DUE = 6 };
+
 static int request_many(lua_State *L) {
     static const struct option known[] = {{"timeout", "number"}, {"headers", "table"},
                                           {"max", "number"},     {"max_bytes", "number"},
-                                          {"stall", "number"},   {"data_type", "string"},
+                                          {"stall", "number"},   {"data_type", "string|table"},
                                           {NULL, NULL}};
     struct link *link = check_link(L);
     unsigned client = check_who(L).id;
     struct fiber *fiber = check_fiber(L, "app.request_many");
     check_options(L, 3, "app.request_many", known);
     lua_Integer max = check_most(L, "max"), max_bytes = check_most(L, "max_bytes");
-    uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), 4);
+    uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), AT_MANY_DUE);
     uint64_t stall_ms = option_ms(L, 3, "stall", 0);
     if (link_congested(link))
-        return room_wait_until(L, link, "app.request_many", ms, 4, request_many_later);
-    enum msg_data type = option_data_type(L, 3);
+        return room_wait_until(L, link, "app.request_many", ms, AT_MANY_DUE,
+                               request_many_later);
     struct link_out out = {0};
     check_request(L, &out, false);
     struct span span = {0};
@@ -463,7 +488,6 @@ static int request_many(lua_State *L) {
     wait->max = max < UINT32_MAX ? (uint32_t)max : UINT32_MAX;
     wait->bounded = max_bytes > 0;
     wait->bytes_left = wait->bounded ? max_bytes : (int64_t)replies_bytes(link);
-    wait->type = (unsigned char)type;
     wait->client = client;
     trace_await(&wait->trace, &span, out.subject);
     char inbox[LINK_INBOX_SIZE];
@@ -482,7 +506,7 @@ static int request_many(lua_State *L) {
 
 static int request_many_later(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    int rc = room_waited(L, 4);
+    int rc = room_waited(L, AT_MANY_DUE);
     return rc == LN_ETIMEOUT ? room_push_timeout(L, check_link(L)) : request_many(L);
 }
 
@@ -494,6 +518,7 @@ static int request_many_later(lua_State *L, int status, lua_KContext context) {
  */
 static int core_request_many(lua_State *L) {
     lua_settop(L, 3);
+    lua_pushinteger(L, encode_message(L));
     lua_pushnil(L);
     return request_many(L);
 }

@@ -7,7 +7,7 @@
 ---An error of the host. `tostring(err)` and `err .. ""` give the message, so
 ---`assert(app.request(...))` and `"failed: " .. err` read well.
 ---@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`, `bad_msgpack`; JetStream and sockets have more
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`, `bad_data`, `bad_msgpack`; JetStream and sockets have more
 ---@field message string for people
 ---@field url string|nil of app.http.request: what was asked, without secrets
 ---@field detail string|nil of app.http.request: what is wrong; of sockets: the reason alone
@@ -17,6 +17,16 @@
 
 ---What is sent: a string as it is, nil as an empty payload, anything else as JSON.
 ---@alias message string|table|number|boolean|nil
+
+---Of bytes and values: "json", where strings are sent as they are; "string", the bytes;
+---"msgpack"; or a codec.
+---@alias data_type "json"|"string"|"msgpack"|codec
+
+---What makes messages of values, and the other way round. Neither function can wait.
+---@class codec
+---@field encode fun(value: any): string|nil, any the bytes; called for anything but nil
+---@field decode fun(bytes: string): any, any the value; nil and why for bytes that it cannot decode
+---@field content_type string|nil what HTTP calls it; default application/octet-stream
 
 ---Headers to send; a list sends the name several times.
 ---@alias headers table<string, string|number|(string|number)[]>
@@ -147,7 +157,7 @@ function app.task(opts, fn) end
 
 ---@class listen_opts
 ---@field queue string|false|nil queue group; default `<service>:<subject>`; false: every instance gets every message
----@field data_type "json"|"string"|nil what msg.data is, default "json"
+---@field data_type data_type|nil what msg.data is, and of a codec what is answered; default "json"
 ---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
 ---@field pending integer|nil messages that may wait for a handler, default 65536; more are dropped and counted
 ---@field pending_bytes integer|nil their bytes, default 64 MiB
@@ -230,7 +240,7 @@ function group:group(prefix, opts) end
 ---less than is published, the fiber waits.
 ---@param subject string without wildcards
 ---@param message message
----@param opts { headers: headers|nil, reply_to: string|nil }|nil
+---@param opts { headers: headers|nil, reply_to: string|nil, data_type: data_type|nil }|nil data_type: a codec encodes the message
 ---@return true|nil ok
 ---@return err|nil err
 function app.publish(subject, message, opts) end
@@ -238,7 +248,7 @@ function app.publish(subject, message, opts) end
 ---@class request_opts
 ---@field timeout number|nil seconds, default 10
 ---@field headers headers|nil
----@field data_type "json"|"string"|nil what reply.data is, default "json"
+---@field data_type data_type|nil what reply.data is, and of a codec what is sent; default "json"
 
 ---Sends a message and waits for the reply. An error reply is `nil, err` with the code
 ---"service_error" and its status; without anybody who listens it fails at once with
@@ -435,7 +445,7 @@ app.http = {}
 ---@field max_bytes number|nil of the body, default 16 MiB; with `stream` any
 ---@field stream (fun(piece: string, res: http_response): boolean|nil)|nil gets the body piece by piece; false ends it
 ---@field redirects integer|nil how many are followed, default 0
----@field data_type "json"|"string"|nil what res.data is, default "json"
+---@field data_type data_type|nil what res.data is, default "json"
 ---@field tls http_tls|nil
 ---@field proxy string|false|nil URL of a proxy; false: none; default what the environment says
 ---@field trace boolean|nil whether the server is told of the trace, default true
@@ -451,7 +461,7 @@ app.http = {}
 ---@field ok boolean 200 to 299
 ---@field headers table<string, string|string[]> by name, in any case; set-cookie is a list
 ---@field body string|nil nil where it went to `stream`
----@field data any the body decoded as JSON when it is first read; raises `bad_json`
+---@field data any the body decoded when it is first read; raises `bad_json`, `bad_data`
 ---@field url string what was asked in the end
 
 ---Asks a server of HTTP and waits for its answer, whatever its status.

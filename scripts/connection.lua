@@ -19,7 +19,7 @@ end
 -- ---- listeners ------------------------------------------------------------
 
 local LISTEN_OPTIONS = {
-  queue = "string|boolean", data_type = "string", concurrency = "number",
+  queue = "string|boolean", data_type = "string|table", concurrency = "number",
   pending = "number", pending_bytes = "number", name = "string", endpoint = "boolean",
   description = "string", metadata = "table", schema = "table",
 }
@@ -110,5 +110,8 @@ function M.add(t, core)
 end
 
 check.class("listener", handle)
+
+-- Loaded when first used: not every service needs it.
+require "lunats.core".codecs(function(name) return require "lunats.codec"[name] end)
 
 return M

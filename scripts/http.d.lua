@@ -4,7 +4,7 @@
 
 ---@class http_opts
 ---@field max_body integer|string|nil bytes that the body may have, as 65536 or "4M"; 32M at most; default 1M
----@field data_type "json"|"string"|nil what `req.data` is, unless the body is a form; default "json"
+---@field data_type data_type|nil what `req.data` is, and of a codec what is answered; default "json", and a table for forms
 ---@field cors boolean|string|string[]|http_cors|nil which pages of other origins may ask: true for all, or origins like "https://example.com"; default none
 ---@field schema listen_schema|nil of what it takes (`req.data`) and returns
 

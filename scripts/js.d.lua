@@ -146,6 +146,7 @@
 ---@field ttl number|string|nil seconds, or "never"; servers from 2.11 on, else `unsupported`
 ---@field headers table<string, string|number|string[]>|nil
 ---@field timeout number|nil seconds, default 5
+---@field data_type data_type|nil a codec encodes the message
 
 ---@class js
 ---@field publish_window integer messages of publish_async under way at the same time, default 256
@@ -225,7 +226,7 @@ function stored_msg:header(name) end
 ---the newest message may be missing for a moment; `direct = false` asks the leader.
 ---@param name string
 ---@param query { seq: integer|nil, last_by_subject: string|nil, next_by_subject: string|nil } seq; last_by_subject; or next_by_subject, from seq on
----@param opts { data_type: "json"|"string"|nil, direct: boolean|nil }|nil
+---@param opts { data_type: data_type|nil, direct: boolean|nil }|nil
 ---@return js.stored_msg|nil message
 ---@return js.err|nil err
 function js.get_msg(name, query, opts) end
@@ -353,7 +354,7 @@ function future:await(timeout) end
 ---@field stream string|nil default: the one that has the subject
 ---@field queue string|nil instances with the same queue share the messages
 ---@field manual_ack boolean|nil the handler acknowledges itself
----@field data_type "json"|"string"|nil
+---@field data_type data_type|nil what msg.data is, default "json"
 ---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
 ---@field pending integer|nil messages that may wait for a handler, default 65536
 ---@field pending_bytes integer|nil their bytes, default 64 MiB
@@ -414,7 +415,7 @@ local psub = {}
 ---@field no_wait boolean|nil only what is there now
 ---@field max_bytes number|nil default: any, or a quarter of the limit of memory; math.huge: as if not given
 ---@field heartbeat number|nil seconds
----@field data_type "json"|"string"|nil
+---@field data_type data_type|nil what msg.data is, default "json"
 
 ---Fetches up to n messages: waits until all n are there or the time is up.
 ---@param n integer|nil default 1
@@ -430,7 +431,7 @@ function psub:fetch(n, opts) end
 ---@field backoff number[]|nil seconds until a failed message comes again, after the first, second, ... failure; default 1, 2, 4, 8, 16, 32, 60
 ---@field max_deliver integer|nil after so many failures it is given up; default: that of the consumer
 ---@field dead_letter string|nil subject of a stream that gets what was given up; not one that the consumer delivers, which has no max_deliver of its own then
----@field data_type "json"|"string"|nil
+---@field data_type data_type|nil what msg.data is, default "json"
 ---@field expires number|nil seconds of a request to the server, default 30
 ---@field heartbeat number|nil seconds, default 5; after twice as long a silence the consumer is looked for
 ---@field on_error fun(err: js.err)|nil it has ended by itself; without it that is an error in the log

@@ -4,7 +4,7 @@
 
 ---@class msg
 ---@field subject string
----@field data any decoded when first read: from JSON unless `data_type` is "string"; nil for an empty payload. Raises for a body that is not JSON, which answers a request with code 400. May be set.
+---@field data any decoded when first read: from JSON unless `data_type` says something else; nil for an empty payload. Raises for a body that is not JSON, or what the codec cannot decode, which answers a request with code 400. May be set.
 ---@field raw string the payload as it came
 ---@field headers table<string, string|string[]> a list where a name came several times
 ---@field reply_to string|nil where a reply is expected
@@ -15,8 +15,8 @@ local msg = {}
 ---@return string|nil value
 function msg:header(name) end
 
----Sends the reply now, so that the handler may go on; what it returns is not sent then. Another
----msg is passed on with its headers, unless the options have some.
+---Sends the reply now, by the codec of the message if it has one, so that the handler may go
+---on; what it returns is not sent then. Another msg is passed on with its headers, unless the options have some.
 ---@param message message|msg
 ---@param opts { headers: headers|nil }|nil
 ---@return true|nil ok

@@ -7,7 +7,7 @@ local testing = {}
 ---@class testing.start_opts: testing.connect_opts
 ---@field server string|string[]|nil URL; default: the server of `lunats test`
 ---@field clock "manual"|"real"|nil manual: the service's time moves with svc:advance() only
----@field stubs table<string, fun(msg: msg): any, any>|nil handlers by subject that stand in for other services
+---@field stubs table<string, (fun(msg: msg): any, any)|{ [1]: (fun(msg: msg): any, any), data_type: data_type|nil }>|nil handlers by subject that stand in for other services
 ---@field name string|nil of the service; default: of its file
 ---@field libs "all"|"safe"|nil as --libs of `lunats run`
 ---@field log boolean|nil also print its log lines
@@ -105,7 +105,7 @@ local service = {}
 ---As app.request, sent by the spec; the error also says what the service did wrong.
 ---@param to string subject
 ---@param message message
----@param opts { timeout: number|nil, headers: headers|nil, data_type: string|nil }|nil timeout: 2
+---@param opts { timeout: number|nil, headers: headers|nil, data_type: data_type|nil }|nil timeout: 2
 ---@return msg|nil reply
 ---@return err|nil err
 function service:request(to, message, opts) end
@@ -113,7 +113,7 @@ function service:request(to, message, opts) end
 ---Returns when the server has the message.
 ---@param to string subject
 ---@param message message
----@param opts { headers: headers|nil, reply_to: string|nil }|nil
+---@param opts { headers: headers|nil, reply_to: string|nil, data_type: data_type|nil }|nil
 function service:publish(to, message, opts) end
 
 ---@class testing.http_opts
@@ -123,13 +123,14 @@ function service:publish(to, message, opts) end
 ---@field form table<string, string>|nil sent as the body of a form, instead
 ---@field timeout number|nil 2
 ---@field stop_after integer|nil of a stream: the client goes away after so many pieces
+---@field data_type data_type|nil what res.data is, default "json"
 
 ---@class testing.http_answer
 ---@field status integer 0: a stream that was broken off
 ---@field headers table<string, string> by name in any case
 ---@field cookies string[] each as the header Set-Cookie has it
 ---@field body string
----@field data any the body as JSON
+---@field data any the body, decoded by `data_type` when first read
 
 ---Asks one of its routes of app.http, without a port; of a stream all that has come.
 ---@param method string
@@ -142,14 +143,15 @@ function service:http(method, path, opts) end
 ---Waits for a message of the service that no call of expect() has returned before; raises when
 ---none comes, and says what the service has sent instead.
 ---@param pattern string subject, wildcards allowed
----@param opts { timeout: number|nil, where: (fun(msg: testing.sent): any)|nil }|nil timeout: 2
+---@param opts { timeout: number|nil, where: (fun(msg: testing.sent): any)|nil, data_type: data_type|nil }|nil timeout: 2
 ---@return testing.sent
 function service:expect(pattern, opts) end
 
 ---What the service has sent so far.
 ---@param pattern string subject, wildcards allowed
+---@param opts { data_type: data_type|nil }|nil
 ---@return testing.sent[]
-function service:calls(pattern) end
+function service:calls(pattern, opts) end
 
 ---Its log lines.
 ---@param pattern string|nil a Lua pattern that the message has to match
@@ -191,7 +193,7 @@ function service:take_unexpected() end
 ---@class testing.sent
 ---@field subject string
 ---@field raw string
----@field data any decoded from JSON when first read; raises when it is none
+---@field data any decoded when first read, from JSON unless `data_type` says something else; raises when it is none
 ---@field reply_to string|nil
 ---@field headers table<string, string|string[]>
 

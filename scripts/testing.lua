@@ -1,7 +1,7 @@
 ---Testing services with busted: private servers, services in the same process, time on command.
 ---Everything that waits waits for the event, never for a while.
 local core = require "lunats.core"
-local json = require "lunats.json"
+local codecs = require "lunats.codec"
 local subject = require "lunats.subject"
 local came = require "lunats.testing.came"
 local connection = require "lunats.testing.connection"
@@ -55,11 +55,8 @@ local sent = {}
 
 function sent:__index(key)
   if key ~= "data" then return nil end
-  if self.raw == "" then return nil end
-  local value, err = json.decode(self.raw)
-  if err then
-    error(("%s: the message is not JSON: %s"):format(self.subject, err.message), 2)
-  end
+  local value, code, problem = codecs.read(self.data_type, self.raw)
+  if code then error(("%s: the message %s"):format(self.subject, problem), 2) end
   rawset(self, "data", value)
   return value
 end
@@ -173,10 +170,20 @@ function service:http(method, path, opts)
   return require "lunats.testing.http"(self.handle, method, path, opts, DEFAULT_TIMEOUT)
 end
 
+---A message of the service as it is given to a spec.
+local function shown(msg, data_type)
+  if data_type and data_type ~= msg.data_type then
+    msg.data_type, msg.data = data_type, nil
+  end
+  return msg
+end
+
 ---Waits for a message of the service that no call of expect() has returned before. The error
 ---says what the service has sent instead.
 function service:expect(pattern, opts)
-  opts = core.check("svc:expect", opts, { timeout = "number", where = "function" })
+  opts = core.check("svc:expect", opts, { timeout = "number", where = "function",
+    data_type = "string|table" })
+  codecs.of(opts.data_type, "svc:expect")
   if type(pattern) ~= "string" or not pcall(core.check_pattern, pattern) then
     error(("svc:expect: '%s' is no subject"):format(tostring(pattern)), 2)
   end
@@ -186,9 +193,9 @@ function service:expect(pattern, opts)
     look(self)
     for i, msg in ipairs(self.sent) do
       if not self.expected[msg] and subject.matches(pattern, msg.subject)
-        and (not opts.where or opts.where(msg)) then
+        and (not opts.where or opts.where(shown(msg, opts.data_type))) then
         self.expected[msg] = i
-        return msg
+        return shown(msg, opts.data_type)
       end
     end
     local left = deadline - core.hrtime()
@@ -204,11 +211,15 @@ function service:expect(pattern, opts)
 end
 
 ---Everything that the service has sent to a subject (wildcards allowed).
-function service:calls(pattern)
+function service:calls(pattern, opts)
+  opts = core.check("svc:calls", opts, { data_type = "string|table" })
+  codecs.of(opts.data_type, "svc:calls")
   look(self)
   local found = {}
   for _, msg in ipairs(self.sent) do
-    if subject.matches(pattern, msg.subject) then found[#found + 1] = msg end
+    if subject.matches(pattern, msg.subject) then
+      found[#found + 1] = shown(msg, opts.data_type)
+    end
   end
   return found
 end
@@ -321,10 +332,24 @@ local START_OPTIONS = {
 
 for name, kind in pairs(connection.OPTIONS) do START_OPTIONS[name] = kind end
 
----Doubles of other services answer on the spec's connection.
-local function stub(self, to, fn)
-  self.client.listen(to, nil, function(msg)
-    local results = table.pack(xpcall(fn, core.traceback, msg))
+---A double of another service: a function, or a table with one and its data_type.
+local function check_stub(to, fn)
+  local what, opts = ("testing.start: the stub of '%s'"):format(to), {}
+  if type(fn) == "table" then
+    for name, value in pairs(fn) do opts[name] = value end
+    fn, opts[1] = opts[1], nil
+  end
+  core.check(what, opts, { data_type = "string|table" })
+  if type(fn) ~= "function" then
+    error(what .. " is a function, or a table with one and its data_type", 3)
+  end
+  return { fn = fn, opts = opts }
+end
+
+---They answer on the spec's connection.
+local function listen(self, to, stub)
+  self.client.listen(to, stub.opts, function(msg)
+    local results = table.pack(xpcall(stub.fn, core.traceback, msg))
     if results[1] then return table.unpack(results, 2, results.n) end
     self.unexpected[#self.unexpected + 1] = ("stub of %s: %s"):format(to, results[2])
     return nil, { code = 500, message = results[2] }
@@ -341,6 +366,8 @@ function M.start(script, opts)
   if opts.libs and opts.libs ~= "all" and opts.libs ~= "safe" then
     error('testing.start: libs must be "all" or "safe"', 2)
   end
+  local stubs = {}
+  for to, fn in pairs(opts.stubs or {}) do stubs[to] = check_stub(to, fn) end
   local connect = connection.of("testing.start", opts, M.server_url())
   local self = setmetatable({ unexpected = {}, known = {}, lines = {}, sent = {},
     expected = {}, tracebacks = {}, asked = {}, manual = opts.clock == "manual",
@@ -348,7 +375,7 @@ function M.start(script, opts)
   self.own_prefixes = { (connect.inbox_prefix or "_INBOX") .. ".", "$JS.", "lunats.events.",
     connect.js_prefix and connect.js_prefix .. "." }
   self.client = assert(core.connect(connect))
-  for to, fn in pairs(opts.stubs or {}) do stub(self, to, fn) end
+  for to, stub in pairs(stubs) do listen(self, to, stub) end
   assert(self.client.flush(DEFAULT_TIMEOUT))
   local source = is_source(script) and script or nil
   local path = source and "service.lua" or script

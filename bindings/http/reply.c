@@ -153,16 +153,25 @@ static int send_value(lua_State *L, struct exchange *exchange, int index) {
     return answer_with(exchange, &answer);
 }
 
+/* What a message says of its payload. A codec is the script's: its field is pushed. */
+static const char *type_of_msg(lua_State *L, int index, const struct msg *msg) {
+    if (msg->len == 0)
+        return NULL;
+    if (msg->type != MSG_CODEC)
+        return msg->type == MSG_STRING ? "text/plain; charset=utf-8" : "application/json";
+    msg_push_codec(L, index);
+    return lua_getfield(L, -1, "content_type") == LUA_TSTRING ? lua_tostring(L, -1)
+                                                              : "application/octet-stream";
+}
+
 /* A message that somebody else has answered with. */
 static int send_msg(lua_State *L, struct exchange *exchange, const struct msg *msg) {
     struct answer answer = {.response = {.status = msg->len > 0 ? 200 : 204}};
     bool has_type;
+    const char *type = type_of_msg(L, HTTP_AT_RESULT, msg);
     lua_pushnil(L);
     struct http_header *headers = push_own_headers(L, -1, &answer, &has_type);
-    set_type(headers, &answer, has_type,
-             msg->len == 0             ? NULL
-             : msg->type == MSG_STRING ? "text/plain; charset=utf-8"
-                                       : "application/json");
+    set_type(headers, &answer, has_type, type);
     answer.body = msg->data;
     answer.response.len = msg->len;
     return answer_with(exchange, &answer);

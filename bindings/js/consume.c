@@ -30,6 +30,7 @@ struct consume_box {
     const struct reader_box *reader; /* user value 1 */
     struct consume_stats stats;      /* when it is over */
     int self, handler, failed, lost; /* registry references */
+    int codec;                       /* the same, of MSG_CODEC */
     lua_Integer max_deliver;         /* 0: no limit */
     uint32_t concurrency;            /* for the log */
     unsigned client;                 /* for struct msg */
@@ -158,6 +159,10 @@ static int body(lua_State *L) {
     begin_trace(box, record->msg);
     lua_pushcfunction(L, on_error);
     struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
+    if (msg->type == MSG_CODEC) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, box->codec);
+        msg_set_codec(L);
+    }
     record->data = msg;
     msg->client = box->client;
     msg->proven = true;                  /* seen to by demand.c */
@@ -288,8 +293,9 @@ static void unref(struct consume_box *box) {
     luaL_unref(L, LUA_REGISTRYINDEX, box->handler);
     luaL_unref(L, LUA_REGISTRYINDEX, box->failed);
     luaL_unref(L, LUA_REGISTRYINDEX, box->lost);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->codec);
     luaL_unref(L, LUA_REGISTRYINDEX, box->self);
-    box->handler = box->failed = box->lost = box->self = LUA_NOREF;
+    box->handler = box->failed = box->lost = box->self = box->codec = LUA_NOREF;
 }
 
 static void on_end(void *owner) {
@@ -358,6 +364,7 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     out->max_messages = number_field(L, 4, "max_messages", 1000000);
     box->concurrency = out->concurrency = number_field(L, 4, "concurrency", 1000000);
     box->type = (unsigned char)option_data_type(L, 4);
+    box->codec = luaL_ref(L, LUA_REGISTRYINDEX); /* nil without */
     lua_getfield(L, 4, "group");
     out->group = check_group(L, lua_gettop(L));
     lua_getfield(L, 4, "auto_ack");

@@ -163,10 +163,13 @@ static void abandon(struct fiber *fiber, void *area) {
 }
 
 static int push_read(lua_State *L, struct ordered_box *box) {
-    static const char *const types[] = {"json", "string", NULL};
-    enum msg_data type = (enum msg_data)luaL_checkoption(L, 3, "json", types);
+    enum msg_data type = check_data_type(L, 3);
     struct msg *msg = push_msg(L, box->msg, type);
     msg->client = box->client;
+    if (type == MSG_CODEC) {
+        lua_pushvalue(L, 3);
+        msg_set_codec(L);
+    }
     msg->proven = true; /* seen to by ordered.c of the host */
     drop_msg(box);
     return 1;

@@ -90,7 +90,7 @@ struct fetch_wait {
     struct fetch *fetch;
     struct span span;   /* begun where something is recorded */
     unsigned client;    /* for struct msg */
-    unsigned char type; /* enum msg_data */
+    unsigned char type; /* enum msg_data; the codec is at AT_DATA_TYPE */
 };
 _Static_assert(sizeof(struct fetch_wait) <= FIBER_WAIT_SIZE, "wait area");
 
@@ -106,6 +106,9 @@ static void abandon_fetch(struct fiber *fiber, void *area) {
         fetch_free(wait->fetch);
 }
 
+/* Of pull_box_fetch(). */
+enum { AT_DATA_TYPE = 8 };
+
 /* Pushes the list of messages. May raise: then the wait gives them back. */
 static void push_messages(lua_State *L, struct fetch_wait *wait) {
     size_t count = fetch_count(wait->fetch);
@@ -114,6 +117,10 @@ static void push_messages(lua_State *L, struct fetch_wait *wait) {
         struct msg *msg = push_msg(L, fetch_msg(wait->fetch, i), (enum msg_data)wait->type);
         msg->client = wait->client;
         msg->proven = true;
+        if (msg->type == MSG_CODEC) {
+            lua_pushvalue(L, AT_DATA_TYPE);
+            msg_set_codec(L);
+        }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -191,7 +198,7 @@ static uint32_t ms_argument(lua_State *L, int arg) {
  */
 static int pull_box_fetch(lua_State *L) {
     struct pull_box *box = luaL_checkudata(L, 1, PULL_TYPE);
-    static const char *const types[] = {"json", "string", NULL};
+    enum msg_data type = check_data_type(L, AT_DATA_TYPE);
     lua_Integer batch = luaL_checkinteger(L, 2);
     luaL_argcheck(L, batch >= 1 && batch <= FETCH_BATCH_MAX, 2, "1 to 1000000 messages");
     lua_Integer max_bytes = luaL_optinteger(L, 5, 0), most_bytes = luaL_optinteger(L, 10, 0);
@@ -207,7 +214,6 @@ static int pull_box_fetch(lua_State *L) {
         .max_expires_ms = ms_argument(L, 7),
         .group = check_group(L, 9),
     };
-    enum msg_data type = (enum msg_data)luaL_checkoption(L, 8, "json", types);
     struct fiber *fiber = check_fiber(L, "psub:fetch");
     if (box->pull == NULL)
         return wait_to_fail(L, fiber,

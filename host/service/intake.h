@@ -86,7 +86,8 @@ struct listener_options {
     lua_CFunction body; /* runs one message as a fiber, with its struct job * */
     int handler;        /* registry reference of the Lua function; released with it */
     int anchor;         /* of what has to last as long; the same */
-    int type;           /* the bindings' */
+    int codec;          /* the same; of messages of the type MSG_CODEC */
+    int type;           /* the bindings' enum msg_data */
     unsigned client;    /* the bindings' */
 };
 

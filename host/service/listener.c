@@ -18,9 +18,10 @@ void listener_free(struct listener *listener) {
     if (listener->endpoint != NULL)
         intake_remove(listener);
     script_remove_resource(&listener->resource);
-    /* Clears fields that exist: cannot raise. */
-    luaL_unref(script_lua(listener->script), LUA_REGISTRYINDEX, listener->options.handler);
-    luaL_unref(script_lua(listener->script), LUA_REGISTRYINDEX, listener->options.anchor);
+    lua_State *L = script_lua(listener->script); /* clears fields that exist: cannot raise */
+    luaL_unref(L, LUA_REGISTRYINDEX, listener->options.handler);
+    luaL_unref(L, LUA_REGISTRYINDEX, listener->options.anchor);
+    luaL_unref(L, LUA_REGISTRYINDEX, listener->options.codec);
     free((char *)(uintptr_t)listener->options.subject);
     free((char *)(uintptr_t)listener->options.queue);
     free((char *)(uintptr_t)listener->options.name);

@@ -33,12 +33,19 @@ end
 
 local function text(value) return type(value) == "string" and value or nil end
 
+---What a listener or subscription reads; nil: JSON, as usual.
+local function content_type(opts)
+  if opts.data_type == nil then return nil end
+  local ok, name = pcall(require("lunats.codec").content_type, opts.data_type)
+  return ok and name or nil -- else the function itself will say what is wrong
+end
+
 local function note_subscription(kind)
   return function(place, subject, opts)
     opts = type(opts) == "table" and opts or {}
     local config = type(opts.config) == "table" and opts.config or {}
     subscriptions[#subscriptions + 1] = {
-      data_type = text(opts.data_type),
+      content_type = content_type(opts),
       kind = opts.ordered and "ordered" or kind, subject = text(subject), where = place,
       stream = text(opts.stream), queue = text(opts.queue),
       durable = text(opts.durable) or text(config.durable_name) or text(opts.queue),
@@ -89,7 +96,7 @@ local function list()
   for i, one in ipairs(core.listeners()) do
     local opts = options[i] or {}
     listeners[i] = { subject = one.subject, queue = one.queue, where = places[i] or one.where,
-      concurrency = one.concurrency, name = text(opts.name), data_type = text(opts.data_type),
+      concurrency = one.concurrency, name = text(opts.name), content_type = content_type(opts),
       description = text(opts.description), schema = opts.schema,
       hidden = opts.endpoint == false or nil }
   end

@@ -77,9 +77,8 @@ local function channel_of(subject)
   return channel
 end
 
-local function message_of(name, data_type, payload)
-  return { name = name, payload = payload,
-    contentType = data_type == "string" and "text/plain" or "application/json" }
+local function message_of(name, content_type, payload)
+  return { name = name, payload = payload, contentType = content_type or "application/json" }
 end
 
 ---@return string id
@@ -99,7 +98,7 @@ local function add_listener(document, one)
   local id = add_channel(document, one.name or one.subject, channel)
   local request = schemas.request ~= nil
     and add_schema(document, id .. ".request", schemas.request) or nil
-  channel.messages.request = message_of(id .. ".request", one.data_type, request)
+  channel.messages.request = message_of(id .. ".request", one.content_type, request)
   local operation = { action = "receive", channel = ref(id), description = one.description,
     messages = json.array { ref(id, "request") } }
   if one.queue then
@@ -107,8 +106,9 @@ local function add_listener(document, one)
   end
   if schemas.response ~= nil then
     local response = add_schema(document, id .. ".response", schemas.response)
+    local kind = one.content_type ~= "text/plain" and one.content_type or nil
     local back = add_channel(document, id .. ".reply", { address = json.null, messages = {
-      response = message_of(id .. ".response", nil, response) } })
+      response = message_of(id .. ".response", kind, response) } })
     operation.reply = { channel = ref(back), messages = json.array { ref(back, "response") } }
   end
   document.operations[id] = operation
@@ -119,7 +119,7 @@ local function add_subscription(document, one)
   local channel = one.subject and channel_of(one.subject)
     or { address = json.null, messages = {} }
   local id = add_channel(document, name, channel)
-  channel.messages.message = message_of(id .. ".message", one.data_type)
+  channel.messages.message = message_of(id .. ".message", one.content_type)
   document.operations[id] = { action = "receive", channel = ref(id),
     messages = json.array { ref(id, "message") },
     ["x-nats-jetstream"] = { consumer = one.kind, stream = one.stream, durable = one.durable } }

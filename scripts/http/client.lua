@@ -1,15 +1,15 @@
 ---app.http.request: one request, its redirects if they are wanted, its answer.
 local check = require "lunats.check"
+local codecs = require "lunats.codec"
 local core = require "lunats.core"
 local encode = require "lunats.http.encode"
-local json = require "lunats.json"
 
 local WHAT = "app.http.request"
 local OPTIONS = {
   url = "string", method = "string", headers = "table", query = "table|string",
   body = "string|function", length = "number", json = true, form = "table",
   timeout = "number", connect_timeout = "number", max_bytes = "number", stream = "function",
-  redirects = "number", data_type = "string", tls = "table", proxy = "string|boolean",
+  redirects = "number", data_type = "string|table", tls = "table", proxy = "string|boolean",
   trace = "boolean",
 }
 local TLS_OPTIONS = { ca = "string", cert = "string", key = "string", verify = "boolean" }
@@ -40,10 +40,7 @@ local function check_times(opts)
     blame "length is that of a body that is a function"
   end
   check.whole(WHAT, "redirects", opts.redirects, 0, 100)
-  local kind = opts.data_type
-  if kind ~= nil and kind ~= "json" and kind ~= "string" then
-    blame 'data_type must be "json" or "string"'
-  end
+  codecs.of(opts.data_type, WHAT)
 end
 
 ---Bytes as an integer.
@@ -113,12 +110,11 @@ local response_meta = { __name = "http_response" }
 function response_meta.__index(res, key)
   if key ~= "data" then return nil end
   local ask, body = asks[res], rawget(res, "body")
-  if body == nil or ask.data_type == "string" then return body end
-  if body == "" then return nil end
-  local data, err = json.decode(body)
-  if data == nil then
-    error(core.error("bad_json", ("%s %s: the answer (status %d) is not JSON: %s"):format(
-      ask.method, ask.shown, res.status, tostring(err))), 0)
+  if body == nil then return nil end
+  local data, code, problem = codecs.read(ask.data_type, body)
+  if code then
+    error(core.error(code, ("%s %s: the answer (status %d) %s"):format(ask.method, ask.shown,
+      res.status, problem)), 0)
   end
   rawset(res, "data", data)
   return data

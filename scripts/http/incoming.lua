@@ -78,7 +78,15 @@ return function(http)
     return values
   end
 
+  local function by_codec(codec, body)
+    local value, code, problem = require "lunats.codec".decode(codec, body)
+    if code then bad(code, "the body " .. problem) end
+    return value
+  end
+
   local function data(req)
+    local codec = rawget(req, "codec")
+    if codec then return by_codec(codec, req.body) end
     if req.body == "" then return nil end
     local kind = req.headers["content-type"] or ""
     local plain = kind:lower():match "^%s*([^;%s]*)"

@@ -10,7 +10,7 @@ http.response_class.is_response = true
 local M = {}
 
 local OPTIONS = {
-  max_body = "number|string", data_type = "string", cors = "boolean|string|table",
+  max_body = "number|string", data_type = "string|table", cors = "boolean|string|table",
   schema = "table",
 }
 
@@ -35,6 +35,33 @@ local function where(fn)
   return ("%s:%d"):format(info.short_src, info.linedefined)
 end
 
+---The handler with a codec, which makes what it returns the body of its answer; what it has
+---said itself of the body stays.
+local function encoding(codec, handler)
+  local codecs = require "lunats.codec"
+  local headers = { ["Content-Type"] = codec.content_type or "application/octet-stream" }
+  local function answer(value, err)
+    if value == nil or core.is_msg(value) then return value, err end
+    if type(value) == "table" and getmetatable(value) == http.response_class then
+      if value.body == nil or type(value.body) == "string" then return value end
+      local all = {}
+      for name, text in next, headers do all[name] = text end
+      for name, text in next, value.headers or {} do
+        if name:lower() == "content-type" then all["Content-Type"] = nil end
+        all[name] = text
+      end
+      return M.raw_response { status = value.status, headers = all,
+        body = codecs.encode(codec, value.body) }
+    end
+    return M.raw_response { status = 200, headers = headers,
+      body = codecs.encode(codec, value) }
+  end
+  return function(req)
+    rawset(req, "codec", codec)
+    return answer(handler(req))
+  end
+end
+
 ---@param what string names the function in errors
 ---@param method string "GET", ... or "any"
 ---@param background boolean|nil the fibers end with the version
@@ -42,9 +69,7 @@ function M.declare(what, method, path, opts, fn, background)
   check.string(what, "the path", path)
   check.fn(what, fn)
   opts = core.check(what, opts, OPTIONS)
-  if opts.data_type and opts.data_type ~= "json" and opts.data_type ~= "string" then
-    core.blame(what .. ': data_type must be "json" or "string"')
-  end
+  local codec = opts.data_type and require "lunats.codec".of(opts.data_type, what)
   core.declare()
   local own = { max_body = opts.max_body and bytes(what, opts.max_body),
     background = background, where = where(fn) }
@@ -52,7 +77,9 @@ function M.declare(what, method, path, opts, fn, background)
   if opts.schema then
     handler = require("lunats.validate").handler(what, opts.schema, handler, {})
   end
-  if opts.data_type == "string" then
+  if codec then
+    handler = encoding(codec, handler)
+  elseif opts.data_type == "string" then
     local inner = handler
     handler = function(req)
       rawset(req, "data", req.body)

@@ -83,6 +83,7 @@ end
 function batch:add(subject, message, opts)
   core.check_subject(subject)
   local request = request_of(self, "batch:add", opts)
+  message = publishing.encoded(message, opts)
   if self.closed then return closed(self) end
   take(self, "batch:add")
   local ok, err = send(self, subject, message, request)
@@ -108,6 +109,7 @@ function batch:commit(subject, message, opts)
     subject, message, commit = self.last, nil, "eob"
   end
   local request = request_of(self, what, opts, commit)
+  message = publishing.encoded(message, opts)
   if self.closed then return closed(self) end
   take(self, what)
   local level = commit == "eob" and api.LEVEL_2_14 or api.LEVEL_2_12

@@ -268,8 +268,8 @@ end
 
 local OPTIONS = groups.add_to {
   concurrency = "number", max_messages = "number", manual_ack = "boolean", backoff = "table",
-  max_deliver = "number", dead_letter = "string", data_type = "string", expires = "number",
-  heartbeat = "number", on_error = "function",
+  max_deliver = "number", dead_letter = "string", data_type = "string|table",
+  expires = "number", heartbeat = "number", on_error = "function",
 }
 
 local function check_backoff(what, list)
@@ -303,6 +303,7 @@ function M.check(opts, fn)
   if opts.dead_letter and opts.manual_ack then
     error(what .. ": no 'dead_letter' with 'manual_ack': the handler decides", 3)
   end
+  if opts.data_type then require "lunats.codec".of(opts.data_type, what) end
   groups.check(what, opts, 2)
   return opts
 end

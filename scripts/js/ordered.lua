@@ -211,7 +211,7 @@ end
 ---  on_message     called for each message, one after the other; without it use handle:next()
 ---  created        when the stream was made, if that is known
 ---  on_error(err)  it could not be made again yet (it is tried on), or ended for good
----  data_type      "json" (default) or "string"
+---  data_type      "json" (default), "string" or a codec
 ---  heartbeat      seconds, default 5
 ---@param opts table
 ---@return ordered|nil handle, table|nil err

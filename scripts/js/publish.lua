@@ -10,7 +10,7 @@ local OPTIONS = {
   msg_id = "string|number", expected_stream = "string", expected_last_seq = "number",
   expected_last_subject_seq = "number", expected_last_subject_seq_subject = "string",
   expected_last_msg_id = "string|number", rollup = "string", ttl = "number|string",
-  headers = "table", timeout = "number",
+  headers = "table", timeout = "number", data_type = "string|table",
 }
 local HEADERS = {
   msg_id = "Nats-Msg-Id", expected_stream = "Nats-Expected-Stream",
@@ -41,6 +41,17 @@ local function ttl_text(what, ttl)
 end
 
 M.ttl_text = ttl_text
+
+---What is sent with these options.
+---@param opts table|nil
+---@return any message
+local function encoded(message, opts)
+  local kind = opts and opts.data_type
+  if kind == nil or kind == "json" or kind == "string" then return message end
+  local codecs = require "lunats.codec"
+  return codecs.encode(codecs.of(kind), message)
+end
+M.encoded = encoded
 
 local function check_options(what, opts)
   opts = core.check(what, opts, OPTIONS)
@@ -130,7 +141,7 @@ function M.publish(subject, message, opts)
   end
   local request
   opts, request = check_options("app.js.publish", opts)
-  return send(subject, message, opts, request)
+  return send(subject, encoded(message, opts), opts, request)
 end
 
 ---Publishes an empty message to a subject whose tokens may look like wildcards.

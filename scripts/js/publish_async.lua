@@ -222,6 +222,7 @@ function M.publish_async(subject, message, opts)
   if opts ~= nil then
     core.check_subject(subject)
     opts, request = publish.check_options("app.js.publish_async", opts)
+    message = publish.encoded(message, opts)
   end
   local bytes, size = bytes_of(message), M.js.publish_window
   if size ~= window then

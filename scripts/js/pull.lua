@@ -129,7 +129,7 @@ local function revive(self, lost)
 end
 
 local FETCH_OPTIONS = groups.add_to { timeout = "number", no_wait = "boolean",
-  max_bytes = "number", heartbeat = "number", data_type = "string" }
+  max_bytes = "number", heartbeat = "number", data_type = "string|table" }
 
 ---Above this the server's memory is the limit, not the batch.
 local MOST = 1000000

@@ -337,9 +337,9 @@ function jsub:stop()
 end
 
 local OPTIONS = { durable = "string", stream = "string", queue = "string",
-  manual_ack = "boolean", data_type = "string", concurrency = "number", pending = "number",
-  pending_bytes = "number", name = "string", config = "table", ordered = "boolean",
-  heartbeat = "number", on_error = "function" }
+  manual_ack = "boolean", data_type = "string|table", concurrency = "number",
+  pending = "number", pending_bytes = "number", name = "string", config = "table",
+  ordered = "boolean", heartbeat = "number", on_error = "function" }
 
 -- ---- the call -----------------------------------------------------------------------
 
@@ -356,6 +356,7 @@ local function check_options(subject, opts)
     check.whole(what, name, opts[name], 1)
   end
   if opts.config then api.to_wire(what, "consumer", opts.config, 2) end
+  if opts.data_type then require "lunats.codec".of(opts.data_type, what) end
   if opts.on_error and not opts.ordered then
     error(what .. ": 'on_error' goes with 'ordered' only", 3)
   end

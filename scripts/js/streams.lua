@@ -1,6 +1,5 @@
 ---Streams: create, change, list, read and delete; their messages one by one.
 local core = require "lunats.core"
-local json = require "lunats.json"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
 local config = require "lunats.js.config"
@@ -203,15 +202,9 @@ local STORED = {}
 
 function STORED.__index(self, name)
   if name ~= "data" then return stored_msg[name] end
-  local data = self.raw
-  if self.data_type ~= "string" then
-    local why
-    data = nil
-    if self.raw ~= "" then data, why = json.decode(self.raw) end
-    if data == nil and why then
-      error(core.error("bad_json", ("%s: the message is not JSON: %s"):format(self.subject,
-        tostring(why))), 2)
-    end
+  local data, code, problem = require "lunats.codec".read(self.data_type, self.raw)
+  if code then
+    error(core.error(code, ("%s: the message %s"):format(self.subject, problem)), 2)
   end
   rawset(self, "data", data)
   return data
@@ -256,7 +249,8 @@ function M.get_msg(name, query, opts)
   local what = "app.js.get_msg"
   api.check_name(name, what)
   query = check_query(what, query)
-  opts = core.check(what, opts, { data_type = "string", direct = "boolean" })
+  opts = core.check(what, opts, { data_type = "string|table", direct = "boolean" })
+  if opts.data_type then require "lunats.codec".of(opts.data_type, what) end
   local may, err = false
   if opts.direct ~= false then
     may, err = allows_direct(name)

@@ -1,17 +1,18 @@
 ---svc:http: a request of HTTP to a service of the spec, without a port.
 local core = require "lunats.core"
+local codecs = require "lunats.codec"
 local json = require "lunats.json"
 
 local OPTIONS = { headers = "table", body = "string", json = true, form = "table",
-  timeout = "number", stop_after = "number" }
+  timeout = "number", stop_after = "number", data_type = "string|table" }
 
 local answer, headers_class = {}, {}
 
----The body as JSON, when it is first asked for.
+---The body as JSON, or as the request wants it, when it is first asked for.
 function answer:__index(key)
-  if key ~= "data" or self.body == "" then return nil end
-  local value, err = json.decode(self.body)
-  if err then error(("the answer is not JSON: %s"):format(err.message), 2) end
+  if key ~= "data" then return nil end
+  local value, code, problem = codecs.read(self.data_type, self.body)
+  if code then error("the answer " .. problem, 2) end
   rawset(self, "data", value)
   return value
 end
@@ -74,12 +75,13 @@ return function(handle, method, path, opts, timeout)
   if type(method) ~= "string" or type(path) ~= "string" then
     core.blame 'svc:http: a method and a path: svc:http("GET", "/orders?limit=1")'
   end
+  codecs.of(opts.data_type, "svc:http")
   local body, kind = body_of(opts)
   local before, query = path:match "^([^?]*)%??(.*)$"
   local status, list, bytes = handle:ask(method, before, query, request_headers(opts, kind),
     body, opts.timeout or timeout, opts.stop_after or 0)
   if not status then return nil, list end
   local headers, cookies = answer_headers(list)
-  return setmetatable({ status = status, headers = headers, cookies = cookies, body = bytes },
-    answer)
+  return setmetatable({ status = status, headers = headers, cookies = cookies, body = bytes,
+    data_type = opts.data_type }, answer)
 end

@@ -291,7 +291,8 @@ describe("app.http.request", function()
     ["timeout must be more than 0"] = { url = "http://a", timeout = 0 },
     ["max_bytes must be a number of bytes"] = { url = "http://a", max_bytes = -1 },
     ["redirects must be a whole number from 0 to 100"] = { url = "http://a", redirects = 0.5 },
-    ['data_type must be "json" or "string"'] = { url = "http://a", data_type = "xml" },
+    ['data_type must be "json", "string", "msgpack", or a table'] =
+      { url = "http://a", data_type = "xml" },
     ["tls: unknown option 'verfy'"] = { url = "http://a", tls = { verfy = true } },
     ["tls: a key without its cert"] = { url = "http://a", tls = { key = "x" } },
     ["proxy must be a URL, or false"] = { url = "http://a", proxy = true },

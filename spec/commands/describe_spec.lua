@@ -16,6 +16,9 @@ local SERVICE = [[
     schema = { request = Item, response = { type = "object", required = { "id" } } } }, print)
   app.group("v2", { description = "the next one" }):listen("orders.>", print)
   app.listen({ "a.*.b.*", "secret.b" }, { data_type = "string", queue = false }, print)
+  app.listen("packed", { data_type = "msgpack",
+    schema = { response = { type = "object" } } }, print)
+  app.listen("own", { data_type = { encode = print, decode = print } }, print)
   app.listen("hidden", { endpoint = false }, print)
   app.js.subscribe("events.*", { durable = "d" }, print)
   app.js.pull_subscribe(nil, { stream = "S", durable = "e" }):consume(print)
@@ -47,6 +50,13 @@ describe("lunats describe", function()
     assert.is_nil(document.operations["secret.b"].bindings)
     assert.is_nil(document.channels.hidden)
     assert.equal("text/plain", document.channels["secret.b"].messages.request.contentType)
+    local function content_type(channel, message)
+      return document.channels[channel].messages[message].contentType
+    end
+    assert.equal("application/json", content_type("orders.create", "request"))
+    assert.equal("application/vnd.msgpack", content_type("packed", "request"))
+    assert.equal("application/vnd.msgpack", content_type("packed.reply", "response"))
+    assert.equal("application/octet-stream", content_type("own", "request"))
     assert.same({ consumer = "pull", stream = "S", durable = "e" },
       document.operations.S["x-nats-jetstream"])
   end)

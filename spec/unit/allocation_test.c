@@ -275,6 +275,15 @@ static const struct {
                     "local ok, err = pcall(wrong)\n"
                     "if is_memory(err) then error(err, 0) end\n"
                     "assert(core.explained(err):find 'listen')"},
+    {"data_type", "local codecs = require 'lunats.codec' --\n"
+                  "local packed = codecs.encode(codecs.of 'msgpack', { 'a' })\n"
+                  "local value, code, problem = codecs.read('msgpack', packed)\n"
+                  "if code then error(problem, 0) end\n"
+                  "assert(value[1] == 'a' and codecs.read('json', '[1]')[1] == 1)\n"
+                  "value, code, problem = codecs.read('msgpack', '\\x91')\n"
+                  "if is_memory(problem) then error(problem, 0) end\n"
+                  "assert(code == 'bad_data')\n"
+                  "refused(codecs.of, 'xml')"},
     {"core.check_subject", "core.check_subject 'a.b'\n"
                            "core.check_pattern 'a.>'\n"
                            "refused(core.check_subject, 'a b')\n"
