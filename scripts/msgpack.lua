@@ -9,6 +9,9 @@ local pack, unpack, byte, sub = string.pack, string.unpack, string.byte, string.
 
 local DEPTH = 100 -- tables in tables
 
+---Of who calls, not of the value: its memory or its time is over.
+local function is_of_caller(err) return type(err) ~= "string" or err == "not enough memory" end
+
 -- ---- writing ------------------------------------------------------------------
 
 ---@type fun(out: string[], value: any, depth: integer)
@@ -79,7 +82,8 @@ end
 function M.encode(value)
   local out = {}
   local ok, err = pcall(write, out, value, 0)
-  if not ok then core.blame("msgpack.encode: " .. tostring(err)) end
+  if not ok and is_of_caller(err) then error(err, 0) end
+  if not ok then core.blame("msgpack.encode: " .. err) end
   return table.concat(out)
 end
 
@@ -154,7 +158,8 @@ end
 function M.decode(bytes)
   local ok, value, at = pcall(read, bytes, 1, 0)
   if not ok then
-    local why = tostring(value):find "too short" and "it ends too early" or tostring(value)
+    if is_of_caller(value) then error(value, 0) end
+    local why = value:find "too short" and "it ends too early" or value
     return nil, core.error("bad_msgpack", "not MessagePack: " .. why)
   elseif at <= #bytes then
     return nil, core.error("bad_msgpack", "not MessagePack: there is more behind the value")
