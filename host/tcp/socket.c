@@ -208,7 +208,9 @@ static void regulate(struct tcp_socket *socket) {
 
 static void end_reading(struct tcp_socket *socket, int status, const char *text) {
     socket->status = status;
-    explain(socket, status == UV_EOF ? "the other side has closed the connection" : text);
+    explain(socket, status == UV_EOF && text == NULL
+                        ? "the other side has closed the connection"
+                        : text);
 }
 
 static const char *tls_reason(SSL *ssl) {
@@ -239,7 +241,11 @@ static void decrypt(struct tcp_socket *socket) {
         else if (error != SSL_ERROR_WANT_READ)
             end_reading(socket, LN_ETLS, tls_reason(socket->ssl));
         else if (socket->raw_status < 0)
-            end_reading(socket, socket->raw_status, NULL);
+            end_reading(socket, socket->raw_status,
+                        socket->raw_status == UV_EOF
+                            ? "the other side has closed the connection without ending TLS: "
+                              "what has come may be cut"
+                            : NULL);
         break;
     }
     buffer_rewind(in);
@@ -366,6 +372,8 @@ void socket_handshake(struct tcp_socket *socket) {
         advance(socket);
     } else if (error != SSL_ERROR_WANT_READ) {
         socket_fail(socket, LN_ETLS, tls_reason(socket->ssl));
+    } else if (socket->raw_status == LN_ENOMEM) {
+        socket_fail(socket, LN_ENOMEM, NULL);
     } else if (socket->raw_status < 0 || socket->write_status < 0) {
         socket_fail(socket, LN_ETLS, "the other side broke off during the TLS handshake");
     } else {

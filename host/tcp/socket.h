@@ -73,8 +73,8 @@ void tcp_hand_over(struct tcp_socket *socket, void (*on_event)(void *owner), voi
 
 enum tcp_state tcp_state(const struct tcp_socket *socket);
 
-/* Why it failed, or why no more will come: a code of libuv (UV_EOF: an orderly end), LN_ETLS,
- * LN_EINVAL or LN_ENOMEM. LN_OK: more may come. */
+/* Why it failed, or why no more will come: a code of libuv (UV_EOF: the other side has ended
+ * it), LN_ETLS, LN_EINVAL or LN_ENOMEM. LN_OK: more may come. */
 int tcp_status(const struct tcp_socket *socket);
 /* The same for people. */
 const char *tcp_reason(const struct tcp_socket *socket);
