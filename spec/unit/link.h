@@ -23,39 +23,13 @@
 
 #include <nats/nats.h>
 
+#include "spec/unit/certificates.h"
 #include "spec/unit/test.h"
 
 /* ---- a server of our own ---- */
 
 static bool with_tls;
 static const char *server_address = "127.0.0.1"; /* or ::1 */
-static char cert_dir[] = "/tmp/link_cert.XXXXXX", ca_path[64];
-
-/* An authority, and a certificate of 127.0.0.1 that it has signed. */
-static inline void make_certificates(void) {
-    char command[1024];
-    if (mkdtemp(cert_dir) == NULL)
-        abort();
-    snprintf(ca_path, sizeof(ca_path), "%s/ca.pem", cert_dir);
-    snprintf(command, sizeof(command),
-             "cd %s && exec 2>/dev/null && "
-             "key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes' && "
-             "openssl req -x509 $key -days 30 -subj /CN=ca -keyout ca.key -out ca.pem && "
-             "openssl req $key -subj /CN=server -keyout key.pem -out csr.pem && "
-             "echo 'subjectAltName=IP:127.0.0.1' > ext && "
-             "openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial "
-             "-days 30 -extfile ext -out cert.pem",
-             cert_dir);
-    if (system(command) != 0)
-        abort();
-}
-
-static inline void remove_certificates(void) {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", cert_dir);
-    if (system(command) != 0)
-        printf("# %s is left\n", cert_dir);
-}
 
 struct server {
     pid_t pid;

@@ -145,7 +145,7 @@ static void say_garbage_in_the_handshake(int fd) {
 }
 
 static void say_garbage_behind_the_handshake(int fd) {
-    SSL *ssl = fake_accept_tls(fd, "server");
+    SSL *ssl = accept_tls(fd, "server");
     fake.heard_len = 0;
     if (ssl != NULL && hear_ping(ssl))
         say_garbage(fd);
@@ -153,7 +153,7 @@ static void say_garbage_behind_the_handshake(int fd) {
 }
 
 static void say_garbage_once_connected(int fd) {
-    SSL *ssl = fake_accept_tls(fd, "server");
+    SSL *ssl = accept_tls(fd, "server");
     fake.heard_len = 0;
     if (ssl != NULL && hear_ping(ssl) && SSL_write(ssl, "PONG\r\n", 6) == 6)
         say_garbage(fd);
@@ -217,7 +217,7 @@ WITH_FAKE(garbage_ends_a_connection, TLS_INFO, say_garbage_once_connected) {
 
 /* With a certificate of a name of his own, which the same authority has signed. */
 static void serve_as_localhost(int fd) {
-    SSL *ssl = fake_accept_tls(fd, "localhost");
+    SSL *ssl = accept_tls(fd, "localhost");
     while (ssl != NULL && hear_ping(ssl) && SSL_write(ssl, "PONG\r\n", 6) == 6)
         ;
     SSL_free(ssl);

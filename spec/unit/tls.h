@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of TLS share: certificates of all kinds, and a server that is none. */
+/* What the tests of TLS share: links that connect or do not, and a server that is none. */
 #ifndef LUNATS_SPEC_UNIT_TLS_H
 #define LUNATS_SPEC_UNIT_TLS_H
 
@@ -8,44 +8,6 @@
 #include <openssl/ssl.h>
 
 #include "spec/unit/link.h"
-
-/* Runs a command in the folder of the certificates. */
-__attribute__((format(printf, 1, 2))) static inline void in_cert_dir(const char *format, ...) {
-    char command[2048];
-    int n = snprintf(command, sizeof(command), "cd %s && exec 2>/dev/null && ", cert_dir);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(command + n, sizeof(command) - (size_t)n, format, args);
-    va_end(args);
-    if (system(command) != 0) {
-        fprintf(stderr, "failed: %s\n", command);
-        abort();
-    }
-}
-
-/* A path in there, valid until four others were asked for. */
-static inline const char *cert_path(const char *name) {
-    static char paths[4][128];
-    static int last;
-    char *path = paths[last++ % 4];
-    snprintf(path, sizeof(paths[0]), "%s/%s", cert_dir, name);
-    return path;
-}
-
-/* NAME.pem and NAME.key, signed by AUTHORITY.pem, for these names ("DNS:a,IP:127.0.0.1"). */
-static inline void issue(const char *name, const char *authority, const char *names) {
-    in_cert_dir("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
-                "-subj /CN=%s -keyout %s.key -out %s.csr && echo 'subjectAltName=%s' > ext && "
-                "openssl x509 -req -in %s.csr -CA %s.pem -CAkey %s.key -CAcreateserial "
-                "-days 30 -extfile ext -out %s.pem",
-                name, name, name, names, name, authority, authority, name);
-}
-
-/* A second authority, "ca2". */
-static inline void make_second_authority(void) {
-    in_cert_dir("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
-                "-days 30 -subj /CN=ca2 -keyout ca2.key -out ca2.pem");
-}
 
 /* The TLS block of a server with this certificate; `more` of it. */
 static inline const char *tls_config(const char *name, const char *more) {
@@ -143,23 +105,6 @@ static inline void fake_stop(void) {
     shutdown(fake.fd, SHUT_RDWR); /* ends accept() */
     uv_thread_join(&fake.thread);
     close(fake.fd);
-}
-
-/* A connection of TLS with this certificate; NULL when the client does not want it. */
-static inline SSL *fake_accept_tls(int fd, const char *certificate) {
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s.pem", cert_dir, certificate);
-    SSL_CTX_use_certificate_file(context, path, SSL_FILETYPE_PEM);
-    snprintf(path, sizeof(path), "%s/%s.key", cert_dir, certificate);
-    SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM);
-    SSL *ssl = SSL_new(context);
-    SSL_CTX_free(context); /* the connection has it, too */
-    SSL_set_fd(ssl, fd);
-    if (SSL_accept(ssl) == 1)
-        return ssl;
-    SSL_free(ssl);
-    return NULL;
 }
 
 /* ---- running ---- */
