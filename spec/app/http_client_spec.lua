@@ -49,6 +49,17 @@ describe("app.http.request", function()
     assert.is_nil(res.data.headers["content-type"])
   end)
 
+  it("ends when the server goes without having read what was sent", function()
+    local run = app.spawn(request, { url = url "/hasty/200000", method = "POST",
+      body = ("x"):rep(100000), timeout = 20 })
+    app.sleep(0.01)
+    os.execute "sleep 0.3" -- meanwhile all of the answer comes, and then an error of the socket
+    local began = app.now()
+    local res, err = run:await()
+    assert.is_true(app.now() - began < 10, tostring(err))
+    assert.equal(res and 200000 or "disconnected", res and #res.body or err.code)
+  end)
+
   it("returns a status of failure as it is", function()
     local res = assert(request { url = url "/status/404" })
     assert.equal(404, res.status)

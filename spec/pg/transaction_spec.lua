@@ -245,6 +245,27 @@ describe("db:transaction", function()
     assert.equal(100, amount(1))
   end)
 
+  it("ends when the server goes without having read all of a query", function()
+    local ok, err
+    assert(db:transaction(function(tx)
+      assert(tx:query "lock table accounts")
+      local run = app.spawn(function() -- which the server parses, and does not get further
+        return db:query("select count(*), $1::text from accounts", ("x"):rep(60000))
+      end)
+      local pid
+      eventually("a query that waits", function()
+        local rows = assert(tx:query "select pid from pg_locks where not granted")
+        pid = rows[1] and rows[1].pid
+        return pid
+      end)
+      assert(tx:query("select pg_terminate_backend($1)", pid))
+      ok, err = run:await(20)
+      return true
+    end))
+    assert.is_nil(ok)
+    assert.equal("disconnected", err.code)
+  end)
+
   it("says that it is not known when the connection is lost in a commit", function()
     assert(db:execute [[
       create or replace function slow() returns trigger language plpgsql as

@@ -123,6 +123,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             pass
         self.close_connection = True
 
+    def on_hasty(self, rest, _query):
+        """Answers and is gone, without having read what was sent."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n" % rest.encode())
+        self.wfile.write(b"x" * int(rest))
+        self.close_connection = True
+
     def on_half(self, _rest, _query):
         """Half an answer, and no more."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ")

@@ -25,6 +25,7 @@ struct watched {
     struct list_node node;
     struct http_client *client;
     curl_socket_t fd;
+    int events; /* that the library wants to hear of */
 };
 
 /* ---- on the loop ---- */
@@ -78,6 +79,9 @@ static int on_timer_wish(CURLM *multi, long ms, void *owner) {
 static void on_event(uv_poll_t *poll, int status, int events) {
     const struct watched *watched = (struct watched *)poll;
     int what = status < 0 ? CURL_CSELECT_ERR : 0;
+    if (status <
+        0) /* libuv has stopped the poll, and there may be more to read before the end */
+        uv_poll_start(poll, watched->events, on_event);
     if (events & (UV_READABLE | UV_DISCONNECT))
         what |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
@@ -133,9 +137,9 @@ static int on_socket_wish(CURL *easy, curl_socket_t fd, int what, void *owner, v
         watched = watch(client, fd);
     if (watched == NULL)
         return -1;
-    int events =
+    watched->events =
         (what != CURL_POLL_OUT ? UV_READABLE : 0) | (what != CURL_POLL_IN ? UV_WRITABLE : 0);
-    return uv_poll_start(&watched->poll, events, on_event) < 0 ? -1 : 0;
+    return uv_poll_start(&watched->poll, watched->events, on_event) < 0 ? -1 : 0;
 }
 
 /* ---- life ---- */

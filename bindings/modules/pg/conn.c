@@ -321,8 +321,16 @@ static void on_unasked(struct conn *conn) {
 }
 
 static void on_event(uv_poll_t *poll, int status, int events) {
-    struct conn *conn = container_of(poll, struct watched, poll)->conn;
-    (void)status; /* libpq finds it again, with the reason */
+    struct watched *watched = container_of(poll, struct watched, poll);
+    struct conn *conn = watched->conn;
+    if (status < 0) { /* libpq finds it again, behind what the server has said before */
+        int wanted = watched->events;
+        watched->events = 0; /* libuv has stopped the poll */
+        if (!watch(conn, wanted)) {
+            lose(conn, NULL);
+            return;
+        }
+    }
     if (conn->state == CONN_CONNECTING) {
         step(conn);
         return;
