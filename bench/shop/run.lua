@@ -74,8 +74,9 @@ local function kill(self)
 end
 
 local function tell_progress(self)
-  while not self.over do
+  while true do
     app.sleep(TELL)
+    if self.over then return end
     local all = self.customers
     say("%7.1f s  %d orders sent, %d without an end, %d kills", core.hrtime() - self.began,
       all.next, all:open(), self.shop:kills())
