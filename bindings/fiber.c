@@ -2,6 +2,7 @@
 /* Starting fibers, ending them, and asking for the one that runs. */
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/script/fence.h"
 #include "host/script/memory.h"
 #include "host/trace/tracer.h"
 
@@ -55,11 +56,19 @@ static void inherit_trace(lua_State *L, struct fiber *fiber) {
         fiber_set_trace(fiber, trace_hold(trace));
 }
 
+/* The same with what it may only do under a lease. */
+static void inherit(lua_State *L, struct fiber *fiber) {
+    struct fence *fence = fence_of(current(L));
+    inherit_trace(L, fiber);
+    if (fence != NULL)
+        fence_add(fence, fiber);
+}
+
 /* core.spawn(fn, ...): runs fn in a fiber of its own, which a stop treats like its parent. */
 static int core_spawn(lua_State *L) {
     struct fiber *fiber;
     int results = start(L, check_kind(L, "app.spawn"), &fiber);
-    inherit_trace(L, fiber);
+    inherit(L, fiber);
     return results;
 }
 
@@ -166,7 +175,7 @@ static int core_fiber(lua_State *L) {
         forget(L, handle);
         return raise_start(L, rc);
     }
-    inherit_trace(L, handle->fiber);
+    inherit(L, handle->fiber);
     return 1;
 }
 

@@ -52,6 +52,8 @@ static void first_wait(struct fiber *fiber) {
 uint64_t fiber_resume(struct fiber *fiber) {
     struct fibers *fibers = fiber->owner;
     int nargs = fiber->nargs, nresults;
+    if (fiber->fence != NULL)
+        fence_look(fiber);
     fiber->nargs = 0;
     if (fiber->suspended)
         lua_pop(fiber->L, 1); /* the token */
@@ -301,6 +303,8 @@ static void finish(struct fiber *fiber, int rc) {
         tell_end(fiber, status, text);
     if (fiber->trace != NULL)
         fiber_set_trace(fiber, NULL);
+    if (fiber->fence != NULL)
+        fence_leave(fiber);
     if (text != NULL)
         lua_pop(fibers->aux, 2);
 

@@ -6,6 +6,7 @@
 
 #include "host/base/list.h"
 #include "host/base/log.h"
+#include "host/script/fence.h"
 #include "host/script/fiber.h"
 #include "host/script/watchdog.h"
 #include "host/trace/context.h"
@@ -16,6 +17,10 @@ uint64_t fiber_resume(struct fiber *fiber);
 
 /* Runs it, at once or as soon as it has its turn. scheduler.c */
 void fiber_make_ready(struct fiber *fiber);
+
+/* What a fence has to do with one inside: before it goes on, and at its end. fence.c */
+void fence_look(struct fiber *fiber);
+void fence_leave(struct fiber *fiber);
 
 struct scheduler {
     struct list sets;    /* of fibers, where some are ready */
@@ -59,8 +64,10 @@ struct fiber {
     bool quiet;     /* see fiber_set_quiet() */
     uint64_t began; /* its first wait, milliseconds on the clock; 0: it has not waited yet */
     char *label;    /* owned; NULL: none */
-    struct origin *origin; /* what it was started in, shared; NULL: nothing */
-    struct trace *trace;   /* a reference; NULL: it is part of no trace */
+    struct origin *origin;   /* what it was started in, shared; NULL: nothing */
+    struct trace *trace;     /* a reference; NULL: it is part of no trace */
+    struct fence *fence;     /* see fence.h; NULL: in none */
+    struct list_node fenced; /* in fence->fibers */
     struct clock_timer deadline;
     fiber_end_fn on_end;
     void *arg;
