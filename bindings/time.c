@@ -79,6 +79,15 @@ static int core_clock(lua_State *L) {
     return 1;
 }
 
+/* core.exact_clock() -> the same, also where much has run since the loop looked at the time */
+static int core_exact_clock(lua_State *L) {
+    const struct clock *clock = script_clock(script_of(L));
+    bool manual = clock_is_manual(clock);
+    lua_pushnumber(L, manual ? (lua_Number)clock_now(clock) / 1e3
+                             : (lua_Number)clock_precise() / 1e9);
+    return 1;
+}
+
 /* core.hrtime() -> seconds of a precise clock that no spec can stop */
 static int core_hrtime(lua_State *L) {
     lua_pushnumber(L, (lua_Number)uv_hrtime() / 1e9);
@@ -86,8 +95,13 @@ static int core_hrtime(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"sleep", core_sleep}, {"alarm", core_alarm},   {"now", core_now},
-    {"clock", core_clock}, {"hrtime", core_hrtime}, {NULL, NULL},
+    {"sleep", core_sleep},
+    {"alarm", core_alarm},
+    {"now", core_now},
+    {"clock", core_clock},
+    {"exact_clock", core_exact_clock},
+    {"hrtime", core_hrtime},
+    {NULL, NULL},
 };
 
 void bindings_time(lua_State *L) {

@@ -100,7 +100,7 @@ function app.on_connection(fn) end
 function app.health(name, opts, fn) end
 
 ---@class app.where where an error comes from
----@field kind "listener"|"consume"|"watch"|"timer"|"task"|"fiber"|"on_start"|"on_stop"|"on_reload"|"reload"|"main"|"service"
+---@field kind "listener"|"consume"|"watch"|"timer"|"task"|"leader"|"fiber"|"on_start"|"on_stop"|"on_reload"|"reload"|"main"|"service"
 ---@field name string|nil of the listener, timer, task or consumer
 ---@field subject string|nil of the message
 ---@field stream string|nil of a message from a stream
@@ -129,6 +129,7 @@ function periodic:stop() end
 ---@class timer_opts
 ---@field delay number|nil seconds to the first tick, default 0
 ---@field name string|nil for the log
+---@field singleton boolean|nil ticks in the instance that leads, see docs/scheduling.md
 
 ---Calls fn every `interval` seconds once the service runs. Calls never overlap: a tick that is
 ---still busy makes the ones it misses be skipped and counted. An error is logged with its

@@ -59,6 +59,16 @@ function app.use(kind, fn)
   return require "lunats.use"(kind, fn) -- loaded when first used: not every service needs it
 end
 
+---Runs fn in one instance at a time, the one that holds the lease of that name.
+function app.leader(name, opts, fn)
+  return require("lunats.leader").leader(name, opts, fn)
+end
+
+---Runs fn when the expression is due, each time in one of all instances.
+function app.cron(expression, opts, fn)
+  return require("lunats.cron").cron(expression, opts, fn)
+end
+
 ---fn(err, where) is called for each error that the log has of the script's own code.
 app.on_error = require("lunats.watchers").add
 
@@ -120,7 +130,20 @@ end
 local periodic = require "lunats.periodic"
 app.timer = periodic.timer
 app.task = periodic.task
-core.set_phase("run", periodic.start)
+
+local running, at_run = false, {}
+
+---Runs fn when tasks and timers have started; in a running service at once.
+function core.at_run(fn)
+  if running then fn() else at_run[#at_run + 1] = fn end
+end
+
+core.set_phase("run", function()
+  running = true
+  periodic.start()
+  run_all(at_run)
+  at_run = {}
+end)
 
 -- ---- reload ---------------------------------------------------------------
 
@@ -135,8 +158,9 @@ core.set_phase("save", function(check_only)
     if next(app.state) ~= nil then state().check(app.state, "app.state") end
     return ""
   end
-  local timers = periodic.phases()
-  return state().pack({ version = app.version, timers = timers }, "timers")
+  local leader = package.loaded["lunats.leader"]
+  return state().pack({ version = app.version, timers = periodic.phases(),
+    leases = leader and leader.states() or nil }, "timers")
     .. state().pack(app.state, "app.state")
 end)
 
@@ -149,6 +173,7 @@ core.set_phase("restore", function(bytes)
   local host, at = state().unpack(bytes)
   old_version = host.version
   periodic.inherit(host.timers)
+  if host.leases then require("lunats.leader").inherit(host.leases) end
   given = state().refill(app.state, state().unpack(bytes, at), given)
   if not core.loading() then given = {} end
 end)

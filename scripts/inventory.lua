@@ -73,6 +73,22 @@ local function timers(lines)
   end)
 end
 
+---Those of app.leader and app.cron, if the script has used them.
+local function fleet(lines)
+  local leader, cron = package.loaded["lunats.leader"], package.loaded["lunats.cron"]
+  list(lines, "leases", leader and leader.list() or {}, function(one)
+    local token = one:leads()
+    add(lines, "  %s: %s", one.label, token and ("leads for %.0f s, token %d"):format(
+      core.clock() - one.since, token) or "stands by")
+  end)
+  list(lines, "cron jobs", cron and cron.list() or {}, function(one)
+    local next_one = one:next()
+    add(lines, "  %s: %s (%s), the next at %s, runs %d, errors %d, missed %d", one.label,
+      one.text, one.zone.name, next_one and os.date("!%Y-%m-%dT%H:%M:%SZ", next_one)
+      or "no time", one.runs, one.errors, one.missed)
+  end)
+end
+
 ---@param self table
 ---@param kind string
 local function is_over(self, kind)
@@ -141,6 +157,7 @@ return function(form)
   routes(lines)
   connections(lines)
   timers(lines)
+  fleet(lines)
   consumers(lines)
   fibers(lines)
   return table.concat(lines, "\n")

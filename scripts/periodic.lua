@@ -15,10 +15,21 @@ local started = false
 ---@field errors integer
 local handle = {}
 
+---A handle that has ended is forgotten: scripts may start and stop timers all day long.
+local function forget(self)
+  for i, one in ipairs(declared) do
+    if one == self then table.remove(declared, i) break end
+  end
+end
+
 ---No further call; one that runs now goes on to its end.
 function handle:stop()
   self.stopped = true
   self.alarm:ring()
+  if self.leader and not self.leader:leads() then
+    self.leader:stop()
+    forget(self)
+  end
 end
 
 ---The counter of ticks, made with the first timer: it belongs to the service, and goes on over
@@ -98,16 +109,15 @@ local function run_task(self)
   end
 end
 
----A handle that has ended is forgotten: scripts may start and stop timers all day long.
 local function run(self)
   core.label(self.label)
   if self.interval then run_timer(self) else run_task(self) end
-  for i, one in ipairs(declared) do
-    if one == self then table.remove(declared, i) break end
-  end
+  forget(self)
 end
 
-local function start(self) core.background(run, self) end
+local function start(self)
+  if not self.leader then core.background(run, self) end
+end
 
 local function add(self)
   self.ticks, self.skipped, self.errors = 0, 0, 0
@@ -132,16 +142,32 @@ local function check_seconds(what, name, value)
   end
 end
 
+---Ticks begin anew in each instance that comes to lead.
+local function run_singleton(self)
+  local _ <close> = setmetatable({}, { __close = function() self.due = nil end })
+  run(self)
+  self.leader:stop()
+end
+
+local function lead(self)
+  local name = "timer." .. (self.name or ("%gs"):format(self.interval):gsub("+", ""))
+  self.leader = require("lunats.leader").declare("app.timer", name, nil,
+    function() run_singleton(self) end)
+end
+
 function M.timer(interval, opts, fn)
   if fn == nil then opts, fn = nil, opts end
   check_seconds("app.timer", "the interval", interval)
   check.fn("app.timer", fn)
-  opts = core.check("app.timer", opts, { delay = "number", name = "string" })
+  opts = core.check("app.timer", opts, { delay = "number", name = "string",
+    singleton = "boolean" })
   if opts.delay and (opts.delay ~= opts.delay or opts.delay < 0) then
     error("app.timer: delay must be 0 or more seconds", 2)
   end
-  return add { kind = "timer", interval = interval, delay = opts.delay or 0, fn = fn,
+  local self = { kind = "timer", interval = interval, delay = opts.delay or 0, fn = fn,
     name = opts.name, label = "timer " .. (opts.name or ("every %g s"):format(interval)) }
+  if opts.singleton then lead(self) end
+  return add(self)
 end
 
 function M.task(opts, fn)

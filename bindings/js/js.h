@@ -12,6 +12,7 @@
  */
 
 void bindings_js_consume(lua_State *L);   /* ./consume.c */
+void bindings_js_lease(lua_State *L);     /* ./lease.c */
 void bindings_js_msg(lua_State *L);       /* ./msg.c: of the class of messages */
 void bindings_js_ordered(lua_State *L);   /* ./ordered.c */
 void bindings_js_publish(lua_State *L);   /* ./publish.c */

@@ -264,6 +264,7 @@ void bindings_js(lua_State *L) {
     add_class(L, PULL_TYPE, methods);
     luaL_setfuncs(L, functions, 0);
     bindings_js_consume(L);
+    bindings_js_lease(L);
     bindings_js_msg(L);
     bindings_js_ordered(L);
     bindings_js_publish(L);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/json_scan.h"
 #include "host/link/answer.h"
 #include "host/link/link.h"
 
@@ -252,4 +253,28 @@ bool js_scan_pub_ack(const char *data, size_t len, struct js_pub_ack *out) {
         return false;
     skip_blanks(&scan);
     return scan.at == scan.end && out->stream_len > 0 && out->seq > 0;
+}
+
+/* ---- refusals ---- */
+
+static bool find_member(const char *at, const char *end, const char *name,
+                        struct json_member *out) {
+    int rc = json_first_member(&at, end, out);
+    while (rc == 1 && strcmp(out->name, name) != 0)
+        rc = json_next_member(&at, end, out);
+    return rc == 1;
+}
+
+int js_refusal_code(const char *data, size_t len) {
+    struct json_member error, code;
+    if (!find_member(data, data + len, "error", &error) ||
+        !find_member(error.value, error.end, "err_code", &code))
+        return 0;
+    char digits[12];
+    size_t size = (size_t)(code.end - code.value);
+    if (size >= sizeof(digits))
+        return 0;
+    memcpy(digits, code.value, size);
+    digits[size] = '\0';
+    return (int)strtol(digits, NULL, 10);
 }

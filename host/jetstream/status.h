@@ -107,4 +107,7 @@ struct js_pub_ack {
  */
 bool js_scan_pub_ack(const char *data, size_t len, struct js_pub_ack *out);
 
+/* The "err_code" with which the API, or a stream, has refused something; 0: none. */
+int js_refusal_code(const char *data, size_t len);
+
 #endif

@@ -230,7 +230,15 @@ local function print_declared(declared, path)
   end
   for _, one in ipairs(declared.timers) do
     line("  %-8s  %s", one.kind, words(one.interval and ("every %g s"):format(one.interval)
-      or "once", one.name or "", one.where))
+      or "once", one.singleton and "in one instance" or "", one.name or "", one.where))
+  end
+  for _, one in ipairs(declared.leases or {}) do
+    line("  leader    %s", words(one.name or "", one.ttl and ("ttl %g s"):format(one.ttl) or "",
+      one.where))
+  end
+  for _, one in ipairs(declared.jobs or {}) do
+    line("  cron      %s", words(one.expression or "", one.zone or "UTC", one.name or "",
+      one.where))
   end
   for _, one in ipairs(declared.subscriptions) do
     line("  %-8s  %s", one.kind, words(one.subject or "", one.stream and "stream " .. one.stream

@@ -5,6 +5,7 @@ local json = require "lunats.json"
 local M = {}
 
 local timers, subscriptions, places, options = {}, {}, {}, {}
+local leases, jobs = {}, {}
 local description
 
 ---"file.lua:12" of the script's own code that is calling.
@@ -60,8 +61,22 @@ local function note_periodic(kind)
     timers[#timers + 1] = {
       kind = kind, where = place, name = text(opts.name),
       interval = tonumber(kind == "timer" and first or opts.interval),
+      singleton = opts.singleton == true or nil,
     }
   end
+end
+
+local function note_lease(place, name, opts)
+  opts = type(opts) == "table" and opts or {}
+  leases[#leases + 1] = { name = text(name), ttl = tonumber(opts.ttl), where = place }
+end
+
+local function note_job(place, expression, opts)
+  opts = type(opts) == "table" and opts or {}
+  local name = text(opts.name)
+    or text(expression) and require("lunats.cron").name_of(expression)
+  jobs[#jobs + 1] = { expression = text(expression), zone = text(opts.zone), name = name,
+    dead_letter = text(opts.dead_letter), where = place }
 end
 
 ---Listeners know where their handler is, which may be anywhere.
@@ -107,7 +122,8 @@ local function list()
   return json.encode {
     name = name, version = version, description = description,
     listeners = json.array(listeners), routes = json.array(routes),
-    timers = json.array(timers), subscriptions = json.array(subscriptions),
+    timers = json.array(timers), leases = leases[1] and json.array(leases),
+    jobs = jobs[1] and json.array(jobs), subscriptions = json.array(subscriptions),
     globals = list_globals(), service = core.declares(),
   }
 end
@@ -118,6 +134,8 @@ function M.watch()
   M.wrap(app, "listen", note_listener)
   M.wrap(app, "timer", note_periodic "timer")
   M.wrap(app, "task", note_periodic "task")
+  M.wrap(app, "leader", note_lease)
+  M.wrap(app, "cron", note_job)
   M.wrap(app.js, "subscribe", note_subscription "push")
   M.wrap(app.js, "pull_subscribe", note_subscription "pull")
   core.set_phase("describe", list)

@@ -218,6 +218,30 @@ local BUCKETS = {
 
 -- ---- a script ------------------------------------------------------------------
 
+---What runs once in the fleet.
+local function add_fleet(self, declared)
+  local name, leads = declared.name, declared.leases ~= nil
+  for _, one in ipairs(declared.timers) do leads = leads or one.singleton end
+  if leads then
+    local stream = "KV_LUNATS_LEASES"
+    self:api("leases", "STREAM.INFO." .. stream, "STREAM.CREATE." .. stream,
+      "STREAM.MSG.GET." .. stream)
+    self:may("publish", ("$KV.LUNATS_LEASES.%s.>"):format(name), "leases")
+  end
+  for _, one in ipairs(declared.jobs or {}) do
+    local stream = "LUNATS_CRON"
+    self:api("cron", "STREAM.INFO." .. stream, "STREAM.CREATE." .. stream,
+      "STREAM.MSG.GET." .. stream)
+    self:may("publish", ("lunats.cron.%s.>"):format(name), "cron")
+    self:may("publish", ("$SRV.PING.%s.*"):format(name), "whether another one still runs it")
+    self:consumes(stream, one.name and ("%s=%s"):format(name, one.name) or "*", "pull", "cron")
+    if one.dead_letter then
+      self:api("dead letters", "STREAM.NAMES")
+      self:may("publish", one.dead_letter, "dead letters")
+    end
+  end
+end
+
 ---What each service does.
 local function add_service(self, declared)
   local name, options = declared.name, core.options
@@ -231,6 +255,7 @@ local function add_service(self, declared)
   for _, one in ipairs(declared.listeners) do
     self:may("subscribe", one.subject, "listener")
   end
+  add_fleet(self, declared)
   if options.log_subject then
     self:may("publish", ("%s.%s.*"):format(options.log_subject, name), "--log-subject")
   end

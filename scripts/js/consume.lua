@@ -348,7 +348,7 @@ function M.start(self, psub, info, fn)
     function(why, silent) lost(self, why, silent) end)
   self.limits = limits
   active.add(self, "consume")
-  core.background(watch, self, psub)
+  if not psub.unwatched then core.background(watch, self, psub) end
   return self
 end
 

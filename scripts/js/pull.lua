@@ -14,6 +14,7 @@ local M = {}
 ---@class psub
 ---@field stream string|nil known after the first use
 ---@field consumer string|nil the same, unless it is durable
+---@field unwatched boolean|nil nobody changes its consumer, so nobody looks at it
 ---@field floor integer|nil up to that sequence of the stream all is acknowledged
 local psub = {}
 

@@ -13,6 +13,13 @@ local GOOD = [[
   app.task(function() end)
 ]]
 
+local ONCE = [[
+  app.timer(60, { singleton = true }, function() end)
+  app.leader("sweep", { ttl = 30 }, function() end)
+  app.cron("0 3 * * *", { zone = "UTC", name = "report" }, function() end)
+  app.cron("@daily", function() end)
+]]
+
 describe("lunats check", function()
   for what, text in pairs {
     ["a name of another version of Lua"] = "local unpack = table.unpack or unpack",
@@ -67,11 +74,26 @@ describe("lunats check", function()
     end
   end)
 
+  it("lists what runs once in the fleet", function()
+    local status, output = process.lunats_to_end { "check", process.write("any.lua", ONCE) }
+    assert.equal(0, status)
+    for _, line in ipairs {
+      "timer     every 60 s  in one instance  ",
+      "leader    sweep  ttl 30 s  ",
+      "cron      0 3 * * *  UTC  report  ",
+      "cron      @daily  UTC  daily  ",
+    } do
+      assert.truthy(output:find(line, 1, true), line .. "\nin\n" .. output)
+    end
+  end)
+
   for _, case in ipairs {
     { "a syntax error", "local = 1", "bad.lua:1: <name> expected" },
     { "a wrong option", "app.listen('a', { queu = 'x' }, print)", "bad.lua:1: .-'queue'" },
     { "a wrong subject", "\napp.listen('a b', print)", "bad.lua:2: invalid subject" },
     { "an error", "error 'x'", "bad.lua:1: x" },
+    { "a wrong expression of cron", "\napp.cron('0 24 * * *', print)",
+      "bad.lua:2: app.cron: '0 24 .-': hour, at character 3: '24' is not a number" },
     { "an undeclared global", "own = 1\nprint(own)\nfunction f()\n\n  return lenght('x')\nend",
       "bad.lua:5: undeclared global 'lenght'" },
     { "a request at the top level", "app.request 'x'", "bad.lua:1: .-top level" },

@@ -100,6 +100,19 @@ describe("lunats check --permissions", function()
     assert_allowed(server, services)
   end)
 
+  it("prints what needs one instance of the fleet", function()
+    local path = process.write("svc.lua", [[
+      app.config { name = "once" }
+      app.timer(60, { singleton = true }, function() print "ticks" end)
+      app.leader("work", { ttl = 1 }, function() app.sleep(0.5) print "leads" end)
+      app.cron("* * * * * *", { catch_up = 60 }, function() print "runs" end)
+      app.cron("@daily", { name = "other", dead_letter = "dead" }, print)
+    ]])
+    local _, server, services = serve { path }
+    for _, word in ipairs { "ticks", "leads", "runs" } do services[1]:expect(word) end
+    assert_allowed(server, services)
+  end)
+
   it("prints what the functions of JetStream need", function()
     local path = process.write("svc.lua", [[
       app.config { name = "all" }

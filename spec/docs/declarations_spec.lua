@@ -115,6 +115,8 @@ describe("the declarations", function()
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,
     ["stored_msg"] = function() return require "lunats.js.streams".stored end,
     ["periodic"] = function() return getmetatable(app.timer(1000, function() end)).__index end,
+    ["leader"] = function() return require "lunats.leader".methods end,
+    ["cron_job"] = function() return require "lunats.cron".methods end,
     ["listener"] = function() return getmetatable(app.listen("docs.x", print)).__index end,
   }
   for _, name in ipairs(sorted(tables)) do
@@ -230,7 +232,7 @@ describe("the options in the declarations", function()
     it("of " .. class .. " are known to the function", function()
       local values = {
         name = '"n"', data_type = '"string"', restart = '"never"', queue = '"q"',
-        endpoint = "false", description = '"d"', metadata = "{}",
+        endpoint = "false", singleton = "false", description = '"d"', metadata = "{}",
         schema = "{}" }
       for field in pairs(declared_fields(class)) do
         local chunk = assert(load("return " .. source:format(field, values[field] or "1000")))

@@ -13,7 +13,7 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/http.md", "docs/testing.md
   "docs/from_panini.md", "docs/from_nats_go_micro.md", "docs/from_openresty.md",
   "docs/postgresql.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
-  "docs/support.md",
+  "docs/support.md", "docs/scheduling.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.
@@ -32,7 +32,7 @@ local OWNERS = {
   msgpack = "msgpack.", ["app.thread"] = "app.thread.", thread = "t:",
   tcp = "app.tcp.", socket = "socket:",
   redis_module = "redis.", redis = "redis:", redis_batch = "p:", redis_subscription = "feed:",
-  request = "req:", route = "route:",
+  request = "req:", route = "route:", leader = "lead:", cron_job = "job:",
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,

@@ -17,7 +17,7 @@ local DOCUMENTS = { "README.md", "docs/api.md", "docs/http.md", "docs/key_value.
   "docs/decisions.md", "docs/performance.md", "docs/middleware.md", "docs/from_panini.md",
   "docs/from_nats_go_micro.md", "docs/from_openresty.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
-  "docs/support.md",
+  "docs/support.md", "docs/scheduling.md",
   "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
 
 ---Writes all complete files of a document; returns the folder.

@@ -215,6 +215,11 @@ static const struct {
     {"app.health", "local health, n = app.health, 0 --\n"
                    "n = n + 1\n"
                    "health('x' .. n, { interval = 1000 }, function() return true end):stop()"},
+    {"app.leader", "refused(app.leader, 'a b', print)\n"
+                   "refused(app.leader, 'a', { ttl = 0 }, print)"},
+    {"app.cron", "refused(app.cron, '61 * * * *', print)\n"
+                 "refused(app.cron, '@daily', { zone = '../x' }, print)"},
+    {"core.exact_clock", "assert(core.exact_clock() > 0)"},
     {"app.on_connection", "app.on_connection(function() end)"},
     {"app.spawn", "local done\n"
                   "app.spawn(function() app.sleep(0) done = true end)\n"

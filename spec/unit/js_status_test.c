@@ -247,6 +247,25 @@ static void pub_acks_are_scanned(void) {
         CHECK(!js_scan_pub_ack(others[i], strlen(others[i]), &ack));
 }
 
+static int refusal(const char *json) {
+    return js_refusal_code(json, strlen(json));
+}
+
+static void reads_why_something_was_refused(void) {
+    CHECK_INT(
+        refusal("{\"error\":{\"code\":400,\"err_code\":10071,\"description\":\"wrong last "
+                "sequence: 5\"},\"stream\":\"S\",\"seq\":0}"),
+        10071);
+    CHECK_INT(refusal("{\"stream\":\"S\",\"error\":{\"err_code\":10164}}"), 10164);
+    CHECK_INT(refusal("{\"stream\":\"S\",\"seq\":7}"), 0);
+    CHECK_INT(refusal("{\"error\":{\"err_code\":123456789012}}"), 0);
+    CHECK_INT(refusal("{\"error\":{\"err_code\":{}}}"), 0);
+    CHECK_INT(refusal("{\"error\":7}"), 0);
+    CHECK_INT(refusal("{\"error\":{\"err_code\":1"), 0);
+    CHECK_INT(refusal("text"), 0);
+    CHECK_INT(refusal(""), 0);
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(names);
@@ -260,5 +279,6 @@ int main(int argc, char **argv) {
     RUN(verdicts);
     RUN(absent_three_times_is_lost);
     RUN(pub_acks_are_scanned);
+    RUN(reads_why_something_was_refused);
     return test_end();
 }
