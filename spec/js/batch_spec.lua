@@ -84,6 +84,16 @@ describe("app.js.batch", function()
       assert.equal(1, count())
     end)
 
+    since.it("2.12", "encodes its messages by a data_type", function()
+      add_stream(true)
+      local batch, packed = app.js.batch(), { data_type = "msgpack" }
+      assert(batch:add(stream .. ".a", { 1 }, packed))
+      assert(batch:commit(stream .. ".a", { 2 }, packed))
+      for i = 1, 2 do
+        assert.same({ i }, assert(app.js.get_msg(stream, { seq = i }, packed)).data)
+      end
+    end)
+
     since.it("2.14", "is stored without a last message", function()
       add_stream(true)
       local batch = app.js.batch()
