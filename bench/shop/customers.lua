@@ -98,8 +98,9 @@ end
 function customers:open() return self.accepted - self.ends end
 
 local function work(self)
-  while self.next < #self.orders do
+  while true do
     while self:open() > MOST_OPEN do app.sleep(0.1) end
+    if self.next == #self.orders then return end
     self.next = self.next + 1
     self:order(self.orders[self.next])
   end
