@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <lua.h>
-#include <nats/nats.h>
 #include <uv.h>
 
 #include "bindings/open.h"
 #include "bindings/tools/options.h"
 #include "host/base/log.h"
+#include "host/dial/dial.h"
 #include "host/host.h"
 #include "host/options/options.h"
 
@@ -26,7 +26,7 @@ static int run(const struct options *options) {
         options_help(stdout, options->topic);
         return 0;
     case OPTIONS_VERSION:
-        printf("lunats %s (nats.c %s, libuv %s, %s)\n", LN_VERSION, nats_GetVersion(),
+        printf("lunats %s (nats.c %s, libuv %s, %s)\n", LN_VERSION, dial_library_version(),
                uv_version_string(), LUA_RELEASE);
         return 0;
     default:

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For `lunats doctor`: what this program is made of, and whether its modules are there. */
-#include <nats/version.h>
 #include <openssl/crypto.h>
 #include <uv.h>
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
 #include "host/base/module.h"
+#include "host/dial/dial.h"
 
 /* core.versions() -> "0.8.0 (nats.c 3.4.1, ...)", of what was built and what was loaded */
 static int core_versions(lua_State *L) {
-    lua_pushfstring(L, "%s (nats.c %s, libuv %s, %s, %s)", LN_VERSION, NATS_VERSION_STRING,
+    lua_pushfstring(L, "%s (nats.c %s, libuv %s, %s, %s)", LN_VERSION, dial_library_version(),
                     uv_version_string(), LUA_RELEASE, OpenSSL_version(OPENSSL_VERSION));
     return 1;
 }

@@ -61,6 +61,10 @@ unsigned dial_left_behind(void) {
     return atomic_load(&left_behind);
 }
 
+const char *dial_library_version(void) {
+    return nats_GetVersion();
+}
+
 bool dial_close_library(void) {
     for (int i = 0; i < CLOSE_MS && atomic_load(&in_nats) > 0; i++)
         usleep(1000); /* their sockets are shut down */

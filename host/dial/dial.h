@@ -63,6 +63,9 @@ void dial_abandon(struct dial *dial);
 /* How many of such threads there are in this process. */
 unsigned dial_left_behind(void);
 
+/* The version of nats.c that was loaded: "3.4.1". */
+const char *dial_library_version(void);
+
 /* At the end of the process, when nobody dials: joins the threads of nats.c. False when a
  * thread that was left behind is stuck inside of nats.c: then only _exit() is safe. */
 bool dial_close_library(void);
