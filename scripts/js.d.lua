@@ -3,13 +3,14 @@
 ---in production returns `nil, err`; wrong arguments raise.
 
 ---@class js.err: err
----@field code string `not_found`, `exists`, `damaged`, `no_stream`, `wrong_last_sequence`, `consumer_lost`, `unsupported`, `jetstream`, `io` (the file of an object), `error` (what a publish raised), or one of the connection
+---@field code string `not_found`, `exists`, `damaged`, `unknown` (a redrive), `no_stream`, `wrong_last_sequence`, `consumer_lost`, `unsupported`, `jetstream`, `io` (the file of an object), `error` (what a publish raised), or one of the connection
 ---@field err_code integer|nil error number of the JetStream server
 ---@field status integer|nil status in the manner of HTTP
 ---@field description string|nil the server's words
 ---@field ack js.pub_ack|nil the stream of another domain that has stored a message
 ---@field field string|nil with `unsupported`: what the server does not know
 ---@field differences js.difference[]|nil of what exists with another configuration
+---@field report js.redrive_report|nil of a redrive that has ended early
 
 ---@class js.difference
 ---@field field string

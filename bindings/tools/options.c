@@ -98,6 +98,9 @@ int bindings_take_options(lua_State *L) {
     set_flag(L, "permissions", options->permissions);
     set_flag(L, "safe_libs", options->safe_libs);
     set_flag(L, "json", options->json);
+    set_flag(L, "all", options->all);
+    set_flag(L, "dry_run", options->dry_run);
+    set_flag(L, "force", options->force);
     set_flag(L, "control", options->control);
     set_flag(L, "console", options->console);
     set_integer(L, "jobs", options->jobs);
@@ -109,6 +112,11 @@ int bindings_take_options(lua_State *L) {
     set_text(L, "log_subject", options->log_subject);
     set_text(L, "level", options->level);
     set_text(L, "template", options->template);
+    set_text(L, "of_stream", options->of_stream);
+    set_text(L, "of_consumer", options->of_consumer);
+    set_text(L, "of_subject", options->of_subject);
+    set_text(L, "reason", options->reason);
+    set_text(L, "to", options->to);
     set_text(L, "origin", options->origin);
     set_text(L, "log_level", log_level_name(options->log_level));
     set_number(L, "watch_poll", options->watch_poll);
@@ -117,6 +125,7 @@ int bindings_take_options(lua_State *L) {
     set_number(L, "interval", options->interval);
     if (options->command == OPTIONS_DOCTOR)
         set_connection(L, options);
+    set_number(L, "since", options->since);
     lua_setfield(L, -2, "options");
     lua_pushcfunction(L, core_private_file);
     lua_setfield(L, -2, "private_file");

@@ -34,6 +34,7 @@ enum options_command {
     OPTIONS_LOGS,
     OPTIONS_CONSOLE,
     OPTIONS_METRICS,
+    OPTIONS_DLQ,
     OPTIONS_DOCTOR,
     OPTIONS_VERSION, /* print the version, exit 0 */
     OPTIONS_HELP,    /* print options_help(stdout, topic), exit 0 */
@@ -71,7 +72,8 @@ struct options {
     size_t folder_count;
     char **args; /* lua: what follows FILE; test: the arguments of busted; record: the
                   * subjects; new: the name; request, pub: the subject and perhaps the body;
-                  * sub: the subjects; ps, stats, top: perhaps the name */
+                  * sub: the subjects; ps, stats, top: perhaps the name; dlq: what to
+                  * do, the stream, and perhaps numbers */
     size_t arg_count;
     char **inherited; /* test: options as they were given, for the processes that it starts;
                        * ends with NULL */
@@ -138,6 +140,15 @@ struct options {
     char *template;   /* new: which one; NULL: service */
     double interval;  /* top, metrics: seconds; 0: the default of the command */
     long replies;     /* request: that many to each request; 0: one */
+    char *of_stream; /* dlq: only those whose message was in it; NULL: all, as the next three */
+    char *of_consumer;
+    char *of_subject;            /* may have wildcards */
+    char *reason;                /* a part of the reason or of the error */
+    double since;                /* dlq: only those of so many seconds; 0: all */
+    char *to;                    /* dlq: where they go; NULL: where they were */
+    bool all;                    /* dlq */
+    bool dry_run;                /* dlq: say what would be done */
+    bool force;                  /* dlq: although they may have gone back already */
     struct options_list headers; /* request, pub: "Name: value" */
     struct options_list code;    /* lua, console: Lua to run first */
     bool interactive;            /* lua: read and run lines in the end */

@@ -350,6 +350,19 @@ static int check_metrics(struct parser *p) {
     return 0;
 }
 
+/* `lunats dlq`: what to do, and where the dead letters are. */
+static int check_dlq(struct parser *p) {
+    static const char *const words[] = {"ls", "show", "redrive"};
+    const struct options *o = p->out;
+    bool known = false;
+    for (size_t i = 0; i < COUNT(words) && o->arg_count > 0; i++)
+        known = known || strcmp(o->args[0], words[i]) == 0;
+    if (!known || o->arg_count < 2)
+        return options_fail(p, "what to do with which dead letters? lunats dlq "
+                               "ls|show|redrive STREAM");
+    return 0;
+}
+
 /* What a command cannot do without. */
 static int check_words(struct parser *p) {
     const struct options *o = p->out;
@@ -361,6 +374,8 @@ static int check_words(struct parser *p) {
         return check_metrics(p);
     if (o->command == OPTIONS_DOCTOR && o->arg_count > 0)
         return options_fail(p, "lunats doctor takes options only");
+    if (o->command == OPTIONS_DLQ)
+        return check_dlq(p);
     if (o->command == OPTIONS_CONSOLE && o->arg_count != 1)
         return options_fail(p, "lunats console takes one SERVICE, or SERVICE/INSTANCE");
     if (o->command == OPTIONS_SUB && o->arg_count == 0)

@@ -23,8 +23,9 @@ enum {
     METRICS = 1U << OPTIONS_METRICS,
     DOCTOR = 1U << OPTIONS_DOCTOR,
     NEW = 1U << OPTIONS_NEW,
+    DLQ = 1U << OPTIONS_DLQ,
     CLUSTER = PS | STATS | TOP | METRICS, /* about services, whatever their language */
-    TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CONSOLE | DOCTOR | CLUSTER,
+    TOOLS = RECORD | REQUEST | PUB | SUB | LOGS | CONSOLE | DOCTOR | DLQ | CLUSTER,
     CONNECTED = RUN | TEST | LUA | TOOLS, /* to servers that the user names */
     PRIVATE = RUN | DEV | LUA,            /* to a private server that can be configured */
 };
@@ -151,6 +152,21 @@ const struct options_option options_table[OPTIONS_COUNT] = {
     FLAG("json", PUB, 0, json, "print what was published as one line of JSON", NULL),
     FLAG("json", LOGS, 0, json, "print the lines as the services send them: JSON", NULL),
     FLAG("json", PS | STATS, 0, json, "print one JSON document instead of a table", NULL),
+    FLAG("json", DLQ, 0, json, "print one JSON object a line instead of text", NULL),
+    TEXT("stream", DLQ, of_stream, "NAME", "only letters whose message was in that stream"),
+    TEXT("consumer", DLQ, of_consumer, "NAME", "only those that this consumer gave up"),
+    TEXT("subject", DLQ, of_subject, "SUBJECT",
+         "only those whose message had that subject; wildcards are allowed"),
+    TEXT("reason", DLQ, reason, "TEXT", "only those with this in their reason or error"),
+    VALUE("since", 0, OPTIONS_KIND_PERIOD, DLQ, since, "SECONDS",
+          "only those that were given up in the last so many seconds"),
+    VALUE("to", 0, OPTIONS_KIND_SUBJECT, DLQ, to, "SUBJECT",
+          "redrive: where they go, instead of the subject that they had"),
+    FLAG("all", DLQ, 0, all, "redrive: all of them, if nothing else says which", NULL),
+    FLAG("dry-run", DLQ, 0, dry_run, "redrive: only say which, and where to", NULL),
+    FLAG("force", DLQ, 0, force,
+         "redrive: those, too, of which an earlier run has left unknown whether they are back "
+         "already", NULL),
     VALUE("header", 'H', OPTIONS_KIND_HEADERS, REQUEST | PUB, headers, "NAME:VALUE",
           "a header of the message; may be repeated"),
     VALUE("execute", 'e', OPTIONS_KIND_CODE, LUA, code, "CODE",
@@ -166,6 +182,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "standard output"),
     VALUE("count", 0, OPTIONS_KIND_COUNT, RECORD | SUB | LOGS, count, "N",
           "stop after that many messages"),
+    VALUE("count", 0, OPTIONS_KIND_COUNT, DLQ, count, "N",
+          "no more than that many; ls shows 1000 if nothing is said"),
     VALUE("count", 0, OPTIONS_KIND_COUNT, REQUEST | PUB, count, "N",
           "send the message that many times (default 1)"),
     VALUE("replies", 0, OPTIONS_KIND_COUNT, REQUEST, replies, "N",
@@ -392,6 +410,18 @@ const struct options_usage options_commands[OPTIONS_COMMANDS] = {
         "  lunats doctor\n"
         "  lunats doctor --server tls://nats.example.com --creds orders.creds\n",
         OPTIONS_SERVERS, "lunats.commands.doctor", false},
+    [OPTIONS_DLQ] = {
+        "dlq", "ls|show|redrive STREAM [SEQ...]", "look at dead letters, or send them back",
+        "STREAM is the stream of dead letters, or their subject. `ls` lists them, `show`\n"
+        "prints one, `redrive` publishes their messages where they were and removes the\n"
+        "letters: those of the numbers, those that the filters leave, or --all. What is\n"
+        "interrupted may be run again: no message gets back twice. The status is 1 when\n"
+        "one of them cannot go back.\n",
+        "  lunats dlq ls DEAD --consumer worker --since 3600\n"
+        "  lunats dlq show DEAD 17\n"
+        "  lunats dlq redrive DEAD 17 18\n"
+        "  lunats dlq redrive dead.orders --reason 'no route' --dry-run\n",
+        OPTIONS_SERVERS, "lunats.commands.dlq", false},
     [OPTIONS_VERSION] = {
         "version", "", "print the version", "", "", OPTIONS_OFFLINE, NULL, false},
     [OPTIONS_HELP] = {

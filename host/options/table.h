@@ -54,7 +54,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 81
+#define OPTIONS_COUNT 92
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

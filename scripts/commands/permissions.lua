@@ -171,7 +171,8 @@ local FUNCTIONS = {
 }
 
 ---Functions of app.js about which nothing is known here.
-local SILENT = { schedule = true, batch = true, counter = true, context = true }
+local SILENT = { schedule = true, batch = true, counter = true, context = true,
+  dead_letters = true }
 
 -- ---- buckets -------------------------------------------------------------------
 

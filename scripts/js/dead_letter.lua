@@ -1,6 +1,7 @@
 ---Dead letters: what psub:consume() makes of a message that it gives up, and where that may go.
 local core = require "lunats.core"
 local api = require "lunats.js.api"
+local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
 local publish = require "lunats.js.publish"
@@ -32,6 +33,7 @@ local function own_headers(msg, meta, reason, text)
     ["Dead-Letter-Sequence"] = meta.stream_sequence,
     ["Dead-Letter-Subject"] = msg.subject,
     ["Dead-Letter-Deliveries"] = meta.num_delivered,
+    ["Dead-Letter-Time"] = config.rfc3339(core.now(), "time"),
     ["Nats-Msg-Id"] = ("%s:%s:%d:%.6f"):format(meta.stream, meta.consumer,
       meta.stream_sequence, meta.timestamp),
   }
@@ -215,20 +217,20 @@ local DEPTH = 8
 local function arrives(stream, subject, stores, depth)
   local info = depth > 0 and api.call("STREAM.INFO." .. stream)
   if not info then return nil end
-  local config = info.config
-  if stores[stream] then return not config.subject_transform and subject end
-  for _, origin in ipairs(config.mirror and { config.mirror } or config.sources or {}) do
+  local fields = info.config
+  if stores[stream] then return not fields.subject_transform and subject end
+  for _, origin in ipairs(fields.mirror and { fields.mirror } or fields.sources or {}) do
     local from = not origin.external and arrives(origin.name, subject, stores, depth - 1)
     local filter = origin.filter_subject or ""
     if from ~= nil and (not from or filter == "" or subjects.matches(filter, from)) then
-      return not (origin.subject_transforms or config.subject_transform) and from
+      return not (origin.subject_transforms or fields.subject_transform) and from
     end
   end
   return nil
 end
 
-local function delivers(config, subject)
-  local filters = config.filter_subjects or { config.filter_subject }
+local function delivers(consumer, subject)
+  local filters = consumer.filter_subjects or { consumer.filter_subject }
   if not filters[1] or filters[1] == "" then return ">" end
   for _, filter in ipairs(subject and filters or {}) do
     if subjects.matches(filter, subject) then return filter end
@@ -262,6 +264,10 @@ function M.check(self, info)
   local stores = {}
   local names = type(reply.streams) == "table" and reply.streams or {} -- null: none
   for _, name in ipairs(names) do stores[name] = true end
+  if not names[1] then
+    core.log(2, ("%s: no stream takes the subject of its dead letters, '%s': a message that is "
+      .. "given up waits until there is one"):format(describe(self), self.dead_letter))
+  end
   local subject = next(stores) and arrives(self.stream, self.dead_letter, stores, DEPTH)
   local filter = subject ~= nil and delivers(info.config, subject)
   if not filter then return true end

@@ -99,6 +99,7 @@ describe("the declared options", function()
       store = assert(app.js.create_object_store { bucket = "docs", storage = "memory" }),
       psub = app.js.pull_subscribe("docs", { stream = "DOCS" }),
       batch = app.js.batch(), counter = app.js.counter "docs",
+      dead_letters = assert(app.js.dead_letters "DOCS"),
       group = app.group "docs", ["app.metrics"] = app.metrics, ["app.http"] = app.http,
       request = app.http.get and debug.getregistry()["lunats.http.request"].methods,
       redis_module = require "lunats.redis",

@@ -5,11 +5,13 @@ local declarations = require "spec.support.declarations"
 local pages = require "spec.support.pages"
 local read = require "spec.support.read"
 
-local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" }
+local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md",
+  "docs/dead_letters.md" }
 local ALL_PAGES = { "README.md", "docs/api.md", "docs/http.md", "docs/testing.md",
   "docs/reload.md", "docs/command_line.md", "docs/limits.md", "docs/http_client.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
+  "docs/dead_letters.md",
   "docs/from_panini.md", "docs/from_nats_go_micro.md", "docs/from_openresty.md",
   "docs/postgresql.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
@@ -25,7 +27,8 @@ local OWNERS = {
   ["app.nats"] = "app.nats.", json = "app.json.",
   js = "app.js.?", testing = "testing.", service = "svc:", broker = "broker:",
   cluster = "cluster:", msg = "msg:", psub = "psub:", consume = "handle:", future = "future:",
-  batch = "batch:", counter = "counter:", kv = "kv:", store = "store:", watch = "watch:",
+  batch = "batch:", counter = "counter:", dead_letters = "letters:",
+  kv = "kv:", store = "store:", watch = "watch:",
   stored_msg = "message:", periodic = "timer:", listener = "listener:",
   subscription = "subscription:", fiber = "f:", mutex = "m:", group = "group:",
   cache = "cache:", pg = "pg.", db = "db:", tx = "tx:", p = "p:", listening = "listening:",
@@ -36,7 +39,8 @@ local OWNERS = {
 }
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,
-  counter = true, kv = true, store = true, watch = true, stored_msg = true,
+  counter = true, dead_letters = true, kv = true, store = true, watch = true,
+  stored_msg = true,
   subscription = true }
 ---Every command of Redis is a method, too.
 local OPEN = { ["redis:"] = true, ["p:"] = true, ["redis."] = true }
@@ -158,7 +162,9 @@ describe("the pages", function()
     local missing, text = {}, table.concat(pages.spans(pages.split "docs/api.md"), "\n")
     for _, class in ipairs { "app", "nats", "nats.info", "nats.stats", "msg", "js.metadata",
       "periodic", "err", "js.err", "js", "js.pub_ack", "js.stored_msg", "future", "consume",
-      "psub", "js.subscription", "js.batch", "js.counter", "kv", "kv.entry", "kv.status",
+      "psub", "js.subscription", "js.batch", "js.counter", "js.dead_letters", "js.letter",
+      "js.letter_origin", "js.letter_filter", "js.redriven", "js.redrive_report", "kv",
+      "kv.entry", "kv.status",
       "watch", "object_store", "object_info", "object_store.status", "json.error",
       "testing.service", "testing.broker", "testing.cluster", "testing.sent",
       "testing.fake_js_msg", "http_response" } do

@@ -218,6 +218,16 @@ describe("A dead letter", function()
     assert.truthy(text:find("has max_deliver = 3", 1, true), text)
   end)
 
+  it("that no stream takes is told of when the consumer starts", function()
+    local svc = own.start(([[
+      app.js.pull_subscribe("%s.>", { stream = "%s", durable = "s" }):consume(
+        { max_deliver = 1, dead_letter = "nowhere.dead" }, print)
+    ]]):format(stream, stream))
+    eventually("the warning", function()
+      return svc:logs("no stream takes the subject of its dead letters, 'nowhere.dead'")[1]
+    end)
+  end)
+
   describe("is refused at the start", function()
     local function refused(psub, subject, text)
       local handle, err = psub:consume({ max_deliver = 1, dead_letter = subject }, fail)

@@ -299,6 +299,7 @@ local function open_all()
   owners.batch, owners.counter = js.batch(), js.counter "torture.count"
   assert(js.add_stream { name = "TORTURE", storage = "memory", max_msgs = 100,
     subjects = { "torture.stored.>" } })
+  owners.dead_letters = assert(js.dead_letters "TORTURE")
   owners.kv = assert(js.create_key_value { bucket = "TORTURE", storage = "memory" })
   owners.store = assert(js.create_object_store { bucket = "TORTURE", storage = "memory" })
   owners.watch = assert(owners.kv:watch(function() end))
