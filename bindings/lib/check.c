@@ -194,6 +194,10 @@ static const char *header_value(lua_State *L, int index) {
     return value;
 }
 
+static int is_of_server(const char *name) {
+    return strncmp(name, "Nats-", 5) == 0;
+}
+
 const struct link_header *check_headers(lua_State *L, int index, size_t *count) {
     *count = 0;
     if (lua_isnoneornil(L, index))
@@ -204,9 +208,13 @@ const struct link_header *check_headers(lua_State *L, int index, size_t *count) 
     int first = lua_gettop(L) + 1, end = push_pairs(L, index);
     size_t most = (size_t)(end - first) / 2;
     struct link_header *headers = lua_newuserdatauv(L, (most + 1) * sizeof(*headers), 0);
-    for (int at = first; at < end; at += 2)
-        if (!lua_istable(L, at + 1))
-            headers[(*count)++] =
-                (struct link_header){lua_tostring(L, at), header_value(L, at + 1)};
+    /* Servers (seen with 2.9.10) look at the first place only where the name of one of their
+     * headers is found, and see no header if that is the end of a longer name. */
+    for (int of_server = 1; of_server >= 0; of_server--)
+        for (int at = first; at < end; at += 2) {
+            const char *name = lua_tostring(L, at);
+            if (!lua_istable(L, at + 1) && is_of_server(name) == of_server)
+                headers[(*count)++] = (struct link_header){name, header_value(L, at + 1)};
+        }
     return headers;
 }

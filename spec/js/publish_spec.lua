@@ -27,6 +27,15 @@ describe("app.js.publish", function()
     assert.equal(first.seq, again.seq)
   end)
 
+  it("recognises it whatever other headers end in its name", function()
+    local headers = {}
+    for i = 1, 30 do headers[("X%d-Nats-Msg-Id"):format(i)] = "other" end
+    assert(app.js.publish(stream .. ".a", "x", { msg_id = "id-1", headers = headers }))
+    local again = assert(app.js.publish(stream .. ".a", "x", { msg_id = "id-1",
+      headers = headers }))
+    assert.is_true(again.duplicate)
+  end)
+
   it("refuses when an expectation is not met", function()
     local s = stream .. ".a"
     assert(app.js.publish(s, "x", { expected_last_seq = 0, expected_stream = stream,
