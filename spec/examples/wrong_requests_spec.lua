@@ -15,7 +15,7 @@ for _, name in ipairs { "hello", "orders", "kv_config", "object_store",
   services["examples/" .. name .. ".lua"] = read("examples/" .. name .. ".lua")
 end
 for _, document in ipairs { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
-  "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md" } do
+  "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/tutorial.md" } do
   for _, block in ipairs(blocks.of(document, "lua")) do
     local name = blocks.file_name(block)
     if name and not name:find "_spec%.lua$" then
@@ -23,10 +23,9 @@ for _, document in ipairs { "README.md", "docs/api.md", "docs/testing.md", "docs
     end
   end
 end
-for _, one in ipairs(require "lunats.commands.new_templates") do
-  if one.path == "NAME.lua" then
-    services["lunats new"] = one.text:gsub("@NAME@", "fresh")
-  end
+for _, template in ipairs { "service", "http" } do
+  local main = require("lunats.commands.new." .. template)[1]
+  services["lunats new --template " .. template] = main.text:gsub("@NAME@", "fresh")
 end
 
 services["docs/api.md: alarm.lua"] = nil -- fails on purpose, whatever it is asked
