@@ -23,6 +23,8 @@ void bindings_nats(lua_State *L);      /* ./nats.c: nats_* */
 void bindings_connect(lua_State *L);   /* ./connect.c: connect */
 void bindings_digest(lua_State *L);    /* ./digest.c: sha256, base64, random */
 void bindings_gate(lua_State *L);      /* ./lib/gate.c: gate */
+void bindings_expiry(lua_State *L);    /* ./lib/expiry.c: expires */
+void bindings_guard(lua_State *L);     /* ./guard.c: on_guarded */
 void bindings_slice(lua_State *L);     /* ./slice.c: no function; the end of what runs on */
 void bindings_wait(lua_State *L);      /* ./lib/wait.c: fail */
 void bindings_folder(lua_State *L);    /* ./folder.c: folder, is_below */

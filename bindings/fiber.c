@@ -49,17 +49,15 @@ static int start(lua_State *L, enum fiber_kind kind, struct fiber **out) {
     return rc < 0 ? raise_start(L, rc) : 0;
 }
 
-/* A fiber that was started from the running one, and has not run yet, is part of its trace. */
-static void inherit_trace(lua_State *L, struct fiber *fiber) {
-    struct trace *trace = fiber_trace(current(L));
+/* A fiber that was started from the running one, and has not run yet, is part of its trace,
+ * works for somebody who gives up at the same time, and may do no more without its lease. */
+static void inherit(lua_State *L, struct fiber *fiber) {
+    const struct fiber *parent = current(L);
+    struct trace *trace = fiber_trace(parent);
+    struct fence *fence = fence_of(parent);
     if (trace != NULL)
         fiber_set_trace(fiber, trace_hold(trace));
-}
-
-/* The same with what it may only do under a lease. */
-static void inherit(lua_State *L, struct fiber *fiber) {
-    struct fence *fence = fence_of(current(L));
-    inherit_trace(L, fiber);
+    fiber_set_expires(fiber, fiber_expires(parent));
     if (fence != NULL)
         fence_add(fence, fiber);
 }

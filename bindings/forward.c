@@ -17,6 +17,13 @@ bool push_service_error(lua_State *L, const char *headers, size_t len) {
     push_error(L, status_word(LN_ESERVICE), text && *text ? text : "the service failed");
     lua_pushinteger(L, code ? strtol(code, NULL, 10) : 500);
     lua_setfield(L, -2, "status");
+    const char *after = header_find(headers, len, "Retry-After");
+    if (after != NULL && lua_stringtonumber(L, after) != 0) { /* a date is left to the script */
+        if (lua_tonumber(L, -1) >= 0)
+            lua_setfield(L, -2, "retry_after");
+        else
+            lua_pop(L, 1);
+    }
     return true;
 }
 

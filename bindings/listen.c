@@ -6,6 +6,7 @@
  * that may yield; ./outcome.c turns what comes of it into a reply or an error reply.
  */
 #include "bindings/bindings.h"
+#include "bindings/lib/expiry.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
 #include "bindings/outcome.h"
@@ -28,6 +29,8 @@ static int listener_body(lua_State *L) {
     msg->client = listener->client;
     if (msg->reply != NULL && !answer_ok(msg->reply))
         msg->proven = js_delivered(listener->subject, msg->subject, msg->reply);
+    if (msg->headers != NULL)
+        msg->expires = expiry_begin(L, job_msg(job));
     job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
     lua_rawgeti(L, LUA_REGISTRYINDEX, listener->handler);
     lua_pushvalue(L, OUTCOME_AT_MSG);

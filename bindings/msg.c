@@ -35,6 +35,7 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
     msg->client = 0;
     msg->decoded = msg->settled = msg->proven = false;
     msg->job = NULL;
+    msg->expires = 0;
     push_metatable(L);
     lua_setmetatable(L, -2);
     return msg;
@@ -196,6 +197,16 @@ static int push_reply_to(lua_State *L, struct msg *msg) {
     return 1;
 }
 
+/* Seconds that are left; 0 when they are over. */
+static int push_deadline(lua_State *L, struct msg *msg) {
+    uint64_t now = clock_now(script_clock(script_of(L)));
+    if (msg->expires == 0)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, msg->expires > now ? (lua_Number)(msg->expires - now) / 1e3 : 0);
+    return 1;
+}
+
 /* Upvalue 1: the members by name; a field is a pointer, all others are methods. */
 static int msg_index(lua_State *L) {
     struct msg *msg = check_msg(L, 1);
@@ -296,8 +307,13 @@ static const luaL_Reg methods[] = {
 };
 
 static const struct msg_field fields[] = {
-    {"data", push_data},         {"raw", push_raw},         {"subject", push_subject},
-    {"reply_to", push_reply_to}, {"headers", push_headers}, {NULL, NULL},
+    {"data", push_data},
+    {"raw", push_raw},
+    {"subject", push_subject},
+    {"reply_to", push_reply_to},
+    {"headers", push_headers},
+    {"deadline", push_deadline},
+    {NULL, NULL},
 };
 
 /* Adds to the table of members on top of the stack. */

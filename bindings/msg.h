@@ -33,6 +33,7 @@ struct msg {
     bool decoded;       /* user value 1 is msg.data */
     bool settled;       /* JetStream: acknowledged in whatever way */
     bool proven;        /* the reply subject is that of the consumer it came from */
+    uint64_t expires;   /* fiber_expires() of the one that handles it; 0: not known */
     struct job *job;    /* while a listener handles it: says whether it was answered */
     char bytes[];
 };

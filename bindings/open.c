@@ -115,6 +115,8 @@ static int open_core(lua_State *L) {
     bindings_time(L);
     bindings_listen(L);
     bindings_gate(L);
+    bindings_expiry(L);
+    bindings_guard(L);
     bindings_wait(L);
     bindings_slice(L);
     bindings_log(L);

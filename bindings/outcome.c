@@ -61,8 +61,16 @@ bool outcome_has_code(lua_State *L, int index) {
 
 /* What the sender is told of it. */
 static int fail(lua_State *L, const struct job *job, int index) {
+    index = lua_absindex(L, index);
     int code = outcome_code(L, index);
-    job_failed(job, code, error_text(L, index));
+    const char *text = error_text(L, index);
+    lua_Number seconds = -1;
+    if (lua_istable(L, index) && lua_getfield(L, index, "retry_after") == LUA_TNUMBER)
+        seconds = lua_tonumber(L, -1);
+    if (seconds >= 0 && seconds < 1e9)
+        job_failed_for(job, code, text, seconds);
+    else
+        job_failed(job, code, text);
     return 0;
 }
 

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "bindings/bindings.h"
+#include "bindings/guard.h"
 #include "bindings/json/json.h"
+#include "bindings/lib/expiry.h"
 #include "bindings/lib/lib.h"
 #include "bindings/lib/trace.h"
 #include "bindings/msg.h"
@@ -187,7 +189,9 @@ static void abandon_request(struct fiber *fiber, void *area) {
 }
 
 static const struct option request_options[] = {
-    {"timeout", "number"}, {"headers", "table"}, {"data_type", "string|table"}, {NULL, NULL}};
+    {"timeout", "number"},     {"headers", "table"},      {"data_type", "string|table"},
+    {"retry", guard_types},    {"breaker", guard_types},  {"rate", guard_types},
+    {"bulkhead", guard_types}, {"deadline", guard_types}, {NULL, NULL}};
 
 /* Behind subject, message and options of both kinds of requests: the codec of replies, and
  * their enum msg_data. */
@@ -243,8 +247,18 @@ static int request_done(lua_State *L, int status, lua_KContext context) {
     return results;
 }
 
+/* The subject is at 1. */
+static int push_expired(lua_State *L) {
+    return push_failure(L, LN_ETIMEOUT,
+                        lua_pushfstring(L,
+                                        "%s: not sent, as the sender of the message that is "
+                                        "handled does not wait any more",
+                                        lua_tostring(L, 1)));
+}
+
 enum request_kind {
     REQUEST,
+    REQUEST_TELLING, /* it says how long it waits, see bindings/lib/expiry.h */
     REQUEST_LITERAL, /* the subject may have wildcards */
     REQUEST_STORED,  /* for a stream, whose acknowledgement is the reply */
 };
@@ -259,12 +273,16 @@ static int request(lua_State *L) {
     struct link *link = check_link(L);
     unsigned client = check_who(L).id; /* a finalizer may close it before the act */
     struct fiber *fiber = check_fiber(L, "app.request");
-    check_options(L, 3, "app.request", request_options);
+    bool plain = kind == REQUEST || kind == REQUEST_TELLING;
     uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), AT_DUE);
     if (link_congested(link))
         return room_wait_until(L, link, "app.request", ms, AT_DUE, request_later);
     struct link_out out = {0};
     check_request(L, &out, kind == REQUEST_LITERAL);
+    uint64_t due = fiber_expires(fiber);
+    if (plain && (due != 0 || kind == REQUEST_TELLING) &&
+        !expiry_outgoing(L, &out, due, kind == REQUEST_TELLING, &ms))
+        return wait_to_fail(L, fiber, push_expired(L));
     struct span span = {0};
     trace_outgoing(L, &out, &span);
 
@@ -273,7 +291,7 @@ static int request(lua_State *L) {
     wait->link = link;
     wait->client = client;
     trace_await(&wait->trace, &span, out.subject);
-    wait->stored = kind != REQUEST;
+    wait->stored = !plain;
     char inbox[LINK_INBOX_SIZE];
     int rc = own_inbox(link, &out, inbox, on_own_reply, on_own_error, wait, &wait->own);
     if (rc == LN_OK)
@@ -294,9 +312,13 @@ static int request_later(lua_State *L, int status, lua_KContext context) {
 }
 
 static int begin_request(lua_State *L, enum request_kind kind) {
+    bool tell = false;
     lua_settop(L, 3);
+    if (check_options_marked(L, 3, "app.request", request_options, guard_types) &&
+        guard_wanted(L, &tell) && kind == REQUEST)
+        return guard_call(L);
     lua_pushinteger(L, encode_message(L));
-    lua_pushinteger(L, kind);
+    lua_pushinteger(L, tell && kind == REQUEST ? REQUEST_TELLING : kind);
     lua_pushnil(L);
     return request(L);
 }

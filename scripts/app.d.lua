@@ -7,13 +7,15 @@
 ---An error of the host. `tostring(err)` and `err .. ""` give the message, so
 ---`assert(app.request(...))` and `"failed: " .. err` read well.
 ---@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`, `bad_data`, `bad_msgpack`; JetStream and sockets have more
+---@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`, `bad_data`, `bad_msgpack`, `rate_limited`, `bulkhead_full`, `breaker_open`; JetStream and sockets have more
 ---@field message string for people
 ---@field url string|nil of app.http.request: what was asked, without secrets
 ---@field detail string|nil of app.http.request: what is wrong; of sockets: the reason alone
 ---@field kind string|nil of Redis: the first word of what the server says
 ---@field written integer|nil of socket:write(): bytes that were accepted
 ---@field status integer|nil in the manner of HTTP: the code of an error reply, 400 of a body that is not JSON
+---@field retry_after number|nil seconds after which another attempt may be worth it: of a service that is asked for too much, of a breaker or rate of this one
+---@field attempts integer|nil how many there were, with the option `retry`
 
 ---What is sent: a string as it is, nil as an empty payload, anything else as JSON.
 ---@alias message string|table|number|boolean|nil
@@ -167,6 +169,10 @@ function app.task(opts, fn) end
 ---@field description string|nil of the endpoint, in its metadata
 ---@field metadata table<string, string>|nil of the endpoint
 ---@field schema listen_schema|nil of what it takes and returns
+---@field rate rate_opts|number|boolean|nil so many within a second, others are answered with 429
+---@field bulkhead bulkhead_opts|number|boolean|nil so many at once, others are answered with 503
+---@field breaker breaker_opts|boolean|nil answers 503 at once where too many have failed
+---@field retry retry_opts|boolean|nil calls the handler again after some errors
 
 ---JSON Schema 2020-12, a subset: see docs/middleware.md.
 ---@class listen_schema
@@ -250,6 +256,11 @@ function app.publish(subject, message, opts) end
 ---@field timeout number|nil seconds, default 10
 ---@field headers headers|nil
 ---@field data_type data_type|nil what reply.data is, and of a codec what is sent; default "json"
+---@field deadline boolean|nil the handler sees in msg.deadline how long this waits
+---@field retry retry_opts|boolean|nil another attempt after some errors; true: as by default
+---@field breaker breaker_opts|boolean|nil fails at once where too many have failed
+---@field rate rate_opts|number|boolean|nil so many within a second
+---@field bulkhead bulkhead_opts|number|boolean|nil so many at once
 
 ---Sends a message and waits for the reply. An error reply is `nil, err` with the code
 ---"service_error" and its status; without anybody who listens it fails at once with
@@ -261,7 +272,10 @@ function app.publish(subject, message, opts) end
 ---@return err|nil err
 function app.request(subject, message, opts) end
 
----@class request_many_opts: request_opts
+---@class request_many_opts
+---@field timeout number|nil seconds, default 10
+---@field headers headers|nil
+---@field data_type data_type|nil what msg.data is, and of a codec what is sent; default "json"
 ---@field max number|nil ends after so many replies
 ---@field max_bytes number|nil ends when the replies have so many bytes, default 64 MiB, or a quarter of the limit of memory; math.huge: any
 ---@field stall number|nil ends after so many seconds without a further reply

@@ -159,8 +159,10 @@ core.set_phase("save", function(check_only)
     return ""
   end
   local leader = package.loaded["lunats.leader"]
+  local guards = package.loaded["lunats.resilience"]
   return state().pack({ version = app.version, timers = periodic.phases(),
-    leases = leader and leader.states() or nil }, "timers")
+    leases = leader and leader.states() or nil, guards = guards and guards.save() or nil },
+    "timers")
     .. state().pack(app.state, "app.state")
 end)
 
@@ -174,6 +176,7 @@ core.set_phase("restore", function(bytes)
   old_version = host.version
   periodic.inherit(host.timers)
   if host.leases then require("lunats.leader").inherit(host.leases) end
+  if host.guards then require("lunats.resilience").inherit(host.guards) end
   given = state().refill(app.state, state().unpack(bytes, at), given)
   if not core.loading() then given = {} end
 end)

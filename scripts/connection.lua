@@ -1,5 +1,6 @@
 ---What a connection can do, for `app` and for what app.connect returns: the same functions over
 ---a core that works for the one or the other.
+local core_of_app = require "lunats.core"
 local around = require "lunats.around"
 local check = require "lunats.check"
 local service = require "lunats.service"
@@ -22,7 +23,21 @@ local LISTEN_OPTIONS = {
   queue = "string|boolean", data_type = "string|table", concurrency = "number",
   pending = "number", pending_bytes = "number", name = "string", endpoint = "boolean",
   description = "string", metadata = "table", schema = "table",
+  retry = "table|boolean", breaker = "table|boolean", rate = "table|number|boolean",
+  bulkhead = "table|number|boolean",
 }
+
+---Handlers of a listener that run at once, where nothing is said.
+local CONCURRENCY = 256
+
+---What requests with these options pass is loaded by the first one: not every service has them.
+core_of_app.on_guarded(function(send, subject, data, opts)
+  return require("lunats.resilience").request(send, send, subject, data, opts)
+end)
+
+local function guarded(opts)
+  return opts.retry ~= nil or opts.breaker ~= nil or opts.rate ~= nil or opts.bulkhead ~= nil
+end
 
 ---Handle of one app.listen(): several subjects are stopped together.
 local handle = {}
@@ -54,6 +69,10 @@ local function listen(core, subject, opts, fn)
   local metadata = service.metadata("app.listen", opts.metadata, facts)
   local subjects = type(subject) == "table" and subject or { subject }
   if #subjects == 0 then error("app.listen: no subject", 2) end
+  if guarded(opts) then
+    handler = require "lunats.resilience".handler("app.listen", opts, handler,
+      opts.name or tostring(subjects[1]), (opts.concurrency or CONCURRENCY) * #subjects)
+  end
   core.declare()
   local listeners = setmetatable({}, handle)
   for _, one in ipairs(subjects) do core.check_pattern(one) end -- all of them, or none

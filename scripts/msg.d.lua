@@ -8,6 +8,7 @@
 ---@field raw string the payload as it came
 ---@field headers table<string, string|string[]> a list where a name came several times
 ---@field reply_to string|nil where a reply is expected
+---@field deadline number|nil seconds for which the sender of a request still waits, 0: it has given up; nil: it has not said
 local msg = {}
 
 ---The first value of a header; upper and lower case are the same.

@@ -105,7 +105,7 @@ local service = {}
 ---As app.request, sent by the spec; the error also says what the service did wrong.
 ---@param to string subject
 ---@param message message
----@param opts { timeout: number|nil, headers: headers|nil, data_type: data_type|nil }|nil timeout: 2
+---@param opts request_opts|nil timeout: 2
 ---@return msg|nil reply
 ---@return err|nil err
 function service:request(to, message, opts) end

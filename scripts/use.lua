@@ -66,6 +66,19 @@ end
 ---@type table<table, table<string, function>>  those without middleware
 local originals = setmetatable({}, { __mode = "k" })
 
+---The options retry, breaker, rate and bulkhead of app.request are around the middleware.
+---@param one function
+---@param plain function whose requests share what belongs to a name
+local function guarded(one, plain)
+  return function(subject, data, opts)
+    if type(opts) == "table" and (opts.retry ~= nil or opts.breaker ~= nil or opts.rate ~= nil
+        or opts.bulkhead ~= nil) then
+      return require("lunats.resilience").request(one, plain, subject, data, opts)
+    end
+    return one(subject, data, opts)
+  end
+end
+
 local function sender(t, name)
   local plain = originals[t] or {}
   originals[t] = plain
@@ -74,10 +87,11 @@ local function sender(t, name)
     if #lists[kind] > 0 then
       local send, called = plain[method], name .. "." .. method
       local call = chain(kind, function(ctx) return send(ctx.subject, ctx.data, ctx.opts) end)
-      t[method] = function(subject, data, opts)
+      local function one(subject, data, opts)
         return call { kind = kind, name = called, subject = subject, data = data,
           opts = copy(opts) }
       end
+      t[method] = method == "request" and guarded(one, send) or one
     end
   end
   return t

@@ -60,7 +60,7 @@ static const char *types_in(lua_State *L, const char *what, int known) {
 }
 
 static bool check_each(lua_State *L, int arg, const char *what, const struct option *known,
-                       int known_at) {
+                       int known_at, const char *mark, bool *marked) {
     if (lua_isnoneornil(L, arg))
         return false;
     if (!lua_istable(L, arg))
@@ -73,6 +73,8 @@ static bool check_each(lua_State *L, int arg, const char *what, const struct opt
         const char *name = lua_tostring(L, -2);
         const char *types =
             known != NULL ? types_of(L, what, name, known) : types_in(L, what, known_at);
+        if (types == mark && mark != NULL)
+            *marked = true;
         if (!type_allowed(types, luaL_typename(L, -1)))
             raise_error(L, "%s: option '%s' must be a %s, not a %s", what, name, types,
                         luaL_typename(L, -1));
@@ -81,11 +83,18 @@ static bool check_each(lua_State *L, int arg, const char *what, const struct opt
 }
 
 bool check_options(lua_State *L, int arg, const char *what, const struct option *known) {
-    return check_each(L, arg, what, known, 0);
+    return check_each(L, arg, what, known, 0, NULL, NULL);
+}
+
+bool check_options_marked(lua_State *L, int arg, const char *what, const struct option *known,
+                          const char *mark) {
+    bool marked = false;
+    check_each(L, arg, what, known, 0, mark, &marked);
+    return marked;
 }
 
 bool check_options_table(lua_State *L, int arg, const char *what, int known) {
-    return check_each(L, arg, what, NULL, known);
+    return check_each(L, arg, what, NULL, known, NULL, NULL);
 }
 
 static uint64_t to_ms(lua_State *L, int arg, lua_Number seconds, const char *name) {

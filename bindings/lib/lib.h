@@ -138,6 +138,10 @@ struct option {
  */
 bool check_options(lua_State *L, int arg, const char *what, const struct option *known);
 
+/* The same; returns whether one of those is given whose `types` is the very string `mark`. */
+bool check_options_marked(lua_State *L, int arg, const char *what, const struct option *known,
+                          const char *mark);
+
 /* The same with the known options as a Lua table at `known`: { name = types or true, ... }. */
 bool check_options_table(lua_State *L, int arg, const char *what, int known);
 

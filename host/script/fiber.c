@@ -137,7 +137,7 @@ static void enlist(struct fiber *fiber, enum fiber_kind kind, fiber_end_fn on_en
     fiber->suspended = false;
     fiber->quiet = fibers->current != NULL && fibers->current->quiet;
     fiber->cancel_tries = 0;
-    fiber->began = 0;
+    fiber->began = fiber->expires = 0;
     list_push_front(&fibers->live, &fiber->node);
     fibers->count[kind]++;
 }
@@ -457,6 +457,14 @@ void fiber_set_trace(struct fiber *fiber, struct trace *trace) {
     struct trace *before = fiber->trace;
     fiber->trace = trace;
     trace_release(before);
+}
+
+uint64_t fiber_expires(const struct fiber *fiber) {
+    return fiber->expires;
+}
+
+void fiber_set_expires(struct fiber *fiber, uint64_t due) {
+    fiber->expires = due;
 }
 
 lua_State *fiber_thread(const struct fiber *fiber) {

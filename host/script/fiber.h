@@ -213,6 +213,11 @@ struct trace;
 struct trace *fiber_trace(const struct fiber *fiber);
 void fiber_set_trace(struct fiber *fiber, struct trace *trace);
 
+/* When whoever waits for it gives up, in milliseconds on the clock of the set; 0: nobody does,
+ * or it is not known. */
+uint64_t fiber_expires(const struct fiber *fiber);
+void fiber_set_expires(struct fiber *fiber, uint64_t due);
+
 /* Its coroutine; borrowed until the fiber ended. */
 lua_State *fiber_thread(const struct fiber *fiber);
 

@@ -66,6 +66,7 @@ struct fiber {
     char *label;    /* owned; NULL: none */
     struct origin *origin;   /* what it was started in, shared; NULL: nothing */
     struct trace *trace;     /* a reference; NULL: it is part of no trace */
+    uint64_t expires;        /* see fiber_expires() */
     struct fence *fence;     /* see fence.h; NULL: in none */
     struct list_node fenced; /* in fence->fibers */
     struct clock_timer deadline;

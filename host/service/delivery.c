@@ -24,9 +24,10 @@ struct delivery {
     struct message *msg; /* owned */
     size_t job_count, jobs_left;
     bool answered;
-    int error_code;   /* of the first failure; 0 = none */
-    char *error_text; /* owned */
-    size_t capacity;  /* of jobs */
+    int error_code;     /* of the first failure; 0 = none */
+    double retry_after; /* what it says, in seconds; negative: nothing */
+    char *error_text;   /* owned */
+    size_t capacity;    /* of jobs */
     struct job jobs[];
 };
 
@@ -90,8 +91,8 @@ static void send_error(const struct delivery *delivery, const struct job *job) {
         return;
     const char *text = delivery->error_text ? delivery->error_text : "internal error";
     const char *reply = delivery->msg->reply;
-    if (reply_error(delivery->deliveries->link, reply, delivery->error_code, text) ==
-        LN_EANSWER)
+    if (reply_error_after(delivery->deliveries->link, reply, delivery->error_code, text,
+                          delivery->retry_after) == LN_EANSWER)
         job_refused(job, reply);
 }
 
@@ -266,11 +267,24 @@ void job_failed(const struct job *job, int code, const char *text) {
     if (delivery->error_code != 0)
         return;
     delivery->error_code = code;
+    delivery->retry_after = -1;
     delivery->error_text = strdup(text);
 }
 
+void job_failed_for(const struct job *job, int code, const char *text, double seconds) {
+    bool first = job->delivery->error_code == 0;
+    job_failed(job, code, text);
+    if (first)
+        job->delivery->retry_after = seconds;
+}
+
 int reply_error(struct link *link, const char *reply, int code, const char *text) {
-    char line[ERROR_TEXT_MAX], number[16];
+    return reply_error_after(link, reply, code, text, -1);
+}
+
+int reply_error_after(struct link *link, const char *reply, int code, const char *text,
+                      double seconds) {
+    char line[ERROR_TEXT_MAX], number[16], after[32];
     if (reply == NULL)
         return LN_OK;
     if (link == NULL)
@@ -280,10 +294,13 @@ int reply_error(struct link *link, const char *reply, int code, const char *text
     /* A header value is one line: the first of the text. */
     snprintf(line, sizeof(line), "%.*s", (int)strcspn(text, "\r\n"), text);
     snprintf(number, sizeof(number), "%d", code);
+    snprintf(after, sizeof(after), "%.3f", seconds);
     struct link_header headers[] = {
         {"Nats-Service-Error", line},
         {"Nats-Service-Error-Code", number},
+        {"Retry-After", after},
     };
-    struct link_out out = {.subject = reply, .headers = headers, .header_count = 2};
+    struct link_out out = {
+        .subject = reply, .headers = headers, .header_count = seconds >= 0 ? 3 : 2};
     return link_publish(link, &out);
 }

@@ -62,6 +62,9 @@ void job_refused(const struct job *job, const char *subject);
  */
 void job_failed(const struct job *job, int code, const char *text);
 
+/* The same, and the error reply says when to come again, in seconds (Retry-After). */
+void job_failed_for(const struct job *job, int code, const char *text, double seconds);
+
 /*
  * The handler raised an error that is not meant for the sender: reports it and fails with code
  * 500 and `text`; where errors are short (see service_options), with "internal error ID"
@@ -74,7 +77,10 @@ void job_raised(const struct job *job, const struct script_error *error, const c
 void job_report(const struct job *job, const struct script_error *error);
 
 /* Sends an error reply (Nats-Service-Error, Nats-Service-Error-Code) to `reply`; does nothing
- * when it is NULL. Returns what link_publish() does, or LN_EANSWER. */
+ * when it is NULL. Returns what link_publish() does, or LN_EANSWER. The other one adds the
+ * header Retry-After, unless that is negative. */
+int reply_error_after(struct link *link, const char *reply, int code, const char *text,
+                      double seconds);
 int reply_error(struct link *link, const char *reply, int code, const char *text);
 
 #endif

@@ -26,7 +26,7 @@ local function options_in_c()
     while at do
       local first, last, name, body = source:find("struct option ([%l_]+)%[%] = (%b{})", at)
       local call, done, what, used = source:find(
-        'check_options%(L, %d, "([^"]+)", ([%l_]+)%)', at)
+        'check_options[%l_]*%(L, %d, "([^"]+)", ([%l_]+)[,)]', at)
       if first and first < (call or #source) then
         tables[name], at = {}, last
         for option in body:gmatch '{"([%l_]+)"' do tables[name][option] = true end

@@ -11,7 +11,7 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/http.md", "docs/testing.md
   "docs/reload.md", "docs/command_line.md", "docs/limits.md", "docs/http_client.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
   "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
-  "docs/dead_letters.md",
+  "docs/dead_letters.md", "docs/resilience.md",
   "docs/from_panini.md", "docs/from_nats_go_micro.md", "docs/from_openresty.md",
   "docs/postgresql.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",

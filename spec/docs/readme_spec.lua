@@ -15,7 +15,7 @@ local DOCUMENTS = { "README.md", "docs/api.md", "docs/http.md", "docs/key_value.
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "docs/operations.md",
   "docs/state.md", "docs/command_line.md", "docs/http_client.md", "ARCHITECTURE.md",
   "docs/decisions.md", "docs/performance.md", "docs/middleware.md", "docs/from_panini.md",
-  "docs/dead_letters.md",
+  "docs/dead_letters.md", "docs/resilience.md",
   "docs/from_nats_go_micro.md", "docs/from_openresty.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
   "docs/support.md", "docs/scheduling.md",
