@@ -64,6 +64,19 @@ local function is_final(state)
   return class == "28" or class == "3D" or class == "22" or class == "42"
 end
 
+---What libpq says where TLS is not what the dsn wants it to be. A connection that breaks off in
+---the handshake is none of these.
+local NOT_TRUSTED = { "certificate verify failed", "does not match host name",
+  "root certificate", "certificate file", "private key", "does not support SSL",
+  "could not get server's host name" }
+
+local function is_not_trusted(text)
+  for _, part in ipairs(NOT_TRUSTED) do
+    if text:find(part, 1, true) then return true end
+  end
+  return false
+end
+
 ---The SQLSTATE that libpq only tells as a part of its text.
 local function explain(err)
   local text = err.message
@@ -73,6 +86,9 @@ local function explain(err)
   err.sqlstate = state
   if is_final(state) then
     err.code = state
+    err.final = true
+  elseif not state and is_not_trusted(text) then
+    err.code = "tls"
     err.final = true
   end
   return err

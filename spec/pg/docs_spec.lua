@@ -6,16 +6,8 @@ local process = require "spec.support.process"
 local PAGE = "docs/postgresql.md"
 
 describe(PAGE, function()
-  if postgres.missing then
-    it("shows what works", function() pending(postgres.missing) end)
-    return
-  end
-
   local server
-
-  setup(function() server = postgres.start() end)
-  teardown(function() server:stop() end)
-  after_each(process.close_all)
+  if not postgres.each(function(...) server = ... end) then return end
 
   ---With the database of this spec in the place of the one in the page.
   local function text_of(block)

@@ -5,25 +5,11 @@ local own = require "spec.support.own"
 local postgres = require "spec.support.postgres"
 local testing = require "lunats.testing"
 
-if postgres.missing then
-  describe("db:listen", function()
-    it("hears what is notified", function() pending(postgres.missing) end)
-  end)
-  return
-end
-
-local pg = require "lunats.pg"
+local pg = postgres.pg
 
 describe("db:listen", function()
   local server, db
-
-  setup(function() server = postgres.start() end)
-  teardown(function() server:stop() end)
-  before_each(function() db = pg.pool { dsn = server.dsn } end)
-  after_each(function()
-    db:close()
-    own.close()
-  end)
+  if not postgres.each(function(...) server, db = ... end) then return end
 
   local function notify(channel, payload)
     assert(db:query("select pg_notify($1, $2)", channel, payload))

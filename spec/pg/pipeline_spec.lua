@@ -2,26 +2,13 @@
 local eventually = require "spec.support.eventually"
 local postgres = require "spec.support.postgres"
 
-if postgres.missing then
-  describe("db:pipeline", function()
-    it("sends several statements at once", function() pending(postgres.missing) end)
-  end)
-  return
-end
-
-local pg = require "lunats.pg"
-
 describe("db:pipeline", function()
-  local server, db
-
-  setup(function() server = postgres.start() end)
-  teardown(function() server:stop() end)
+  local db
+  if not postgres.each(function(_, pool) db = pool end) then return end
   before_each(function()
-    db = pg.pool { dsn = server.dsn }
     assert(db:execute [[create table if not exists entries (n int primary key);
       truncate entries]])
   end)
-  after_each(function() db:close() end)
 
   local function count() return assert(db:query "select count(*) n from entries")[1].n end
 

@@ -2,26 +2,12 @@
 local eventually = require "spec.support.eventually"
 local own = require "spec.support.own"
 local postgres = require "spec.support.postgres"
-local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
-if postgres.missing then
-  describe("pg.pool", function()
-    it("has connections", function() pending(postgres.missing) end)
-  end)
-  return
-end
-
-local pg = require "lunats.pg"
+local pg = postgres.pg
 
 local server
-
-setup(function() server = postgres.start() end)
-teardown(function() server:stop() end)
-after_each(function()
-  own.close()
-  process.close_all()
-end)
+if not postgres.each(function(...) server = ... end) then return end
 
 ---Ended with the test.
 local function pool(opts)

@@ -4,24 +4,8 @@ local postgres = require "spec.support.postgres"
 local process = require "spec.support.process"
 local unique = require "spec.support.unique"
 
-if postgres.missing then
-  describe("db:query", function()
-    it("asks PostgreSQL", function() pending(postgres.missing) end)
-  end)
-  return
-end
-
-local pg = require "lunats.pg"
-
 local server, db
-
-setup(function() server = postgres.start() end)
-teardown(function() server:stop() end)
-before_each(function() db = pg.pool { dsn = server.dsn } end)
-after_each(function()
-  db:close()
-  process.close_all()
-end)
+if not postgres.each(function(...) server, db = ... end) then return end
 
 ---What the server does just now that looks like this.
 local function active(pattern)

@@ -2,26 +2,13 @@
 local eventually = require "spec.support.eventually"
 local postgres = require "spec.support.postgres"
 
-if postgres.missing then
-  describe("db:transaction", function()
-    it("is one transaction", function() pending(postgres.missing) end)
-  end)
-  return
-end
-
-local pg = require "lunats.pg"
-
 describe("db:transaction", function()
-  local server, db
-
-  setup(function() server = postgres.start() end)
-  teardown(function() server:stop() end)
+  local db
+  if not postgres.each(function(_, pool) db = pool end) then return end
   before_each(function()
-    db = pg.pool { dsn = server.dsn }
     assert(db:execute [[create table if not exists accounts (id int primary key, amount int);
       truncate accounts; insert into accounts values (1, 100), (2, 0)]])
   end)
-  after_each(function() db:close() end)
 
   local function amount(id)
     return assert(db:query("select amount from accounts where id = $1", id))[1].amount

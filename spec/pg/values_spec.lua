@@ -1,22 +1,11 @@
 -- Values of PostgreSQL as values of Lua, and the other way round.
 local postgres = require "spec.support.postgres"
 
-if postgres.missing then
-  describe("lunats.pg: values", function()
-    it("are those of Lua", function() pending(postgres.missing) end)
-  end)
-  return
-end
-
-local pg = require "lunats.pg"
+local pg = postgres.pg
 
 describe("lunats.pg: values", function()
   local server, db
-
-  setup(function() server = postgres.start() end)
-  teardown(function() server:stop() end)
-  before_each(function() db = pg.pool { dsn = server.dsn } end)
-  after_each(function() db:close() end)
+  if not postgres.each(function(...) server, db = ... end) then return end
 
   ---What an expression is in Lua.
   local function value(expr, ...)

@@ -1,6 +1,9 @@
 ---A PostgreSQL of its own: a new database in a folder of its own, on a free port.
+local busted = require "busted"
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
+local process = require "spec.support.process"
 
 local M = {}
 
@@ -21,6 +24,9 @@ local user = output "id -u" == "0"
 
 ---Why there is none, for `pending`; or nil.
 M.missing = not bin and "there is no PostgreSQL: Debian's package postgresql" or nil
+
+---The module; nil where there is no server that it could ask.
+M.pg = bin and require "lunats.pg"
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
@@ -67,6 +73,16 @@ function server:kill()
   self.child = nil
 end
 
+---Writes a file of its data folder, which nobody else may read.
+function server:write(name, text)
+  local path = ("%s/data/%s"):format(self.dir, name)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  run("chmod", "600", path)
+  if user then run("chown", user, path) end
+end
+
 ---Ends it and removes what it has.
 function server:stop()
   if self.child then self:kill() end
@@ -74,8 +90,9 @@ function server:stop()
 end
 
 ---@param settings string[]|nil further words for the server
+---@param prepare fun(server: table)|nil called before it starts for the first time
 ---@return table server with dsn, socket_dsn, port, dir
-function M.start(settings)
+function M.start(settings, prepare)
   local dir = output "mktemp -d /tmp/lunats-pg-XXXXXX"
   local self = setmetatable({ dir = dir, port = core.free_port(), settings = settings or {} },
     server)
@@ -84,8 +101,37 @@ function M.start(settings)
     "trust", "-U", "lunats", "-D", dir .. "/data")))
   self.dsn = ("postgresql://lunats@127.0.0.1:%d/postgres"):format(self.port)
   self.socket_dsn = ("host=%s port=%d user=lunats dbname=postgres"):format(dir, self.port)
+  if prepare then prepare(self) end
   self:start()
   return self
+end
+
+---Each test where this is called has a pool of its own at the PostgreSQL that all of them
+---share; after it what it has kept and started is gone. Where there is none that is pending.
+---@param set fun(server: table, db: table) called before each test
+---@param start fun(): table|nil instead of M.start()
+---@return boolean there whether there is one: tests may follow
+function M.each(set, start)
+  if M.missing then
+    busted.describe("lunats.pg", function() busted.pending(M.missing) end)
+    return false
+  end
+  local shared, db
+  busted.setup(function()
+    shared = (start or M.start)()
+    set(shared)
+  end)
+  busted.teardown(function() shared:stop() end)
+  busted.before_each(function()
+    db = M.pg.pool { dsn = shared.dsn }
+    set(shared, db)
+  end)
+  busted.after_each(function()
+    own.close()
+    process.close_all()
+    db:close()
+  end)
+  return true
 end
 
 return M
