@@ -365,6 +365,7 @@ static int open_admin(struct host *host) {
         .next = next_service,
         .reload = reload_service,
         .traces = count_traces,
+        .web = &host->web,
         .owner = host,
     };
     char error[1024];

@@ -122,7 +122,8 @@ function app.http.any(path, opts, fn) end
 
 ---An answer with a status and headers of its own. `stream` is called with a function that sends
 ---bytes, and waits while the client reads more slowly than that; it returns nil and an error when
----the client has gone. What `stream` raises breaks the answer off.
+---the client has gone (`closed`), or there is no memory for what it has not read (`no_memory`).
+---What `stream` raises breaks the answer off.
 ---@param fields http_response_fields
 ---@return table response to return from a handler
 function app.http.response(fields) end

@@ -16,6 +16,7 @@
 #include "host/base/unique.h"
 #include "host/script/title.h"
 #include "host/script/trace.h"
+#include "host/trace/tracer.h"
 
 #define ERROR_ID_LEN 8
 
@@ -56,6 +57,7 @@ static void raised(struct exchange *exchange, const struct script_error *error,
     if (hide)
         snprintf(label, sizeof(label), "%s: ", shown);
     report(exchange, label, &full);
+    trace_failed(exchange->trace, text, error->text);
     if (!exchange->streaming)
         exchange_refuse(exchange, 500, hide ? shown : text);
 }
@@ -119,6 +121,13 @@ static void set_type(struct http_header *headers, struct answer *answer, bool ha
 
 static int answer_with(struct exchange *exchange, struct answer *answer) {
     struct http_response *response = &answer->response;
+    if (!exchange_has_room(exchange, response->len)) {
+        static const char text[] = "the answer does not fit into the memory of the service, as "
+                                   "clients have not read others yet (--memory)";
+        report(exchange, "", &(struct script_error){.text = text});
+        exchange_refuse(exchange, 503, "not enough memory");
+        return 0;
+    }
     if (response->len > 0 && (response->body = malloc(response->len)) == NULL) {
         exchange_refuse(exchange, 503, "out of memory");
         return 0;

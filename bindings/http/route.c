@@ -16,6 +16,7 @@ static int body(lua_State *L) {
     exchange->fiber = fibers_current(script_fibers(script_of(L)));
     if (exchange->request == NULL)
         return 0; /* its client has gone before it began */
+    exchange_begin_trace(exchange);
     lua_pushcfunction(L, http_on_error);
     push_http_request(L, exchange);
     lua_rawgeti(L, LUA_REGISTRYINDEX, web_route_options(exchange->route)->handler);

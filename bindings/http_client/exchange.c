@@ -16,10 +16,14 @@
 /* ---- what comes ---- */
 
 static void count(struct exchange *exchange) {
-    tally_add(exchange->tally, exchange->body.size);
+    size_t size = exchange->body.size + exchange->headers.size;
+    tally_add(exchange->tally, size);
     tally_remove(exchange->tally, exchange->counted);
-    exchange->counted = exchange->body.size;
+    exchange->counted = size;
 }
+
+static const char no_room[] =
+    "the answer does not fit into the memory of the service (--memory)";
 
 static bool fail(struct exchange *exchange, const char *code, const char *detail) {
     exchange->code = code;
@@ -39,10 +43,13 @@ static bool on_header(void *owner, const char *name, size_t name_len, const char
         return fail(exchange, "protocol", "a header of the answer has a zero byte");
     if (headers->len + name_len + value_len + 2 > HEADERS_MAX)
         return fail(exchange, "too_large", "the headers of the answer have more than 128 KiB");
+    if (tally_full(exchange->tally, name_len + value_len))
+        return fail(exchange, "too_large", no_room);
     text_put(headers, name, name_len);
     text_put(headers, "", 1);
     text_put(headers, value, value_len);
     text_put(headers, "", 1);
+    count(exchange);
     return !headers->failed || fail(exchange, "no_memory", status_text(LN_ENOMEM));
 }
 
@@ -71,8 +78,7 @@ static enum http_taken on_body(void *owner, const char *bytes, size_t len) {
         return refuse(exchange, "too_large", text);
     }
     if (body->len + len >= body->size && tally_full(exchange->tally, body->size + len))
-        return refuse(exchange, "too_large",
-                      "the answer does not fit into the memory of the service (--memory)");
+        return refuse(exchange, "too_large", no_room);
     text_put(body, bytes, len);
     count(exchange);
     return body->failed ? refuse(exchange, "no_memory", status_text(LN_ENOMEM)) : HTTP_TAKEN;

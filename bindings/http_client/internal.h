@@ -22,7 +22,7 @@ struct exchange {
     const struct http_client_api *api;
     struct http_call *call; /* NULL: it is over */
     struct fiber *fiber;    /* that waits for it, or NULL */
-    struct tally *tally;    /* where `body` is counted, ... */
+    struct tally *tally;    /* where these two are counted, ... */
     size_t counted;         /* ... as so much */
     struct text headers;    /* name, zero, value, zero, ... */
     struct text body;       /* that nobody has read */

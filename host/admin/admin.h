@@ -16,6 +16,7 @@
 #include "host/trace/exporter.h"
 
 struct admin;
+struct web;
 
 struct admin_options {
     const char *address;    /* see host/base/address.h */
@@ -27,6 +28,8 @@ struct admin_options {
     /* Reloads one of them: see services_reload_one(). */
     int (*reload)(const void *owner, struct service *service, service_reload_fn on_done,
                   void *done_owner);
+    struct web *const
+        *web; /* where it stands what scripts serve by HTTP; NULL there: nothing */
     /* Of the exporter of traces; false: there is none. */
     bool (*traces)(const void *owner, struct exporter_stats *out);
     const void *owner;

@@ -15,6 +15,7 @@
 
 #define SERVICES_MAX 100
 #define LISTENERS_MAX 200 /* of all services together; the busiest of a service are shown */
+#define ROUTES_MAX 200    /* of all services together, too */
 #define READERS_MAX 100   /* of a service, and so are checks */
 #define TASKS_MAX ((size_t)64 << 10) /* bytes of what a script says of its tasks */
 #define LAG_EVERY_NS 5000000000u
@@ -208,6 +209,11 @@ static void put_checks(struct text *text, struct service *service) {
 
 /* ---- services ---- */
 
+/* What is still shown of each kind. */
+struct room {
+    size_t listeners, routes;
+};
+
 static void put_link(struct text *text, struct service *service) {
     const struct link *link = service_link(service);
     struct link_stats stats = {0};
@@ -267,7 +273,7 @@ static void put_script(struct text *text, const struct service *service) {
 }
 
 static void put_service(struct text *text, const struct admin *admin, struct service *service,
-                        const char *tasks, size_t *left) {
+                        const char *tasks, struct room *left) {
     struct reload_counts reloads = service_reloads(service);
     text_puts(text, "{\"name\":");
     text_json(text, service_name(service));
@@ -283,7 +289,8 @@ static void put_service(struct text *text, const struct admin *admin, struct ser
     put_checks(text, service);
     if (service_script(service) != NULL) { /* else it closes */
         put_script(text, service);
-        put_listeners(text, service, left);
+        put_listeners(text, service, &left->listeners);
+        routes_put(text, admin, service, &left->routes);
     }
     text_puts(text, ",\"tasks\":");
     text_puts(text, tasks != NULL ? tasks : "null");
@@ -308,7 +315,8 @@ void board_write(struct admin *admin, struct text *text) {
     ask_for_lag(admin);
     struct service *service = NULL;
     char *tasks[SERVICES_MAX] = {0};
-    size_t count = 0, asked = 0, left = LISTENERS_MAX;
+    size_t count = 0, asked = 0;
+    struct room left = {LISTENERS_MAX, ROUTES_MAX};
     /* First all that runs Lua: it may call anything, be it in a finalizer. */
     while (asked < SERVICES_MAX && (service = admin_next(admin, service)) != NULL)
         tasks[asked++] = ask_for_tasks(service_script(service));

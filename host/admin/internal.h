@@ -47,6 +47,15 @@ struct metrics;
 /* The families of caches; nothing where there is none, or for NULL. */
 void caches_write(struct metrics *metrics, const struct caches *caches);
 
+/* ---- routes.c ---- */
+
+/* The families of requests by HTTP; nothing where there is no route. */
+void routes_write(struct metrics *metrics, const struct admin *admin);
+/* For /status.json: ,"routes":[...] of a service, up to *left of them, and how many there are.
+ */
+void routes_put(struct text *text, const struct admin *admin, const struct service *service,
+                size_t *left);
+
 /* ---- admin.c ---- */
 
 /* Answers with this text, which is taken. */

@@ -480,6 +480,7 @@ static void answer(void *owner, struct lag *lag) {
     lag_write(lag, &view.metrics);
     lag_free(lag);
     caches_write(&view.metrics, scrape->admin->options.caches);
+    routes_write(&view.metrics, scrape->admin);
     put_meters(&view);
     put_foreign(&view);
     metrics_end(&view.metrics);

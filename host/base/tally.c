@@ -4,7 +4,10 @@
 #include <stdlib.h>
 
 struct tally *tally_open(void) {
-    return calloc(1, sizeof(struct tally));
+    struct tally *tally = calloc(1, sizeof(*tally));
+    if (tally != NULL)
+        tally->leave = tally_leave;
+    return tally;
 }
 
 void tally_leave(struct tally *tally) {

@@ -13,6 +13,8 @@ struct tally {
     size_t bytes;
     size_t most; /* for those who ask tally_full(); 0: no limit */
     bool left;   /* by whoever has made it */
+    /* tally_leave(), for optional modules, which are not linked to the host. */
+    void (*leave)(struct tally *tally);
 };
 
 /* NULL without memory. The caller hands it to tally_leave(). */
@@ -29,7 +31,7 @@ static inline void tally_add(struct tally *tally, size_t bytes) {
 static inline void tally_remove(struct tally *tally, size_t bytes) {
     tally->bytes -= bytes;
     if (tally->bytes == 0 && tally->left)
-        tally_leave(tally);
+        tally->leave(tally);
 }
 
 /* That much more is more than there should be. `tally` may be NULL. */

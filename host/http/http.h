@@ -16,6 +16,7 @@
 #include <uv.h>
 
 struct http;
+struct tally;
 
 /* One request. Strings end with a zero and are borrowed until it has been answered. */
 struct http_request {
@@ -24,7 +25,8 @@ struct http_request {
     const char *query; /* what follows the '?'; "" when there is none */
     const char *body;  /* NULL when it is empty */
     size_t body_len;
-    void *data; /* the owner's; NULL at first */
+    void *data;          /* the owner's; NULL at first */
+    struct tally *tally; /* who answers for its memory, see limit_body(); NULL: nobody */
 };
 
 struct http_header {
@@ -60,8 +62,13 @@ struct http_options {
     uint32_t body_ms;   /* for the body; 30 s */
     uint32_t answer_ms; /* until the client has read the answer; 30 s */
     uint32_t idle_ms;   /* between two requests, the header of the second included; 60 s */
-    /* The header has come: how long the body may be, instead of max_body. May be NULL. */
-    size_t (*limit_body)(void *owner, const struct http_request *request);
+    /* The header has come: how long the body may be, instead of max_body. It may set the tally
+     * of the request, where the body and its answer are counted; a body that is too much for
+     * that is answered with 503. May be NULL. */
+    size_t (*limit_body)(void *owner, struct http_request *request);
+    /* The port has answered by itself, as the body was too long or there was no room for it:
+     * on_request() does not follow. May be NULL. */
+    void (*on_refused)(void *owner, const struct http_request *request, int status);
     /* answer() follows, possibly from inside this call. */
     void (*on_request)(void *owner, struct http_request *request);
     /* The client or the port ends before this request was answered, or before its stream was
@@ -100,7 +107,7 @@ struct http_api {
     void (*answer)(struct http_request *request, const struct http_response *response);
 
     /* Adds to a stream; copies. Returns how many bytes wait for the client, SIZE_MAX without
-     * memory. */
+     * memory, of the process or of its tally. */
     size_t (*write)(struct http_request *request, const char *bytes, size_t len);
 
     /* Ends a stream, and the request is gone after the call. Unless it is `complete`, the

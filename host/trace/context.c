@@ -51,6 +51,16 @@ void trace_find(struct trace_headers *out, const char *headers, size_t len) {
         out->state = NULL; /* means nothing without it */
 }
 
+static const char *if_sendable(const char *value, size_t max) {
+    return value != NULL && is_sendable(value, max) ? value : NULL;
+}
+
+void trace_keep_sendable(struct trace_headers *headers) {
+    headers->parent = if_sendable(headers->parent, BAGGAGE_MAX);
+    headers->baggage = if_sendable(headers->baggage, BAGGAGE_MAX);
+    headers->state = headers->parent != NULL ? if_sendable(headers->state, STATE_MAX) : NULL;
+}
+
 /* ---- life ---- */
 
 static size_t size_of(const char *text) {
@@ -128,15 +138,19 @@ static void free_notes(struct trace_notes *notes) {
     free(notes);
 }
 
+struct trace *trace_pass_on(const struct trace_headers *headers) {
+    if (headers->parent == NULL && headers->baggage == NULL)
+        return NULL;
+    struct trace *trace = trace_new(headers);
+    if (trace != NULL && headers->parent != NULL)
+        trace->known = traceparent_read(&trace->span.ids, headers->parent);
+    return trace;
+}
+
 struct trace *trace_pass(const char *headers, size_t len) {
     struct trace_headers found;
     trace_find(&found, headers, len);
-    if (found.parent == NULL && found.baggage == NULL)
-        return NULL;
-    struct trace *trace = trace_new(&found);
-    if (trace != NULL && found.parent != NULL)
-        trace->known = traceparent_read(&trace->span.ids, found.parent);
-    return trace;
+    return trace_pass_on(&found);
 }
 
 struct trace *trace_hold(struct trace *trace) {

@@ -24,6 +24,11 @@ struct trace;
  */
 struct trace *trace_pass(const char *headers, size_t len);
 
+/* Those of the headers that belong to traces; NULL: not there. */
+struct trace_headers {
+    const char *parent, *state, *baggage;
+};
+
 /* One more reference, which is the caller's; NULL is fine, here and below. */
 struct trace *trace_hold(struct trace *trace);
 void trace_release(struct trace *trace);

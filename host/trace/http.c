@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/http/method.h"
 #include "host/trace/internal.h"
 
 static void put_number(struct text *text, const char *key, int value) {
@@ -35,13 +36,17 @@ static void put_server(struct text *text, const char *url) {
 
 void span_http(struct span *span, const struct span_http *what) {
     char status[16];
+    const char *method = http_methods[http_method_of(what->method)];
+    bool known = strcmp(method, what->method) == 0;
     struct text *text =
-        span->tracer != NULL ? span_open(span, SPAN_CLIENT, what->method) : NULL;
+        span->tracer != NULL ? span_open(span, SPAN_CLIENT, known ? method : "HTTP") : NULL;
     if (text == NULL)
         return;
     snprintf(status, sizeof(status), "%d", what->status);
     const char *code = what->code != NULL ? what->code : what->status >= 400 ? status : NULL;
-    span_attribute(text, "http.request.method", what->method);
+    span_attribute(text, "http.request.method", method);
+    if (!known)
+        span_attribute(text, "http.request.method_original", what->method);
     span_attribute(text, "url.full", what->url);
     put_server(text, what->url);
     if (what->status != 0)

@@ -29,16 +29,17 @@ struct trace {
     char bytes[]; /* what they point to */
 };
 
-/* The headers of a message that belong to traces; NULL: not there, or not valid. */
-struct trace_headers {
-    const char *parent, *state, *baggage;
-};
-
 /* Looks for them in a block as of struct message. */
 void trace_find(struct trace_headers *out, const char *headers, size_t len);
 
 /* One without headers; NULL without memory. */
 struct trace *trace_bare(void);
+
+/* Leaves out what must not be sent on. */
+void trace_keep_sendable(struct trace_headers *headers);
+
+/* trace_pass() of these. */
+struct trace *trace_pass_on(const struct trace_headers *headers);
 
 /* A copy of what is there; NULL without memory. */
 struct trace *trace_new(const struct trace_headers *headers);
@@ -61,6 +62,15 @@ void span_put_link(struct text *text, const struct trace_ids *ids);
 
 /* Behind the attributes: it has failed. */
 void span_put_failure(struct text *text, const char *error);
+
+/* Begins the span of a handler, as part of what has come or linked to it; the context of it, or
+ * NULL without memory. */
+struct trace *trace_begin(struct tracer *tracer, struct trace_headers found,
+                          enum trace_origin origin, uint64_t began);
+
+/* The end of the list of attributes, and what few spans have behind it. `ended` is
+ * clock_precise(). */
+void span_put_rest(struct tracer *tracer, const struct trace *trace, uint64_t ended);
 
 /* Ends the span that is under way. */
 void span_finish(struct trace *trace);

@@ -283,8 +283,7 @@ void span_put_code(struct text *text, int code, const char *error) {
     text->len -= !text->failed;
 }
 
-/* What few spans have; the list of attributes is open. */
-static void put_rest(struct tracer *tracer, const struct trace *trace, uint64_t ended) {
+void span_put_rest(struct tracer *tracer, const struct trace *trace, uint64_t ended) {
     struct text *text = &tracer->text;
     const struct trace_notes *notes = trace->notes;
     if (notes != NULL && !notes->failed && notes->code != 0)
@@ -300,7 +299,7 @@ static void put_rest(struct tracer *tracer, const struct trace *trace, uint64_t 
         text_puts(text, "]");
     }
     if (notes != NULL && notes->failed)
-        put_failure(tracer, notes, ended);
+        put_failure(tracer, notes, ended + tracer->epoch);
 }
 
 /* Begins the span with its attributes, whose list stays open. */
@@ -331,7 +330,7 @@ static __attribute__((noinline)) void write_handled(const struct trace *trace,
     struct tracer *tracer = trace->span.tracer;
     if (!begin_handled(&trace->span, label, subject, ended))
         return;
-    put_rest(tracer, trace, ended + tracer->epoch);
+    span_put_rest(tracer, trace, ended);
     end_span(tracer, &trace->span);
 }
 
@@ -368,7 +367,7 @@ void span_finish(struct trace *trace) {
     text_printf(&tracer->text, "\"kind\":%d,\"name\":", SPAN_INTERNAL);
     text_json(&tracer->text, trace->name);
     text_puts(&tracer->text, ",\"attributes\":[");
-    put_rest(tracer, trace, ended + tracer->epoch);
+    span_put_rest(tracer, trace, ended);
     end_span(tracer, &span);
 }
 
@@ -391,12 +390,9 @@ static inline void begin(struct span *span, struct tracer *tracer,
     span->began = began != 0 ? began : clock_precise();
 }
 
-/* Of a message that says something of its trace, or might. */
-static struct trace *handle_headers(struct tracer *tracer, const char *headers, size_t len,
-                                    enum trace_origin origin, uint64_t began) {
-    struct trace_headers found;
+struct trace *trace_begin(struct tracer *tracer, struct trace_headers found,
+                          enum trace_origin origin, uint64_t began) {
     struct trace_ids sender;
-    trace_find(&found, headers, len);
     bool known = found.parent != NULL && traceparent_read(&sender, found.parent);
     bool part = known && origin != ORIGIN_STORED;
     found.parent = NULL;
@@ -410,18 +406,22 @@ static struct trace *handle_headers(struct tracer *tracer, const char *headers, 
         trace->notes->link = sender;
     }
     begin(&trace->span, tracer, part ? &sender : NULL, began);
+    trace->known = true;
     return trace;
 }
 
 struct trace *trace_handle(struct tracer *tracer, const char *headers, size_t len,
                            enum trace_origin origin, uint64_t began) {
-    struct trace *trace = NULL;
-    if (headers != NULL)
-        trace = handle_headers(tracer, headers, len, origin, began);
-    else if ((trace = trace_bare()) != NULL)
+    struct trace *trace;
+    if (headers != NULL) {
+        struct trace_headers found;
+        trace_find(&found, headers, len);
+        return trace_begin(tracer, found, origin, began);
+    }
+    if ((trace = trace_bare()) != NULL) {
         begin(&trace->span, tracer, NULL, began);
-    if (trace != NULL)
         trace->known = true;
+    }
     return trace;
 }
 

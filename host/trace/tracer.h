@@ -20,7 +20,13 @@ struct text;
 struct tracer;
 
 /* Numbers of OTLP. */
-enum span_kind { SPAN_INTERNAL = 1, SPAN_CLIENT = 3, SPAN_PRODUCER = 4, SPAN_CONSUMER = 5 };
+enum span_kind {
+    SPAN_INTERNAL = 1,
+    SPAN_SERVER,
+    SPAN_CLIENT,
+    SPAN_PRODUCER,
+    SPAN_CONSUMER,
+};
 
 /* One that is under way. All zero is none. */
 struct span {
@@ -75,6 +81,27 @@ void trace_handled(struct trace *trace, const struct span_label *label, const ch
  * span ends. Copied. Does nothing for NULL and where nothing is recorded. */
 void trace_failed(struct trace *trace, const char *text, const char *traceback);
 void trace_answered(struct trace *trace, int code, const char *text);
+
+/* ---- a request of HTTP that is answered (./served.c) ---- */
+
+/* Begins its span, as part of the trace that its headers tell of; without a tracer that is
+ * passed on. NULL: there is none, or no memory. */
+struct trace *trace_serve(struct tracer *tracer, const struct trace_headers *headers,
+                          uint64_t began);
+
+/* Somebody will read what is told of it. */
+bool trace_is_recorded(const struct trace *trace);
+
+/* What it was, and what came of it. */
+struct span_served {
+    const char *name;              /* NULL without memory */
+    const struct text *attributes; /* each with a comma behind it */
+    int status;                    /* 0: its client was gone before */
+    uint64_t ended;                /* clock_precise() */
+};
+
+/* Ends it, if it is recorded. */
+void trace_served(struct trace *trace, const struct span_served *what);
 
 /* ---- a script's own work ---- */
 

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include "host/base/clock.h"
+#include "host/base/tally.h"
 #include "host/base/text.h"
+#include "host/script/memory.h"
 #include "host/web/internal.h"
 
 /* ---- answers ---- */
@@ -25,6 +27,10 @@ void exchange_answer(struct exchange *exchange, const struct http_response *resp
     exchange->request = NULL;
     exchange->status = response->status;
     exchange->api->answer(request, response);
+}
+
+bool exchange_has_room(const struct exchange *exchange, size_t bytes) {
+    return exchange->request == NULL || !tally_full(exchange->request->tally, bytes);
 }
 
 void exchange_begin(struct exchange *exchange, const struct http_response *response) {
@@ -99,9 +105,14 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
         exchange->on_room(exchange);
     if (exchange->holder != NULL)
         *exchange->holder = NULL;
-    route->stats.running--;
-    route->stats.requests++;
-    route->stats.errors += exchange->status >= 500;
+    uint64_t now = clock_precise();
+    exchange_end_trace(exchange, now);
+    if (exchange->count != NULL)
+        web_count_end(exchange->count,
+                      exchange->status != 0 ? exchange->status : WEB_STATUS_GONE,
+                      now - exchange->began);
+    if (exchange->ended != NULL)
+        *exchange->ended = true;
     path_free(&exchange->path);
     free(exchange);
 }
@@ -130,7 +141,7 @@ void exchange_start(struct web_route *route, const struct http_api *api,
     struct exchange *exchange = calloc(1, sizeof(*exchange));
     if (exchange == NULL) {
         path_free(path);
-        web_refuse(api, request, 503, "out of memory", NULL);
+        web_turn_away(route->web, api, request, "out of memory");
         return;
     }
     exchange->route = route;
@@ -139,17 +150,28 @@ void exchange_start(struct web_route *route, const struct http_api *api,
     exchange->path = *path;
     exchange->began = clock_precise();
     request->data = exchange;
-    route->stats.running++;
+    exchange->method = http_method_of(request->method);
+    exchange->count = traffic_count(route->traffic, exchange->method);
+    if (exchange->count != NULL)
+        exchange->count->running++;
     int rc = fiber_spawn(script_fibers(route->script), route->options.kind, route->options.body,
                          exchange, on_end);
-    if (rc < 0)
-        on_end(NULL, exchange, LN_ESCRIPT, "out of memory");
+    if (rc < 0) {
+        char why[MEMORY_TEXT];
+        memory_explain(script_memory(route->script), why);
+        on_end(NULL, exchange, LN_ESCRIPT, why);
+    }
 }
 
 void exchange_gone(struct exchange *exchange) {
+    bool ended = false;
     exchange->request = NULL;
+    exchange->ended = &ended;
     if (exchange->on_room != NULL)
-        exchange->on_room(exchange);
+        exchange->on_room(exchange); /* the fiber runs, perhaps to its end */
+    if (ended)
+        return;
+    exchange->ended = NULL;
     if (exchange->fiber != NULL)
         fiber_cancel(exchange->fiber);
 }

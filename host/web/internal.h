@@ -9,7 +9,9 @@
 
 struct web {
     struct web_options options;
-    struct list routes; /* that which says more before the other */
+    struct list routes;  /* that which says more before the other */
+    struct list traffic; /* of struct web_traffic */
+    struct web_statuses refused;
     const struct http_api *api;
     struct http *http; /* NULL: the port is not open */
     struct address address;
@@ -26,7 +28,7 @@ struct web_route {
     struct script *script;
     struct web_route_options options;
     struct path_template path;
-    struct web_route_stats stats;
+    struct web_traffic *traffic;
     bool drained; /* its script stops */
     bool stopped;
 };
@@ -45,12 +47,22 @@ struct web_route *route_find(const struct web *web, const char *method, const st
 
 /* ---- requests: exchange.c ---- */
 
+/* Without the host that some proxies put in front of it; web.c. */
+const char *web_path_of(const struct http_request *request);
+
 /* Starts the handler; without memory it answers itself. Takes the path. */
 void exchange_start(struct web_route *route, const struct http_api *api,
                     struct http_request *request, struct path *path);
 void exchange_gone(struct exchange *exchange);
 
-/* Answers one that meets no route. */
+/* Ends the span, if there is one; tracing.c. */
+void exchange_end_trace(struct exchange *exchange, uint64_t now);
+
+/* With 503, to come again: there is nobody for it just now. It is counted; web.c. */
+void web_turn_away(struct web *web, const struct http_api *api, struct http_request *request,
+                   const char *text);
+
+/* Answers one that no handler gets. */
 void web_refuse(const struct http_api *api, struct http_request *request, int status,
                 const char *text, const struct http_header *header);
 

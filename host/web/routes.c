@@ -106,6 +106,7 @@ static void on_drain(struct script_resource *resource) {
 static void on_close(struct script_resource *resource) {
     struct web_route *route = container_of(resource, struct web_route, resource);
     list_remove(&route->node);
+    traffic_leave(route->traffic);
     path_template_free(&route->path);
     free(route);
 }
@@ -144,6 +145,14 @@ int web_route_open(struct web_route **out, struct web *web, struct script *scrip
     const struct web_route *rival = find_rival(web, route);
     if (rival != NULL)
         return refuse(route, rival, error, size);
+    route->traffic = traffic_join(&web->traffic, script_service(script), route->options.path);
+    if (route->traffic == NULL) {
+        path_template_free(&route->path);
+        free(route);
+        return LN_ENOMEM;
+    }
+    if (options->method != NULL) /* so that it is shown before there is a request */
+        traffic_count(route->traffic, http_method_of(options->method));
     insert(web, route);
     route->resource.begin = on_begin;
     route->resource.drain = on_drain;
@@ -164,8 +173,33 @@ const struct web_route_options *web_route_options(const struct web_route *route)
     return &route->options;
 }
 
+/* Another route of the same service has this method at this path. */
+static bool is_taken(const struct web_route *route, const char *method) {
+    list_each (struct web_route, at, &route->web->routes, node)
+        if (at != route && at->traffic == route->traffic && !at->stopped &&
+            at->options.method != NULL && takes(at, method))
+            return true;
+    return false;
+}
+
 void web_route_get_stats(const struct web_route *route, struct web_route_stats *out) {
-    *out = route->stats;
+    *out = (struct web_route_stats){0};
+    for (size_t i = 0; i < HTTP_METHODS; i++) {
+        const struct web_count *count = route->traffic->counts[i];
+        if (count == NULL || !takes(route, http_methods[i]) ||
+            (route->options.method == NULL && is_taken(route, http_methods[i])))
+            continue;
+        out->requests += count->requests;
+        out->errors += count->errors;
+        out->running += count->running;
+    }
+}
+
+const struct web_traffic *web_traffic_next(const struct web *web,
+                                           const struct web_traffic *after) {
+    struct list_node *node =
+        after == NULL ? list_first(&web->traffic) : list_next(&web->traffic, &after->node);
+    return list_item(node, struct web_traffic, node);
 }
 
 struct web_route *web_route_next(const struct web *web, const struct web_route *after) {

@@ -10,6 +10,7 @@
 #include "host/base/log.h"
 #include "host/base/module.h"
 #include "host/base/status.h"
+#include "host/base/tally.h"
 #include "host/service/service.h"
 #include "host/web/internal.h"
 
@@ -19,7 +20,7 @@
 /* ---- requests ---- */
 
 /* Proxies may send "http://host/path". */
-static const char *path_of(const struct http_request *request) {
+const char *web_path_of(const struct http_request *request) {
     static const char scheme[] = "http://";
     const char *path = request->path;
     if (strncmp(path, scheme, sizeof(scheme) - 1) != 0)
@@ -28,16 +29,27 @@ static const char *path_of(const struct http_request *request) {
     return path != NULL ? path : "/";
 }
 
-static void refuse(const struct http_api *api, struct http_request *request, int status,
-                   const char *allow) {
+void web_turn_away(struct web *web, const struct http_api *api, struct http_request *request,
+                   const char *text) {
     static const struct http_header later = {"Retry-After", "1"};
+    web_statuses_add(&web->refused, 503);
+    web_refuse(api, request, 503, text, &later);
+}
+
+static void refuse(struct web *web, const struct http_api *api, struct http_request *request,
+                   int status, const char *allow) {
     const struct http_header methods = {"Allow", allow};
+    if (status == 503) {
+        web_turn_away(web, api, request, "the service is starting or stopping");
+        return;
+    }
+    web_statuses_add(&web->refused, status);
     if (status == 204)
         web_refuse(api, request, status, NULL, &methods);
     else if (status == 405)
         web_refuse(api, request, status, "this path has other methods", &methods);
-    else if (status == 503)
-        web_refuse(api, request, status, "the service is starting or stopping", &later);
+    else if (status == 400)
+        web_refuse(api, request, status, "the path is malformed", NULL);
     else
         web_refuse(api, request, status, "there is nothing at this path", NULL);
 }
@@ -47,13 +59,16 @@ void web_run(struct web *web, const struct http_api *api, struct http_request *r
     int status;
     char allow[WEB_ALLOW_SIZE];
     if (strcmp(request->path, "*") == 0 && strcmp(request->method, "OPTIONS") == 0) {
-        refuse(api, request, 204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        refuse(web, api, request, 204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         return;
     }
-    int rc = path_parse(&path, path_of(request));
+    int rc = path_parse(&path, web_path_of(request));
+    if (rc == LN_ENOMEM) {
+        web_turn_away(web, api, request, "out of memory");
+        return;
+    }
     if (rc < 0) {
-        web_refuse(api, request, rc == LN_ENOMEM ? 503 : 400,
-                   rc == LN_ENOMEM ? "out of memory" : "the path is malformed", NULL);
+        refuse(web, api, request, 400, NULL);
         return;
     }
     struct web_route *route = route_find(web, request->method, &path, &status, allow);
@@ -62,7 +77,7 @@ void web_run(struct web *web, const struct http_api *api, struct http_request *r
         return;
     }
     path_free(&path);
-    refuse(api, request, status, allow);
+    refuse(web, api, request, status, allow);
 }
 
 void web_gone(struct http_request *request) {
@@ -91,15 +106,36 @@ static void on_room(void *owner, struct http_request *request) {
     web_room(request);
 }
 
-static size_t limit_body(void *owner, const struct http_request *request) {
+static const struct web_route *find(const struct web *web, const struct http_request *request) {
     struct path path;
     int status;
     char allow[WEB_ALLOW_SIZE];
-    if (path_parse(&path, path_of(request)) < 0)
-        return WEB_BODY_MAX;
-    const struct web_route *route = route_find(owner, request->method, &path, &status, allow);
+    if (path_parse(&path, web_path_of(request)) < 0)
+        return NULL;
+    const struct web_route *route = route_find(web, request->method, &path, &status, allow);
     path_free(&path);
-    return route != NULL ? route->options.max_body : WEB_BODY_MAX;
+    return route;
+}
+
+/* The handler gets a copy, so of what messages may have a body may have half. */
+static size_t limit_body(void *owner, struct http_request *request) {
+    const struct web_route *route = find(owner, request);
+    if (route == NULL)
+        return WEB_BODY_MAX;
+    request->tally = service_messages(script_service(route->script));
+    size_t most = request->tally->most / 2, limit = route->options.max_body;
+    return most != 0 && most < limit ? most : limit;
+}
+
+static void on_refused(void *owner, const struct http_request *request, int status) {
+    struct web *web = owner;
+    const struct web_route *route = status == 503 ? find(web, request) : NULL;
+    web_statuses_add(&web->refused, status);
+    if (route != NULL)
+        log_warn(service_name(script_service(route->script)),
+                 "HTTP %s %s: too many bodies of requests are under way for their memory, one "
+                 "more is answered with 503",
+                 request->method, route->options.path);
 }
 
 /* ---- the port ---- */
@@ -136,6 +172,7 @@ static int open_port(struct web *web, char *error, size_t size) {
         .max_connections = max_connections(),
         .max_header = MAX_HEADER,
         .limit_body = limit_body,
+        .on_refused = on_refused,
         .on_request = on_request,
         .on_gone = on_gone,
         .on_room = on_room,
@@ -182,6 +219,10 @@ void web_wake(struct web *web, const struct web_route *route) {
         log_warn(name, "there is no port for what app.http declares: --http HOST:PORT");
     else if (open_port(web, error, sizeof(error)) < 0)
         log_error(name, "no port for app.http: %s", error);
+}
+
+const struct web_statuses *web_refused(const struct web *web) {
+    return &web->refused;
 }
 
 /* ---- life ---- */

@@ -16,10 +16,13 @@
 #include <lua.h>
 #include <uv.h>
 
+#include "host/base/text.h"
 #include "host/http/http.h"
 #include "host/script/script.h"
 #include "host/web/path.h"
+#include "host/web/traffic.h"
 
+struct trace;
 struct web;
 
 /* ---- the port ---- */
@@ -65,8 +68,9 @@ struct web_route_options {
     const char *where; /* in which line; copied */
 };
 
+/* As struct web_count has them, of all methods that meet the route. */
 struct web_route_stats {
-    uint64_t requests, errors; /* that have ended; of them with a status from 500 on */
+    uint64_t requests, errors;
     size_t running;
 };
 
@@ -88,6 +92,12 @@ void web_route_get_stats(const struct web_route *route, struct web_route_stats *
 struct web_route *web_route_next(const struct web *web, const struct web_route *after);
 struct script *web_route_script(const struct web_route *route);
 
+/* What is counted, path by path: the first is after NULL, and NULL after the last. */
+const struct web_traffic *web_traffic_next(const struct web *web,
+                                           const struct web_traffic *after);
+/* Requests that no handler has got: there is nothing at their path, their body is too long. */
+const struct web_statuses *web_refused(const struct web *web);
+
 /* ---- requests ---- */
 
 struct exchange {
@@ -96,15 +106,26 @@ struct exchange {
     struct http_request *request; /* NULL: it was answered, or its client is gone */
     struct fiber *fiber;          /* that of the body sets it */
     struct path path;             /* matches that of the route */
+    size_t method;                /* of http_methods[] */
     uint64_t began;               /* clock_precise() */
+    struct web_count *count;      /* NULL: nothing is counted */
+    struct trace *trace;          /* the fiber's; NULL: it is part of none */
+    struct text attributes;       /* of the span, if one is recorded */
     int status;                   /* that it was answered with; 0: not yet */
     bool streaming;               /* exchange_begin() was called */
     struct exchange **holder;     /* set to NULL at the end; NULL: nobody holds it */
+    bool *ended;                  /* set to true at the end, for host/web; may be NULL */
     void (*on_room)(struct exchange *exchange); /* there is room, or the client is gone */
 };
 
 const struct path_template *exchange_template(const struct exchange *exchange);
 
+/* The fiber, which is set, works on it from now on: as part of the trace that it brings, or of
+ * a new one (./tracing.c). */
+void exchange_begin_trace(struct exchange *exchange);
+
+/* Its service has memory for an answer of so many bytes. */
+bool exchange_has_room(const struct exchange *exchange, size_t bytes);
 /* Both do nothing for an exchange without request; what the response owns is freed then. */
 void exchange_answer(struct exchange *exchange, const struct http_response *response);
 void exchange_begin(struct exchange *exchange, const struct http_response *response);

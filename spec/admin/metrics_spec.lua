@@ -12,22 +12,7 @@ local function run(source, ...)
   return child, admin.url(child)
 end
 
----The samples by their names and labels, as they stand there: 'x_total{a="b"}' = 1.
-local function samples(url, accept)
-  local status, body, headers = admin.get(url, "/metrics",
-    accept and { "-H", "Accept: " .. accept })
-  assert.equal(200, status)
-  local found, count = {}, 0
-  for line in body:gmatch "[^\n]+" do
-    if line:sub(1, 1) ~= "#" then
-      local name, value = line:match "^(.*) (%S+)$"
-      assert.is_nil(found[name], "twice: " .. line)
-      found[name], count = tonumber(value), count + 1
-    end
-  end
-  assert.is_true(count > 0)
-  return found, body, headers
-end
+local samples = admin.samples
 
 local SIMPLE = 'app.listen("spec.metrics", function() return 1 end)\n'
 

@@ -35,6 +35,26 @@ function M.get(url, path, opts)
   return tonumber(output:match "^HTTP/1.1 (%d+)") or 0, body or "", headers
 end
 
+---The samples of /metrics by their names and labels, as they stand there: 'x_total{a="b"}' = 1.
+---@return table<string, number> found
+---@return string body
+---@return table headers
+function M.samples(url, accept)
+  local status, body, headers = M.get(url, "/metrics",
+    accept and { "-H", "Accept: " .. accept })
+  assert(status == 200, status)
+  local found = {}
+  for line in body:gmatch "[^\n]+" do
+    if line:sub(1, 1) ~= "#" then
+      local name, value = line:match "^(.*) (%S+)$"
+      assert(found[name] == nil, "twice: " .. line)
+      found[name] = tonumber(value)
+    end
+  end
+  assert(next(found))
+  return found, body, headers
+end
+
 ---Waits for /readyz to answer with this status; returns its JSON.
 function M.expect_ready(url, wanted, timeout)
   local seen

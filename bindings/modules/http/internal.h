@@ -89,6 +89,9 @@ struct stream {
     bool broken;   /* the client shall notice that it is not complete */
 };
 
+/* The bytes that it has besides when so much is added. */
+size_t stream_growth(const struct stream *stream, size_t len);
+
 /* What waits for the client, SIZE_MAX without memory. */
 size_t stream_add(struct stream *stream, const char *bytes, size_t len);
 size_t stream_take(struct stream *stream, char *out, size_t max);

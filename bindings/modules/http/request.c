@@ -12,8 +12,10 @@
 
 #include "bindings/modules/http/internal.h"
 #include "host/base/container_of.h"
+#include "host/base/tally.h"
 
 #define BODIES_MAX ((size_t)64 << 20) /* bytes of all bodies that have come */
+#define SPARE_MAX ((size_t)64 << 10)  /* bytes that a body keeps for more, when all has come */
 #define STREAM_BLOCK ((size_t)16 << 10)
 #define LONG_BLOCK                                                                             \
     ((size_t)64 << 10)  /* for each of them a client has the time of an answer                 \
@@ -34,12 +36,13 @@ enum state {
 struct request {
     struct http_request shown;
     struct connection *connection;
-    char *target; /* owned; what path and query point into */
-    char *body;   /* owned */
-    size_t size;  /* of the body's memory */
-    size_t max_body;
-    bool inside;   /* the owner is being told */
-    bool overfull; /* there are too many bodies */
+    char *target;          /* owned; what path and query point into */
+    char *body;            /* owned */
+    size_t size;           /* of the body's memory */
+    size_t max_body, most; /* that it may have; that is announced, or this */
+    bool inside;           /* the owner is being told */
+    bool overfull;         /* there are too many bodies */
+    size_t charged;        /* bytes that its tally has of it */
     enum state state;
     struct MHD_Response *response; /* owned; what to answer */
     size_t len;                    /* of its body */
@@ -64,8 +67,18 @@ bool request_is_ours(const struct request *request) {
 
 /* ---- the request line ---- */
 
+/* The first of them keeps the tally from going away. */
+static void charge(struct request *request, size_t bytes) {
+    if (request->shown.tally == NULL)
+        return;
+    tally_add(request->shown.tally, bytes);
+    request->charged += bytes;
+}
+
 static void free_request(struct request *request) {
     request->connection->http->bodies -= request->size;
+    if (request->charged > 0)
+        tally_remove(request->shown.tally, request->charged);
     free(request->stream.bytes);
     free(request->answer);
     if (request->has_file)
@@ -165,7 +178,11 @@ static void wake_stream(struct request *request) {
 
 size_t request_write(struct http_request *shown, const char *bytes, size_t len) {
     struct request *request = request_of(shown);
+    size_t growth = stream_growth(&request->stream, len), before = request->stream.size;
+    if (growth > 0 && tally_full(shown->tally, growth))
+        return SIZE_MAX;
     size_t waiting = stream_add(&request->stream, bytes, len);
+    charge(request, request->stream.size - before);
     wake_stream(request);
     return waiting;
 }
@@ -215,6 +232,7 @@ static struct MHD_Response *make_response(struct request *request,
 void request_answer(struct http_request *shown, const struct http_response *from) {
     struct request *request = request_of(shown);
     request->len = from->len;
+    charge(request, from->len);
     request->response = make_response(request, from);
     request->status = from->status;
     request->state = from->stream ? STREAMING : ANSWERED;
@@ -251,17 +269,22 @@ static enum MHD_Result queue(struct request *request, struct MHD_Connection *mhd
 }
 
 static enum MHD_Result refuse(struct request *request, struct MHD_Connection *mhd, int status) {
-    static const struct http_header headers[] = {{"Content-Type", "application/json"},
-                                                 {"Connection", "close"}};
+    static const struct http_header kind = {"Content-Type", "application/json"},
+                                    last = {"Connection", "close"},
+                                    later = {"Retry-After", "1"};
+    const struct http_options *options = &request->connection->http->options;
+    const struct http_header headers[] = {kind, status == 400 ? last : later};
     const char *text =
         status == 413   ? "{\"code\":413,\"message\":\"the body is too long\"}"
         : status == 400 ? "{\"code\":400,\"message\":\"the length of the body is ambiguous\"}"
                         : "{\"code\":503,\"message\":\"too busy\"}";
     struct http_response refusal = {.status = status,
                                     .headers = headers,
-                                    .header_count = status == 400 ? 2 : 1,
+                                    .header_count = status == 413 ? 1 : 2,
                                     .body = strdup(text)};
     refusal.len = refusal.body != NULL ? strlen(text) : 0;
+    if (options->on_refused != NULL)
+        options->on_refused(options->owner, &request->shown, status);
     request->inside = true;
     request_answer(&request->shown, &refusal);
     return queue(request, mhd);
@@ -289,8 +312,10 @@ static enum MHD_Result begin_body(struct request *request, struct MHD_Connection
     request->max_body = options->limit_body != NULL
                             ? options->limit_body(options->owner, &request->shown)
                             : options->max_body;
+    charge(request, sizeof(*request));
     uint64_t announced = length != NULL ? strtoull(length, NULL, 10) : 0;
     uint64_t taken = announced < request->max_body ? announced : request->max_body;
+    request->most = length != NULL ? (size_t)taken : request->max_body;
     connection_give(request->connection, options->body_ms + (uint32_t)(taken / BYTES_PER_MS));
     /* What is a little too long is read and forgotten, unless the client waits to be told: one
      * that is still sending when the connection closes may not see the answer. */
@@ -308,12 +333,14 @@ static enum MHD_Result add_body(struct request *request, const char *bytes, size
     if (whole > request->max_body)
         return whole > request->max_body + OVERRUN ? MHD_NO : MHD_YES;
     if (whole + 1 > request->size && !request->overfull) {
-        size_t size = 2 * (whole + 1);
-        request->overfull = http->bodies + size - request->size > BODIES_MAX;
+        size_t size = whole < request->most / 2 ? 2 * (whole + 1) : request->most + 1;
+        request->overfull = http->bodies + size - request->size > BODIES_MAX ||
+                            tally_full(request->shown.tally, size - request->size);
         char *body = request->overfull ? NULL : realloc(request->body, size);
         if (body == NULL && !request->overfull)
             return MHD_NO;
         http->bodies += body != NULL ? size - request->size : 0;
+        charge(request, body != NULL ? size - request->size : 0);
         request->body = body != NULL ? body : request->body;
         request->size = body != NULL ? size : request->size;
     }
@@ -325,12 +352,28 @@ static enum MHD_Result add_body(struct request *request, const char *bytes, size
     return MHD_YES;
 }
 
+/* Memory that was taken for more than has come is given back: a handler may take its time. */
+static void trim(struct request *request) {
+    size_t spare = request->size > 0 ? request->size - request->shown.body_len - 1 : 0;
+    char *body = spare > SPARE_MAX ? realloc(request->body, request->size - spare) : NULL;
+    if (body == NULL)
+        return;
+    request->shown.body = request->body = body;
+    request->size -= spare;
+    request->connection->http->bodies -= spare;
+    if (request->shown.tally != NULL) {
+        tally_remove(request->shown.tally, spare);
+        request->charged -= spare;
+    }
+}
+
 static enum MHD_Result dispatch(struct request *request, struct MHD_Connection *mhd) {
     const struct http_options *options = &request->connection->http->options;
     if (request->shown.body_len > request->max_body)
         return refuse(request, mhd, 413);
     if (request->connection->http->closing || request->overfull)
         return refuse(request, mhd, 503);
+    trim(request);
     request->state = WAITING;
     connection_give(request->connection, 0);
     request->inside = true;

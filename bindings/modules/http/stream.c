@@ -6,6 +6,11 @@
 
 #include "bindings/modules/http/internal.h"
 
+size_t stream_growth(const struct stream *stream, size_t len) {
+    size_t needed = stream->len - stream->at + len;
+    return needed > stream->size ? 2 * needed - stream->size : 0;
+}
+
 size_t stream_add(struct stream *stream, const char *bytes, size_t len) {
     if (stream->at > 0 && stream->len + len > stream->size) {
         stream->len -= stream->at;

@@ -187,9 +187,8 @@ function title(label, read, below) {
 
 // ---- a service ----
 
-const listener_columns = [
-  title("Listener", (one) => one.name, (one) =>
-    [one.subject !== one.name && one.subject, one.queue && !one.queue.endsWith(":" + one.subject) && "queue " + one.queue, one.last_error && "last error " + one.last_error].filter(Boolean).join(" · ")),
+// What listeners and routes have: how much they do, how long it takes.
+const load_columns = [
   {
     label: "Per second",
     className: "rate",
@@ -208,6 +207,12 @@ const listener_columns = [
   ...PERCENTILES.map((part) => text("p" + part * 100, (one, of) => one.buckets ? of.get(one.id).quantile("buckets", of.bounds, part) : null, formatSeconds)),
   text("Requests", (one) => one.requests, formatCount),
   alarming("Errors", (one) => one.errors, "hot"),
+];
+
+const listener_columns = [
+  title("Listener", (one) => one.name, (one) =>
+    [one.subject !== one.name && one.subject, one.queue && !one.queue.endsWith(":" + one.subject) && "queue " + one.queue, one.last_error && "last error " + one.last_error].filter(Boolean).join(" · ")),
+  ...load_columns,
   { label: "Running", value: (one) => one.running, fill(cell, one) {
     setText(cell, one.running);
     cell.className = one.running >= one.concurrency ? "warm" : "";
@@ -215,6 +220,12 @@ const listener_columns = [
   } },
   alarming("Waiting", (one) => one.queued, "warm"),
   alarming("Dropped", (one) => one.dropped, "hot"),
+];
+
+const route_columns = [
+  title("Route", (one) => one.id, () => ""),
+  ...load_columns,
+  text("Running", (one) => one.running, formatCount),
 ];
 
 const consumer_columns = [
@@ -276,7 +287,7 @@ class Part {
   }
 }
 
-// The histories of the listeners of a service.
+// The histories of the listeners, or routes, of a service.
 class Histories extends Map {
   take(listeners, time, bounds) {
     const ids = new Set(listeners.map((one) => one.id));
@@ -296,6 +307,7 @@ class Service {
   constructor() {
     this.history = new History();
     this.listeners = new Histories();
+    this.routes = new Histories();
     this.name = make("h2", {});
     this.state = make("span", { class: "pill" });
     this.link = make("span", { class: "pill" });
@@ -313,6 +325,7 @@ class Service {
     this.charts = make("div", { class: "charts" }, this.rate.element, this.latency.element);
     this.parts = [
       this.on = new Part("Listeners", listener_columns, () => ({})),
+      this.served = new Part("Routes", route_columns, () => ({})),
       this.connections = new Part("Further connections", connection_columns),
       this.consumers = new Part("Consumers", consumer_columns),
       this.tasks = new Part("Timers and tasks", task_columns),
@@ -338,6 +351,9 @@ class Service {
     this.rate.show([this.history.rates("requests"), this.history.rates("errors")], status.now);
     this.latency.show(PERCENTILES.map((part) => this.history.quantiles("buckets", bounds, part, 10)), status.now);
     this.on.update(listeners, one.listener_count || 0, (row) => row.id, this.listeners);
+    const routes = (one.routes || []).map((route) => ({ ...route, id: route.method + " " + route.route }));
+    this.routes.take(routes, status.now, bounds);
+    this.served.update(routes, one.route_count || 0, (row) => row.id, this.routes);
     this.connections.update(one.connections, one.connection_count, (row) => row.name);
     this.consumers.update(one.consumers, one.consumer_count, (row) => row.stream + "\n" + row.consumer);
     const tasks = one.tasks ? one.tasks.timers : [];
