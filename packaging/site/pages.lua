@@ -166,34 +166,22 @@ local function about(source)
   return table.concat(lines, "\n")
 end
 
----The page that tells how the scripts of a folder work together.
-local function put_folder(inside, index, entries)
-  index[#index + 1] = ("\n## %s { #%s }\n"):format(inside, inside)
-  local file = ("examples/%s/README.md"):format(inside)
-  if not pages[file] then return end
-  put(file, read(file))
-  entries[1] = { ["how it works"] = pages[file] }
-  index[#index + 1] = ("How they work together: [%s](%s/index.md)\n"):format(inside, inside)
-end
-
----A page for each script, and one that lists them.
+---A page for each script; those that list them, or tell how they work together, are there.
 local function put_examples()
-  local index, entries, folders = { "# Examples\n" }, {}, { [""] = {} }
+  local entries, folders = {}, { [""] = {} }
+  for _, file in ipairs(list(EXAMPLES, "-name", "README.md")) do
+    put(file, read(file))
+    local inside = file:match "^examples/(.*)/"
+    if inside then folders[inside] = { { ["how it works"] = pages[file] } } end
+  end
   for _, file in ipairs(list(EXAMPLES, "-name", "*.lua")) do
     local source, name = read(file), file:match "([^/]+)%.lua$"
     local inside = file:match "^examples/(.*)/" or ""
-    if not folders[inside] then
-      folders[inside] = {}
-      put_folder(inside, index, folders[inside])
-    end
+    folders[inside] = folders[inside] or {}
     table.insert(folders[inside], { [name] = pages[file] })
-    local text = about(source)
-    local first = text:match "^(.-[.:])%s" or text
-    index[#index + 1] = ("- [`%s`](%s): %s"):format(name, pages[file]:gsub("^examples/", ""),
-      first:gsub("\n", " "))
-    put(file, ("# %s\n\n%s\n\n```lua title=\"%s\"\n%s```\n"):format(name, text, file, source))
+    put(file, ("# %s\n\n%s\n\n```lua title=\"%s\"\n%s```\n"):format(name, about(source), file,
+      source))
   end
-  write("pages/examples/index.md", table.concat(index, "\n") .. "\n")
   entries[1] = { ["all of them"] = "examples/index.md" }
   table.move(folders[""], 1, #folders[""], 2, entries)
   folders[""] = nil

@@ -11,7 +11,9 @@ local WRONG = { "", "no JSON", "null", "true", "5", '"text"', "[]", "{}", '{"nam
 ---Path or source of each service by what it is called.
 local services = {}
 for _, name in ipairs { "hello", "orders", "kv_config", "object_store",
-  "jetstream/work_queue" } do
+  "jetstream/work_queue", "patterns/cache", "patterns/cqrs", "patterns/events",
+  "patterns/fan_out", "patterns/leader", "patterns/rate_limiter", "patterns/saga",
+  "patterns/scheduler" } do
   services["examples/" .. name .. ".lua"] = read("examples/" .. name .. ".lua")
 end
 for _, document in ipairs { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
