@@ -32,11 +32,48 @@ static int listener_body(lua_State *L) {
     if (msg->headers != NULL)
         msg->expires = expiry_begin(L, job_msg(job));
     job_hold(job, &msg->job); /* lies on this stack until the end of the fiber */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, listener->handler);
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
+                job_key_failed(job) ? listener->keyless : listener->handler);
     lua_pushvalue(L, OUTCOME_AT_MSG);
     int status =
         lua_pcallk(L, 1, 2, OUTCOME_AT_ERROR_HANDLER, (lua_KContext)job, outcome_of_handler);
     return outcome_of_handler(L, status, (lua_KContext)job);
+}
+
+/* ---- keys ---- */
+
+/* In one go, which must not take long. */
+#define KEYS_AT_ONCE 64
+
+/* The function gets a message of its own, and must not wait: keys are found in the order of the
+ * messages. It may end the listener. */
+static void find_key(lua_State *L, struct listener_keys *keys,
+                     const struct listener_options *listener, const struct job *job) {
+    size_t len = 0;
+    lua_settop(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, listener->key);
+    push_msg(L, job_msg(job), (enum msg_data)listener->type);
+    if (listener->type == MSG_CODEC) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, listener->codec);
+        msg_set_codec(L);
+    }
+    bool found = lua_pcall(L, 1, 1, 0) == LUA_OK;
+    const char *key = found && !lua_isnil(L, -1) ? lua_tolstring(L, -1, &len) : NULL;
+    if (listener_unkeyed(keys) == job)
+        listener_set_key(keys, job, key, len, !found);
+}
+
+/* A version that has been replaced meanwhile leaves it to the next one. */
+static int find_keys(lua_State *L) {
+    struct listener_keys *keys = lua_touserdata(L, 1);
+    for (int i = 0; i < KEYS_AT_ONCE; i++) {
+        const struct listener_options *listener = listener_keys_options(keys, script_of(L));
+        const struct job *job = listener_unkeyed(keys);
+        if (job == NULL || listener == NULL)
+            break;
+        find_key(L, keys, listener, job);
+    }
+    return 0;
 }
 
 /* ---- declaring ---- */
@@ -68,6 +105,21 @@ static bool flag_option(lua_State *L, const char *name) {
            lua_toboolean(L, -1);
 }
 
+/* A function, or a text that the Lua side has checked. */
+static void take_key(lua_State *L, struct listener_options *out) {
+    if (!lua_istable(L, 2))
+        return;
+    if (lua_getfield(L, 2, "key") == LUA_TFUNCTION) {
+        out->key_source.kind = MESSAGE_KEY_FUNCTION;
+        out->find_keys = find_keys;
+        out->key = luaL_ref(L, LUA_REGISTRYINDEX);
+        lua_getfield(L, 2, "keyless");
+        out->keyless = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else if (lua_isstring(L, -1)) {
+        message_key_parse(lua_tostring(L, -1), &out->key_source);
+    }
+}
+
 /* Pushes a handle without listener. */
 static struct listener **push_handle(lua_State *L) {
     struct listener **box = lua_newuserdatauv(L, sizeof(*box), 0);
@@ -84,6 +136,8 @@ static int open_listener(lua_State *L, struct listener **out, struct intake *int
         luaL_unref(L, LUA_REGISTRYINDEX, options->handler);
         luaL_unref(L, LUA_REGISTRYINDEX, options->anchor);
         luaL_unref(L, LUA_REGISTRYINDEX, options->codec);
+        luaL_unref(L, LUA_REGISTRYINDEX, options->key);
+        luaL_unref(L, LUA_REGISTRYINDEX, options->keyless);
         return LN_ECLOSED;
     }
     int rc = listener_open(out, intake, script, options);
@@ -96,14 +150,20 @@ static int open_listener(lua_State *L, struct listener **out, struct intake *int
  * core.listen(subject, opts | nil, fn, [own]) -> handle
  * own: the script's function, where fn is one of ours around it.
  * opts are checked by the Lua side: queue, name, data_type, concurrency, pending,
- * pending_bytes, hidden, metadata (JSON). Of commands also `needed`: when the server refuses
- * it, the command fails.
+ * pending_bytes, hidden, metadata (JSON), key (a text, or a function that must not wait) and
+ * keyless(msg), which raises why there is none. Of commands also `needed`: when the server
+ * refuses it, the command fails.
  */
 static int core_listen(lua_State *L) {
     check_open(L);
     struct who who = check_who(L);
     struct listener_options options = {
-        .subject = check_pattern(L, 1), .client = who.id, .anchor = LUA_NOREF};
+        .subject = check_pattern(L, 1),
+        .client = who.id,
+        .anchor = LUA_NOREF,
+        .key = LUA_NOREF,
+        .keyless = LUA_NOREF,
+    };
     luaL_checktype(L, 3, LUA_TFUNCTION);
     lua_settop(L, 4);
     check_memory(L, "listen");
@@ -128,6 +188,7 @@ static int core_listen(lua_State *L) {
     options.handler = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushvalue(L, codec); /* nil without */
     options.codec = luaL_ref(L, LUA_REGISTRYINDEX);
+    take_key(L, &options);
     if (who.id != 0) { /* a connection that listens is not collected */
         lua_pushvalue(L, lua_upvalueindex(1));
         options.anchor = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -34,6 +34,8 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
     msg->type = (unsigned char)type;
     msg->client = 0;
     msg->decoded = msg->settled = msg->proven = false;
+    msg->held = MSG_FREE;
+    msg->attempts = 0;
     msg->job = NULL;
     msg->expires = 0;
     push_metatable(L);

@@ -17,6 +17,11 @@
 
 #define MSG_TYPE "lunats.msg"
 
+/* What becomes of a nak while a consume works on the message in the order of its key: it is
+ * kept
+ * (./js/consume.c), as what the server delivers again would be overtaken. */
+enum msg_held { MSG_FREE, MSG_HELD, MSG_AGAIN };
+
 /*
  * The userdata: one allocation that holds everything, so that a script may keep it as long as
  * it likes. User value 1 caches msg.data, 2 the table of headers, 3 is the codec of MSG_CODEC.
@@ -33,6 +38,9 @@ struct msg {
     bool decoded;       /* user value 1 is msg.data */
     bool settled;       /* JetStream: acknowledged in whatever way */
     bool proven;        /* the reply subject is that of the consumer it came from */
+    unsigned char held; /* enum msg_held */
+    uint32_t attempts;  /* JetStream: with it here, which the server does not count */
+    uint64_t again_ms;  /* while it is MSG_AGAIN: the delay */
     uint64_t expires;   /* fiber_expires() of the one that handles it; 0: not known */
     struct job *job;    /* while a listener handles it: says whether it was answered */
     char bytes[];

@@ -162,6 +162,7 @@ function app.task(opts, fn) end
 ---@field queue string|false|nil queue group; default `<service>:<subject>`; false: every instance gets every message
 ---@field data_type data_type|nil what msg.data is, and of a codec what is answered; default "json"
 ---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
+---@field key "subject"|string|(fun(msg: msg): string|number|nil)|nil messages with the same one are handled one after the other: "subject", "subject:2" (a token), "header:Name", or a function that must not wait; nil: the message has none
 ---@field pending integer|nil messages that may wait for a handler, default 65536; more are dropped and counted
 ---@field pending_bytes integer|nil their bytes, default 64 MiB
 ---@field name string|nil for the log, and the name of the endpoint; default the subject

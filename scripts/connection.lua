@@ -3,6 +3,7 @@
 local core_of_app = require "lunats.core"
 local around = require "lunats.around"
 local check = require "lunats.check"
+local keys = require "lunats.key"
 local service = require "lunats.service"
 
 local M = {
@@ -22,7 +23,7 @@ end
 local LISTEN_OPTIONS = {
   queue = "string|boolean", data_type = "string|table", concurrency = "number",
   pending = "number", pending_bytes = "number", name = "string", endpoint = "boolean",
-  description = "string", metadata = "table", schema = "table",
+  description = "string", metadata = "table", schema = "table", key = "function|string",
   retry = "table|boolean", breaker = "table|boolean", rate = "table|number|boolean",
   bulkhead = "table|number|boolean",
 }
@@ -61,6 +62,7 @@ local function listen(core, subject, opts, fn)
   check.whole("app.listen", "pending", opts.pending, 1)
   check.whole("app.listen", "pending_bytes", opts.pending_bytes, 1)
   service.check_queue("app.listen", opts.queue)
+  keys.check("app.listen", opts.key)
   local facts = { description = opts.description }
   local handler = around.handler("listen", fn)
   if opts.schema then
@@ -73,6 +75,7 @@ local function listen(core, subject, opts, fn)
     handler = require "lunats.resilience".handler("app.listen", opts, handler,
       opts.name or tostring(subjects[1]), (opts.concurrency or CONCURRENCY) * #subjects)
   end
+  local key, keyless = keys.functions(opts.key)
   core.declare()
   local listeners = setmetatable({}, handle)
   for _, one in ipairs(subjects) do core.check_pattern(one) end -- all of them, or none
@@ -81,7 +84,7 @@ local function listen(core, subject, opts, fn)
       queue = queue_of(core, one, opts.queue), data_type = opts.data_type, name = opts.name,
       concurrency = opts.concurrency, pending = opts.pending,
       pending_bytes = opts.pending_bytes, metadata = metadata,
-      hidden = opts.endpoint == false or nil,
+      hidden = opts.endpoint == false or nil, key = key, keyless = keyless,
     }, handler, fn)
   end
   return listeners

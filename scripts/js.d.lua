@@ -357,10 +357,11 @@ function future:await(timeout) end
 ---@field manual_ack boolean|nil the handler acknowledges itself
 ---@field data_type data_type|nil what msg.data is, default "json"
 ---@field concurrency integer|nil handlers that run at once, default 256; 1 keeps the order
+---@field key "subject"|string|(fun(msg: msg): string|number|nil)|nil messages with the same one are handled one after the other: "subject", "subject:2" (a token), "header:Name", or a function that must not wait
 ---@field pending integer|nil messages that may wait for a handler, default 65536
 ---@field pending_bytes integer|nil their bytes, default 64 MiB
 ---@field name string|nil for the log
----@field ordered boolean|nil every message in order and without gaps, one after the other, never acknowledged; not together with durable, queue, manual_ack, concurrency, pending, pending_bytes
+---@field ordered boolean|nil every message in order and without gaps, one after the other, never acknowledged; not together with durable, queue, manual_ack, concurrency, key, pending, pending_bytes
 ---@field heartbeat number|nil seconds, default 5; after a silence twice as long the consumer is looked for; not with a queue
 ---@field on_error fun(err: js.err)|nil with `ordered`: the consumer could not be made again
 ---@field config js.consumer_config|nil
@@ -428,6 +429,9 @@ function psub:fetch(n, opts) end
 ---@class psub.consume_opts: js.group_opts
 ---@field concurrency integer|nil handlers that run at once, default 1: in the order of the stream
 ---@field max_messages integer|nil messages asked for and not finished, default 100
+---@field key "subject"|string|(fun(msg: msg): string|number|nil)|nil messages with the same one are handled one after the other, over retries, too: "subject", "subject:2" (a token), "header:Name", or a function that must not wait; nil: the message has none. concurrency is 64 then
+---@field pending integer|nil with key: messages that may wait for another one of their key, besides max_messages, default 1000
+---@field pending_bytes integer|nil with key: bytes of all that wait, default 64 MiB
 ---@field manual_ack boolean|nil the handler acknowledges itself
 ---@field backoff number[]|nil seconds until a failed message comes again, after the first, second, ... failure; default 1, 2, 4, 8, 16, 32, 60
 ---@field max_deliver integer|nil after so many failures it is given up; default: that of the consumer
@@ -463,7 +467,7 @@ function consume:drain() end
 function consume:closed() end
 
 ---Counters. returned: sent back unstarted; dropped: too old when their turn came.
----@return { received: integer, acked: integer, failed: integer, returned: integer, dropped: integer, running: integer, queued: integer }
+---@return { received: integer, acked: integer, failed: integer, returned: integer, dropped: integer, running: integer, queued: integer, keys: integer, blocked: integer }
 function consume:stats() end
 
 ---@return js.consumer_info|nil info

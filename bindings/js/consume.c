@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/js/consume.h"
 #include "bindings/js/js.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
@@ -22,29 +23,6 @@
 #include "host/trace/tracer.h"
 
 #define CONSUME_TYPE "lunats.consume"
-
-struct consume_box {
-    struct script_resource resource;
-    struct script *script;
-    struct consume *consume;         /* NULL: over */
-    const struct reader_box *reader; /* user value 1 */
-    struct consume_stats stats;      /* when it is over */
-    int self, handler, failed, lost; /* registry references */
-    int codec;                       /* the same, of MSG_CODEC */
-    lua_Integer max_deliver;         /* 0: no limit */
-    uint32_t concurrency;            /* for the log */
-    unsigned client;                 /* for struct msg */
-    unsigned char type;              /* enum msg_data */
-    struct span_label *span_label;   /* owned; NULL: nothing is recorded */
-    bool auto_ack;
-    bool pushed;
-    uint64_t failures;
-    /* Why it was lost, for the fiber that finds out. */
-    int lost_status;
-    bool lost_silent;
-    char lost_text[160];
-    char title[256]; /* for the log */
-};
 
 /* Stack of the body; then what the handler returned. */
 enum { AT_RECORD = 1, AT_ERROR_HANDLER = 2, AT_MSG = 3, AT_RESULT = 4 };
@@ -82,8 +60,18 @@ static void fail_trace(lua_State *L, const struct consume_box *box) {
 
 /* ---- one message ---- */
 
+/* Of a message with a key: its handler, or what has become of its failure, wants it again. */
+static void note_again(struct consume_msg *record, struct msg *msg) {
+    if (msg->held == MSG_AGAIN) {
+        consume_want_again(record, msg->again_ms);
+        record->result = CONSUME_AGAIN;
+    }
+    msg->held = MSG_FREE;
+}
+
 static int failed_done(lua_State *L, int status, lua_KContext context) {
-    (void)L, (void)status, (void)context;
+    (void)status, (void)context;
+    note_again(lua_touserdata(L, AT_RECORD), lua_touserdata(L, AT_MSG));
     return 0;
 }
 
@@ -127,7 +115,7 @@ static int body_done(lua_State *L, int status, lua_KContext context) {
     (void)context;
     struct consume_msg *record = lua_touserdata(L, AT_RECORD);
     struct consume_box *box = record->owner;
-    const struct msg *msg = lua_touserdata(L, AT_MSG);
+    struct msg *msg = lua_touserdata(L, AT_MSG);
     bool success = status == LUA_OK || status == LUA_YIELD;
     if (!success && fiber_cancelled(fibers_current(script_fibers(box->script))))
         return lua_error(L); /* the fiber ends as cancelled */
@@ -136,6 +124,8 @@ static int body_done(lua_State *L, int status, lua_KContext context) {
     if (success && !refused) {
         if (box->auto_ack && !msg->settled)
             record->result = CONSUME_ACK;
+        if (msg->held != MSG_FREE)
+            note_again(record, msg);
         return 0;
     }
     box->failures++;
@@ -150,7 +140,7 @@ static int body_done(lua_State *L, int status, lua_KContext context) {
 static bool delivered_too_often(const struct consume_box *box, const struct msg *msg) {
     struct js_meta meta;
     return box->max_deliver > 0 && js_parse_reply(msg->reply, &meta) &&
-           meta.num_delivered > (uint64_t)box->max_deliver;
+           meta.num_delivered + msg->attempts > (uint64_t)box->max_deliver;
 }
 
 static int body(lua_State *L) {
@@ -165,13 +155,19 @@ static int body(lua_State *L) {
     }
     record->data = msg;
     msg->client = box->client;
-    msg->proven = true;                  /* seen to by demand.c */
+    msg->proven = true; /* seen to by demand.c */
+    bool keyless = false;
+    if (record->turn != NULL) {
+        msg->held = MSG_HELD;
+        msg->attempts = consume_attempts(record);
+        keyless = consume_key_failed(record);
+    }
     if (delivered_too_often(box, msg)) { /* nobody could even say that it failed */
         record->result = CONSUME_SETTLED;
         lua_pushnil(L);
         return call_failed(L, record);
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, box->handler);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, keyless ? box->keyless : box->handler);
     lua_pushvalue(L, AT_MSG);
     int status = lua_pcallk(L, 1, 2, AT_ERROR_HANDLER, 0, body_done);
     return body_done(L, status, 0);
@@ -193,7 +189,7 @@ static void on_body_end(struct fiber *fiber, void *arg, int status, const char *
     /* Cut off, or failed where nothing should fail: somebody else shall try. */
     enum consume_how how = status == LN_OK ? (enum consume_how)record->result : CONSUME_NAK;
     struct reader *reader = box->reader->reader;
-    if (reader != NULL && how != CONSUME_SETTLED) /* else msg.c has counted it */
+    if (reader != NULL && (how == CONSUME_ACK || how == CONSUME_NAK)) /* else msg.c counts */
         reader_settled(reader, how == CONSUME_ACK ? SETTLED_ACK : SETTLED_NAK);
     consume_done(record, how);
 }
@@ -235,13 +231,18 @@ static bool is_settled(const struct consume_msg *record) {
 
 /* ---- a lost consumer ---- */
 
+static int lost_done(lua_State *L, int status, lua_KContext context) {
+    (void)L, (void)status, (void)context;
+    return 0;
+}
+
 static int lost_body(lua_State *L) {
     const struct consume_box *box = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, box->lost);
     push_error(L, status_word(box->lost_status),
                box->lost_text[0] != '\0' ? box->lost_text : status_text(box->lost_status));
     lua_pushboolean(L, box->lost_silent);
-    lua_callk(L, 2, 0, 0, failed_done);
+    lua_callk(L, 2, 0, 0, lost_done);
     return 0;
 }
 
@@ -284,25 +285,30 @@ static void box_close(struct consume_box *box) {
     if (consume == NULL)
         return;
     box->consume = NULL;
+    consume_keys_show(box, false);
     consume_get_stats(consume, &box->stats);
     consume_close(consume);
 }
 
-static void unref(struct consume_box *box) {
+void consume_box_unref(struct consume_box *box) {
     lua_State *L = script_lua(box->script); /* clears fields that exist: cannot raise */
     luaL_unref(L, LUA_REGISTRYINDEX, box->handler);
     luaL_unref(L, LUA_REGISTRYINDEX, box->failed);
     luaL_unref(L, LUA_REGISTRYINDEX, box->lost);
     luaL_unref(L, LUA_REGISTRYINDEX, box->codec);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->key);
+    luaL_unref(L, LUA_REGISTRYINDEX, box->keyless);
     luaL_unref(L, LUA_REGISTRYINDEX, box->self);
     box->handler = box->failed = box->lost = box->self = box->codec = LUA_NOREF;
+    box->key = box->keyless = LUA_NOREF;
 }
 
 static void on_end(void *owner) {
     struct consume_box *box = owner;
     script_remove_resource(&box->resource);
     box_close(box);
-    unref(box);
+    if (!box->finding)
+        consume_box_unref(box);
 }
 
 static void on_script_close(struct script_resource *resource) {
@@ -324,6 +330,7 @@ static void on_script_drain(struct script_resource *resource) {
 static const struct consume_events events = {
     .on_msg = on_msg,
     .is_settled = is_settled,
+    .on_unkeyed = consume_keys_wanted,
     .on_lost = on_lost,
     .on_full = on_full,
     .on_end = on_end,
@@ -367,6 +374,10 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     box->codec = luaL_ref(L, LUA_REGISTRYINDEX); /* nil without */
     lua_getfield(L, 4, "group");
     out->group = check_group(L, lua_gettop(L));
+    consume_keys_take(L, 4, box, out);
+    out->beside_max = number_field(L, 4, "beside", INT32_MAX);
+    out->settle_count = number_field(L, 4, "settle", INT32_MAX);
+    out->settle_ms = (uint32_t)option_ms(L, 4, "settle_time", 0);
     lua_getfield(L, 4, "auto_ack");
     box->auto_ack = lua_toboolean(L, -1);
     lua_settop(L, 8);
@@ -386,9 +397,11 @@ static int ref_argument(lua_State *L, int arg) {
  * opts are checked by the Lua side: max_messages, concurrency, max_batch, expires, heartbeat,
  * ack_wait (0: no acknowledgements), max_deliver, data_type, auto_ack, reader, group
  * (check_group()), pull (whose pin it shares); of a consumer that pushes: deliver (its
- * subject), queue, pending. failed(msg, why): why is for core.caught(), what the handler
- * refused with, or nil when the message was delivered more than max_deliver times. lost(err,
- * silent): the consumer is gone.
+ * subject), queue, pending; for order by keys: key (a text, or a function that must not wait),
+ * keyless(msg), which raises why there is none, beside, settle (messages that readers which are
+ * gone have had). failed(msg, why): why is for
+ * core.caught(), what the handler refused with, or nil when the message was delivered more than
+ * max_deliver times. lost(err, silent): the consumer is gone.
  */
 static int js_consume(lua_State *L) {
     const char *stream = luaL_checkstring(L, 1), *consumer = luaL_checkstring(L, 2);
@@ -403,6 +416,7 @@ static int js_consume(lua_State *L) {
     struct script *script = script_of(L);
     struct consume_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
     memset(box, 0, sizeof(*box));
+    box->key = box->keyless = LUA_NOREF;
     box->script = script;
     box->client = who.id;
     snprintf(box->title, sizeof(box->title), "consumer %s of stream %s", consumer, stream);
@@ -422,11 +436,13 @@ static int js_consume(lua_State *L) {
     int rc = consume_open(&box->consume, link, service_clock(script_service(script)), prefix,
                           stream, consumer, &options, &events, box);
     bool running = script_state(script) == SCRIPT_RUNNING;
+    if (rc == LN_OK && options.key.kind != MESSAGE_KEY_NONE)
+        consume_keys_show(box, true);
     if (rc == LN_OK && running)
         rc = consume_begin(box->consume);
     if (rc < 0) {
         box_close(box);
-        unref(box);
+        consume_box_unref(box);
         return luaL_error(L, "js_consume: %s", status_text(rc));
     }
     box->resource.begin = running ? NULL : on_script_begin;
@@ -496,12 +512,13 @@ static void set_count(lua_State *L, const char *name, uint64_t value) {
     lua_setfield(L, -2, name);
 }
 
-/* consume:stats() -> { received, acked, failed, returned, dropped, running, queued } */
+/* consume:stats() -> { received, acked, failed, returned, dropped, running, queued,
+ * keys, blocked } */
 static int box_stats(lua_State *L) {
     struct consume_box *box = check_box(L);
     if (box->consume != NULL)
         consume_get_stats(box->consume, &box->stats);
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 9);
     set_count(L, "received", box->stats.received);
     set_count(L, "acked", box->stats.acked);
     set_count(L, "failed", box->failures);
@@ -509,6 +526,8 @@ static int box_stats(lua_State *L) {
     set_count(L, "dropped", box->stats.dropped);
     set_count(L, "running", box->stats.running);
     set_count(L, "queued", box->stats.queued);
+    set_count(L, "keys", box->stats.keys.keys);
+    set_count(L, "blocked", box->stats.keys.blocked);
     return 1;
 }
 

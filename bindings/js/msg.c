@@ -74,16 +74,25 @@ static int msg_ack(lua_State *L) {
     return settle(L, check_js_msg(L, "msg:ack"), "+ACK");
 }
 
+/* Its consume keeps it, and gives it to a handler again. */
+static int keep(lua_State *L, struct msg *msg, uint64_t ms) {
+    msg->settled = true;
+    msg->held = MSG_AGAIN;
+    msg->again_ms = ms;
+    count(L, msg, SETTLED_NAK);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* msg:nak([delay]) -> true | nil, err: deliver it again, after `delay` seconds */
 static int msg_nak(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:nak");
     char ack[64] = "-NAK";
-    if (!lua_isnoneornil(L, 2)) {
-        uint64_t ms = check_ms(L, 2);
-        if (ms > 0)
-            snprintf(ack, sizeof(ack), "-NAK {\"delay\":%llu}",
-                     (unsigned long long)ms * 1000000);
-    }
+    uint64_t ms = lua_isnoneornil(L, 2) ? 0 : check_ms(L, 2);
+    if (msg->held == MSG_HELD && !msg->settled)
+        return keep(L, msg, ms);
+    if (ms > 0)
+        snprintf(ack, sizeof(ack), "-NAK {\"delay\":%llu}", (unsigned long long)ms * 1000000);
     return settle(L, msg, ack);
 }
 
@@ -132,7 +141,7 @@ static void log_term(lua_State *L, const struct msg *msg, const char *reason) {
              (unsigned long long)meta.stream_seq, msg->subject, *reason ? ": " : "", reason);
     struct log_field fields[6] = {
         text_field("consumer", meta.consumer.at, meta.consumer.len),
-        integer_field("deliveries", meta.num_delivered),
+        integer_field("deliveries", meta.num_delivered + msg->attempts),
         integer_field("sequence", meta.stream_seq),
         text_field("stream", meta.stream.at, meta.stream.len),
         text_field("subject", msg->subject, strlen(msg->subject)),
@@ -267,7 +276,7 @@ static int push_metadata(lua_State *L, struct msg *msg) {
         set_slice(L, "domain", meta.domain);
     set_integer(L, "stream_sequence", meta.stream_seq);
     set_integer(L, "consumer_sequence", meta.consumer_seq);
-    set_integer(L, "num_delivered", meta.num_delivered);
+    set_integer(L, "num_delivered", meta.num_delivered + msg->attempts);
     set_integer(L, "num_pending", meta.num_pending);
     lua_pushnumber(L, (lua_Number)meta.timestamp / 1e9);
     lua_setfield(L, -2, "timestamp");

@@ -224,6 +224,26 @@ static void put_pending_bytes(struct view *view) {
     }
 }
 
+static void put_keys(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        struct listener_stats stats;
+        listener_get_stats(at, &stats);
+        if (stats.keyed)
+            put2(view, (double)stats.keys.keys, "endpoint", listener_endpoint_name(at), NULL,
+                 NULL);
+    }
+}
+
+static void put_key_waiting(struct view *view) {
+    for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
+        struct listener_stats stats;
+        listener_get_stats(at, &stats);
+        if (stats.keyed)
+            put2(view, (double)stats.keys.blocked, "endpoint", listener_endpoint_name(at), NULL,
+                 NULL);
+    }
+}
+
 static void put_lost(struct view *view) {
     for (const struct listener *at = NULL; (at = next_listener(view, at)) != NULL;) {
         struct listener_stats stats;
@@ -299,6 +319,33 @@ static void put_ages(struct view *view) {
     }
 }
 
+/* `offset` of a size_t in struct keyed_stats. */
+static void put_js_keys(struct view *view, size_t offset) {
+    list_each (struct reader, at, &view->vitals->readers, node) {
+        struct reader_together all = reader_together(view->vitals, at);
+        if (!all.keyed || !reader_is_first(view->vitals, at))
+            continue;
+        const size_t *value = (const size_t *)(const void *)((const char *)&all.keys + offset);
+        put2(view, (double)*value, "stream", at->stream, "consumer", at->label);
+    }
+}
+
+static void put_js_key_count(struct view *view) {
+    put_js_keys(view, offsetof(struct keyed_stats, keys));
+}
+
+static void put_js_key_blocked(struct view *view) {
+    put_js_keys(view, offsetof(struct keyed_stats, blocked));
+}
+
+static void put_js_key_bytes(struct view *view) {
+    put_js_keys(view, offsetof(struct keyed_stats, bytes));
+}
+
+static void put_js_key_longest(struct view *view) {
+    put_js_keys(view, offsetof(struct keyed_stats, longest));
+}
+
 static void put_dropped(struct view *view) {
     list_each (struct meter, at, &view->vitals->meters.list, node)
         if (at->dropped > 0)
@@ -342,6 +389,10 @@ static const struct family {
     {"lunats_pending_messages", "Messages that wait for a handler.", METER_GAUGE, put_pending},
     {"lunats_pending_bytes", "Bytes of the messages that wait for a handler.", METER_GAUGE,
      put_pending_bytes},
+    {"lunats_keys", "Keys of which a listener has messages.", METER_GAUGE, put_keys},
+    {"lunats_key_waiting_messages",
+     "Messages of a listener that wait for another one of their key.", METER_GAUGE,
+     put_key_waiting},
     {"lunats_dropped_total", "Messages dropped, as the queue of the listener was full.",
      METER_COUNTER, put_lost},
     {"lunats_fibers", "Fibers: handlers with what they spawned, and tasks and timers.",
@@ -368,6 +419,15 @@ static const struct family {
      METER_GAUGE, put_readers},
     {"lunats_js_last_message_age_seconds", "Time since the last message of a consumer.",
      METER_GAUGE, put_ages},
+    {"lunats_js_keys", "Keys of which a consumer has messages here.", METER_GAUGE,
+     put_js_key_count},
+    {"lunats_js_key_waiting_messages",
+     "Messages of a consumer that wait for another one of their key.", METER_GAUGE,
+     put_js_key_blocked},
+    {"lunats_js_key_waiting_bytes", "Bytes of its messages that wait for a handler.",
+     METER_GAUGE, put_js_key_bytes},
+    {"lunats_js_key_longest_messages", "The most of them that wait for the same key.",
+     METER_GAUGE, put_js_key_longest},
     {"lunats_metrics_dropped_total",
      "Values not counted, as a metric had too many sets of labels.", METER_COUNTER,
      put_dropped},

@@ -4,32 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/hash.h"
+
 /* Buckets of a segment: 4 KiB. */
 #define TABLE_SEGMENT ((size_t)512)
 /* With fewer than one entry for so many buckets there are too many; so many go at a time. */
 #define SHRINK 4
 
-/* ---- hashing ---- */
-
-__extension__ typedef unsigned __int128 wide;
-
-static uint64_t mix(uint64_t a, uint64_t b) {
-    wide product = (wide)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 uint32_t table_hash(const struct cache_table *table, const char *key, size_t len) {
-    uint64_t hash = table->seed[0] ^ len, word;
-    size_t left = len;
-    for (; left >= sizeof(word); left -= sizeof(word), key += sizeof(word)) {
-        memcpy(&word, key, sizeof(word));
-        hash = mix(hash ^ word, table->seed[1]);
-    }
-    word = 0;
-    memcpy(&word, key, left);
-    hash = mix(hash ^ word, table->seed[1]);
-    hash = mix(hash, table->seed[0] | 1);
-    return (uint32_t)(hash ^ (hash >> 32));
+    return hash_bytes(table->seed, key, len);
 }
 
 /* ---- buckets ---- */

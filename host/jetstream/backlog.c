@@ -41,6 +41,18 @@ struct consume_msg *backlog_dequeue(struct backlog *backlog) {
     return msg;
 }
 
+void backlog_unqueue(struct backlog *backlog, struct consume_msg *msg) {
+    list_remove(&msg->queue);
+    backlog->queued--;
+    backlog->bytes -= weight(msg);
+}
+
+void backlog_requeue(struct backlog *backlog, struct consume_msg *msg) {
+    list_push_front(&backlog->queue, &msg->queue);
+    backlog->queued++;
+    backlog->bytes += weight(msg);
+}
+
 struct consume_msg *backlog_oldest(const struct backlog *backlog) {
     return list_item(list_first(&backlog->all), struct consume_msg, all);
 }
@@ -70,13 +82,21 @@ void backlog_hand_over(struct backlog *from, struct backlog *to, struct consume 
         list_push_back(&to->all, &msg->all);
         msg->consume = consume;
         msg->owner = owner;
+        to->count++;
+        from->count--;
     }
     list_move(&to->queue, &from->queue);
-    to->count = to->queued = from->queued;
-    from->count -= from->queued;
+    to->queued = from->queued;
     from->queued = 0;
     to->bytes = from->bytes;
     from->bytes = 0;
+}
+
+void backlog_hand_on(struct backlog *from, struct backlog *to, struct consume_msg *msg,
+                     uint64_t now) {
+    from->count--;
+    to->count++;
+    backlog_touch(to, msg, now);
 }
 
 void backlog_close(struct backlog *backlog) {

@@ -29,6 +29,10 @@ struct consume_msg *backlog_add(struct backlog *backlog, struct message *msg, ui
 /* Takes the first one out of the queue; NULL when there is none. */
 struct consume_msg *backlog_dequeue(struct backlog *backlog);
 
+/* Takes this one out of the queue; puts it back, as the first one. */
+void backlog_unqueue(struct backlog *backlog, struct consume_msg *msg);
+void backlog_requeue(struct backlog *backlog, struct consume_msg *msg);
+
 /* The one that the server has heard of least recently, or NULL. */
 struct consume_msg *backlog_oldest(const struct backlog *backlog);
 
@@ -38,9 +42,13 @@ void backlog_touch(struct backlog *backlog, struct consume_msg *msg, uint64_t no
 /* The end of a message that is not in the queue. The record is gone afterwards. */
 void backlog_remove(struct backlog *backlog, struct consume_msg *msg);
 
-/* Moves the queue of `from`, as old as it is, to the empty backlog of `consume`. */
+/* Moves what nobody works on, as old as it is, to the empty backlog of `consume`. */
 void backlog_hand_over(struct backlog *from, struct backlog *to, struct consume *consume,
                        void *owner);
+
+/* One more that nobody works on goes there; the server has heard of it. */
+void backlog_hand_on(struct backlog *from, struct backlog *to, struct consume_msg *msg,
+                     uint64_t now);
 
 /* Frees what is not in use; no record is kept from now on. */
 void backlog_close(struct backlog *backlog);

@@ -5,45 +5,15 @@
 #include <string.h>
 
 #include "host/base/container_of.h"
-#include "host/jetstream/backlog.h"
-#include "host/jetstream/demand.h"
+#include "host/jetstream/consume_internal.h"
 #include "host/jetstream/request.h"
 
 #define QUEUE_BYTES ((size_t)64 << 20) /* of messages that nobody has asked for */
 #define TELL_MS 1000                   /* between two words about dropped ones */
 
-enum consume_state {
-    HELD, /* has not begun */
-    RUNNING,
-    LOST,     /* the owner finds out whether the consumer is still there */
-    DRAINING, /* no requests; the queue is handled */
-    STOPPING, /* no requests; the queue has gone back */
-    ENDED,
-};
-
-struct consume {
-    struct link *link;
-    struct link_observer observer;
-    struct consume_options options;
-    struct consume_events events;
-    void *owner;
-    enum consume_state state;
-    struct consume *previous, *next; /* before and after a handover */
-    bool closed;
-    bool pumping;
-    unsigned busy;       /* frames on the stack that use it */
-    struct clock *clock; /* real: it is the server's time that runs */
-    struct clock_timer progress, end;
-    struct clock_timer tell; /* armed for as long as dropped messages are not told again */
-    struct demand demand;
-    size_t running; /* messages that the owner works on */
-    struct backlog backlog;
-    struct consume_stats stats;
-};
-
 /* ---- the end of a message ---- */
 
-static void say(struct consume *consume, struct message *msg, const char *ack) {
+void consume_say(struct consume *consume, const struct message *msg, const char *ack) {
     link_publish(consume->link, &(struct link_out){
                                     .subject = msg->reply,
                                     .data = ack,
@@ -52,29 +22,31 @@ static void say(struct consume *consume, struct message *msg, const char *ack) {
                                 });
 }
 
-/* The message is finished in this or that way. Does not look for new ones. */
-static void finish(struct consume *consume, struct consume_msg *msg, enum consume_how how) {
+void consume_finish(struct consume *consume, struct consume_msg *msg, enum consume_how how) {
     bool acked = consume->options.ack_wait_ms > 0;
     if (how == CONSUME_ACK && acked) {
-        say(consume, msg->msg, "+ACK");
+        consume_say(consume, msg->msg, "+ACK");
         consume->stats.acked++;
     } else if (how == CONSUME_NAK && acked) {
-        say(consume, msg->msg, JS_NAK_SOON);
+        consume_say(consume, msg->msg, JS_NAK_SOON);
         consume->stats.returned++;
     }
+    if (msg->turn != NULL)
+        turns_forget(&consume->turns, msg);
     backlog_remove(&consume->backlog, msg);
     demand_finished(&consume->demand);
 }
 
 /* ---- the end ---- */
 
-/* Last thing in every function that the loop or the owner calls. */
-static void leave(struct consume *consume) {
+void consume_leave(struct consume *consume) {
     if (--consume->busy > 0)
         return;
     if (consume->closed) {
-        if (consume->backlog.count == 0)
+        if (consume->backlog.count == 0) {
+            turns_close(&consume->turns);
             free(consume);
+        }
         return;
     }
     bool over = consume->state == STOPPING || consume->state == DRAINING;
@@ -115,21 +87,38 @@ static bool too_old(const struct consume *consume, const struct consume_msg *msg
 /* Whether a handler may begin; those of the versions before count. */
 static bool has_slot(const struct consume *consume) {
     size_t running = 0;
-    for (const struct consume *at = consume; at != NULL; at = at->previous)
+    if (consume->settling > 0)
+        return false;
+    for (const struct consume *at = consume; at != NULL; at = at->previous) {
         running += at->running;
+        if (at->running > 0 && turns_used(&consume->turns) && !turns_used(&at->turns))
+            return false; /* nobody knows the keys of what they work on */
+    }
     return running < consume->options.concurrency;
 }
 
-/* Starts what there are slots for. */
-static void pump(struct consume *consume) {
+static struct consume_msg *next_msg(struct consume *consume) {
+    return turns_used(&consume->turns) ? consume_keys_next(consume)
+                                       : backlog_dequeue(&consume->backlog);
+}
+
+static void skip(struct consume *consume, struct consume_msg *msg) {
+    if (msg->turn != NULL) {
+        consume_keys_skip(consume, msg);
+        return;
+    }
+    consume->stats.dropped++; /* the server delivers it to somebody else by now */
+    consume_finish(consume, msg, CONSUME_SETTLED);
+}
+
+void consume_pump(struct consume *consume) {
     if (consume->pumping)
         return; /* the frame that does it goes on */
     consume->pumping = true;
     struct consume_msg *msg;
-    while (has_slot(consume) && (msg = backlog_dequeue(&consume->backlog)) != NULL) {
+    while (has_slot(consume) && (msg = next_msg(consume)) != NULL) {
         if (msg->stale || too_old(consume, msg)) {
-            consume->stats.dropped++; /* the server delivers it to somebody else by now */
-            finish(consume, msg, CONSUME_SETTLED);
+            skip(consume, msg);
             continue;
         }
         msg->running = true;
@@ -137,24 +126,33 @@ static void pump(struct consume *consume) {
         consume->events.on_msg(consume->owner, msg);
     }
     consume->pumping = false;
+    if (turns_used(&consume->turns))
+        consume_keys_count(consume);
     demand_pull(&consume->demand);
 }
 
 static void return_queue(struct consume *consume) {
     for (struct consume_msg *msg; (msg = backlog_dequeue(&consume->backlog)) != NULL;)
-        finish(consume, msg, CONSUME_NAK);
+        consume_finish(consume, msg, CONSUME_NAK);
+    consume_keys_return_resting(consume, false);
 }
 
 void consume_done(struct consume_msg *msg, enum consume_how how) {
     struct consume *consume = msg->consume;
     consume->busy++;
     consume->running--;
-    finish(consume, msg, how);
+    if (msg->turn != NULL && (how == CONSUME_NAK || how == CONSUME_AGAIN))
+        consume_keys_fail(consume, msg, how);
+    else {
+        if (msg->turn != NULL)
+            consume_keys_remember(consume, msg);
+        consume_finish(consume, msg, how);
+    }
     if (!consume->closed)
-        pump(consume);
+        consume_pump(consume);
     for (struct consume *next = consume->next; next != NULL; next = next->next)
-        pump(next);
-    leave(consume);
+        consume_pump(next);
+    consume_leave(consume);
 }
 
 /* ---- messages that take long ---- */
@@ -177,12 +175,12 @@ static void on_progress(struct clock_timer *timer) {
         struct consume_msg *msg = backlog_oldest(backlog);
         if (now - msg->touched < half)
             break;
-        if (!msg->running && too_old(consume, msg))
+        if (!msg->running && (msg->stale || too_old(consume, msg)))
             msg->stale = true;
         else if (!online)
             break; /* what was to be said now would be said too late */
         else if (!msg->running || !consume->events.is_settled(msg))
-            say(consume, msg->msg, "+WPI");
+            consume_say(consume, msg->msg, "+WPI");
         backlog_touch(backlog, msg, now);
     }
     if (online)
@@ -211,7 +209,7 @@ static void tell_drops(struct consume *consume) {
     consume->busy++;
     consume->events.on_full(consume->owner, &stats);
     consume->stats.untold = consume->stats.untold_bytes = 0;
-    leave(consume);
+    consume_leave(consume);
 }
 
 static void on_tell(struct clock_timer *timer) {
@@ -232,7 +230,18 @@ static void drop(struct consume *consume, struct message *msg) {
  * acknowledged can be had again. */
 static bool is_too_much(const struct consume *consume, const struct message *msg) {
     return consume->options.ack_wait_ms > 0 && consume->backlog.count > 0 &&
+           !turns_used(&consume->turns) && /* others of its key would overtake it */
            tally_full(msg->tally, 0);
+}
+
+static bool takes(const struct consume *consume) {
+    return consume->state != STOPPING && consume->state != ENDED &&
+           !(consume->state == DRAINING && consume->returning);
+}
+
+static void give_back(struct consume *consume, struct consume_msg *msg) {
+    backlog_unqueue(&consume->backlog, msg);
+    consume_finish(consume, msg, CONSUME_NAK);
 }
 
 static void on_msg(struct demand *demand, struct message *msg) {
@@ -243,11 +252,11 @@ static void on_msg(struct demand *demand, struct message *msg) {
     }
     consume->busy++;
     struct consume_msg *record = NULL;
-    if (consume->state != STOPPING && consume->state != ENDED && !is_too_much(consume, msg))
+    if (takes(consume) && !is_too_much(consume, msg))
         record = backlog_add(&consume->backlog, msg, clock_now(consume->clock));
     if (record == NULL) {
         if (consume->options.ack_wait_ms > 0)
-            say(consume, msg, JS_NAK_SOON);
+            consume_say(consume, msg, JS_NAK_SOON);
         consume->stats.returned++;
         message_free(msg);
         demand_finished(demand);
@@ -257,22 +266,24 @@ static void on_msg(struct demand *demand, struct message *msg) {
         consume->stats.received++;
         demand_came(demand);
         arm_progress(consume);
-        pump(consume);
+        if (turns_used(&consume->turns) && !consume_keys_add(consume, record))
+            give_back(consume, record);
+        consume_pump(consume);
     }
-    leave(consume);
+    consume_leave(consume);
 }
 
 static void on_lost(struct demand *demand, int status, const char *text, bool silent) {
     struct consume *consume = container_of(demand, struct consume, demand);
     consume->busy++;
     lose(consume, status, text, silent);
-    leave(consume);
+    consume_leave(consume);
 }
 
 static void on_drained(struct demand *demand) {
     struct consume *consume = container_of(demand, struct consume, demand);
     consume->busy++;
-    leave(consume);
+    consume_leave(consume);
 }
 
 static const struct demand_events demand_events = {
@@ -293,7 +304,7 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
     } else if (!consume->demand.draining) {
         demand_stop(&consume->demand);
     }
-    leave(consume);
+    consume_leave(consume);
 }
 
 /* ---- handover ---- */
@@ -320,9 +331,11 @@ bool consume_of_other_version(struct link *link, const char *consumer, const voi
 static void take_over(struct consume *consume, struct consume *previous) {
     consume->previous = previous;
     previous->next = consume;
+    consume_keys_before_handover(consume, previous);
     backlog_hand_over(&previous->backlog, &consume->backlog, consume, consume->owner);
-    consume->stats.received = consume->backlog.queued;
-    previous->stats.received -= consume->backlog.queued;
+    consume->stats.received = consume->backlog.count;
+    previous->stats.received -= consume->backlog.count;
+    consume_keys_after_handover(consume, previous);
     demand_take_over(&consume->demand, &previous->demand);
     arm_progress(consume);
     consume_stop(previous, false);
@@ -337,7 +350,7 @@ static void resign(struct consume *consume) {
         consume->previous->next = next;
     consume->next = consume->previous = NULL;
     if (next != NULL)
-        pump(next);
+        consume_pump(next);
 }
 
 int consume_begin(struct consume *consume) {
@@ -351,11 +364,14 @@ int consume_begin(struct consume *consume) {
                    consume->options.version);
     if (previous != NULL) {
         take_over(consume, previous);
-        pump(consume);
+        consume_keys_find(consume);
+        consume_pump(consume);
     } else if ((rc = demand_start(&consume->demand)) < 0) {
         consume->state = HELD;
+    } else if (turns_used(&consume->turns)) {
+        consume_keys_begin(consume);
     }
-    leave(consume);
+    consume_leave(consume);
     return rc;
 }
 
@@ -386,7 +402,9 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
         .queue = options->queue,
     };
     rc = demand_open(&consume->demand, link, clock, subject, &demand, &demand_events,
-                     &consume->backlog.count, &consume->backlog.queued);
+                     &consume->backlog.count,
+                     options->key.kind != MESSAGE_KEY_NONE ? &consume->unserved
+                                                           : &consume->backlog.queued);
     if (rc < 0) {
         free(subject);
         free(consume);
@@ -404,6 +422,11 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
         consume->options.queue_bytes = QUEUE_BYTES;
     consume->end.fire = on_end;
     consume->observer.on_state = on_link_state;
+    if (options->key.kind != MESSAGE_KEY_NONE && (rc = consume_keys_open(consume)) < 0) {
+        demand_close(&consume->demand);
+        free(consume);
+        return rc;
+    }
     link_observe(link, &consume->observer);
     *out = consume;
     return LN_OK;
@@ -437,7 +460,7 @@ void consume_resume(struct consume *consume) {
     int rc = demand_resume(&consume->demand);
     if (rc < 0)
         lose(consume, rc, NULL, false);
-    leave(consume);
+    consume_leave(consume);
 }
 
 void consume_stop(struct consume *consume, bool drain) {
@@ -449,9 +472,11 @@ void consume_stop(struct consume *consume, bool drain) {
     /* Drained, because what is on its way to us would be missed by everybody until its ack_wait
      * is over; and first, because what goes back shall not come to us again. */
     demand_drain(&consume->demand);
-    if (!drain)
+    if (drain)
+        consume_keys_return_resting(consume, true);
+    else
         return_queue(consume);
-    leave(consume);
+    consume_leave(consume);
 }
 
 bool consume_stopped(const struct consume *consume) {
@@ -463,6 +488,8 @@ void consume_get_stats(const struct consume *consume, struct consume_stats *out)
     out->running = consume->running;
     out->queued = consume->backlog.queued;
     out->queued_bytes = consume->backlog.bytes;
+    if (turns_used(&consume->turns))
+        keyed_get_stats(consume->turns.keyed, &out->keys);
 }
 
 void consume_close(struct consume *consume) {
@@ -477,6 +504,7 @@ void consume_close(struct consume *consume) {
     clock_disarm(consume->clock, &consume->progress);
     clock_disarm(consume->clock, &consume->end);
     clock_disarm(consume->clock, &consume->tell);
+    clock_disarm(consume->clock, &consume->settle);
     backlog_close(&consume->backlog);
-    leave(consume);
+    consume_leave(consume);
 }

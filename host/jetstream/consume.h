@@ -22,8 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/base/keyed.h"
 #include "host/base/list.h"
 #include "host/jetstream/group.h"
+#include "host/link/key.h"
 #include "host/link/link.h"
 
 struct consume;
@@ -42,6 +44,7 @@ struct consume_msg {
     struct list_node queue; /* waiting for its turn */
     uint64_t touched;       /* when the server's clock for it began, as far as known */
     bool running, stale;
+    struct turn *turn; /* owned; NULL: it is not ordered by a key */
 };
 
 struct consume_options {
@@ -57,7 +60,16 @@ struct consume_options {
     const char *queue;     /* of a consumer that pushes; may be NULL */
     uint32_t queue_max;    /* messages in the queue, above which they are dropped; 0: any */
     size_t queue_bytes;    /* the same of their bytes; 0: 64 MiB */
-    const void *version;   /* of the program that consumes; compared, nothing else */
+    /* With a key, messages that have the same one are handled in order, one at a time. Of a
+     * consumer that is pulled, `beside_max` of those that wait for another one of their key, as
+     * long as the queue has no more than queue_bytes, count for nothing in max_messages. */
+    struct message_key key;
+    uint32_t beside_max;
+    /* So many messages have been delivered to readers that are gone, and come again within
+     * settle_ms: no handler begins before they are here. After that time they would come before
+     * any new message. */
+    uint32_t settle_count, settle_ms;
+    const void *version; /* of the program that consumes; compared, nothing else */
 };
 
 struct consume_stats {
@@ -65,6 +77,7 @@ struct consume_stats {
     uint64_t dropped;              /* too old when their turn came, or too many */
     uint64_t untold, untold_bytes; /* of the latter, those since on_full() was called last */
     size_t running, queued, queued_bytes;
+    struct keyed_stats keys;
 };
 
 /* All of them are called from the loop or from within a call of the owner. */
@@ -73,6 +86,8 @@ struct consume_events {
     void (*on_msg)(void *owner, struct consume_msg *msg);
     /* Whether the message that is being worked on has been acknowledged by other means. */
     bool (*is_settled)(const struct consume_msg *msg);
+    /* With a key that only the owner can find: there is a consume_unkeyed(). */
+    void (*on_unkeyed)(void *owner);
     /*
      * Requests have stopped: LN_ECONSUMER_LOST, LN_EJETSTREAM (refused), LN_EPERMISSION, ...
      * `silent`: the consumer may still be there; nothing was heard, or its limits may be others
@@ -112,8 +127,31 @@ enum consume_how {
     CONSUME_ACK,     /* handled */
     CONSUME_NAK,     /* not handled: the server shall deliver it again */
     CONSUME_SETTLED, /* nothing is sent */
+    CONSUME_AGAIN,   /* with a key: not handled, see consume_want_again() */
 };
 void consume_done(struct consume_msg *msg, enum consume_how how);
+
+/*
+ * Of a message with a turn, which is worked on: consume_done(CONSUME_AGAIN) shall give it to
+ * the owner again, after so many milliseconds in which no other one of its key is begun. It
+ * does not go back to the server, which is told that it is worked on: a delivery to another
+ * process, or one that comes late, would let others overtake it. A message that ends with
+ * CONSUME_NAK is treated the same.
+ */
+void consume_want_again(struct consume_msg *msg, uint64_t ms);
+/* How often that has been done; the server does not count it. */
+uint32_t consume_attempts(const struct consume_msg *msg);
+
+/*
+ * The first message whose key the owner has to find, with consume_set_key(), or NULL. `key`
+ * NULL: it has none, and nothing waits for it. `failed`: it could not be found, which
+ * consume_key_failed() tells when the message is given to the owner. After some of them
+ * consume_go_on() starts what can be.
+ */
+struct consume_msg *consume_unkeyed(const struct consume *consume);
+void consume_set_key(struct consume_msg *msg, const char *key, size_t len, bool failed);
+bool consume_key_failed(const struct consume_msg *msg);
+void consume_go_on(struct consume *consume);
 
 /* The limits of its consumer have been changed: takes max_batch, expires_ms, heartbeat_ms and
  * ack_wait_ms of `options`. */

@@ -121,9 +121,9 @@ void demand_pull(struct demand *demand) {
         return;
     if (demand->pending == *demand->here) /* nobody has had a reason to say anything */
         heartbeat_heard(&demand->heartbeat);
-    size_t wanted = most(demand);
-    while (demand->pending < (wanted + 1) / 2) {
-        size_t batch = wanted - demand->pending;
+    size_t wanted = most(demand), beside = demand->beside != NULL ? *demand->beside : 0;
+    while (demand->pending < beside + (wanted + 1) / 2) {
+        size_t batch = beside + wanted - demand->pending;
         if (o->max_batch > 0 && batch > o->max_batch)
             batch = o->max_batch;
         if (request(demand, batch) < 0) {

@@ -59,6 +59,7 @@ struct demand {
     struct demand_options options;
     const size_t *here;    /* messages that have come and are not finished */
     const size_t *queued;  /* those of them that nobody works on */
+    const size_t *beside;  /* those of them that do not count in max_messages; NULL: none */
     char *deliver, *queue; /* owned; NULL as in the options */
     char *flow;            /* owned; where the server waits for an answer; NULL: it does not */
     char *subject;         /* of the requests */

@@ -10,6 +10,7 @@
 #include "host/script/memory.h"
 #include "host/script/title.h"
 #include "host/service/internal.h"
+#include "host/service/keys.h"
 #include "host/trace/tracer.h"
 
 /* Longest text of an error reply; headers of a message share 64 KiB. */
@@ -119,6 +120,11 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
         job_failed(job, 503, "the service is stopping");
     if (job->holder != NULL)
         *job->holder = NULL;
+    struct listener_keys *keys = NULL;
+    if (job->turn != NULL) {
+        keys = keys_hold(job->listener->keys);
+        keys_done(job);
+    }
     uint64_t now = clock_precise();
     endpoint_count(job->listener->endpoint, now - delivery->msg->received);
     if (job->trace != NULL)
@@ -129,6 +135,22 @@ static void on_job_end(struct fiber *fiber, void *arg, int status, const char *t
     delivery->deliveries->on_job_end(job->listener); /* it may be gone afterwards */
     if (last)
         give_back(delivery);
+    if (keys != NULL) {
+        keys_go_on(keys);
+        keys_release(keys);
+    }
+}
+
+void job_cancel(struct job *job) {
+    on_job_end(NULL, job, LN_ECANCELLED, NULL);
+}
+
+void job_drop(struct job *job) {
+    struct delivery *delivery = job->delivery;
+    if (--delivery->jobs_left > 0)
+        return;
+    send_error(delivery, job);
+    give_back(delivery);
 }
 
 static void without_fiber(struct job *job) {
@@ -155,14 +177,24 @@ static size_t job_facts(const void *arg, struct log_field out[LOG_CONTEXT_MAX]) 
 
 const struct fiber_role job_role = {on_job_end, write_title, is_awaited, job_facts};
 
+void job_start(struct job *job) {
+    const struct listener *listener = job->listener;
+    struct fibers *fibers = script_fibers(listener->script);
+    int rc = fiber_spawn(fibers, FIBER_HANDLER, listener->options.body, job, on_job_end);
+    if (rc == LN_ECLOSED)
+        job_cancel(job); /* it has waited for one that was cut off */
+    else if (rc < 0)
+        without_fiber(job);
+}
+
 void delivery_start(struct delivery *delivery) {
     size_t count = delivery->job_count;
     for (size_t i = 0; i < count; i++) { /* it lives until the last job has ended */
         struct job *job = &delivery->jobs[i];
-        const struct listener *listener = job->listener;
-        struct fibers *fibers = script_fibers(listener->script);
-        if (fiber_spawn(fibers, FIBER_HANDLER, listener->options.body, job, on_job_end) < 0)
-            without_fiber(job);
+        if (job->listener->keys != NULL)
+            keys_add(job);
+        else
+            job_start(job);
     }
 }
 

@@ -21,13 +21,17 @@ struct script_error;
 struct job {
     struct delivery *delivery;
     struct listener *listener;
-    struct job **holder; /* see job_hold() */
-    bool replying;       /* the body makes a message of what the handler has returned */
-    bool failed;         /* job_failed() was called */
-    bool told;           /* what the handler has raised is in the log, and its sender knows */
-    bool traced;         /* its body calls job_begin_trace() */
-    struct trace *trace; /* of its fiber; NULL: none */
+    struct job **holder;   /* see job_hold() */
+    bool replying;         /* the body makes a message of what the handler has returned */
+    bool failed;           /* job_failed() was called */
+    bool told;             /* what the handler has raised is in the log, and its sender knows */
+    struct job_turn *turn; /* see keys.h; NULL: it is not ordered by a key */
+    bool traced;           /* its body calls job_begin_trace() */
+    struct trace *trace;   /* of its fiber; NULL: none */
 };
+
+/* Its body shall raise why it has no key, rather than handle the message. */
+bool job_key_failed(const struct job *job);
 
 /* The message; borrowed until the body ends. */
 struct message *job_msg(const struct job *job);

@@ -8,6 +8,7 @@
 
 #include "host/base/container_of.h"
 #include "host/service/internal.h"
+#include "host/service/keys.h"
 
 /* What a subscription needs in the link, about. */
 #define LINK_BYTES 400
@@ -142,6 +143,12 @@ struct listener *listener_next(const struct intake *intake, const struct script 
 
 /* ---- messages: a subscription waits while one of its listeners has no slot left ---- */
 
+/* With keys its messages wait elsewhere. */
+static bool is_busy(const struct listener *listener) {
+    return listener->keys != NULL ? keys_full(listener->keys)
+                                  : listener->running >= listener->options.concurrency;
+}
+
 static void pause_delivery(struct subscription *subscription) {
     subscription->paused = true;
     link_sub_pause(subscription->sub);
@@ -151,7 +158,7 @@ static void resume_if_free(struct subscription *subscription) {
     if (!subscription->paused)
         return;
     list_each (struct listener, at, &subscription->listeners, shared)
-        if (at->running >= at->options.concurrency)
+        if (is_busy(at))
             return;
     subscription->paused = false;
     link_sub_resume(subscription->sub);
@@ -161,8 +168,22 @@ static void on_job_end(struct listener *listener) {
     listener->running--;
     if (listener->subscription != NULL)
         resume_if_free(listener->subscription);
-    if (listener->gone && listener->running == 0)
-        listener_free(listener);
+    listener_free_if_idle(listener);
+}
+
+static void tell(const struct intake *intake, int status, const char *text) {
+    if (intake->events.on_error != NULL)
+        intake->events.on_error(intake->owner, status, text);
+}
+
+void listener_tell(const struct listener *listener, int status, const char *format, ...) {
+    char text[1024];
+    int len = snprintf(text, sizeof(text), "listener %.500s: ", listener->options.subject);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + len, sizeof(text) - (size_t)len, format, args);
+    va_end(args);
+    tell(listener->intake, status, text);
 }
 
 __attribute__((format(printf, 3, 4))) static void
@@ -172,8 +193,7 @@ tell_error(const struct intake *intake, int status, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    if (intake->events.on_error != NULL)
-        intake->events.on_error(intake->owner, status, text);
+    tell(intake, status, text);
 }
 
 static void on_msg(void *owner, struct message *msg) {
@@ -189,6 +209,11 @@ static void on_msg(void *owner, struct message *msg) {
     /* A handler may end listeners, so all jobs are written down before the first one runs. */
     list_each (struct listener, at, &subscription->listeners, shared) {
         delivery_add(delivery, at);
+        if (at->keys != NULL) { /* it runs when its turn has come */
+            if (keys_full(at->keys) && !subscription->paused)
+                pause_delivery(subscription);
+            continue;
+        }
         if (++at->running >= at->options.concurrency && !subscription->paused)
             pause_delivery(subscription);
     }
@@ -198,7 +223,7 @@ static void on_msg(void *owner, struct message *msg) {
 /* The listener that holds the others up, or any. */
 static const struct listener *slowest(const struct subscription *subscription) {
     list_each (struct listener, at, &subscription->listeners, shared)
-        if (at->running >= at->options.concurrency)
+        if (is_busy(at))
             return at;
     return list_item(list_first(&subscription->listeners), struct listener, shared);
 }
@@ -475,6 +500,14 @@ void intake_forget_next(struct intake *intake) {
     }
 }
 
+/* The endpoint of a listener is the same in all versions. */
+static void hand_over_keys(struct subscription *subscription) {
+    list_each (struct listener, next, &subscription->next, shared)
+        list_each (struct listener, previous, &subscription->listeners, shared)
+            if (next->endpoint == previous->endpoint)
+                keys_take_over(next, previous);
+}
+
 void intake_switch(struct intake *intake, uint32_t timeout_ms) {
     list_each (struct subscription, at, &intake->subscriptions, node) {
         if (at->draining)
@@ -483,6 +516,7 @@ void intake_switch(struct intake *intake, uint32_t timeout_ms) {
             drain(at, timeout_ms);
             continue;
         }
+        hand_over_keys(at);
         detach_all(&at->listeners); /* their jobs go on; the script is closed after them */
         list_move(&at->listeners, &at->next);
         at->count = 0;

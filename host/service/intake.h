@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/base/keyed.h"
+#include "host/link/key.h"
 #include "host/link/link.h"
 #include "host/script/script.h"
 #include "host/service/delivery.h"
@@ -82,13 +84,17 @@ struct listener_options {
     uint32_t concurrency; /* handlers that may run at once; 0 = 256 */
     int pending_msgs;     /* bounds of the queue in front of it; 0 = default */
     size_t pending_bytes;
-    bool needed;        /* the script cannot do without it: see on_refused() */
-    lua_CFunction body; /* runs one message as a fiber, with its struct job * */
-    int handler;        /* registry reference of the Lua function; released with it */
-    int anchor;         /* of what has to last as long; the same */
-    int codec;          /* the same; of messages of the type MSG_CODEC */
-    int type;           /* the bindings' enum msg_data */
-    unsigned client;    /* the bindings' */
+    bool needed;                   /* the script cannot do without it: see on_refused() */
+    lua_CFunction body;            /* runs one message as a fiber, with its struct job * */
+    struct message_key key_source; /* of kind NONE: no order by keys, see keys.h */
+    /* Of a function: finds the keys as a fiber, with its struct listener_keys *. */
+    lua_CFunction find_keys;
+    int key, keyless; /* registry references of the bindings, or LUA_NOREF; released with it */
+    int handler;      /* registry reference of the Lua function; released with it */
+    int anchor;       /* of what has to last as long; the same */
+    int codec;        /* the same; of messages of the type MSG_CODEC */
+    int type;         /* the bindings' enum msg_data */
+    unsigned client;  /* the bindings' */
 };
 
 struct listener_stats {
@@ -97,6 +103,8 @@ struct listener_stats {
     size_t queued;    /* messages that wait for one, */
     size_t queued_bytes;
     uint64_t dropped; /* messages for which the queue had no place */
+    bool keyed;       /* they are in order of keys: */
+    struct keyed_stats keys;
 };
 
 /*
@@ -129,6 +137,19 @@ const struct endpoint *listener_endpoint(const struct listener *listener);
  * listener of its script has the same. */
 const char *listener_endpoint_name(const struct listener *listener);
 void listener_get_stats(const struct listener *listener, struct listener_stats *out);
+
+/* ---- keys that a function of the script finds ---- */
+
+struct listener_keys;
+
+/* The first message whose key has to be found, or NULL; it stays until then. */
+const struct job *listener_unkeyed(const struct listener_keys *keys);
+/* The options of the listener that has the function; NULL: it is not one of this script. */
+const struct listener_options *listener_keys_options(const struct listener_keys *keys,
+                                                     const struct script *script);
+/* `key` NULL: it has none, and nothing waits for it. `failed`: see job_key_failed(). */
+void listener_set_key(struct listener_keys *keys, const struct job *job, const char *key,
+                      size_t len, bool failed);
 
 /* ---- the versions of a script ---- */
 

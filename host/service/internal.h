@@ -12,6 +12,7 @@
 
 /* ---- a listener: intake.c, listener.c, delivery.c ---- */
 
+struct listener_keys;
 struct reload;
 struct subscription;
 struct tracer;
@@ -32,6 +33,7 @@ struct listener {
     char *endpoint_name;               /* owned; unique among the listeners of its script */
     struct span_label *span_label;     /* owned; made when it is first needed */
     struct answer_log refusals;
+    struct listener_keys *keys; /* see keys.h; NULL: without order by keys */
 };
 
 /* ---- messages in handlers: delivery.c, for intake.c ---- */
@@ -53,6 +55,13 @@ struct delivery *delivery_new(struct deliveries *deliveries, struct message *msg
 void delivery_add(struct delivery *delivery, struct listener *listener);
 void delivery_start(struct delivery *delivery);
 
+/* Runs the body. The listener counts it as running already. */
+void job_start(struct job *job);
+/* Ends a job whose body never begins, with an error for the sender; it counts as running. */
+void job_cancel(struct job *job);
+/* The same without a word; it does not count. */
+void job_drop(struct job *job);
+
 /* Of the fibers of jobs. */
 extern const struct fiber_role job_role;
 
@@ -66,11 +75,16 @@ void subscription_leave(struct listener *listener);
 /* Lets go without losing a message. False: the subscription is drained first and will call
  * listener_retire(). */
 bool subscription_stop(struct listener *listener, uint32_t timeout_ms);
+/* For the log: "listener NAME: ...". */
+__attribute__((format(printf, 3, 4))) void listener_tell(const struct listener *listener,
+                                                         int status, const char *format, ...);
 /* Messages that wait for a handler, and those that were dropped; NULL: none. */
 void subscription_get_stats(const struct subscription *subscription,
                             struct link_sub_stats *out);
 /* Frees it once no handler runs any more. */
 void listener_retire(struct listener *listener);
+/* A retired one whose last handler has ended. */
+void listener_free_if_idle(struct listener *listener);
 void listener_free(struct listener *listener);
 /* Puts a new listener, which has its options, behind the others. LN_OK or LN_ENOMEM. */
 int intake_add(struct intake *intake, struct listener *listener);

@@ -7,6 +7,7 @@
 #include "host/base/container_of.h"
 #include "host/service/identity.h"
 #include "host/service/internal.h"
+#include "host/service/keys.h"
 
 #define CONCURRENCY 256
 
@@ -15,6 +16,7 @@
 void listener_free(struct listener *listener) {
     if (listener->holder != NULL)
         *listener->holder = NULL;
+    keys_close(listener);
     if (listener->endpoint != NULL)
         intake_remove(listener);
     script_remove_resource(&listener->resource);
@@ -22,6 +24,8 @@ void listener_free(struct listener *listener) {
     luaL_unref(L, LUA_REGISTRYINDEX, listener->options.handler);
     luaL_unref(L, LUA_REGISTRYINDEX, listener->options.anchor);
     luaL_unref(L, LUA_REGISTRYINDEX, listener->options.codec);
+    luaL_unref(L, LUA_REGISTRYINDEX, listener->options.key);
+    luaL_unref(L, LUA_REGISTRYINDEX, listener->options.keyless);
     free((char *)(uintptr_t)listener->options.subject);
     free((char *)(uintptr_t)listener->options.queue);
     free((char *)(uintptr_t)listener->options.name);
@@ -36,6 +40,7 @@ void listener_free(struct listener *listener) {
 static void on_script_close(struct script_resource *resource) {
     struct listener *listener = container_of(resource, struct listener, resource);
     subscription_leave(listener);
+    listener->gone = false;
     listener_free(listener);
 }
 
@@ -94,6 +99,7 @@ int listener_open(struct listener **out, struct intake *intake, struct script *s
         listener->options.concurrency = CONCURRENCY;
     if (!copy_strings(&listener->options) ||
         (listener->endpoint_name = endpoint_name(listener)) == NULL ||
+        (options->key_source.kind != MESSAGE_KEY_NONE && keys_open(listener) < 0) ||
         intake_add(intake, listener) < 0) {
         listener_free(listener);
         return LN_ENOMEM;
@@ -112,7 +118,12 @@ void listener_let_go(struct listener *listener) {
 
 void listener_retire(struct listener *listener) {
     listener->gone = true;
-    if (listener->running == 0)
+    listener_free_if_idle(listener);
+}
+
+void listener_free_if_idle(struct listener *listener) {
+    if (listener->gone && listener->running == 0 &&
+        (listener->keys == NULL || !keys_waiting(listener->keys)))
         listener_free(listener);
 }
 
@@ -151,4 +162,12 @@ void listener_get_stats(const struct listener *listener, struct listener_stats *
         .queued_bytes = queue.bytes,
         .dropped = queue.dropped,
     };
+    if (listener->keys == NULL)
+        return;
+    uint64_t dropped;
+    keys_get_stats(listener->keys, &out->keys, &dropped);
+    out->keyed = true;
+    out->queued += out->keys.waiting;
+    out->queued_bytes += out->keys.bytes;
+    out->dropped += dropped;
 }

@@ -102,6 +102,20 @@ static const struct reader *find_reader(const struct vitals *vitals, const char 
     return NULL;
 }
 
+static void add_keys(struct reader_together *all, const struct reader *reader) {
+    struct keyed_stats own;
+    if (reader->keys == NULL)
+        return;
+    reader->keys(reader->keys_owner, &own);
+    all->keyed = true;
+    all->keys.keys += own.keys;
+    all->keys.waiting += own.waiting;
+    all->keys.bytes += own.bytes;
+    all->keys.blocked += own.blocked;
+    if (own.longest > all->keys.longest)
+        all->keys.longest = own.longest;
+}
+
 struct reader_together reader_together(const struct vitals *vitals,
                                        const struct reader *reader) {
     struct reader_together all = {.up = true};
@@ -110,6 +124,7 @@ struct reader_together reader_together(const struct vitals *vitals,
             continue;
         all.up &= at->state == READER_OK;
         all.last_ms = at->last_ms > all.last_ms ? at->last_ms : all.last_ms;
+        add_keys(&all, at);
     }
     return all;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "host/base/keyed.h"
 #include "host/base/list.h"
 #include "host/base/meter.h"
 #include "host/link/link.h"
@@ -51,6 +52,10 @@ struct reader {
     char why[160];
     uint64_t last_ms; /* of the last one, on the service's clock; 0: none yet */
     struct series *settled[SETTLED_WAYS]; /* NULL: not counted */
+    /* Of whoever handles its messages in order of their keys, until he takes it back; NULL:
+     * nobody does. */
+    void (*keys)(const void *owner, struct keyed_stats *out);
+    const void *keys_owner;
 };
 
 /* ---- the connection ---- */
@@ -106,6 +111,8 @@ bool reader_is_first(const struct vitals *vitals, const struct reader *reader);
 struct reader_together {
     bool up;
     uint64_t last_ms; /* of the latest message; 0: none yet */
+    bool keyed;       /* one of them has keys; these are the sums: */
+    struct keyed_stats keys;
 };
 struct reader_together reader_together(const struct vitals *vitals,
                                        const struct reader *reader);

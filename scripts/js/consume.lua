@@ -9,6 +9,7 @@ local consumers = require "lunats.js.consumers"
 local dead_letter = require "lunats.js.dead_letter"
 local errors = require "lunats.js.errors"
 local groups = require "lunats.js.group"
+local keys = require "lunats.key"
 local silence = require "lunats.js.silence"
 
 local M = {
@@ -16,6 +17,10 @@ local M = {
   backoff = { 1, 2, 4, 8, 16, 32, 60 },
   ---Seconds between two attempts to find or make a lost consumer.
   retry_first = 0.5, retry_last = 2,
+  ---With keys: handlers at once, and messages that may wait for another one of their key.
+  concurrency = 64, pending = 1000,
+  ---Seconds that a server may take to notice that the time of messages has run out.
+  settle_slack = 0.5,
 }
 
 ---@class consume
@@ -118,7 +123,8 @@ local function give_up(self, msg, reason, text, err)
   end
   -- Where the server has a limit of its own it keeps the message; term would remove it from a
   -- work queue.
-  if self.server_limit and msg.metadata.num_delivered >= self.server_limit then
+  if self.server_limit and msg.metadata.num_delivered >= self.server_limit
+    and not self.opts.key then
     msg:nak()
   else
     core.js_term(msg)
@@ -270,6 +276,7 @@ local OPTIONS = groups.add_to {
   concurrency = "number", max_messages = "number", manual_ack = "boolean", backoff = "table",
   max_deliver = "number", dead_letter = "string", data_type = "string|table",
   expires = "number", heartbeat = "number", on_error = "function",
+  key = "function|string", pending = "number", pending_bytes = "number",
 }
 
 local function check_backoff(what, list)
@@ -286,8 +293,13 @@ function M.check(opts, fn)
   local what = "psub:consume"
   check.fn(what, fn)
   opts = core.check(what, opts, OPTIONS)
-  for _, name in ipairs { "concurrency", "max_messages", "max_deliver" } do
+  for _, name in ipairs { "concurrency", "max_messages", "max_deliver", "pending",
+    "pending_bytes" } do
     check.whole(what, name, opts[name], 1)
+  end
+  keys.check(what, opts.key)
+  if not opts.key and (opts.pending or opts.pending_bytes) then
+    error(what .. ": 'pending' and 'pending_bytes' go with 'key' only: see max_messages", 3)
   end
   if opts.backoff then check_backoff(what, opts.backoff) end
   local expires, heartbeat = opts.expires or 30, opts.heartbeat or 0.1
@@ -308,12 +320,72 @@ function M.check(opts, fn)
   return opts
 end
 
+---Messages that have been delivered to readers which are gone, without having been settled.
+---They come again when their ack_wait is over, and new ones must not be handled before them.
+---@param self table stream, consumer
+---@param info table of the consumer
+---@return integer
+local function left_over(self, info)
+  if info.config.ack_policy == "none" or (info.num_waiting or 0) > 0
+    or core.js_taken_over(self.stream .. "." .. self.consumer) then
+    return 0 -- somebody else reads, or the version before this one
+  end
+  return info.num_ack_pending or 0
+end
+
+---@param info table of the consumer
+local function open(self, psub, fn, group, info)
+  local opts, limits = self.opts, self.limits
+  local settle = opts.key and left_over(self, info) or 0
+  if settle > 0 then
+    core.log(1, ("%s: %d messages were left by a reader that is gone: no other one is handled "
+      .. "before they have come again"):format(describe(self), settle))
+  end
+  local key, keyless = keys.functions(opts.key)
+  self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
+    key = key, keyless = keyless, beside = opts.pending or M.pending,
+    pending_bytes = opts.pending_bytes, settle = settle,
+    settle_time = M.settle_slack + math.max(info.config.ack_wait or 30,
+      table.unpack(info.config.backoff or {})),
+    max_messages = math.max(opts.max_messages or 100, self.concurrency),
+    concurrency = self.concurrency, max_batch = limits.max_batch, expires = limits.expires,
+    heartbeat = limits.heartbeat, ack_wait = limits.ack_wait, max_deliver = limits.max_deliver,
+    data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
+    group = group, pull = psub.pull, reader = self.reader,
+  }, fn, function(msg, why) failed(self, msg, why) end,
+    function(why, silent) lost(self, why, silent) end)
+  active.add(self, "consume")
+  if not psub.unwatched then core.background(watch, self, psub) end
+end
+
+---Whether messages of a consumer can be handled in order of their keys.
+---@param self table stream, consumer
+---@param info table of the consumer
+---@return true|nil ok, table|nil err
+function M.check_key(self, info)
+  local limit = info.config.max_deliver or -1
+  if info.config.ack_policy == "all" then
+    return nil, api.failure("jetstream", "%s acknowledges all messages before one as well: no "
+      .. "'key' with it", describe(self))
+  end
+  if limit > 0 then
+    return nil, api.failure("jetstream", "%s has max_deliver = %d: with 'key' what fails is "
+      .. "tried again here, which the server does not count. Give max_deliver to psub:consume, "
+      .. "and none (-1) to the consumer", describe(self), limit)
+  end
+  return true
+end
+
 ---Starts to consume; `psub` has found its consumer, which `info` describes.
 ---@return consume|nil handle, table|nil err
 function M.start(self, psub, info, fn)
   local opts = self.opts
   self.stream, self.consumer, self.durable = psub.stream, psub.consumer, psub.durable ~= nil
-  self.concurrency = opts.concurrency or 1
+  self.concurrency = opts.concurrency or (opts.key and M.concurrency or 1)
+  if opts.key then
+    local ok, why = M.check_key(self, info)
+    if not ok then return nil, why end
+  end
   if info.config.ack_policy == "all" and self.concurrency > 1 then
     return nil, api.failure("jetstream", "%s acknowledges all messages before one as well: "
       .. "concurrency must be 1", describe(self))
@@ -338,17 +410,8 @@ function M.start(self, psub, info, fn)
   end
   self.alarm = core.alarm()
   self.reader = core.js_reader(self.stream, self.consumer, psub.durable, api.prefix)
-  self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
-    max_messages = math.max(opts.max_messages or 100, self.concurrency),
-    concurrency = self.concurrency, max_batch = limits.max_batch, expires = limits.expires,
-    heartbeat = limits.heartbeat, ack_wait = limits.ack_wait, max_deliver = limits.max_deliver,
-    data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
-    group = group, pull = psub.pull, reader = self.reader,
-  }, fn, function(msg, why) failed(self, msg, why) end,
-    function(why, silent) lost(self, why, silent) end)
   self.limits = limits
-  active.add(self, "consume")
-  if not psub.unwatched then core.background(watch, self, psub) end
+  open(self, psub, fn, group, info)
   return self
 end
 
@@ -380,11 +443,12 @@ function consume:closed()
   return self.stop_wanted == true
 end
 
----@return table counters: received, acked, failed, returned, dropped, running, queued
+---@return table counters: received, acked, failed, returned, dropped, running, queued, keys,
+---blocked
 function consume:stats()
   if not self.box then
     return { received = 0, acked = 0, failed = 0, returned = 0, dropped = 0, running = 0,
-      queued = 0 }
+      queued = 0, keys = 0, blocked = 0 }
   end
   return self.box:stats()
 end

@@ -8,6 +8,7 @@ local consume = require "lunats.js.consume"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
 local generation = require "lunats.js.generation"
+local keys = require "lunats.key"
 local ordered = require "lunats.js.push_ordered"
 local silence = require "lunats.js.silence"
 
@@ -168,7 +169,9 @@ local function open(self, info)
   self.no_ack = info.config.ack_policy == "none"
   self.reader = self.reader
     or core.js_reader(self.stream, self.consumer, self.durable, api.prefix)
+  local key, keyless = keys.functions(self.key)
   self.box = core.js_consume(self.stream, self.consumer, api.prefix, {
+    key = key, keyless = keyless,
     deliver = self.deliver, queue = self.queue, max_messages = 1,
     concurrency = self.concurrency or CONCURRENCY, pending = self.pending or PENDING,
     pending_bytes = self.pending_bytes, heartbeat = self.limits.heartbeat,
@@ -296,6 +299,11 @@ local function start(self)
     if not self.stream then return nil, err end
   end
   info, err = find_or_create(self)
+  if info and self.key then
+    local ok
+    ok, err = consume.check_key(self, info)
+    info = ok and info
+  end
   if not info then
     leave(self)
     return nil, err
@@ -339,7 +347,7 @@ end
 local OPTIONS = { durable = "string", stream = "string", queue = "string",
   manual_ack = "boolean", data_type = "string|table", concurrency = "number",
   pending = "number", pending_bytes = "number", name = "string", config = "table",
-  ordered = "boolean", heartbeat = "number", on_error = "function" }
+  ordered = "boolean", heartbeat = "number", on_error = "function", key = "function|string" }
 
 -- ---- the call -----------------------------------------------------------------------
 
@@ -355,6 +363,7 @@ local function check_options(subject, opts)
   for _, name in ipairs { "concurrency", "pending", "pending_bytes" } do
     check.whole(what, name, opts[name], 1)
   end
+  keys.check(what, opts.key)
   if opts.config then api.to_wire(what, "consumer", opts.config, 2) end
   if opts.data_type then require "lunats.codec".of(opts.data_type, what) end
   if opts.on_error and not opts.ordered then
@@ -382,7 +391,7 @@ local function new_push(subject, opts, fn)
     durable = durable ~= nil, consumer = durable or config.name,
     config = opts.config, manual_ack = opts.manual_ack, data_type = opts.data_type,
     concurrency = opts.concurrency, pending = opts.pending, pending_bytes = opts.pending_bytes,
-    name = opts.name, fn = fn, heartbeat = opts.heartbeat,
+    name = opts.name, fn = fn, heartbeat = opts.heartbeat, key = opts.key,
   }, jsub)
 end
 

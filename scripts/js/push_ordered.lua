@@ -10,7 +10,8 @@ local M = {}
 ---Each option with what speaks against it for an ordered subscription.
 M.EXCLUDED = {
   durable = "it has a consumer of its own", queue = "every subscriber gets all messages",
-  manual_ack = "messages are not acknowledged", concurrency = "there is one after the other",
+  manual_ack = "messages are not acknowledged", key = "there is one after the other",
+  concurrency = "there is one after the other",
   pending = "the server waits for the handler",
   pending_bytes = "the server waits for the handler",
 }

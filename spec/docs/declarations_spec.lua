@@ -234,7 +234,7 @@ describe("the options in the declarations", function()
       local values = {
         name = '"n"', data_type = '"string"', restart = '"never"', queue = '"q"',
         endpoint = "false", singleton = "false", description = '"d"', metadata = "{}",
-        schema = "{}", retry = "true", breaker = "true", bulkhead = "1" }
+        schema = "{}", retry = "true", breaker = "true", bulkhead = "1", key = '"subject"' }
       for field in pairs(declared_fields(class)) do
         local chunk = assert(load("return " .. source:format(field, values[field] or "1000")))
         chunk():stop()
