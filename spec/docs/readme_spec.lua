@@ -60,7 +60,10 @@ end
 
 for _, path in ipairs(DOCUMENTS) do
   describe(path, function()
-    after_each(process.close_all)
+    after_each(function()
+      process.close_all()
+      testing.reset() -- other documents have streams of the same names
+    end)
 
     for _, block in ipairs(blocks(path, "lua")) do
       local name = file_name(block)
