@@ -4,6 +4,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/base/worker.h"
 #include "host/script/missing.h"
 #include "host/script/trace.h"
 #include "host/service/identity.h"
@@ -243,6 +244,12 @@ static int core_blame(lua_State *L) {
     return raise_error(L, "%s", luaL_checkstring(L, 1));
 }
 
+/* core.worker_count() -> integer: processes that share the work, this one included */
+static int core_worker_count(lua_State *L) {
+    lua_pushinteger(L, worker_count());
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"loading", core_loading},
     {"exit", core_exit},
@@ -262,6 +269,7 @@ static const luaL_Reg functions[] = {
     {"caught", core_caught},
     {"check", core_check},
     {"blame", core_blame},
+    {"worker_count", core_worker_count},
     {"missed", core_missed},
     {"explained", core_explained},
     {NULL, NULL},

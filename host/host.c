@@ -15,6 +15,7 @@
 #include "host/base/log.h"
 #include "host/base/output.h"
 #include "host/base/url.h"
+#include "host/base/worker.h"
 #include "host/broker/broker.h"
 #include "host/cache/cache.h"
 #include "host/dial/dial.h"
@@ -22,6 +23,7 @@
 #include "host/script/watchdog.h"
 #include "host/service/service.h"
 #include "host/services.h"
+#include "host/settings.h"
 #include "host/signals.h"
 #include "host/thread/crew.h"
 #include "host/trace/exporter.h"
@@ -45,7 +47,7 @@ struct host {
     const char *servers[1];
     char source[80]; /* Lua chunk of a command that is written in Lua; "": the user's scripts */
     struct services *services;
-    struct notifier *notifier;   /* who is told how we are; NULL: nobody */
+    struct herald *herald;       /* tells the manager how we are; NULL: nobody wants that */
     uv_signal_t hangup, inquiry; /* SIGUSR1: what runs? */
     int status;
     bool finishing;
@@ -63,6 +65,7 @@ static bool is_private(const struct host *host) {
 #define EXPORT_MS 1000  /* for the last traces, at the end */
 #define HTTP_MS 1000    /* for clients to read their last answers */
 #define THREADS_MS 5000 /* for what app.thread has begun, at the end */
+#define ORPHAN_S 10     /* more than a worker may take to stop without its parent */
 #define READER_MS 1000  /* without a sign of a reader, at the end: nobody reads any more */
 
 static bool serves(const struct host *host) {
@@ -103,7 +106,7 @@ static void end_output(const struct host *host) {
 static void close_handles(struct host *host) {
     log_on_waiting(NULL, NULL);
     uv_close((uv_handle_t *)&host->printer, NULL);
-    signals_release(!serves(host));
+    signals_release();
     uv_close((uv_handle_t *)&host->interrupt, NULL);
     uv_close((uv_handle_t *)&host->hangup, NULL);
     uv_close((uv_handle_t *)&host->inquiry, NULL);
@@ -144,7 +147,7 @@ static void close_exporter(void *owner) {
 }
 
 static void say_stopping(const struct host *host) {
-    notifier_stopping(host->notifier, (uint64_t)(host->options->drain_timeout * 1000));
+    herald_stopping(host->herald, (uint64_t)(host->options->drain_timeout * 1000));
 }
 
 /* All services are gone: the loop runs out of handles and host_run() goes on. */
@@ -153,8 +156,8 @@ static void finish(struct host *host) {
         return;
     host->finishing = true;
     say_stopping(host);
-    notifier_close(host->notifier);
-    host->notifier = NULL;
+    herald_close(host->herald);
+    host->herald = NULL;
     services_discard(host->services);
     struct web *web = host->web;
     host->web = NULL;
@@ -177,7 +180,7 @@ static void on_ended(void *owner, int status) {
 
 static void on_change(void *owner) {
     struct host *host = owner;
-    notifier_look(host->notifier);
+    notifier_look(host->herald, host->services);
     if (!host->greeting)
         return;
     const struct welcome welcome = {
@@ -190,6 +193,8 @@ static void on_change(void *owner) {
 
 static void stop(struct host *host, int status) {
     say_stopping(host);
+    if (worker_self() != NULL && host->web != NULL)
+        web_quiesce(host->web); /* other workers go on */
     if (services_stop(host->services, status))
         return;
     if (host->status == EXIT_OK && !host->finishing)
@@ -226,7 +231,7 @@ static void on_hangup(uv_signal_t *handle, int signum) {
     }
     if (services_reload(host->services))
         log_info(NULL, "hang-up: reloading");
-    notifier_asked(host->notifier);
+    notifier_asked(host->herald, host->services);
 }
 
 static void on_inquiry(uv_signal_t *handle, int signum) {
@@ -236,35 +241,6 @@ static void on_inquiry(uv_signal_t *handle, int signum) {
 }
 
 /* ---- start ---- */
-
-static void fill_link_options(const struct host *host, struct link_options *link) {
-    const struct options *options = host->options;
-    *link = (struct link_options){
-        .servers = (const char *const *)options->servers,
-        .server_count = options->server_count,
-        .name = options->name,
-        .user = options->user,
-        .password = options->password,
-        .token = options->token,
-        .creds = options->creds,
-        .nkey = options->nkey,
-        .tls_ca = options->tls_ca,
-        .tls_cert = options->tls_cert,
-        .tls_key = options->tls_key,
-        .tls_name = options->tls_name,
-        .tls_first = options->tls_first,
-        .retry = options->retry,
-        .connect_timeout_ms = (uint32_t)(options->connect_timeout * 1000),
-        .ping_interval_ms = (uint32_t)(options->ping_interval * 1000),
-        .max_control_line = (uint32_t)options->max_control_line,
-        .inbox_prefix = options->inbox_prefix,
-        .no_replies = options_command_needs_no_inbox(options->command),
-    };
-    if (is_private(host)) {
-        link->servers = host->servers;
-        link->server_count = 1;
-    }
-}
 
 /* The commands that are written in Lua see the command line as core.options. */
 static int give_options(const struct host *host, struct service *service) {
@@ -279,19 +255,6 @@ static int give_options(const struct host *host, struct service *service) {
     return LN_ENOMEM; /* nothing else can go wrong */
 }
 
-/* Commands, and what they run, take their time. */
-static struct script_limits limits_of(const struct options *options) {
-    uint32_t slice_ms = (uint32_t)(options->slice * 1000);
-    return (struct script_limits){
-        .slice_ms = slice_ms,
-        .start_ms = slice_ms == 0                ? 0
-                    : slice_ms > LIMITS_START_MS ? slice_ms
-                                                 : LIMITS_START_MS,
-        .memory = options->memory,
-        .fibers = LIMITS_FIBERS,
-    };
-}
-
 static int open_service(void *owner, const char *path, const struct service_options *events,
                         struct service **out) {
     struct host *host = owner;
@@ -303,7 +266,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
         .offline = options->connection == OPTIONS_OFFLINE || options->command == OPTIONS_DOCTOR,
         .clock = host->clock,
         .drain_timeout = options->drain_timeout,
-        .limits = limits_of(options),
+        .limits = settings_limits(options),
         .log_subject = serves(host) ? options->log_subject : NULL,
         .count_collections = options->admin != NULL,
         .keep_errors = options->admin != NULL,
@@ -331,7 +294,7 @@ static int open_service(void *owner, const char *path, const struct service_opti
     if (options->console && serves(host)) /* `check` only wants to know */
         service.prelude = "require('lunats.console')";
     service.js_prefix = options->js_prefix;
-    fill_link_options(host, &service.link);
+    settings_link(options, is_private(host) ? host->servers : NULL, &service.link);
     service.link.retry |= events->link.retry;
     int rc = service_open(out, &host->loop, host->scheduler, &service);
     return rc == LN_OK && service.source != NULL ? give_options(host, *out) : rc;
@@ -354,9 +317,35 @@ static bool count_traces(const void *owner, struct exporter_stats *out) {
     return host->exporter != NULL;
 }
 
+static void look_for_services(const void *owner) {
+    services_look(((const struct host *)owner)->services);
+}
+
+static void on_orphaned(void *owner) {
+    log_warn(NULL, "the parent of this worker has died: stopping");
+    stop(owner, EXIT_OK);
+}
+
+/* The parent of a worker has the port, and asks for its pages. */
+static int open_channel(struct host *host, struct admin_options *admin,
+                        const struct worker *worker) {
+    char error[256];
+    admin->address = NULL;
+    admin->channel = worker->channel;
+    admin->on_orphaned = on_orphaned;
+    admin->orphan_owner = host;
+    admin->control = true;
+    admin->look = look_for_services;
+    if (admin_open(&host->admin, &host->loop, admin, error, sizeof(error)) == LN_OK)
+        return EXIT_OK;
+    log_error(NULL, "%s", error);
+    return EXIT_SCRIPT;
+}
+
 /* Before anything connects: an operator sees what it waits for. */
 static int open_admin(struct host *host) {
     const struct options *options = host->options;
+    const struct worker *worker = worker_self();
     struct admin_options admin = {
         .address = options->admin,
         .token_file = options->admin_token,
@@ -369,6 +358,8 @@ static int open_admin(struct host *host) {
         .owner = host,
     };
     char error[1024];
+    if (worker != NULL)
+        return open_channel(host, &admin, worker);
     if (options->admin == NULL)
         return EXIT_OK;
     int rc = admin_open(&host->admin, &host->loop, &admin, error, sizeof(error));
@@ -394,6 +385,13 @@ static int open_http(struct host *host) {
         return EXIT_OK;
     log_error(NULL, "--http: %s", error);
     return EXIT_SCRIPT;
+}
+
+/* A worker shares the port with others, so that it takes requests only once it serves them. */
+static void on_running(void *owner) {
+    struct host *host = owner;
+    if (worker_self() != NULL && host->web != NULL && open_http(host) != EXIT_OK)
+        stop(host, EXIT_SCRIPT);
 }
 
 /* Where the environment asks for traces, `dev` does without a module that is not installed. */
@@ -482,7 +480,8 @@ static void watch_signals(struct host *host) {
     uv_signal_init(&host->loop, &host->inquiry);
     host->inquiry.data = host;
     uv_unref((uv_handle_t *)&host->inquiry);
-    signals_catch(&host->interrupt, scheduler_watchdog(host->scheduler), !serves(host));
+    signals_catch(&host->interrupt, scheduler_watchdog(host->scheduler), !serves(host),
+                  (unsigned)host->options->drain_timeout + ORPHAN_S);
     host->terminal = host->options->command == OPTIONS_DEV && has_terminal();
     host->greeting = host->terminal && isatty(STDERR_FILENO);
     if (serves(host)) {
@@ -491,26 +490,41 @@ static void watch_signals(struct host *host) {
     }
 }
 
+/* What is there before any script. */
+static int open_parts(struct host *host) {
+    const struct worker *worker = worker_self();
+    const struct services_hooks parts = {.open = open_service,
+                                         .on_running = on_running,
+                                         .on_ended = on_ended,
+                                         .on_change = on_change,
+                                         .owner = host};
+    const struct web_options web = {
+        .loop = serves(host) ? &host->loop : NULL,
+        .address = host->options->http,
+        .late = !host->options->http_given,
+        .fd = worker != NULL && worker->http > 0 ? worker->http : 0,
+    };
+    int rc = uv_loop_init(&host->loop);
+    if (rc == LN_OK)
+        rc = scheduler_open(&host->scheduler, serves(host) ? &host->loop : NULL);
+    if (rc == LN_OK)
+        rc = clock_open(&host->clock, &host->loop, false);
+    if (rc == LN_OK)
+        rc = caches_open(&host->caches, &host->loop);
+    if (rc == LN_OK)
+        rc = web_open(&host->web, &web);
+    if (rc == LN_OK)
+        rc = services_open(&host->services, &host->loop, host->options, &parts);
+    return rc;
+}
+
 int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct host host = {.options = options, .hooks = hooks};
-    const struct services_hooks parts = {open_service, on_ended, on_change, &host};
-    const struct web_options web = {serves(&host) ? &host.loop : NULL, options->http,
-                                    !options->http_given};
     signals_survive_pipes();
     if (options->origin != NULL)
         log_printf(serves(&host) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, NULL,
                    "connection settings from %s", options->origin);
-    int rc = uv_loop_init(&host.loop);
-    if (rc == LN_OK)
-        rc = scheduler_open(&host.scheduler, serves(&host) ? &host.loop : NULL);
-    if (rc == LN_OK)
-        rc = clock_open(&host.clock, &host.loop, false);
-    if (rc == LN_OK)
-        rc = caches_open(&host.caches, &host.loop);
-    if (rc == LN_OK)
-        rc = web_open(&host.web, &web);
-    if (rc == LN_OK)
-        rc = services_open(&host.services, &host.loop, options, &parts);
+    int rc = open_parts(&host);
     if (rc < 0) {
         log_error(NULL, "cannot start: %s", status_text(rc));
         return EXIT_SCRIPT;
@@ -519,14 +533,14 @@ int host_run(const struct options *options, const struct host_hooks *hooks) {
     watchdog_end_process(dog, (uint32_t)(options->stall_exit * 1000), EXIT_STALL);
     watch_signals(&host);
     if (serves(&host))
-        host.notifier = notifier_open(&host.loop, host.services);
+        host.herald = herald_open(&host.loop);
     open_output(&host);
     host.status = open_exporter(&host);
     if (host.status == EXIT_OK)
         host.status = load_all(&host);
     if (host.status == EXIT_OK)
         host.status = open_admin(&host);
-    if (host.status == EXIT_OK)
+    if (host.status == EXIT_OK && worker_self() == NULL)
         host.status = open_http(&host);
     if (host.status != EXIT_OK) {
         finish(&host);

@@ -9,14 +9,22 @@
 #include "bindings/open.h"
 #include "bindings/tools/options.h"
 #include "host/base/log.h"
+#include "host/base/status.h"
+#include "host/base/worker.h"
 #include "host/dial/dial.h"
 #include "host/host.h"
 #include "host/options/options.h"
+#include "host/service/service.h"
+#include "host/supervisor/parent.h"
 
 static const struct host_hooks hooks = {
     .open_bindings = bindings_open,
     .take_options = bindings_take_options,
 };
+
+static bool is_parent(const struct options *options) {
+    return options->command == OPTIONS_RUN && options->workers > 0 && worker_self() == NULL;
+}
 
 static int run(const struct options *options) {
     switch (options->command) {
@@ -30,8 +38,19 @@ static int run(const struct options *options) {
                uv_version_string(), LUA_RELEASE);
         return 0;
     default:
-        return host_run(options, &hooks);
+        return is_parent(options) ? parent_run(options) : host_run(options, &hooks);
     }
+}
+
+/* 0: this is no worker, or may be one. */
+static int begin_worker(void) {
+    int rc = worker_begin();
+    if (rc == LN_EINVAL)
+        fputs("lunats: " WORKER_VARIABLE " is set by the parent of workers only: unset it\n",
+              stderr);
+    if (rc == LN_OK && worker_self() != NULL)
+        log_set_worker(worker_self()->number);
+    return rc == LN_EINVAL ? EXIT_USAGE : rc < 0 ? EXIT_SCRIPT : EXIT_OK;
 }
 
 /*
@@ -53,7 +72,10 @@ int main(int argc, char **argv) {
     open_standard();
     struct options options;
     char error[512];
-    int status = options_parse(argc, argv, &options, error, sizeof(error));
+    int status = begin_worker();
+    if (status != 0)
+        return status;
+    status = options_parse(argc, argv, &options, error, sizeof(error));
     if (status != 0) {
         fprintf(stderr, "lunats: %s\n", error);
         return status;

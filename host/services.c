@@ -41,6 +41,7 @@ struct services {
     size_t alive;        /* services that were started */
     int status;
     bool started, stopping;
+    bool running; /* all of them have been, at the same time */
 };
 
 static bool serves(const struct services *services) {
@@ -88,9 +89,20 @@ static void on_file(void *owner, struct service *service, const char *path) {
         trigger_add_file(unit->trigger, path);
 }
 
+static void tell_running(struct services *services) {
+    if (services->running)
+        return;
+    list_each (struct unit, unit, &services->units, node)
+        if (unit->service != NULL && !unit->runs)
+            return;
+    services->running = true;
+    services->hooks.on_running(services->hooks.owner);
+}
+
 static void on_started(void *owner, struct service *service) {
     struct unit *unit = owner;
     unit->runs = true;
+    tell_running(unit->services);
     if (unit->trigger == NULL)
         return;
     int rc = trigger_attach(unit->trigger, service);
@@ -399,6 +411,12 @@ bool services_reload(struct services *services) {
     }
     look(services);
     return any;
+}
+
+void services_look(struct services *services) {
+    list_each (struct unit, unit, &services->units, node)
+        load_late(unit);
+    look(services);
 }
 
 int services_reload_one(const struct services *services, const struct service *service,

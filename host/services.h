@@ -24,6 +24,8 @@ struct services_hooks {
      * service_open(). */
     int (*open)(void *owner, const char *path, const struct service_options *events,
                 struct service **out);
+    /* All that were started run; told once. */
+    void (*on_running)(void *owner);
     /* None is left, and none will come. `status` is that of the first one that failed. */
     void (*on_ended)(void *owner, int status);
     /* Something about a service may have changed, or one of them is gone. May be NULL. */
@@ -49,6 +51,9 @@ struct service *services_next(const struct services *services, const struct serv
 
 /* Reloads what runs, and looks into the folders. False: what it would do is to come already. */
 bool services_reload(struct services *services);
+
+/* Loads what is no service yet, as new files of the folders are. */
+void services_look(struct services *services);
 
 /* Reloads one of them, and tells how it ends: see trigger_ask(). */
 int services_reload_one(const struct services *services, const struct service *service,

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The signals that end the process. Their handler is called in whatever thread, at whatever
- * time: it wakes the loop, and ends the process itself at the second one, since a script in an
- * endless loop never lets the loop see the first.
- */
+/* The signals that end the process (host/base/stop_signal.h), where scripts run: a watchdog
+ * says what a stop waits for, and a terminal is given back. */
 #ifndef LUNATS_SIGNALS_H
 #define LUNATS_SIGNALS_H
 
@@ -15,11 +12,11 @@
 
 /* SIGINT and SIGTERM wake `async`; `dog` says what a stop waits for. Both are borrowed until
  * signals_release(). `hangup`: SIGHUP is one of them, unless somebody wants us to survive it
- * (nohup). */
-void signals_catch(uv_async_t *async, struct watchdog *dog, bool hangup);
+ * (nohup). `orphan_s`: see stop_signal.h. */
+void signals_catch(uv_async_t *async, struct watchdog *dog, bool hangup, unsigned orphan_s);
 
-/* They do what they do by default again; with `hangup` as it was. */
-void signals_release(bool hangup);
+/* They do what they do by default again. */
+void signals_release(void);
 
 /* At the end of what handles SIGHUP and SIGUSR1: they would end us with another status. */
 void signals_ignore_late(void);

@@ -104,6 +104,7 @@ int bindings_take_options(lua_State *L) {
     set_flag(L, "control", options->control);
     set_flag(L, "console", options->console);
     set_integer(L, "jobs", options->jobs);
+    set_integer(L, "workers", options->workers);
     set_integer(L, "count", options->count);
     set_integer(L, "replies", options->replies);
     set_text(L, "output", options->output);

@@ -9,6 +9,7 @@
 
 #include <openssl/crypto.h>
 
+#include "host/admin/channel.h"
 #include "host/admin/internal.h"
 #include "host/admin/lag.h"
 #include "host/admin/loop.h"
@@ -115,11 +116,8 @@ bool admin_query(const struct http_request *request, const char *name, char *out
 
 /* ---- the pages ---- */
 
-static const struct page {
-    const char *path, *method, *about;
-    admin_page *show;
-} pages[] = {
-    {"/", "GET", "this list, or in a browser a page with all of it", page_index},
+static const struct admin_page_entry pages[] = {
+    {"/", "GET", "this list, or in a browser a page with all of it", admin_index},
     {"/livez", "GET", "whether the process lives: restart it when this does not answer",
      page_live},
     {"/readyz", "GET", "whether it can work, and if not, why: 200 or 503, JSON", page_ready},
@@ -133,7 +131,7 @@ static const struct page {
 
 #define PAGE_COUNT (sizeof(pages) / sizeof(pages[0]))
 
-void page_index(struct admin *admin, struct http_request *request) {
+void admin_index(struct admin *admin, struct http_request *request) {
     const char *accept = admin->api->header(request, "Accept", NULL);
     struct text text = {0};
     if (accept != NULL && strstr(accept, "text/html") != NULL) {
@@ -141,25 +139,26 @@ void page_index(struct admin *admin, struct http_request *request) {
         return;
     }
     text_puts(&text, "lunats " LN_VERSION "\n\n");
-    for (size_t i = 0; i < PAGE_COUNT; i++)
-        text_printf(&text, "%-4s %-12s %s\n", pages[i].method, pages[i].path, pages[i].about);
+    for (size_t i = 0; i < admin->page_count; i++)
+        text_printf(&text, "%-4s %-12s %s\n", admin->pages[i].method, admin->pages[i].path,
+                    admin->pages[i].about);
     admin_answer(admin, request, 200, "text/plain; charset=utf-8", &text);
 }
 
-static const struct page *find_page(const char *path) {
-    for (size_t i = 0; i < PAGE_COUNT; i++)
-        if (strcmp(pages[i].path, path) == 0)
-            return &pages[i];
+static const struct admin_page_entry *find_page(const struct admin *admin, const char *path) {
+    for (size_t i = 0; i < admin->page_count; i++)
+        if (strcmp(admin->pages[i].path, path) == 0)
+            return &admin->pages[i];
     return NULL;
 }
 
-static bool takes(const struct page *page, const char *method) {
+static bool takes(const struct admin_page_entry *page, const char *method) {
     return strcmp(page->method, method) == 0 ||
            (strcmp(page->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
 static void refuse_method(struct admin *admin, struct http_request *request,
-                          const struct page *page) {
+                          const struct admin_page_entry *page) {
     const struct http_header allow = {"Allow", strcmp(page->method, "GET") == 0 ? "GET, HEAD"
                                                                                 : page->method};
     const struct http_response response = {.status = 405, .headers = &allow, .header_count = 1};
@@ -169,8 +168,10 @@ static void refuse_method(struct admin *admin, struct http_request *request,
 static void on_request(void *owner, struct http_request *request) {
     struct admin *admin = owner;
     const char *why;
-    const struct page *page = find_page(request->path);
-    int status = guard_check(&admin->guard, admin->api, request, &why);
+    const struct admin_page_entry *page = find_page(admin, request->path);
+    int status = admin->options.address != NULL /* a parent has looked itself */
+                     ? guard_check(&admin->guard, admin->api, request, &why)
+                     : 0;
     if (status != 0)
         admin_refuse(admin, request, status, why);
     else if (page == NULL)
@@ -218,6 +219,42 @@ static int open_port(struct admin *admin, uv_loop_t *loop, char *error, size_t s
     return LN_OK;
 }
 
+/* That of a worker. */
+static int open_channel(struct admin *admin, uv_loop_t *loop, char *error, size_t size) {
+    const struct http_options http = {
+        .fd = admin->options.channel,
+        .on_request = on_request,
+        .on_gone = on_gone,
+        .owner = admin,
+    };
+    admin->api = &channel_api;
+    int rc = channel_api.open(&admin->http, loop, &http);
+    if (rc == LN_OK)
+        channel_on_orphaned(admin->http, admin->options.on_orphaned,
+                            admin->options.orphan_owner);
+    else
+        snprintf(error, size, "cannot talk to the parent: %s", status_text(rc));
+    return rc;
+}
+
+/* That of everybody else. */
+static int open_module(struct admin *admin, uv_loop_t *loop, char *error, size_t size) {
+    const struct module *module = NULL;
+    const struct admin_options *options = &admin->options;
+    const char *fault = address_parse(&admin->guard.address, options->address);
+    int rc = fault == NULL ? LN_OK : LN_EINVAL;
+    if (fault != NULL)
+        snprintf(error, size, "%s %s", options->address, fault);
+    if (rc == LN_OK && options->token_file != NULL)
+        rc = guard_read_token(&admin->guard, options->token_file, error, size);
+    if (rc == LN_OK)
+        rc = module_load(&module, "http", error, size);
+    if (rc < 0 || module == NULL)
+        return rc;
+    admin->api = module->api;
+    return open_port(admin, loop, error, size);
+}
+
 /* What has to be there from the start, to be shown later. */
 static int open_watches(struct admin *admin, uv_loop_t *loop) {
     int rc = log_recent_open(&admin->log);
@@ -235,7 +272,6 @@ static void close_watches(struct admin *admin) {
 
 int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *options,
                char *error, size_t size) {
-    const struct module *module;
     struct timespec now;
     struct admin *admin = calloc(1, sizeof(*admin));
     if (admin == NULL || open_watches(admin, loop) < 0) {
@@ -246,18 +282,10 @@ int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *
     clock_gettime(CLOCK_REALTIME, &now);
     admin->started_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
     admin->options = *options;
-    const char *fault = address_parse(&admin->guard.address, options->address);
-    int rc = fault == NULL ? LN_OK : LN_EINVAL;
-    if (fault != NULL)
-        snprintf(error, size, "%s %s", options->address, fault);
-    if (rc == LN_OK && options->token_file != NULL)
-        rc = guard_read_token(&admin->guard, options->token_file, error, size);
-    if (rc == LN_OK)
-        rc = module_load(&module, "http", error, size);
-    if (rc == LN_OK) {
-        admin->api = module->api;
-        rc = open_port(admin, loop, error, size);
-    }
+    admin->pages = options->pages != NULL ? options->pages : pages;
+    admin->page_count = options->pages != NULL ? options->page_count : PAGE_COUNT;
+    int rc = options->address != NULL ? open_module(admin, loop, error, size)
+                                      : open_channel(admin, loop, error, size);
     if (rc < 0) {
         close_watches(admin);
         free(admin);
@@ -269,6 +297,14 @@ int admin_open(struct admin **out, uv_loop_t *loop, const struct admin_options *
 
 const char *admin_url(const struct admin *admin) {
     return admin->url;
+}
+
+const void *admin_owner(const struct admin *admin) {
+    return admin->options.owner;
+}
+
+bool admin_controls(const struct admin *admin) {
+    return admin->options.control;
 }
 
 bool admin_is_public(const struct admin *admin) {
@@ -287,7 +323,8 @@ static void on_closed(void *owner) {
 void admin_close(struct admin *admin, void (*fn)(void *owner), void *owner) {
     admin->on_closed = fn;
     admin->close_owner = owner;
-    address_unlink(&admin->guard.address);
+    if (admin->options.address != NULL)
+        address_unlink(&admin->guard.address);
     close_watches(admin);
     admin->api->close(admin->http, CLOSE_MS, on_closed, admin);
 }

@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+#include "host/admin/pages.h"
 #include "host/service/service.h"
 #include "host/trace/exporter.h"
 
@@ -19,9 +20,15 @@ struct admin;
 struct web;
 
 struct admin_options {
-    const char *address;    /* see host/base/address.h */
+    const char *address; /* see host/base/address.h; NULL: of a worker */
+    int channel;         /* then this is its connection with its parent; taken on success */
+    void (*on_orphaned)(void *owner); /* the parent is gone */
+    void *orphan_owner;
     const char *token_file; /* NULL: nothing can be changed by this port */
     bool control;           /* what is changed needs this, and the token */
+    /* Instead of the pages about services, which need what follows; NULL: those. */
+    const struct admin_page_entry *pages;
+    size_t page_count;
     /* The services of the process, one after the other: see services_next(). */
     struct service *(*next)(const void *owner, const struct service *after);
     const struct caches *caches; /* of the process; borrowed */
@@ -30,6 +37,8 @@ struct admin_options {
                   void *done_owner);
     struct web *const
         *web; /* where it stands what scripts serve by HTTP; NULL there: nothing */
+    /* Looks for what is to be a service, too, before all are reloaded; NULL: not here. */
+    void (*look)(const void *owner);
     /* Of the exporter of traces; false: there is none. */
     bool (*traces)(const void *owner, struct exporter_stats *out);
     const void *owner;

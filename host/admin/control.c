@@ -125,13 +125,18 @@ void page_reload(struct admin *admin, struct http_request *request) {
     }
     *change = (struct change){{give_up}, admin, request, .underway = 1};
     request->data = &change->wait;
+    bool looks = !one && admin->options.look != NULL;
+    if (looks)
+        admin->options.look(admin->options.owner);
     while ((service = admin_next(admin, service)) != NULL) {
         if (one && !is_called(service, wanted))
             continue;
+        if (looks && service_state(service) < SERVICE_RUNNING)
+            continue; /* it loads what there is now */
         reload(change, service);
         found++;
     }
-    if (found > 0) {
+    if (found > 0 || looks) {
         leave(change);
         return;
     }

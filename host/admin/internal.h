@@ -4,6 +4,7 @@
 #define LUNATS_ADMIN_INTERNAL_H
 
 #include "host/admin/admin.h"
+#include "host/admin/pages.h"
 #include "host/base/address.h"
 #include "host/base/text.h"
 #include "host/http/http.h"
@@ -19,6 +20,8 @@ struct guard {
 
 struct admin {
     struct admin_options options;
+    const struct admin_page_entry *pages;
+    size_t page_count;
     const struct http_api *api;
     struct http *http;
     struct guard guard;
@@ -58,35 +61,20 @@ void routes_put(struct text *text, const struct admin *admin, const struct servi
 
 /* ---- admin.c ---- */
 
-/* Answers with this text, which is taken. */
-void admin_answer(struct admin *admin, struct http_request *request, int status,
-                  const char *type, struct text *text);
-/* The same with a Content-Security-Policy of its own. */
+/* As admin_answer(), with a Content-Security-Policy of its own. */
 void admin_answer_with(struct admin *admin, struct http_request *request, int status,
                        const char *type, const char *policy, struct text *text);
-/* The same with {"error": why}. */
-void admin_refuse(struct admin *admin, struct http_request *request, int status,
-                  const char *why);
-
 /* Of a service so many connections of app.connect are shown: scripts give them their names. */
 #define ADMIN_CONNECTIONS 100
 
 /* The first service is after NULL, and NULL is after the last. */
 struct service *admin_next(const struct admin *admin, const struct service *after);
 
-/* The value of a name in the query, percent-decoded. False: it is not there, or too long. */
-bool admin_query(const struct http_request *request, const char *name, char *out, size_t size);
-
 /* What a service is called in metrics: its name; two samples with the same labels would be an
  * error, so of services with the same name the second is "name#2". */
 #define ADMIN_LABEL_SIZE 160
 void admin_label(const struct admin *admin, const struct service *service,
                  char out[ADMIN_LABEL_SIZE]);
-
-/* `data` of a request that is answered later: told when the port ends before. */
-struct admin_wait {
-    void (*give_up)(struct http_request *request);
-};
 
 /* ---- health.c ---- */
 
@@ -104,11 +92,8 @@ const char *health_state(const struct service *service);
 /* Writes ,"services":[...] and how many there are. */
 void board_write(struct admin *admin, struct text *text);
 
-/* ---- pages: each answers its request, at once or later ---- */
+/* ---- pages ---- */
 
-typedef void admin_page(struct admin *admin, struct http_request *request);
-
-admin_page page_index;                         /* admin.c */
 admin_page page_live, page_ready, page_health; /* health.c */
 admin_page page_metrics;                       /* samples.c */
 admin_page page_reload, page_log_level;        /* control.c */

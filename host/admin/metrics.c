@@ -41,7 +41,7 @@ static void put_shortest(struct text *text, double value) {
     text_puts(text, number);
 }
 
-static void put_number(struct text *text, double value) {
+void metrics_number(struct text *text, double value) {
     if (isnan(value))
         text_puts(text, "NaN");
     else if (isinf(value))
@@ -83,7 +83,7 @@ static void put_line(struct metrics *metrics, const char *suffix,
         between = ",";
     }
     text_puts(text, *between == ',' ? "} " : " ");
-    put_number(text, value);
+    metrics_number(text, value);
     text_puts(text, "\n");
 }
 

@@ -44,6 +44,9 @@ void metrics_histogram(struct metrics *metrics, const struct metrics_label *labe
 void metrics_meter(struct metrics *metrics, const struct meter *meter,
                    const struct metrics_label *labels, size_t count);
 
+/* The shortest text that is this number again; NaN, +Inf, -Inf. */
+void metrics_number(struct text *text, double value);
+
 /* After the last family. */
 void metrics_end(struct metrics *metrics);
 

@@ -15,6 +15,7 @@
 #include "host/admin/members.h"
 #include "host/admin/process.h"
 #include "host/base/log_recent.h"
+#include "host/base/worker.h"
 #include "host/service/endpoint.h"
 #include "host/service/service.h"
 #include "host/service/vitals.h"
@@ -48,6 +49,10 @@ static void put_process(struct text *text, const struct admin *admin) {
     text_puts(text, "\"lunats\":\"" LN_VERSION "\"");
     member_string(text, "host", host);
     member_count(text, "pid", (uint64_t)getpid());
+    if (worker_self() != NULL) {
+        member_count(text, "worker", worker_self()->number);
+        member_count(text, "workers", worker_self()->count);
+    }
     member_number(text, "now", present());
     member_number(text, "started_at", admin->started_at);
     member_bool(text, "control", admin->options.control && admin->guard.token[0] != '\0');

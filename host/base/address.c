@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 #define BACKLOG 128
 
 #define UNIX_PREFIX "unix:"
+#define GIVEN_PREFIX "systemd:"
+#define GIVEN_FIRST 3 /* the first descriptor that is given */
 
 static const struct sockaddr_in *v4(const struct address *address) {
     return (const struct sockaddr_in *)&address->to;
@@ -37,6 +40,15 @@ static const char *parse_path(struct address *out, const char *path) {
     to->sun_family = AF_UNIX;
     strcpy(to->sun_path, path);
     out->len = sizeof(*to);
+    return NULL;
+}
+
+static const char *parse_name(struct address *out, const char *name) {
+    if (*name == '\0' || strchr(name, ':') != NULL)
+        return "has no name of a socket, as FileDescriptorName= says it";
+    if (strlen(name) >= sizeof(out->given))
+        return "has a name of more than 47 bytes";
+    strcpy(out->given, name);
     return NULL;
 }
 
@@ -79,10 +91,12 @@ const char *address_parse(struct address *out, const char *text) {
     memset(out, 0, sizeof(*out));
     if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
         return parse_path(out, text + strlen(UNIX_PREFIX));
+    if (strncmp(text, GIVEN_PREFIX, strlen(GIVEN_PREFIX)) == 0)
+        return parse_name(out, text + strlen(GIVEN_PREFIX));
     const char *colon = strrchr(text, ':');
     if (colon == NULL || colon == text || strchr(colon, ']') != NULL ||
         (size_t)(colon - text) >= sizeof(host))
-        return "is not ADDRESS:PORT (127.0.0.1:8222, [::1]:8222) or unix:PATH";
+        return "is not ADDRESS:PORT (127.0.0.1:8222, [::1]:8222), unix:PATH or systemd:NAME";
     if (!parse_port(colon + 1, &port))
         return "has no port from 0 to 65535 behind the colon";
     snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
@@ -202,7 +216,48 @@ static int make_absolute(struct address *address) {
     return LN_OK;
 }
 
+/* The descriptor of that name; -1: there is none for this process. */
+static int find_given(const char *name) {
+    const char *pid = getenv("LISTEN_PID"), *names = getenv("LISTEN_FDNAMES");
+    const char *count = getenv("LISTEN_FDS");
+    if (pid == NULL || names == NULL || count == NULL || strtol(pid, NULL, 10) != getpid())
+        return -1;
+    for (int i = 0; i < atoi(count); i++) {
+        size_t len = strcspn(names, ":");
+        if (strlen(name) == len && memcmp(names, name, len) == 0)
+            return GIVEN_FIRST + i;
+        names += len + (names[len] == ':');
+    }
+    return -1;
+}
+
+/* Takes the socket that is given, and the address that it has. */
+static int take_given(struct address *address, int *fd, char *error, size_t size) {
+    int found = find_given(address->given), listens = 0;
+    socklen_t len = sizeof(listens);
+    if (found < 0) {
+        snprintf(error, size,
+                 "no socket \"%s\" was given to this process: LISTEN_FDNAMES of systemd has no "
+                 "such name",
+                 address->given);
+        return UV_ENOENT;
+    }
+    address->len = sizeof(address->to);
+    if (getsockopt(found, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens ||
+        getsockname(found, &address->to.any, &address->len) < 0) {
+        snprintf(error, size,
+                 "the socket \"%s\" does not listen: Accept=no, ListenStream=", address->given);
+        return LN_EINVAL;
+    }
+    fcntl(found, F_SETFD, FD_CLOEXEC);
+    fcntl(found, F_SETFL, fcntl(found, F_GETFL) | O_NONBLOCK);
+    *fd = found;
+    return LN_OK;
+}
+
 int address_listen(struct address *address, int *fd, char *error, size_t size) {
+    if (address->given[0] != '\0')
+        return take_given(address, fd, error, size);
     int family = address->to.any.sa_family;
     int rc = make_absolute(address);
     int opened =
@@ -220,6 +275,6 @@ int address_listen(struct address *address, int *fd, char *error, size_t size) {
 }
 
 void address_unlink(const struct address *address) {
-    if (address_is_unix(address))
+    if (address_is_unix(address) && address->given[0] == '\0')
         unlink(address->to.local.sun_path);
 }

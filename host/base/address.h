@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a port of ours is: "127.0.0.1:8080", "[::1]:8080", "localhost:0" or "unix:/run/x". */
+/*
+ * Where a port of ours is: "127.0.0.1:8080", "[::1]:8080", "localhost:0", "unix:/run/x", or
+ * "systemd:NAME" for a socket that whoever has started us listens on already (sd_listen_fds(3),
+ * FileDescriptorName=).
+ */
 #ifndef LUNATS_BASE_ADDRESS_H
 #define LUNATS_BASE_ADDRESS_H
 
@@ -16,6 +20,7 @@ struct address {
         struct sockaddr_un local;
     } to;
     socklen_t len;
+    char given[48]; /* the name of a socket that is there already; "": there is none */
 };
 
 /* Reads it. Returns NULL, or what is wrong, to follow the text; static. No name is looked up
@@ -41,7 +46,7 @@ void address_host(const struct address *address, char out[ADDRESS_TEXT_SIZE]);
  */
 int address_listen(struct address *address, int *fd, char *error, size_t size);
 
-/* Removes the socket file, if it has one. Before the descriptor is closed. */
+/* Removes the socket file, if we have made one. Before the descriptor is closed. */
 void address_unlink(const struct address *address);
 
 #endif

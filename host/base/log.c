@@ -28,6 +28,7 @@ static struct {
     struct list taps, copies, overrides;
     bool in_taps, in_copies;
     log_context_fn context;
+    unsigned worker; /* 0: none */
     void (*on_waiting)(void *owner);
     void *owner;
 } sink = {.level = LOG_LEVEL_INFO};
@@ -48,7 +49,16 @@ static int64_t present(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* The field that says which worker this is; returns how many that are. */
+static size_t put_worker(struct log_field *out) {
+    if (sink.worker > 0)
+        *out = (struct log_field){
+            .key = "worker", .type = LOG_TYPE_INT, .value.integer = sink.worker};
+    return sink.worker > 0;
+}
+
 static void report(uint64_t *count, const char *message) {
+    struct log_field worker;
     if (*count == 0)
         return;
     struct log_field field = {"lines", LOG_TYPE_INT, {.integer = (int64_t)*count}};
@@ -56,7 +66,9 @@ static void report(uint64_t *count, const char *message) {
                                 .time_ms = present(),
                                 .message = message,
                                 .fields = &field,
-                                .field_count = 1};
+                                .field_count = 1,
+                                .context = &worker,
+                                .context_count = put_worker(&worker)};
     if (sink.level > LOG_LEVEL_WARN || sink_write(&record))
         *count = 0;
 }
@@ -211,10 +223,12 @@ static bool offer_to_taps(const struct log_record *record) {
     return taken;
 }
 
-/* What the record names itself says more than what it is logged in. */
+/* Which worker it is, and what it is logged in. What the record names itself says more. */
 static size_t take_context(const struct log_record *record,
-                           struct log_field out[LOG_CONTEXT_MAX]) {
-    size_t count = sink.context != NULL ? sink.context(out) : 0, kept = 0;
+                           struct log_field out[LOG_CONTEXT_MAX + 1]) {
+    size_t count = put_worker(out), kept = 0;
+    if (sink.context != NULL)
+        count += sink.context(out + count);
     for (size_t i = 0; i < count; i++) {
         size_t at = 0;
         while (at < record->field_count && strcmp(record->fields[at].key, out[i].key) != 0)
@@ -230,7 +244,7 @@ void log_write(enum log_level level, const char *service, const char *message,
     if (!log_enabled(level) || level >= LOG_LEVEL_OFF)
         return;
     int saved = errno; /* callers log first and look at errno afterwards */
-    struct log_field context[LOG_CONTEXT_MAX];
+    struct log_field context[LOG_CONTEXT_MAX + 1];
     struct log_record record = {
         .level = level,
         .time_ms = present(),
@@ -266,7 +280,10 @@ static bool compose_short(struct log_line *line, struct log_record *record, char
 
 void log_aside(enum log_level level, const char *service, const char *message) {
     struct log_record record = {.level = level, .time_ms = present(), .service = service};
+    struct log_field worker;
     struct log_line line;
+    record.context = &worker;
+    record.context_count = put_worker(&worker);
     char *copy = level >= sink.level ? strdup(message) : NULL;
     if (copy != NULL && compose_short(&line, &record, copy)) {
         output_aside(line.data, line.len);
@@ -303,6 +320,10 @@ void log_printf(enum log_level level, const char *service, const char *format, .
 }
 
 /* ---- settings ---- */
+
+void log_set_worker(unsigned number) {
+    sink.worker = number;
+}
 
 void log_set_context(log_context_fn fn) {
     sink.context = fn;

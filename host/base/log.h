@@ -103,6 +103,9 @@ void log_end(void);
  * standard error and NO_COLOR, CLICOLOR_FORCE, CLICOLOR and TERM. */
 void log_configure(enum log_level level, enum log_format format);
 
+/* Every line has this number as its field "worker"; 0: none. */
+void log_set_worker(unsigned number);
+
 /* How often the same line of a service is written in a second; more are counted. 0: always. */
 void log_limit(unsigned per_second);
 

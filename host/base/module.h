@@ -27,7 +27,7 @@ struct module {
 #define MODULE_EXPORT __attribute__((visibility("default")))
 
 /* Raise the number when a struct or function changes that modules share with the host. */
-#define MODULE_VERSION LN_VERSION "-4"
+#define MODULE_VERSION LN_VERSION "-5"
 
 /*
  * Loads a module once and for all. Returns LN_OK with *out, which lives as long as the process;

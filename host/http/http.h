@@ -114,6 +114,10 @@ struct http_api {
      * client will notice. */
     void (*finish)(struct http_request *request, bool complete);
 
+    /* No more connections, and the socket is closed; those that are there go on, until each has
+     * had its next answer. */
+    void (*quiesce)(struct http *http);
+
     /*
      * No more connections; answers that are under way are written within `bound_ms`, requests
      * that nobody has answered get a 503. on_closed() follows, from the loop, and the memory is

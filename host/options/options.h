@@ -15,6 +15,7 @@
 #include "host/base/log.h"
 
 #define OPTIONS_DEFAULT_SERVER "nats://127.0.0.1:4222"
+#define OPTIONS_WORKERS_MAX 256
 
 enum options_command {
     OPTIONS_RUN,
@@ -76,7 +77,7 @@ struct options {
                   * do, the stream, and perhaps numbers */
     size_t arg_count;
     char **inherited; /* test: options as they were given, for the processes that it starts;
-                       * ends with NULL */
+                       * run: the scripts, too; ends with NULL */
     size_t inherited_count;
     char *const *words; /* borrowed: argv of main(), which ends with NULL */
 
@@ -124,6 +125,8 @@ struct options {
                     * as for the other commands */
     size_t memory; /* run, dev: bytes that each service may use; 0: no limit */
     double stall_exit; /* run, dev: seconds of a call after which the process ends; 0: never */
+
+    long workers; /* run, check: processes that share the work, with a parent; 0: none */
 
     bool coverage;    /* test */
     long jobs;        /* test: spec files at a time; 0: all in this process */

@@ -80,7 +80,8 @@ static int take_option(struct parser *p, const struct options_option *option, co
     if (attached == NULL)
         attached = p->argv[p->at++];
     int rc = options_set_value(p, option, label, attached);
-    for (int i = first; rc == 0 && i < p->at && !is_of_parent(option); i++)
+    bool ours = o->command == OPTIONS_TEST && is_of_parent(option);
+    for (int i = first; rc == 0 && i < p->at && !ours; i++)
         if (!options_list_add(&o->inherited, &o->inherited_count, p->argv[i],
                               strlen(p->argv[i])))
             rc = options_fail_memory(p);
@@ -133,6 +134,9 @@ bool options_takes_scripts(enum options_command command) {
 /* A script, or what else the command is about. */
 static int take_word(struct parser *p, const char *word) {
     struct options *o = p->out;
+    if (o->command == OPTIONS_RUN &&
+        !options_list_add(&o->inherited, &o->inherited_count, word, strlen(word)))
+        return options_fail_memory(p);
     bool ok = options_takes_scripts(o->command)
                   ? options_list_add(&o->scripts, &o->script_count, word, strlen(word))
                   : options_list_add(&o->args, &o->arg_count, word, strlen(word));
@@ -156,6 +160,8 @@ static int take_arguments(struct parser *p) {
             p->at++;
             if (stops)
                 break;
+            if (!options_list_add(&o->inherited, &o->inherited_count, arg, strlen(arg)))
+                return options_fail_memory(p);
         } else if (!over && is_help(arg)) {
             ask_for_help(p, o->command);
             return 0;
@@ -304,6 +310,12 @@ static int check_together(struct parser *p) {
         if (is_argument(p, of_private[i]))
             return options_fail(p, "--%s is about a private nats-server: it needs --embedded",
                                 names[i]);
+    if (o->embedded && is_argument(p, OPTIONS_FIELD(embedded)) &&
+        !is_argument(p, OPTIONS_FIELD(workers)))
+        o->workers = 0;
+    if (o->workers > 0 && o->embedded)
+        return options_fail(p, "--workers and --embedded exclude each other: each worker would "
+                               "have a server of its own");
     if ((o->tls_cert == NULL) != (o->tls_key == NULL))
         return options_fail(p, "--tlscert and --tlskey need each other");
     return 0;

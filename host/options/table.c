@@ -115,7 +115,8 @@ const struct options_option options_table[OPTIONS_COUNT] = {
          "let `lunats console` run code in the services: everybody may who may publish to "
          "lunats.console.>", NULL),
     VALUE("admin", 0, OPTIONS_KIND_ADDRESS, RUN | DEV, admin, "ADDRESS",
-          "port for health, metrics and the like: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; "
+          "port for health, metrics and the like: 127.0.0.1:PORT, [::1]:PORT, unix:PATH or "
+          "systemd:NAME; "
           "port 0 is a free one, which the log shows; off: none (default of run; dev takes a "
           "free port)"),
     VALUE("admin", 0, OPTIONS_KIND_ADDRESS, METRICS, admin, "ADDRESS",
@@ -124,12 +125,18 @@ const struct options_option options_table[OPTIONS_COUNT] = {
           "file (mode 0600) with what a request to the admin port must know to change "
           "something"),
     VALUE("http", 0, OPTIONS_KIND_ADDRESS, RUN | DEV, http, "ADDRESS",
-          "port for what scripts serve by app.http: 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT or "
-          "unix:PATH; port 0 is a free one, which the log shows; off: none (default of run; dev "
+          "port for what scripts serve by app.http: 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, "
+          "unix:PATH or systemd:NAME; port 0 is a free one, which the log shows; off: none (default of run; dev "
           "takes 127.0.0.1:8080, or a free one)"),
     TEXT("otlp", RUN | DEV, otlp, "URL",
          "send traces to this collector, by OTLP over HTTP with JSON: http://127.0.0.1:4318 "
          "(environment: OTEL_EXPORTER_OTLP_ENDPOINT and other variables of OpenTelemetry)"),
+    VALUE("workers", 0, OPTIONS_KIND_WORKERS, RUN, workers, "N",
+          "serve with that many processes, which a parent starts, restarts and reloads; auto: "
+          "as many as this one may use processors"),
+    VALUE("workers", 0, OPTIONS_KIND_WORKERS, CHECK, workers, "N",
+          "print what that many processes of `run` take from the server: connections, "
+          "subscriptions, pulls"),
     FLAG("watch", TEST, 0, watch, "run again whenever a file changes", NULL),
     VALUE("jobs", 'j', OPTIONS_KIND_COUNT, TEST, jobs, "N",
           "run that many spec files at a time, each in a process with a server of its own"),

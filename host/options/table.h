@@ -25,6 +25,7 @@ enum options_kind {
     OPTIONS_KIND_LIMIT,   /* long, 0 or more; "off" is 0 */
     OPTIONS_KIND_BYTES,   /* size_t: a number, or one with K, M or G; "off" is 0 */
     OPTIONS_KIND_PORT,    /* long, 1 to 65535 */
+    OPTIONS_KIND_WORKERS, /* long, 1 to OPTIONS_WORKERS_MAX, or "auto" */
     OPTIONS_KIND_CODE,    /* struct options_list; repeatable */
     OPTIONS_KIND_HEADERS, /* struct options_list of "Name: value"; repeatable */
     OPTIONS_KIND_LEVEL,   /* enum log_level */
@@ -54,7 +55,7 @@ struct options_option {
 };
 
 #define OPTIONS_FIELD(name) offsetof(struct options, name)
-#define OPTIONS_COUNT 92
+#define OPTIONS_COUNT 94
 extern const struct options_option options_table[OPTIONS_COUNT];
 
 struct options_usage {

@@ -10,6 +10,7 @@
 
 #include "host/base/address.h"
 #include "host/base/file.h"
+#include "host/base/processors.h"
 #include "host/base/url.h"
 #include "host/dial/keys.h"
 #include "host/options/parser.h"
@@ -190,6 +191,21 @@ static int set_port(struct parser *p, const char *label, const char *text, long 
     return 0;
 }
 
+static int set_workers(struct parser *p, const char *label, const char *text, long *field) {
+    char *end;
+    errno = 0;
+    long count = strtol(text, &end, 10);
+    if (strcmp(text, "auto") == 0) {
+        *field = (long)processors();
+        return 0;
+    }
+    if (end == text || *end != '\0' || errno != 0 || count < 1 || count > OPTIONS_WORKERS_MAX)
+        return options_fail(p, "%s: %s is neither auto nor a number from 1 to %d", label, text,
+                            OPTIONS_WORKERS_MAX);
+    *field = count;
+    return 0;
+}
+
 /* The name as the server takes it: letters of ASCII, digits, punctuation. */
 static bool is_header(const char *text) {
     size_t len = strcspn(text, ":");
@@ -254,6 +270,8 @@ int options_set_value(struct parser *p, const struct options_option *option, con
         return set_bytes(p, label, text, field);
     case OPTIONS_KIND_PORT:
         return set_port(p, label, text, field);
+    case OPTIONS_KIND_WORKERS:
+        return set_workers(p, label, text, field);
     case OPTIONS_KIND_CODE:
     case OPTIONS_KIND_HEADERS:
         return add_to_list(p, option, label, text, field);

@@ -16,6 +16,7 @@ struct web {
     struct http *http; /* NULL: the port is not open */
     struct address address;
     char url[ADDRESS_TEXT_SIZE + 10]; /* "": not yet */
+    bool shared;                      /* others listen there, too: its file is not ours */
     bool told;                        /* that there is no port for the routes */
     void (*on_closed)(void *owner);
     void *close_owner;

@@ -154,6 +154,11 @@ static int bind_port(struct web *web, int *fd, char *error, size_t size) {
         snprintf(error, size, "%s %s", web->options.address, fault);
         return LN_EINVAL;
     }
+    if (web->options.fd > 0) {
+        *fd = web->options.fd;
+        web->options.fd = 0;
+        return LN_OK;
+    }
     int rc = address_listen(&web->address, fd, error, size);
     if (rc != UV_EADDRINUSE || !web->options.late)
         return rc;
@@ -179,6 +184,7 @@ static int open_port(struct web *web, char *error, size_t size) {
         .owner = web,
     };
     char text[ADDRESS_TEXT_SIZE];
+    bool shared = web->options.fd > 0;
     int rc = module_load(&module, "http", error, size);
     if (rc == LN_OK)
         rc = bind_port(web, &http.fd, error, size);
@@ -187,11 +193,15 @@ static int open_port(struct web *web, char *error, size_t size) {
     web->api = module->api;
     rc = web->api->open(&web->http, web->options.loop, &http);
     if (rc < 0) {
-        address_unlink(&web->address);
+        if (!shared)
+            address_unlink(&web->address);
         close(http.fd);
         snprintf(error, size, "%s", status_text(rc));
         return rc;
     }
+    web->shared = shared;
+    if (shared) /* whoever listens there has said where */
+        return LN_OK;
     address_text(&web->address, text);
     snprintf(web->url, sizeof(web->url), address_is_unix(&web->address) ? "%s" : "http://%s/",
              text);
@@ -217,7 +227,7 @@ void web_wake(struct web *web, const struct web_route *route) {
     web->told = true;
     if (web->options.address == NULL)
         log_warn(name, "there is no port for what app.http declares: --http HOST:PORT");
-    else if (open_port(web, error, sizeof(error)) < 0)
+    else if (web->options.late && open_port(web, error, sizeof(error)) < 0)
         log_error(name, "no port for app.http: %s", error);
 }
 
@@ -245,13 +255,28 @@ static void on_closed(void *owner) {
         tell(whom);
 }
 
+/* One that was to be shared, and never was. */
+static void drop_shared(struct web *web) {
+    if (web->options.fd > 0)
+        close(web->options.fd);
+    web->options.fd = 0;
+}
+
+void web_quiesce(struct web *web) {
+    drop_shared(web);
+    if (web->http != NULL)
+        web->api->quiesce(web->http);
+}
+
 void web_close(struct web *web, uint32_t bound_ms, void (*fn)(void *owner), void *owner) {
     web->on_closed = fn;
     web->close_owner = owner;
+    drop_shared(web);
     if (web->http == NULL) {
         on_closed(web);
         return;
     }
-    address_unlink(&web->address);
+    if (!web->shared)
+        address_unlink(&web->address);
     web->api->close(web->http, bound_ms, on_closed, web);
 }

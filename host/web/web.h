@@ -31,6 +31,8 @@ struct web_options {
     uv_loop_t *loop;     /* NULL: no port, and no word of it */
     const char *address; /* of the port; borrowed. NULL: none */
     bool late;           /* it opens with the first route, and elsewhere if it is taken */
+    int fd;              /* listens there already, for others as well; 0: none does. Taken by
+                          * web_listen() */
 };
 
 /* LN_OK or LN_ENOMEM. *out is the caller's, who hands it to web_close() after all scripts. */
@@ -41,6 +43,9 @@ int web_listen(struct web *web, char *error, size_t size);
 
 /* Where it serves, as text that lasts until it closes; NULL: nowhere, or not yet. */
 const char *web_url(const struct web *web);
+
+/* No more connections: others take them. Those that are there go on. */
+void web_quiesce(struct web *web);
 
 /* What clients are answered has that long to be read; on_closed() follows, from the loop or
  * from inside the call. */

@@ -21,7 +21,7 @@ local MANUAL = {
     "docs/ordering.md", "docs/state.md", "docs/postgresql.md", "docs/redis.md",
     "docs/sockets.md", "docs/threads.md", "docs/scheduling.md", "docs/resilience.md" },
   { "Operation", "docs/deploying.md", "docs/operations.md", "docs/command_line.md",
-    "docs/reliability.md", "docs/support.md", "docs/dead_letters.md",
+    "docs/scaling.md", "docs/reliability.md", "docs/support.md", "docs/dead_letters.md",
     "docs/limits.md", "docs/modules.md", "docs/performance.md", "SECURITY.md" },
   { "Coming from", "docs/from_panini.md", "docs/from_openresty.md",
     "docs/from_nats_go_micro.md" },

@@ -8,6 +8,7 @@ local luacheck = require "lunats.commands.luacheck"
 local members = require "lunats.commands.members"
 local names = require "lunats.commands.names"
 local subjects = require "lunats.commands.check_subjects"
+local workers = require "lunats.commands.check_workers"
 
 ---@class check.problem
 ---@field level "error"|"warning"
@@ -254,6 +255,14 @@ local function show(result, path)
   io.stdout:write(permissions.text(permissions.collect(path, result.declared, result.fn)))
 end
 
+---What all services take together.
+local function show_workers(results)
+  local list = {}
+  for _, result in ipairs(results) do list[#list + 1] = result.load end
+  if #list == 0 then return end
+  for _, text in ipairs(workers.text(list)) do line("%s", text) end
+end
+
 local function print_json(results)
   local list = {}
   for i, result in ipairs(results) do
@@ -265,6 +274,7 @@ local function print_json(results)
     end
     local declared = result.declared or {}
     declared.path, declared.problems = result.path, json.array(problems)
+    declared.workers = result.load
     list[i] = declared
   end
   line("%s", core.sorted_json(json.array(list)))
@@ -275,6 +285,9 @@ return function()
   for i, path in ipairs(core.options.scripts) do
     local result = check(path)
     results[i] = result
+    if core.options.workers > 0 and result.declared and result.declared.service then
+      result.load = workers.of(result.declared, core.options)
+    end
     without_luacheck = without_luacheck or result.without_luacheck
     for _, one in ipairs(result.problems) do failed = failed or one.level == "error" end
     if not core.options.json then
@@ -282,6 +295,7 @@ return function()
       if result.declared then show(result, path) end
     end
   end
+  if not core.options.json and not core.options.permissions then show_workers(results) end
   if core.options.origin and not core.options.json and not core.options.permissions then
     line("`lunats run` %s", core.options.origin)
   end

@@ -272,6 +272,9 @@ end
 
 -- ---- life -------------------------------------------------------------------
 
+local PREFETCH = 100 -- messages that are asked for and not finished, where nobody says more
+local PULLS = 2      -- requests that are open at the same time
+
 local OPTIONS = groups.add_to {
   concurrency = "number", max_messages = "number", manual_ack = "boolean", backoff = "table",
   max_deliver = "number", dead_letter = "string", data_type = "string|table",
@@ -320,6 +323,29 @@ function M.check(opts, fn)
   return opts
 end
 
+---Of a consumer that several workers share, each takes its part of what may be under way; what
+---one has in its queue another one waits for in vain.
+---@return integer
+local function prefetch(self, limits)
+  local opts, workers = self.opts, core.worker_count()
+  local most, waiting = limits.max_ack_pending or 0, limits.max_waiting or 0
+  local shared = self.durable and workers or 1
+  if not self.no_ack and most > 0 and most < self.concurrency * shared then
+    core.log(2, ("%s: its max_ack_pending allows %d handlers at once, not %d%s"):format(
+      describe(self), most, self.concurrency * shared,
+      shared > 1 and (" in %d workers"):format(shared) or ""))
+  end
+  if waiting > 0 and waiting < PULLS * shared then
+    core.log(2, ("%s: its max_waiting allows %d requests at once, and %d workers have up to %d")
+      :format(describe(self), waiting, shared, PULLS * shared))
+  end
+  local part = PREFETCH
+  if shared > 1 and most > 0 and not self.no_ack then
+    part = math.min(PREFETCH, math.max(most // shared, 1))
+  end
+  return math.max(opts.max_messages or part, self.concurrency)
+end
+
 ---Messages that have been delivered to readers which are gone, without having been settled.
 ---They come again when their ack_wait is over, and new ones must not be handled before them.
 ---@param self table stream, consumer
@@ -347,7 +373,7 @@ local function open(self, psub, fn, group, info)
     pending_bytes = opts.pending_bytes, settle = settle,
     settle_time = M.settle_slack + math.max(info.config.ack_wait or 30,
       table.unpack(info.config.backoff or {})),
-    max_messages = math.max(opts.max_messages or 100, self.concurrency),
+    max_messages = prefetch(self, info.config),
     concurrency = self.concurrency, max_batch = limits.max_batch, expires = limits.expires,
     heartbeat = limits.heartbeat, ack_wait = limits.ack_wait, max_deliver = limits.max_deliver,
     data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
@@ -403,11 +429,6 @@ function M.start(self, psub, info, fn)
   end
   self.backoff = opts.backoff or M.backoff
   local limits = limits_of(self, info)
-  local most = info.config.max_ack_pending
-  if not self.no_ack and most and most > 0 and most < self.concurrency then
-    core.log(2, ("%s: its max_ack_pending allows %d handlers at once, not %d"):format(
-      describe(self), most, self.concurrency))
-  end
   self.alarm = core.alarm()
   self.reader = core.js_reader(self.stream, self.consumer, psub.durable, api.prefix)
   self.limits = limits

@@ -15,7 +15,7 @@ local ALL_PAGES = { "README.md", "docs/api.md", "docs/http.md", "docs/testing.md
   "docs/from_panini.md", "docs/from_nats_go_micro.md", "docs/from_openresty.md",
   "docs/postgresql.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
-  "docs/support.md", "docs/scheduling.md", "docs/ordering.md",
+  "docs/support.md", "docs/scheduling.md", "docs/ordering.md", "docs/scaling.md",
   "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
 
 ---How the pages write the owner of a function; a `?` may be left out.

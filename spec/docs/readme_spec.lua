@@ -18,7 +18,7 @@ local DOCUMENTS = { "README.md", "docs/api.md", "docs/http.md", "docs/key_value.
   "docs/dead_letters.md", "docs/resilience.md",
   "docs/from_nats_go_micro.md", "docs/from_openresty.md", "docs/threads.md",
   "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
-  "docs/support.md", "docs/scheduling.md", "docs/ordering.md",
+  "docs/support.md", "docs/scheduling.md", "docs/ordering.md", "docs/scaling.md",
   "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
 
 ---Writes all complete files of a document; returns the folder.

@@ -25,6 +25,7 @@ struct http {
     size_t handles;          /* of the four, not closed yet */
     bool again;              /* run() shall be called once more */
     bool closing;
+    bool quiet; /* it takes no more connections */
     void (*on_closed)(void *owner);
     void *close_owner;
 };

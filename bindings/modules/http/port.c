@@ -234,13 +234,22 @@ static void on_bound(uv_timer_t *timer) {
     http->closing = false; /* what its end drops is no reason to come here again */
     uv_poll_stop(&http->poll);
     MHD_stop_daemon(daemon);
-    close(http->options.fd);
+    if (!http->quiet)
+        close(http->options.fd);
     close_handles(http);
 }
 
 static void end_if_idle(struct http *http) {
     if (http->closing && list_empty(&http->connections))
         uv_timer_start(&http->bound, on_bound, 0, 0);
+}
+
+static void http_quiesce(struct http *http) {
+    if (http->quiet || http->closing)
+        return;
+    http->quiet = true;
+    MHD_quiesce_daemon(http->daemon);
+    close(http->options.fd);
 }
 
 static void http_close(struct http *http, uint32_t bound_ms, void (*on_closed)(void *owner),
@@ -338,6 +347,7 @@ static const struct http_api api = {
     .answer = request_answer,
     .write = request_write,
     .finish = request_finish,
+    .quiesce = http_quiesce,
     .close = http_close,
 };
 

@@ -261,7 +261,7 @@ void request_give_up(struct request *request) {
 static enum MHD_Result queue(struct request *request, struct MHD_Connection *mhd) {
     if (request->response == NULL)
         return MHD_NO;
-    if (request->connection->http->closing)
+    if (request->connection->http->closing || request->connection->http->quiet)
         MHD_add_response_header(request->response, "Connection", "close");
     connection_give(request->connection, request->connection->http->options.answer_ms);
     connection_answer(request->connection, request->len);

@@ -418,6 +418,25 @@ function sum(services, field) {
   return services.reduce((all, one) => all + (one[field] || 0), 0);
 }
 
+// Of which worker of a parent this is, and the way to the others.
+function show_workers(status) {
+  const nav = $("workers"), count = status.workers || 0;
+  show(nav, count > 1);
+  if (nav.children.length !== count) {
+    nav.replaceChildren("worker");
+    for (let number = 1; number <= count; number++) {
+      const link = document.createElement("a");
+      link.href = "/?worker=" + number;
+      setText(link, String(number));
+      nav.append(link);
+    }
+  }
+  for (const link of nav.children) {
+    if (link.textContent === String(status.worker)) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
 function show_process(status) {
   const all = status.services, now = status.now;
   const requests = sum(all, "requests"), errors = sum(all, "errors");
@@ -432,6 +451,7 @@ function show_process(status) {
   tiles.memory.show(formatBytes(status.resident_bytes), status.heap_bytes > 0 ? "heap " + formatBytes(status.heap_bytes) : "", process.values("memory"), now, 1);
   tiles.up.show(formatAge(now - status.started_at), "pid " + status.pid + ", " + status.open_fds + " files");
   setText($("where"), status.host);
+  show_workers(status);
   setText($("build"), "lunats " + status.lunats);
   pill($("ready"), status.ready ? "ready" : "not ready", status.ready ? "good" : "warn");
   document.title = (status.ready ? "" : "not ready: ") + (all.length === 1 ? all[0].name : all.length + " services") + " on " + status.host + " – lunats";
@@ -565,8 +585,11 @@ function show_live(lives) {
   show($("ready"), lives);
 }
 
+const worker = new URLSearchParams(location.search).get("worker");
+
 async function ask() {
-  const answer = await fetch(`/status.json?errors=${seen.errors}&log=${seen.log}`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  const which = worker ? "&worker=" + encodeURIComponent(worker) : "";
+  const answer = await fetch(`/status.json?errors=${seen.errors}&log=${seen.log}${which}`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
   if (!answer.ok) throw new Error("status " + answer.status);
   return answer.json();
 }
