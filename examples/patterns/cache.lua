@@ -2,6 +2,7 @@
 -- A change is told to all instances, which drop what they have.
 --
 --     lunats dev examples/patterns/cache.lua
+--     export NATS_URL=nats://lunats:...       # in a second terminal: the URL that dev prints
 --     lunats request prices.set '{"sku": "A1", "cents": 250}'   # {"sku": "A1", "cents": 250}
 --     lunats request prices.get '{"sku": "A1"}'                 # {"sku": "A1", "cents": 250}
 --     lunats request prices.stats                               # {"hits": 0, "misses": 1, ...}

@@ -2,6 +2,7 @@
 -- it. A reader with a durable consumer misses nothing, however long it was away.
 --
 --     lunats dev examples/patterns/events.lua
+--     export NATS_URL=nats://lunats:...       # in a second terminal: the URL that dev prints
 --     lunats request users.create '{"name": "Ada"}'    # {"id": "..."}
 --     lunats request users.letter '{"id": "..."}'      # {"text": "Welcome, Ada!"}
 --
@@ -45,8 +46,9 @@ app.js.pull_subscribe("users.created", { durable = "letters", stream = "USERS" }
 end)
 
 -- In every instance, and only while it is there: enough for what is shown or cached.
-app.js.subscribe("users.created", { stream = "USERS", config = { deliver_policy = "new" } },
-  function(msg) app.log.info("a new user", { user = msg.data.id }) end)
+app.js.subscribe("users.created", { ordered = true, stream = "USERS", data_type = "string",
+  config = { deliver_policy = "new" } },
+  function(msg) app.log.info("a new user", { user = msg.data }) end)
 
 app.listen("users.letter", function(msg)
   local id, wrong = text_in(msg, "id")

@@ -2,6 +2,7 @@
 -- answer in time counts. Nobody has to know how many vendors there are.
 --
 --     lunats dev examples/patterns/fan_out.lua
+--     export NATS_URL=nats://lunats:...       # in a second terminal: the URL that dev prints
 --     lunats request offers.best '{"sku": "A1", "count": 3}'   # {"vendor": "north", ...}
 --
 -- What goes wrong: a vendor is slow, or down (the others are not kept waiting for longer than

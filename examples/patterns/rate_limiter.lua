@@ -1,6 +1,7 @@
 -- A rate limiter: each client may ask five times a second, and ten times at once after a pause.
 --
 --     lunats dev examples/patterns/rate_limiter.lua
+--     export NATS_URL=nats://lunats:...       # in a second terminal: the URL that dev prints
 --     for i in $(seq 12); do lunats request quotes.get -H 'Client: ada' & done; wait
 --
 -- Twelve requests at once: ten quotes, and two errors 429 that say when to try again.

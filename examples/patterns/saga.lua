@@ -2,6 +2,7 @@
 -- what was booked is cancelled again, in the opposite order.
 --
 --     lunats dev examples/patterns/saga.lua
+--     export NATS_URL=nats://lunats:...       # in a second terminal: the URL that dev prints
 --     lunats request trips.book '{"id": "t1", "cents": 900}'     # {"state": "booking", ...}
 --     lunats request trips.get '{"id": "t1"}'                    # {"state": "booked", ...}
 --     lunats request trips.book '{"id": "t2", "cents": 200000}'  # too much for the card

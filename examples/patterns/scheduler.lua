@@ -1,6 +1,7 @@
 -- A scheduler: a report is made each night at three, by one of all instances.
 --
 --     REPORT_AT='*/5 * * * * *' lunats dev examples/patterns/scheduler.lua
+--     export NATS_URL=nats://lunats:...       # in a second terminal: the URL that dev prints
 --     lunats pub sales.done '{"cents": 900}'
 --     lunats request reports.next                          # {"due": "2026-11-27T03:00:00Z"}
 --     lunats request reports.get '{"day": "2026-11-27"}'   # {"sales": 1, ...}

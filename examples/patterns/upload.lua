@@ -50,8 +50,14 @@ app.http.get("/files/:name", function(req)
     headers = { ["Content-Type"] = "application/octet-stream",
       ["Content-Disposition"] = "attachment", ["X-Content-Type-Options"] = "nosniff" },
     stream = function(write)
-      -- The digest is checked at the end; an error breaks the connection off.
-      assert(files:get(name, { write = function(piece) assert(write(piece)) end }))
+      local gone = false
+      local ok, problem = pcall(function()
+        assert(files:get(name, { write = function(piece)
+          gone = not write(piece)
+          assert(not gone, "nobody reads on")
+        end })) -- the digest is checked at the end
+      end)
+      if not ok and not gone then error(problem, 0) end -- breaks the connection off
     end,
   }
 end)

@@ -257,6 +257,14 @@ describe("uploads", function()
     end
   end)
 
+  it("bear a client that goes", function()
+    local svc = start "upload"
+    svc:http("PUT", "/files/a.bin", { body = ("x"):rep(1000000) })
+    svc:http("GET", "/files/a.bin", { stop_after = 1 })
+    eventually("the end", function() return #svc:fibers() == 0 end)
+    assert.same({}, svc:errors())
+  end)
+
   it("break off when what is stored is damaged", function()
     local svc = start "upload"
     svc:http("PUT", "/files/a.bin", { body = ("x"):rep(300000) })
@@ -294,6 +302,14 @@ describe("commands and queries", function()
     eventually("the view", function()
       return ask("accounts.balance", { id = "ada" }).cents == 100
     end)
+  end)
+
+  it("refuse nothing because the view is behind", function()
+    start "cqrs"
+    for i = 1, 20 do
+      assert(app.js.publish("accounts.booked.a" .. i, { cents = 500 }))
+      assert.equal(100, ask("accounts.book", { id = "a" .. i, cents = -400 }).cents)
+    end
   end)
 
   it("make the view again from the events", function()
