@@ -1,7 +1,9 @@
 ---The patterns of examples/patterns: what each is for, and that it bears what it says it does.
 local eventually = require "spec.support.eventually"
+local process = require "spec.support.process"
 local read = require "spec.support.read"
 local testing = require "lunats.testing"
+local web = require "spec.support.web"
 
 local running = {}
 
@@ -257,12 +259,26 @@ describe("uploads", function()
     end
   end)
 
-  it("bear a client that goes", function()
-    local svc = start "upload"
-    svc:http("PUT", "/files/a.bin", { body = ("x"):rep(1000000) })
-    svc:http("GET", "/files/a.bin", { stop_after = 1 })
-    eventually("the end", function() return #svc:fibers() == 0 end)
-    assert.same({}, svc:errors())
+  it("are refused when they are too large, and bear clients that go", function()
+    finally(process.close_all)
+    local child = process.spawn { process.lunats(), "dev", "--admin", "off", "--http",
+      "127.0.0.1:0", "examples/patterns/upload.lua" }
+    child:expect "upload: started"
+    local url = web.url(child)
+    local function put(name, size)
+      local path = process.write(name, ("x"):rep(size))
+      return web.get(url .. "/files/" .. name, "-T", path).status
+    end
+    assert.equal(413, put("large", 17000000))
+    assert.equal(201, put("good", 8000000))
+    local clients = {}
+    for i = 1, 8 do
+      clients[i] = app.spawn(web.curl, "-s", "-o", "/dev/null", "--limit-rate", "200k",
+        "--max-time", "0.3", url .. "/files/good")
+    end
+    for _, client in ipairs(clients) do client:await() end
+    assert.equal(0, child:stop())
+    assert.is_nil(child:output():match "[^\n]* ERROR [^\n]*")
   end)
 
   it("break off when what is stored is damaged", function()
