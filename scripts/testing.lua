@@ -274,7 +274,11 @@ end
 ---At the end of a test, where the server may be gone, the service, too, or another fiber may
 ---wait for it: then there is nothing to wait for.
 local function settle_if_possible(self, timeout)
-  if self.handle:running() then pcall(settle, self, timeout, 0) end
+  if not self.handle:running() then return end
+  -- The server has a queue for each connection: what the service answers has come behind all
+  -- that the spec has sent before. Without discovery the answer is that nobody is there.
+  pcall(self.client.request, "$SRV.PING." .. self.name, "", { timeout = timeout })
+  pcall(settle, self, timeout, 0)
 end
 
 ---Moves the manual clock: timers, deadlines and back-offs fire in order.

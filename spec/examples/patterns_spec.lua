@@ -167,8 +167,13 @@ describe("a scheduler", function()
     assert(app.js.publish("sales.done", { cents = 900 }))
     local day = ask("reports.next").due:match "^(.*)T03:00:00Z$"
     assert.equal(404, status("reports.get", { day = day }))
-    svc:advance(86400)
-    eventually("the report", function() return (app.request("reports.get", { day = day })) end)
+    local function report() return (app.request("reports.get", { day = day })) end
+    local hours = 0
+    while hours < 24 and not report() do -- a tick is worth nothing six hours later
+      svc:advance(3600)
+      hours = hours + 1
+    end
+    eventually("the report", report)
     assert.same({ day = day, sales = 1, attempt = 1 }, ask("reports.get", { day = day }))
     assert.equal(400, status("reports.get", { day = "today" }))
   end)

@@ -43,7 +43,9 @@ local SERVICE = [[
     return { next = next_number, done = done, odd = app.json.array(odd), begun = begun,
       lost = lost, pool = db:stats() }
   end)
-  app.listen("heard", { data_type = "string" }, function(msg) return heard[msg.data] end)
+  app.listen("heard", { data_type = "string" }, function(msg)
+    return heard[msg.data] == true
+  end)
 ]]
 
 describe("a PostgreSQL that is restarted under load", function()
