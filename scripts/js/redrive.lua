@@ -25,6 +25,9 @@ local M = {
   haste = 10,
 }
 
+---How often a letter is looked at that others take back as well.
+local CLAIMS = 20
+
 local READ = { data_type = "string", direct = false }
 
 -- ---- where it goes ----------------------------------------------------------
@@ -250,9 +253,8 @@ local function is_there(run, letter)
   return nil, err
 end
 
----The mark under which to publish, or what has been published.
 ---@return table|nil ack, integer|nil revision, table|nil err
-local function claim(run, marks, key, target, mark, letter, force)
+local function try_to_claim(run, marks, key, target, mark, letter, force)
   local entry, err = get_mark(marks, key)
   if err then return nil, nil, err end
   local revision
@@ -270,6 +272,19 @@ local function claim(run, marks, key, target, mark, letter, force)
   if not entry then entry, err = get_mark(marks, key) end -- of another process, just now
   if entry then return resume(marks, key, entry, target, mark, force) end
   return nil, nil, err or api.failure("not_found", "dead letter %d is gone", letter.seq)
+end
+
+---The mark under which to publish, or what has been published. Where another process writes or
+---removes the mark at the same time, what it does is looked at again.
+---@return table|nil ack, integer|nil revision, table|nil err
+local function claim(...)
+  local ack, revision, err
+  for _ = 1, CLAIMS do
+    ack, revision, err = try_to_claim(...)
+    if not err or err.code ~= "wrong_last_sequence" then break end
+    core.sleep(0.05)
+  end
+  return ack, revision, err
 end
 
 ---Deletes the letter, or, where the stream forbids that, says in the mark that it is done.

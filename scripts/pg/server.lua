@@ -81,6 +81,7 @@ end
 local function explain(err)
   local text = err.message
   local state = text:match "%u+:  (%w%w%w%w%w): "
+    or text:find("no password supplied", 1, true) and "28P01" -- which libpq says by itself
   text = text:gsub("(%u+:  )%w%w%w%w%w: ", "%1"):gsub("\nLOCATION:[^\n]*", "")
   err.message = text:gsub("%s*\n%s*", "; "):gsub("[;%s]+$", "")
   err.sqlstate = state

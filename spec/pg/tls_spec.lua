@@ -129,6 +129,7 @@ describe("pg.pool of a server with TLS", function()
     assert.equal("28P01", err.code)
     assert.matches('password authentication failed for user "app"', err.message)
     err = refused(trusting("ca", "host=localhost passfile=/dev/null"))
+    assert.equal("28P01", err.code)
     assert.matches("no password supplied", err.message)
   end)
 
