@@ -41,11 +41,14 @@ static void box_close(struct lease_box *box) {
 
 static void on_lost(void *owner, const char *why) {
     struct lease_box *box = owner;
+    struct scheduler *scheduler = script_scheduler(box->script);
     box->lost = true;
     snprintf(box->why, sizeof(box->why), "%s", why);
+    scheduler_hold(scheduler); /* a fiber that ends may be the last to keep the box */
     fence_cancel(&box->fence);
     if (box->waiting != NULL)
         fiber_wake(box->waiting, LN_OK);
+    scheduler_release(scheduler);
 }
 
 static bool holds(struct fence *fence) {
