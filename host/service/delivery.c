@@ -59,7 +59,7 @@ void delivery_add(struct delivery *delivery, struct listener *listener) {
     delivery->jobs_left++;
 }
 
-static void give_back(struct delivery *delivery) {
+static inline __attribute__((always_inline)) void give_back(struct delivery *delivery) {
     struct deliveries *deliveries = delivery->deliveries;
     message_free(delivery->msg);
     if (delivery->error_code != 0) {
@@ -177,7 +177,7 @@ static size_t job_facts(const void *arg, struct log_field out[LOG_CONTEXT_MAX]) 
 
 const struct fiber_role job_role = {on_job_end, write_title, is_awaited, job_facts};
 
-void job_start(struct job *job) {
+static inline void start(struct job *job) {
     const struct listener *listener = job->listener;
     struct fibers *fibers = script_fibers(listener->script);
     int rc = fiber_spawn(fibers, FIBER_HANDLER, listener->options.body, job, on_job_end);
@@ -187,6 +187,10 @@ void job_start(struct job *job) {
         without_fiber(job);
 }
 
+void job_start(struct job *job) {
+    start(job);
+}
+
 void delivery_start(struct delivery *delivery) {
     size_t count = delivery->job_count;
     for (size_t i = 0; i < count; i++) { /* it lives until the last job has ended */
@@ -194,7 +198,7 @@ void delivery_start(struct delivery *delivery) {
         if (job->listener->keys != NULL)
             keys_add(job);
         else
-            job_start(job);
+            start(job);
     }
 }
 
