@@ -211,6 +211,31 @@ function member:output()
   return table.concat(texts)
 end
 
+---Keeps what members and servers have written; nothing without a folder.
+---@param folder string|nil
+function M.save_logs(folder, members, nodes)
+  if not folder then return end
+  M.sh("mkdir", "-p", folder)
+  for _, one in ipairs(members) do
+    local file = assert(io.open(("%s/%s.log"):format(folder, one.name), "wb"))
+    file:write(one:output())
+    file:close()
+  end
+  for i, node in ipairs(nodes) do
+    M.sh("cp", node.dir .. "/nats-server.log", ("%s/server.%d.log"):format(folder, i))
+  end
+end
+
+---Stops them in order, each of which must end with 0.
+---@param fault fun(text: string)
+function M.stop(members, fault)
+  for _, one in ipairs(members) do
+    one.wanted = false
+    local status = one.child:stop(60)
+    if status ~= 0 then fault(("process %s: status %d"):format(one.name, status)) end
+  end
+end
+
 -- ---- descriptors ----------------------------------------------------------------
 
 ---@return integer|nil

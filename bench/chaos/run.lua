@@ -79,20 +79,6 @@ local function warm_up(self)
   for _, one in ipairs(self.members) do one.before = rest.settled(one, 20) end
 end
 
-local function save_logs(self)
-  if not self.opts.logs then return end
-  fleet.sh("mkdir", "-p", self.opts.logs)
-  for _, one in ipairs(self.members) do
-    local file = assert(io.open(("%s/%s.log"):format(self.opts.logs, one.name), "wb"))
-    file:write(one:output())
-    file:close()
-  end
-  for i, node in ipairs(self.server.nodes) do
-    fleet.sh("cp", node.dir .. "/nats-server.log",
-      ("%s/server.%d.log"):format(self.opts.logs, i))
-  end
-end
-
 ---@param opts table  seconds, seed, logs
 ---@return boolean whether nothing was lost
 return function(opts)
@@ -111,13 +97,9 @@ return function(opts)
   make_streams(self)
   check.all(self, counts, say)
   self.over, self.load.over = true, true
-  save_logs(self)
+  fleet.save_logs(self.opts.logs, self.members, self.server.nodes)
   self.nats.close()
-  for _, one in ipairs(self.members) do
-    one.wanted = false
-    local status = one.child:stop(60)
-    if status ~= 0 then self.fault(("process %s: status %d"):format(one.name, status)) end
-  end
+  fleet.stop(self.members, self.fault)
   self.server:stop()
   local ok, report = pcall(process.close_all)
   if not ok then self.fault(tostring(report)) end

@@ -85,29 +85,11 @@ local function check_stock(self)
   end
 end
 
-local function save_logs(self)
-  if not self.opts.logs then return end
-  fleet.sh("mkdir", "-p", self.opts.logs)
-  for _, one in ipairs(self.members) do
-    local file = assert(io.open(("%s/%s.log"):format(self.opts.logs, one.name), "wb"))
-    file:write(one:output())
-    file:close()
-  end
-  for i, node in ipairs(self.cluster) do
-    fleet.sh("cp", node.dir .. "/nats-server.log",
-      ("%s/server.%d.log"):format(self.opts.logs, i))
-  end
-end
-
 local function tear_down(self)
   self.over, self.load.over = true, true
-  save_logs(self)
+  fleet.save_logs(self.opts.logs, self.members, self.cluster)
   self.nats.close()
-  for _, one in ipairs(self.members) do
-    one.wanted = false
-    local status = one.child:stop(60)
-    if status ~= 0 then self.fault(("process %s: status %d"):format(one.name, status)) end
-  end
+  fleet.stop(self.members, self.fault)
   self.cluster:stop()
   local ok, report = pcall(process.close_all)
   if not ok then self.fault(tostring(report)) end
