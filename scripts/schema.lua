@@ -229,28 +229,29 @@ function object.required(self, names, at)
   end
 end
 
-function object.dependentRequired(self, map, at)
-  self:want(at, "dependentRequired", map, "a table")
-  for name, names in pairs(map) do
-    self:want(at .. "/dependentRequired", name, names, "a list of strings")
-  end
-  return function(value)
-    for name, names in pairs(map) do
-      if value[name] ~= nil then
-        for _, other in ipairs(names) do
-          if value[other] == nil then return missing(other, "dependentRequired") end
-        end
-      end
-    end
-  end
-end
-
 ---The names of a table in order: of several errors the same one is told each time.
 local function sorted(map)
   local names = {}
   for name in pairs(map) do names[#names + 1] = name end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   return names
+end
+
+function object.dependentRequired(self, map, at)
+  self:want(at, "dependentRequired", map, "a table")
+  local names = sorted(map)
+  for _, name in ipairs(names) do
+    self:want(at .. "/dependentRequired", name, map[name], "a list of strings")
+  end
+  return function(value)
+    for _, name in ipairs(names) do
+      if value[name] ~= nil then
+        for _, other in ipairs(map[name]) do
+          if value[other] == nil then return missing(other, "dependentRequired") end
+        end
+      end
+    end
+  end
 end
 
 ---@param compile fun(self: schema.compiler, schema: any, at: string): function
@@ -299,28 +300,44 @@ local function unknown(name, known)
     near and (", did you mean %q?"):format(near) or "")
 end
 
+---Of several members that `check(name, member)` faults it is the first by name that is told,
+---so that the same value always has the same answer.
+---@return any name  nil: there is none
+---@return string where
+---@return string rule
+local function first_wrong(value, check)
+  local first, where, rule
+  for name, member in next, value do
+    local at, why = check(name, member)
+    if at and (first == nil or tostring(name) < tostring(first)) then
+      first, where, rule = name, at, why
+    end
+  end
+  return first, where, rule
+end
+
 function object.additionalProperties(self, schema, at, parent)
   local known = type(parent.properties) == "table" and parent.properties or {}
   local names = sorted(known)
   local check = schema ~= false and self:below(schema, at .. "/additionalProperties")
+  local function extra(name, member)
+    if known[name] ~= nil then return end
+    if not check then return "" end
+    return check(member)
+  end
   return function(value)
-    for name, member in next, value do
-      if known[name] == nil then
-        if not check then return unknown(name, names) end
-        local where, rule = check(member)
-        if where then return "/" .. pointer(name) .. where, rule end
-      end
-    end
+    local name, where, rule = first_wrong(value, extra)
+    if name == nil then return end
+    if not check then return unknown(name, names) end
+    return "/" .. pointer(name) .. where, rule
   end
 end
 
 function object.propertyNames(self, schema, at)
   local check = self:below(schema, at .. "/propertyNames")
   return function(value)
-    for name in next, value do
-      local where, rule = check(name)
-      if where then return "", ("the name of %q %s"):format(name, rule) end
-    end
+    local name, _, rule = first_wrong(value, check)
+    if name ~= nil then return "", ("the name of %q %s"):format(name, rule) end
   end
 end
 

@@ -148,6 +148,20 @@ describe("a schema", function()
     end)
   end
 
+  it("tells the first by name of several wrong members, each time", function()
+    for _, names in ipairs { { "b", "a", "cc" }, { "cc", "b", "a" }, { "a", "cc", "b" } } do
+      local map = {}
+      for _, name in ipairs(names) do map[name] = 1 end
+      assert.equal(' has no property "a" (additionalProperties)',
+        verdict({ additionalProperties = false }, map))
+      assert.equal("/a must be string (type)",
+        verdict({ additionalProperties = { type = "string" } }, map))
+      assert.matches('the name of "a" ', verdict({ propertyNames = { minLength = 3 } }, map))
+      assert.equal(' must have the property "x" (dependentRequired)',
+        verdict({ dependentRequired = { cc = { "z" }, b = { "y" }, a = { "x" } } }, map))
+    end
+  end)
+
   it("may say what checks nothing", function()
     assert.equal("", verdict({ title = "t", description = "d", examples = { 1 },
       ["x-team"] = "a", ["$comment"] = "c", format = "date", default = 1 }, "no date"))
