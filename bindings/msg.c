@@ -55,10 +55,9 @@ struct msg *check_msg(lua_State *L, int arg) {
     struct msg *msg = lua_touserdata(L, arg);
     if (msg == NULL || !lua_getmetatable(L, arg))
         return luaL_checkudata(L, arg, MSG_TYPE); /* raises */
-    push_metatable(L);
-    bool same = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return same ? msg : luaL_checkudata(L, arg, MSG_TYPE);
+    bool ours = script_keeps(script_of(L), lua_topointer(L, -1));
+    lua_pop(L, 1);
+    return ours ? msg : luaL_checkudata(L, arg, MSG_TYPE);
 }
 
 const struct msg *test_msg(lua_State *L, int arg) {

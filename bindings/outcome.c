@@ -6,6 +6,7 @@
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "bindings/msg.h"
+#include "host/base/container_of.h"
 #include "host/base/log.h"
 #include "host/script/title.h"
 #include "host/script/trace.h"
@@ -138,8 +139,8 @@ static int reply_failed(lua_State *L, const struct job *job, const struct link_o
 }
 
 /* By the codec of the message, if it has one: that runs code of the script. */
-static void encode_result(lua_State *L) {
-    const struct msg *msg = lua_touserdata(L, OUTCOME_AT_MSG);
+static void encode_result(lua_State *L, const struct job *job) {
+    const struct msg *msg = container_of(job->holder, struct msg, job);
     if (msg->type != MSG_CODEC)
         return;
     msg_push_codec(L, OUTCOME_AT_MSG);
@@ -160,7 +161,7 @@ static int reply(lua_State *L, struct job *job) {
         return 0;
     job->replying = true;
     if (msg == NULL)
-        encode_result(L);
+        encode_result(L, job);
     struct link_out out = {.subject = job_msg(job)->reply, .checked = true};
     if (!link_may_answer(job_link(job), out.subject)) {
         job_refused(job, out.subject);

@@ -35,6 +35,7 @@ struct script {
     int phase[SCRIPT_PHASES]; /* registry references */
     int main;                 /* of an as_fiber script: the loaded chunk */
     int kept;                 /* of the bindings */
+    const void *kept_at;      /* lua_topointer() of it */
     enum script_state state;
     struct script_about about;
     struct strings about_strings; /* owned; what `about` points at */
@@ -353,7 +354,12 @@ void script_set_state(struct script *script, enum script_state state) {
 }
 
 void script_keep(struct script *script, lua_State *L) {
+    script->kept_at = lua_topointer(L, -1);
     script->kept = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+bool script_keeps(const struct script *script, const void *value) {
+    return value == script->kept_at;
 }
 
 void script_push_kept(const struct script *script, lua_State *L) {

@@ -112,6 +112,8 @@ struct scheduler *script_scheduler(const struct script *script);
  */
 void script_keep(struct script *script, lua_State *L);
 void script_push_kept(const struct script *script, lua_State *L);
+/* Whether this is its lua_topointer(). */
+bool script_keeps(const struct script *script, const void *value);
 
 /* ---- phases ---- */
 
