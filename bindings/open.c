@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bindings/open.h"
 
-#include <string.h>
-
 #include <lauxlib.h>
 
 #include "bindings/bindings.h"
@@ -11,24 +9,10 @@
 #include "bindings/lib/lib.h"
 #include "host/base/module.h"
 
-/* Pushes the chunk of a module of scripts/ inside the binary ("lunats.testing"). False: none.
- */
-static bool push_embedded(lua_State *L, const char *name) {
-    for (const struct embedded_script *at = embedded_scripts; at->module != NULL; at++) {
-        if (strcmp(at->module, name) != 0)
-            continue;
-        const char *chunk = lua_pushfstring(L, "=lunats/%s", at->path + strlen("scripts/"));
-        if (luaL_loadbufferx(L, (const char *)at->source, at->size, chunk, "t") != LUA_OK)
-            lua_error(L);
-        return true;
-    }
-    return false;
-}
-
 /* package.searchers */
 static int search_embedded(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
-    if (!push_embedded(L, name)) /* else without a path: no file of it could change */
+    if (!embedded_push(L, name)) /* else without a path: no file of it could change */
         lua_pushfstring(L, "no module '%s' in the binary", name);
     return 1;
 }
@@ -37,7 +21,7 @@ static int search_embedded(lua_State *L) {
 static int core_module(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
-    if (!push_embedded(L, name))
+    if (!embedded_push(L, name))
         return luaL_error(L, "no module '%s' in the binary", name);
     lua_pushvalue(L, 2);
     lua_setupvalue(L, -2, 1); /* _ENV */

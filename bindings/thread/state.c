@@ -136,9 +136,6 @@ static int prepare(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"note", note_file}, {"execute", execute}, {"call", call_function}, {NULL, NULL}};
     struct state *state = state_of(L);
-    const struct embedded_script *prelude = embedded_scripts;
-    while (strcmp(prelude->module, PRELUDE) != 0)
-        prelude++;
     luaL_openlibs(L);
     lua_getglobal(L, "package");
     lua_pushstring(L, state->place->path);
@@ -148,9 +145,7 @@ static int prepare(lua_State *L) {
     lua_getfield(L, -1, "preload");
     lua_pushcfunction(L, luaopen_lunats_json);
     lua_setfield(L, -2, "lunats.json");
-    if (luaL_loadbufferx(L, (const char *)prelude->source, prelude->size,
-                         "=lunats/in_thread.lua", "t") != LUA_OK)
-        lua_error(L);
+    embedded_push(L, PRELUDE);
     luaL_newlib(L, functions);
     lua_call(L, 1, 1);
     state->enter = luaL_ref(L, LUA_REGISTRYINDEX);

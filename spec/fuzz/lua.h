@@ -51,14 +51,8 @@ static inline void fuzz_on_line(lua_State *L, lua_Debug *at) {
 /* package.searchers: a module of scripts/ */
 static inline int fuzz_search(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
-    for (const struct embedded_script *at = embedded_scripts; at->module != NULL; at++)
-        if (strcmp(at->module, name) == 0) {
-            const char *chunk = lua_pushfstring(L, "=%s", at->path);
-            if (luaL_loadbuffer(L, (const char *)at->source, at->size, chunk) != LUA_OK)
-                lua_error(L);
-            return 1;
-        }
-    lua_pushliteral(L, "no such module");
+    if (!embedded_push(L, name))
+        lua_pushliteral(L, "no such module");
     return 1;
 }
 
