@@ -263,4 +263,15 @@ function M.exhaust(pid, seconds, spare)
   limit(soft)
 end
 
+---Starts members again that have ended, until the run is over.
+---@param run { members: table[], over: boolean|nil }
+function M.supervise(run)
+  app.spawn(function()
+    while not run.over do
+      for _, one in ipairs(run.members) do one:supervise() end
+      app.sleep(0.2)
+    end
+  end)
+end
+
 return M

@@ -55,12 +55,7 @@ local function set_up(opts)
     url = direct, clock = true })
   self.members = { self.a, self.b }
   self.load = load.start(self.nats)
-  app.spawn(function()
-    while not self.over do
-      for _, one in ipairs(self.members) do one:supervise() end
-      app.sleep(0.2)
-    end
-  end)
+  fleet.supervise(self)
   return self
 end
 

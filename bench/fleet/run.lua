@@ -53,12 +53,7 @@ local function set_up(opts)
       scripts = { self.script.path, "bench/fleet/stock.lua" } })
   end
   self.load = load.start(self.nats)
-  app.spawn(function()
-    while not self.over do
-      for _, one in ipairs(self.members) do one:supervise() end
-      app.sleep(0.2)
-    end
-  end)
+  fleet.supervise(self)
   return self
 end
 

@@ -50,6 +50,7 @@ describe("the site", function()
     local server = process.spawn { process.lunats(), "run", "--embedded", "--http",
       "127.0.0.1:0", service }
     local url = server:expect "(http://127%.0%.0%.1:%d+)"
+    server:expect "started, connected" -- until then it answers 503
     local page = browser.start {
       { "screen", 1280, 900, "light" },
       { "open", url .. "/index.html" },
