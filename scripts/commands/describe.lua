@@ -50,11 +50,17 @@ local function moved(schema, base, anchors)
   return setmetatable(copy, getmetatable(schema))
 end
 
+---AsyncAPI wants a table here: one that says the same as true or false.
+local function as_table(schema)
+  if type(schema) == "table" then return schema end
+  return schema and json.object {} or { ["not"] = json.object {} }
+end
+
 ---@return table  a reference to it
 local function add_schema(document, name, schema)
   local schemas = document.components.schemas
   name = free_name(schemas, name)
-  schemas[name] = moved(schema, PREFIX .. name, anchors_of(schema, "", {}))
+  schemas[name] = as_table(moved(schema, PREFIX .. name, anchors_of(schema, "", {})))
   return { ["$ref"] = PREFIX .. name }
 end
 

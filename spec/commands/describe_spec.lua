@@ -25,6 +25,17 @@ local SERVICE = [[
   app.timer(1, print)
 ]]
 
+---Schemas that are `true` and `false`, wherever there may be one.
+local BOOLEANS = [[
+  local all = { true, false }
+  app.listen("all", { schema = { request = true, response = false } }, print)
+  app.listen("parts", { schema = { request = { const = true, enum = all, default = false,
+    properties = { a = true, b = false }, items = true, prefixItems = all, allOf = all,
+    anyOf = all, oneOf = all, ["not"] = false, ["if"] = true, ["then"] = true,
+    additionalProperties = false, propertyNames = true, contains = true,
+    dependentSchemas = { a = true }, uniqueItems = true, ["$defs"] = { a = true } } } }, print)
+]]
+
 local function describe_it(source, ...)
   local path = process.write("orders.lua", source)
   return process.lunats_to_end { "describe", path, ... }
@@ -71,7 +82,7 @@ describe("lunats describe", function()
   end)
 
   test("writes what the schema of AsyncAPI 3.0.0 accepts", function()
-    for _, source in ipairs { SERVICE, "app.timer(1, print)" } do
+    for _, source in ipairs { SERVICE, BOOLEANS, "app.timer(1, print)" } do
       local _, output = describe_it(source)
       local file = process.write("document.json", output)
       local checker = process.write("check.cjs", ([[
