@@ -50,8 +50,19 @@ static void refuse(struct web *web, const struct http_api *api, struct http_requ
         web_refuse(api, request, status, "this path has other methods", &methods);
     else if (status == 400)
         web_refuse(api, request, status, "the path is malformed", NULL);
+    else if (status == 413)
+        web_refuse(api, request, status, "the body is too long", NULL);
     else
         web_refuse(api, request, status, "there is nothing at this path", NULL);
+}
+
+/* The handler gets a copy, so of what messages may have a body may have half. NULL: of a
+ * request that meets none. */
+static size_t body_limit(const struct web_route *route) {
+    if (route == NULL)
+        return WEB_BODY_MAX;
+    size_t most = service_messages(script_service(route->script))->most / 2;
+    return most != 0 && most < route->options.max_body ? most : route->options.max_body;
 }
 
 void web_run(struct web *web, const struct http_api *api, struct http_request *request) {
@@ -72,12 +83,13 @@ void web_run(struct web *web, const struct http_api *api, struct http_request *r
         return;
     }
     struct web_route *route = route_find(web, request->method, &path, &status, allow);
-    if (route != NULL) {
+    bool fits = request->body_len <= body_limit(route);
+    if (route != NULL && fits) {
         exchange_start(route, api, request, &path);
         return;
     }
     path_free(&path);
-    refuse(web, api, request, status, allow);
+    refuse(web, api, request, fits ? status : 413, allow);
 }
 
 void web_gone(struct http_request *request) {
@@ -117,14 +129,12 @@ static const struct web_route *find(const struct web *web, const struct http_req
     return route;
 }
 
-/* The handler gets a copy, so of what messages may have a body may have half. */
+/* The port asks before it has a body, so that it keeps none that web_run() would refuse. */
 static size_t limit_body(void *owner, struct http_request *request) {
     const struct web_route *route = find(owner, request);
-    if (route == NULL)
-        return WEB_BODY_MAX;
-    request->tally = service_messages(script_service(route->script));
-    size_t most = request->tally->most / 2, limit = route->options.max_body;
-    return most != 0 && most < limit ? most : limit;
+    if (route != NULL)
+        request->tally = service_messages(script_service(route->script));
+    return body_limit(route);
 }
 
 static void on_refused(void *owner, const struct http_request *request, int status) {

@@ -62,7 +62,7 @@ struct web_route_options {
     const char *method; /* "GET", static; NULL: any that has no route of its own */
     const char *path;   /* a template, see path.h */
     size_t path_len;
-    size_t max_body;      /* bytes; of the port, not of web_run() */
+    size_t max_body;      /* bytes */
     enum fiber_kind kind; /* of the fibers */
     /* Of the fiber, whose argument is its struct exchange. */
     lua_CFunction body;

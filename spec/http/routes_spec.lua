@@ -382,6 +382,22 @@ describe("handlers of app.http", function()
     for i = 1, 20 do assert.equal("slept", all[i]:await()) end
   end)
 
+  it("with a body that is too long are 413 without a port, too", function()
+    local svc = start [[
+      app.http.post("/", { max_body = 10 }, function(req) return { bytes = #req.body } end)
+      app.http.post("/large", function(req) return { bytes = #req.body } end)]]
+    local large = ("x"):rep(2 ^ 20)
+    assert.same({ 200, { bytes = 10 } }, told(svc, "POST", "/", { body = "0123456789" }))
+    local res = svc:http("POST", "/", { body = "01234567890" })
+    assert.same({ 413, '{"code":413,"message":"the body is too long"}' },
+      { res.status, res.body })
+    assert.equal(413, svc:http("POST", "/", { json = { title = "Emma" } }).status)
+    assert.same({ 200, { bytes = #large } }, told(svc, "POST", "/large", { body = large }))
+    assert.equal(413, svc:http("POST", "/large", { body = large .. "x" }).status)
+    assert.equal(413, svc:http("POST", "/nowhere", { body = large .. "x" }).status)
+    assert.equal(404, svc:http("POST", "/nowhere", { body = large }).status)
+  end)
+
   it("are cancelled when the client has gone", function()
     local svc = start [[
       ended = "no"
