@@ -34,6 +34,12 @@ static int exit_status(lua_Integer status) {
     return kept == 0 && status != 0 ? 255 : kept;
 }
 
+/* core.place() -> "file:line: " of the caller's script, or "" */
+static int core_place(lua_State *L) {
+    push_place(L);
+    return 1;
+}
+
 /* core.exit([status]): ends the process in order; the caller does not go on. */
 static int core_exit(lua_State *L) {
     int status = 0;
@@ -108,7 +114,9 @@ static int core_configure(lua_State *L) {
                            "app.config: a reload cannot change the name of the service ('%s')",
                            service_name(service));
     if (rc < 0)
-        return raise_error(L, "app.config: the name '%s' may hold letters, digits, '_' and '-'",
+        return raise_error(L,
+                           "app.config: the name '%s' may hold letters, digits, '_' and '-', "
+                           "64 at most",
                            name);
     if (version != NULL && !identity_version_ok(version))
         return raise_error(L,
@@ -269,6 +277,7 @@ static const luaL_Reg functions[] = {
     {"caught", core_caught},
     {"check", core_check},
     {"blame", core_blame},
+    {"place", core_place},
     {"worker_count", core_worker_count},
     {"missed", core_missed},
     {"explained", core_explained},

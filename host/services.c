@@ -181,7 +181,6 @@ struct service *services_next(const struct services *services, const struct serv
 static bool is_late_exit(const struct unit *unit) {
     if (!unit->late || !service_stopping(unit->service))
         return false;
-    log_warn(service_name(unit->service), "os.exit() was called as it was loaded");
     warn_not_started(unit);
     return true;
 }

@@ -116,9 +116,10 @@ void service_bound_link(const struct service *service, const struct script *scri
  * on_error() of the options. */
 void service_failed(struct service *service, const struct script_error *error);
 
-/* os.exit() was called, see struct script_options. */
-void service_exit(struct service *service, struct script *script, int status,
-                  const char *where);
+/* os.exit() was called, see struct script_options: true when it is a new version that has not
+ * taken over, whose reload fails with that. False: the service is to end. */
+bool service_take_exit(struct service *service, const struct script *script, int status,
+                       const char *where);
 
 /* Tells on_change() of the options (describe.c). */
 void service_changed(struct service *service);

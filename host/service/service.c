@@ -70,11 +70,9 @@ void service_failed(struct service *service, const struct script_error *error) {
         log_write(LOG_LEVEL_ERROR, service->name, text, NULL, 0);
 }
 
-void service_exit(struct service *service, struct script *script, int status,
-                  const char *where) {
-    bool closing = service->reload == NULL; /* a finalizer has called it */
-    if (closing || !reload_take_exit(service->reload, script, status, where))
-        service_stop(service, status);
+bool service_take_exit(struct service *service, const struct script *script, int status,
+                       const char *where) {
+    return reload_take_exit(service->reload, script, status, where);
 }
 
 /* A phase of the script has failed. */

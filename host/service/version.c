@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loading a version of the script, and what versions tell their service. */
+#include <stdio.h>
+
 #include "host/base/log.h"
 #include "host/service/connection.h"
 #include "host/service/internal.h"
@@ -23,8 +25,25 @@ static size_t other_memory(void *owner) {
            intake_memory(service_intake(service));
 }
 
+/* Why a service ends must not be a riddle. Under test it is an error, where it says failure. */
+static void tell_exit(struct service *service, int status, const char *where) {
+    const struct service_options *options = service_options(service);
+    char text[512];
+    snprintf(text, sizeof(text), "%sos.exit(%d) was called: stopping", where, status);
+    if (status != 0 && options->on_error != NULL)
+        options->on_error(options->owner, text);
+    else
+        log_write(status != 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, service_name(service), text,
+                  NULL, 0);
+}
+
 static void on_exit(void *owner, struct script *script, int status, const char *where) {
-    service_exit(owner, script, status, where);
+    struct service *service = owner;
+    if (service_take_exit(service, script, status, where))
+        return;
+    if (!service_options(service)->runner && !service_stopping(service))
+        tell_exit(service, status, where);
+    service_stop(service, status);
 }
 
 static void on_file(void *owner, const char *path) {

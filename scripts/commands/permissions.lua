@@ -41,10 +41,17 @@ end
 
 local function field(value, name) return value and value.fields and value.fields[name] end
 
----JetStream requests, each with the stream and further tokens behind it.
+---JetStream requests, each with the stream and further tokens behind it. A server that is of
+---the domain itself maps its prefix before it looks at permissions, any other one does not.
 function collected:api(why, ...)
   local prefix = core.options.js_prefix or "$JS.API"
-  for _, op in ipairs { ... } do self:may("publish", prefix .. "." .. op, why) end
+  local of_domain = prefix:find "^%$JS%.[^.]+%.API$" ~= nil
+  for _, op in ipairs { ... } do
+    self:may("publish", prefix .. "." .. op, why)
+    if of_domain then
+      self:may("publish", "$JS.API." .. op, why .. ", at a server of the domain")
+    end
+  end
 end
 
 ---What it takes to make and find a consumer.

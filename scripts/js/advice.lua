@@ -5,9 +5,13 @@ local errors = require "lunats.js.errors"
 
 local function quoted(list) return "'" .. table.concat(list, "', '") .. "'" end
 
----The stream of a request: the first name behind its verbs in capitals.
+local OF_TWO_WORDS = { DURABLE = true, LEADER = true, MSG = true, PEER = true }
+
+---The stream of a request: the name behind its verb. Names may be in capitals as verbs are.
 local function stream_of(op)
-  return op:match "^STREAM%.[%u.]+%.([^.]+)" or op:match "^CONSUMER%.[%u.]+%.([^.]+)"
+  local verb, rest = op:match "^%u+%.(%u+)%.(.+)"
+  if OF_TWO_WORDS[verb] then rest = rest:match "^%u+%.(.+)" end
+  return rest and rest:match "^[^.]+"
 end
 
 local function missing_stream(op)

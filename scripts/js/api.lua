@@ -237,7 +237,8 @@ function M.find_stream(subject, timeout)
   local names = type(reply.streams) == "table" and reply.streams or {}
   if #names == 1 then return names[1] end
   if #names == 0 then
-    return nil, M.failure("no_stream", "no stream has messages of the subject '%s'", subject)
+    return nil, M.failure("no_stream", "no stream has messages of the subject '%s': "
+      .. "app.js.add_stream makes one", subject)
   end
   return nil, M.failure("jetstream", "several streams match the subject '%s' (%s): name one "
     .. "with the option 'stream'", subject, table.concat(names, ", "))

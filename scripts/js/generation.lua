@@ -91,6 +91,7 @@ end
 ---@param make fun(anew: boolean): table|nil, table|nil  anew: the stream is another one
 ---@return table|nil info, table|nil err
 function M.create_again(self, make)
+  local lost = consumers.describe(self)
   local replaced, err = self.generation:replaced(self.floor or 0)
   while replaced ~= nil do
     if replaced then self.floor, self.anew = nil, true end
@@ -100,6 +101,9 @@ function M.create_again(self, make)
     -- It may have been replaced between the two requests.
     replaced, err = self.generation:replaced(0)
     if not replaced then
+      if not self.anew then
+        core.log(2, ("%s is gone, and is made again"):format(lost))
+      end
       self.anew = nil
       return info
     end

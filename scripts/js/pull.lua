@@ -205,10 +205,12 @@ function psub:consume(opts, fn)
   fn = around.handler("js", fn)
   self.consumes[handle] = true
   if not core.loading() then return start_consume(self, handle, fn) end
+  local place = core.place()
   core.defer_start(function()
     local ok, err = start_consume(self, handle, fn)
     if not ok then
-      error(("psub:consume of %q: %s"):format(self.subject or self.stream, err.message), 0)
+      error(("%spsub:consume of %q: %s"):format(place, self.subject or self.stream,
+        err.message), 0)
     end
   end)
   return handle

@@ -409,11 +409,13 @@ function M.subscribe(subject, opts, fn)
   local start_it = opts.ordered and ordered.start or start
   local self = (opts.ordered and ordered.new or new_push)(subject, opts, fn)
   if not core.loading() then return start_it(self) end
+  local place = core.place()
   core.defer_start(function()
     if self.stopped then return end
     local ok, err = start_it(self)
     if not ok then
-      error(("app.js.subscribe(%q): %s"):format(subject or self.stream, err.message), 0)
+      error(("%sapp.js.subscribe(%q): %s"):format(place, subject or self.stream,
+        err.message), 0)
     end
   end)
   return self

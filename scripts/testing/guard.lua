@@ -44,12 +44,16 @@ function guard:take_own()
   return texts
 end
 
+---@param known string|nil  a text that may say some of it already
 ---@return string|nil  everything since the last look
-function guard:take()
+function guard:take(known)
   local lines = {}
   for _, scope in ipairs(self.scopes) do
     for _, service in ipairs(scope.services) do
-      local texts = service.svc:take_unexpected()
+      local texts = {}
+      for _, text in ipairs(service.svc:take_unexpected()) do
+        if not (known and known:find(text, 1, true)) then texts[#texts + 1] = text end
+      end
       if #texts > 0 then
         lines[#lines + 1] = "a service failed: " .. table.concat(texts, "\n")
       end
@@ -171,7 +175,7 @@ function guard:wrap_messages()
     for i = #self.exits, 1, -1 do
       if text:find(self.exits[i], 1, true) then table.remove(self.exits, i) end
     end
-    local more = self:take()
+    local more = self:take(text)
     return more and ("%s\n%s"):format(text, more) or text
   end
 end

@@ -14,16 +14,17 @@ end
 
 ---A server with a user for each script, and one for the spec.
 ---@param options string[]|nil  of run, and of check
-local function serve(paths, options)
+---@param more string|nil  configuration of JetStream
+local function serve(paths, options, more)
   local users = {}
   for i, path in ipairs(paths) do
     users[i] = ("{ user: u%d, password: p\n%s}"):format(i, permissions(path, options))
   end
   local config = process.write("server.conf", ([[
-    jetstream: { store_dir: %q }
+    jetstream: { store_dir: %q %s }
     authorization { users: [ { user: spec, password: p }
     %s ] }
-  ]]):format(process.path "store", table.concat(users, "\n")))
+  ]]):format(process.path "store", more or "", table.concat(users, "\n")))
   local server = process.server { args = { "-c", config } }
   local services = {}
   for i, path in ipairs(paths) do
@@ -210,6 +211,29 @@ describe("lunats check --permissions", function()
     local text = permissions(path, { "--js-domain", "hub" })
     assert.truthy(text:find('"$JS.hub.API.INFO"', 1, true), text)
     assert.is_nil(text:find("lunats.c", 1, true), text)
+  end)
+
+  it("prints what --js-domain needs at a server of this domain", function()
+    local path = process.write("svc.lua", [[
+      app.on_start(function()
+        assert(app.js.ensure_stream { name = "ORD", subjects = { "ord.>" } })
+        assert(app.js.create_key_value { bucket = "settings" })
+      end)
+      app.task(function()
+        local psub = assert(app.js.pull_subscribe("ord.>", { stream = "ORD", durable = "w" }))
+        assert(psub:consume(function() print "consumed" end))
+        assert(app.js.key_value("settings"):put("a", 1))
+        assert(app.js.publish("ord.new", {}))
+      end)
+    ]])
+    local options = { "--js-domain", "hub" }
+    local _, server, services = serve({ path }, options, ", domain: hub")
+    services[1]:expect "consumed"
+    assert_allowed(server, services)
+    local text = permissions(path, options)
+    for _, subject in ipairs { "$JS.hub.API.STREAM.INFO.ORD", "$JS.API.STREAM.INFO.ORD" } do
+      assert.truthy(text:find('"' .. subject .. '"', 1, true), text)
+    end
   end)
 
   it("leaves out what a script does not do", function()

@@ -1,4 +1,5 @@
 -- Errors about streams and consumers: they name what was meant, and what is there.
+local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
@@ -27,6 +28,46 @@ describe("an error of JetStream", function()
     info, err = js.consumer_info(name .. "x", "c")
     assert.is_nil(info)
     assert.matches(("stream '%sx' not found"):format(name), err.message, 1, true)
+  end)
+
+  it("names the stream, and not the consumer, when both are in capitals", function()
+    for _, request in ipairs {
+      function() return js.consumer_info("ORDERS", "WORKER") end,
+      function() return js.delete_consumer("ORDERS", "WORKER") end,
+      function() return js.add_consumer { stream = "ORDERS", durable_name = "WORKER" } end,
+      function()
+        return js.pull_subscribe("a", { stream = "ORDERS", durable = "w" }):fetch(1)
+      end,
+      function() return js.get_msg("ORDERS", { seq = 1 }) end,
+      function() return js.delete_msg("ORDERS", 1) end,
+      function() return js.stream_info "MSG" and nil, { message = "stream 'ORDERS' not" } end,
+    } do
+      local result, err = request()
+      assert.is_nil(result)
+      assert.matches("^stream 'ORDERS' not", err.message)
+    end
+  end)
+
+  it("is not needed to see that a consumer was lost and is made again", function()
+    for way, read in pairs {
+      push = "app.js.subscribe(name .. '.>', { durable = 'push', heartbeat = 0.1 }, print)",
+      pull = "assert(app.js.pull_subscribe(name .. '.>', { durable = 'pull', config = {} })"
+        .. ":consume({ heartbeat = 0.2 }, print))",
+    } do
+      local svc = testing.start(("local name = %q\napp.task(function() %s end)\n"):format(name,
+        read))
+      local function there() return js.consumer_info(name, way) end
+      eventually("the consumer", there)
+      assert(js.delete_consumer(name, way))
+      eventually("another one", there)
+      local line = eventually("the warning", function()
+        return svc:logs("is gone, and is made again")[1]
+      end)
+      svc:stop()
+      assert.equal("warn", line.level)
+      assert.equal(("consumer '%s' of stream '%s' is gone, and is made again"):format(way,
+        name), line.message)
+    end
   end)
 
   it("names the subjects of a stream that does not have the one to read", function()

@@ -408,7 +408,9 @@ describe("app.js.subscribe", function()
         app.js.subscribe("nobody.%s", function() end)
       ]]):format(stream))
       assert.is_false(ok)
-      assert.matches("no stream has messages of the subject", tostring(err), 1, true)
+      assert.matches(("service.lua:1: app.js.subscribe(\"nobody.%s\"): no stream has messages "
+        .. "of the subject 'nobody.%s': app.js.add_stream makes one"):format(stream, stream),
+        tostring(err), 1, true)
     end)
   end)
 end)

@@ -79,6 +79,7 @@ describe("a reload", function()
     assert(svc:reload(version(2) .. "app.on_reload(function() os.exit(4) end)"))
     eventually("its end", function() return not svc.handle:running() end)
     assert.equal(4, svc:stop())
+    assert.matches("os.exit%(4%) was called", svc:errors()[1])
   end)
 
   it("runs on_start of the new version while the old one serves", function()

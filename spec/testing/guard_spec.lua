@@ -148,6 +148,13 @@ local CASES = {
     says = "os.exit%(0%) was called", [[
     it("one", function() end)
     os.exit(0)]] },
+  { "a service that calls os.exit", fails = "one",
+    says = "a service failed: service.lua:1: os.exit%(3%) was called", [[
+    it("one", function()
+      local svc = start "app.listen('a', function() os.exit(3) end)\n"
+      finally(function() svc:stop() end)
+      svc:publish("a", "")
+    end)]] },
   -- what nobody stops
   { "a service that a test does not stop", fails = "one after_each",
     says = 'nobody has stopped the service "svc" of .*x_spec.lua:%d+: call svc:stop%(%)', [[
@@ -199,6 +206,33 @@ describe("lunats test", function()
     assert.matches("Expected objects to be equal.*a service failed: listener boom: .*bug in a",
       results.one.text)
     assert.is_nil(results["one after_each"], output)
+  end)
+
+  it("says only once what has failed", function()
+    local _, results, output = run [[
+      it("one", function()
+        local svc = start()
+        finally(function() svc:stop() end)
+        assert(svc:request "boom")
+      end)]]
+    local _, count = results.one.text:gsub("listener boom: ", "")
+    assert.equal(1, count, output)
+  end)
+
+  it("passes when a service ends itself without a failure, or was expected to", function()
+    local status, _, output = run [[
+      it("one", function()
+        local svc = start "app.listen('a', function() os.exit(0) end)\n"
+        svc:publish("a", "")
+        assert.equal(0, svc:stop())
+      end)
+      it("two", function()
+        local svc = start "app.listen('a', function() os.exit(3) end)\n"
+        svc:publish("a", "")
+        assert.equal(3, svc:stop())
+        assert.same({ "service.lua:1: os.exit(3) was called: stopping" }, svc:errors())
+      end)]]
+    assert.equal(0, status, output)
   end)
 
   it("goes on with the next test after os.exit", function()
