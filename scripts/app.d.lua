@@ -4,19 +4,6 @@
 ---stands before the function where one follows; an unknown option raises. What can fail in
 ---production returns `nil, err`; wrong arguments raise.
 
----An error of the host. `tostring(err)` and `err .. ""` give the message, so
----`assert(app.request(...))` and `"failed: " .. err` read well.
----@class err
----@field code string a stable word to branch on: `timeout`, `no_responders`, `disconnected`, `closed`, `cancelled`, `too_large`, `permission`, `invalid`, `full`, `service_error`, `no_reply`, `refused`, `already_acked`, `bad_json`, `nats`, `no_memory`, `slice`, `error`, `resolve`, `connect`, `proxy`, `tls`, `protocol`, `redirect`, `thread_error`, `bad_data`, `bad_msgpack`, `rate_limited`, `bulkhead_full`, `breaker_open`; JetStream and sockets have more
----@field message string for people
----@field url string|nil of app.http.request: what was asked, without secrets
----@field detail string|nil of app.http.request: what is wrong; of sockets: the reason alone
----@field kind string|nil of Redis: the first word of what the server says
----@field written integer|nil of socket:write(): bytes that were accepted
----@field status integer|nil in the manner of HTTP: the code of an error reply, 400 of a body that is not JSON
----@field retry_after number|nil seconds after which another attempt may be worth it: of a service that is asked for too much, of a breaker or rate of this one
----@field attempts integer|nil how many there were, with the option `retry`
-
 ---What is sent: a string as it is, nil as an empty payload, anything else as JSON.
 ---@alias message string|table|number|boolean|nil
 
@@ -100,17 +87,6 @@ function app.on_connection(fn) end
 ---@return periodic
 ---@overload fun(name: string, fn: fun(): boolean|nil, any): periodic
 function app.health(name, opts, fn) end
-
----@class app.where where an error comes from
----@field kind "listener"|"consume"|"watch"|"timer"|"task"|"leader"|"fiber"|"on_start"|"on_stop"|"on_reload"|"reload"|"main"|"service"
----@field name string|nil of the listener, timer, task or consumer
----@field subject string|nil of the message
----@field stream string|nil of a message from a stream
----@field sequence integer|nil of that message
----@field delivery integer|nil how often it has been delivered
----@field id string|nil what was sent instead of the text: "internal error ID"
----@field message string what failed and why, as the log has it
----@field traceback string from "stack traceback:" on; "" without one
 
 ---Calls fn for each error that is logged of the script's own code, after it has been logged. It
 ---may wait. Its own errors are logged and not told; above 16 at once, errors are only counted.
@@ -308,7 +284,8 @@ function app.now() end
 ---@class fiber
 local fiber = {}
 
----Waits for the end of the fiber, and returns what its function has returned.
+---Waits for the end of the fiber, and returns what its function has returned, as often as it is
+---asked.
 ---@param timeout number|nil seconds, default: as long as it takes; the fiber goes on after it
 ---@return any ... the results of the function; nil when it failed
 ---@return err|nil err `timeout`, `cancelled`, what the function has raised when that is a table, otherwise `error` with its text
@@ -319,9 +296,10 @@ function fiber:await(timeout) end
 ---@return boolean cancelled false: it had ended already
 function fiber:cancel() end
 
----Runs fn in a fiber of its own. A stop treats it like the fiber that started it: what a handler
----has spawned may finish, what a task or timer has spawned is cancelled. An error is logged,
----unless somebody awaits the fiber, or its parent is awaiting another one at that moment.
+---Runs fn in a fiber of its own; raises while too many live. A stop treats it like the fiber that
+---started it: what a handler has spawned may finish, what a task or timer has spawned is
+---cancelled. An error is logged, unless somebody awaits the fiber, or its parent is awaiting
+---another one at that moment.
 ---@param fn function
 ---@param ... any arguments
 ---@return fiber
@@ -371,9 +349,10 @@ function app.cache(name, opts) end
 
 -- ---- threads ----------------------------------------------------------------
 
----app.thread(module, name, ...) calls a function of a module that blocks, in a thread with a Lua
----state of its own, and returns what it returns. Arguments and results are copied: plain values,
----and tables of them. `nil, err` with `thread_error` when it raises, and `full`, `no_memory`.
+---app.thread(module, name, ...) calls a function of a module that blocks, in one of up to 4 threads
+---with Lua states of their own, and returns what it returns; the fiber waits. Arguments and results
+---are copied: plain values, and tables of them. `nil, err` with `thread_error` when it raises, and
+---`full`, `no_memory`.
 ---@class app.thread
 ---@overload fun(module: string, name: string, ...: any): any
 app.thread = {}
@@ -494,18 +473,22 @@ function app.http.request(opts) end
 ---@class log
 app.log = {}
 
+---Shown with `--log-level debug`.
 ---@param message any
 ---@param fields table<string, any>|nil
 function app.log.debug(message, fields) end
 
+---What goes as it should.
 ---@param message any
 ---@param fields table<string, any>|nil
 function app.log.info(message, fields) end
 
+---What goes wrong, and was dealt with.
 ---@param message any
 ---@param fields table<string, any>|nil
 function app.log.warn(message, fields) end
 
+---What somebody should look at.
 ---@param message any
 ---@param fields table<string, any>|nil
 function app.log.error(message, fields) end
@@ -570,7 +553,7 @@ function app.nats.rtt(timeout) end
 ---@class connect_opts
 ---@field server string|string[] URLs; also several with commas between them
 ---@field name string|nil of the connection: for the server (else `SERVICE/INSTANCE`) and in log lines (else its URL)
----@field retry boolean|nil return at once and try for ever, with the reasons in the log
+---@field retry boolean|nil return at once and try for ever, with the reasons in the log; what is published meanwhile is kept, up to 8 MiB
 ---@field timeout number|nil seconds to wait at most; default: until each server was tried once
 ---@field user string|nil
 ---@field password string|nil

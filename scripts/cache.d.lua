@@ -31,6 +31,7 @@ local cache = {}
 function cache:get(key) end
 
 ---Puts it in, or in the place of what is there. An entry may have an eighth of max_bytes.
+---A table raises: put in app.json.encode(value).
 ---@param key string|integer
 ---@param value string|number|boolean
 ---@param opts cache_set_opts|nil

@@ -2,8 +2,8 @@
 ---JetStream: streams, consumers, publishing and subscribing. All times are seconds. What can fail
 ---in production returns `nil, err`; wrong arguments raise.
 
+---What JetStream says besides.
 ---@class js.err: err
----@field code string `not_found`, `exists`, `damaged`, `unknown` (a redrive), `no_stream`, `wrong_last_sequence`, `consumer_lost`, `unsupported`, `jetstream`, `io` (the file of an object), `error` (what a publish raised), or one of the connection
 ---@field err_code integer|nil error number of the JetStream server
 ---@field status integer|nil status in the manner of HTTP
 ---@field description string|nil the server's words

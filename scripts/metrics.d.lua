@@ -29,6 +29,7 @@ function metric_counter:inc(n, labels) end
 ---@class metric_gauge
 local metric_gauge = {}
 
+---Sets the gauge.
 ---@param value number
 ---@param labels label_values|nil
 function metric_gauge:set(value, labels) end
@@ -46,6 +47,7 @@ function metric_gauge:dec(n, labels) end
 ---@class metric_histogram
 local metric_histogram = {}
 
+---Counts the value in its bucket.
 ---@param value number
 ---@param labels label_values|nil
 function metric_histogram:observe(value, labels) end

@@ -42,6 +42,7 @@ local pg = {}
 ---@field waiting integer fibers that wait for one
 ---@field max integer
 
+---An error of the database. Its `code` is the SQLSTATE, or `disconnected`, `tls`, `timeout`, `closed`.
 ---@class pg_err: err
 ---@field sqlstate string|nil
 ---@field detail string|nil
@@ -118,7 +119,7 @@ function db:listen(channel, opts, fn) end
 ---@return pg_stats
 function db:stats() end
 
----Ends the connections; those in use when they are given back.
+---Ends the connections; those in use when they are given back. A query is told `closed` then.
 function db:close() end
 
 ---@class pg_tx

@@ -62,7 +62,8 @@ function socket:shutdown() end
 ---@return true
 function socket:close() end
 
----@param seconds number for each call from now on; math.huge: for ever
+---How long each call may take from now on.
+---@param seconds number math.huge: for ever
 function socket:settimeout(seconds) end
 
 ---@return integer bytes that have come and were not read

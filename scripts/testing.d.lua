@@ -216,6 +216,7 @@ function broker:restart() end
 ---A server that hangs, until resume().
 function broker:pause() end
 
+---A server that was paused goes on.
 function broker:resume() end
 
 ---@class testing.cluster
@@ -223,6 +224,7 @@ function broker:resume() end
 ---@field [integer] testing.broker
 local cluster = {}
 
+---Ends its servers and removes their folders.
 function cluster:stop() end
 
 ---Like a message of JetStream; says afterwards what the handler did.

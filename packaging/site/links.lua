@@ -48,9 +48,10 @@ end
 ---@param file string  the file that it is, from the root of the repository
 ---@param page string  the page that it becomes, from the root of the site
 ---@param pages table<string, string>  page by file or folder
+---@param titles table<string, string>  of pages, by file: said in the place of the file's name
 ---@return string text  in which links to files that are no pages are their words alone
 ---@return string[] broken  links to what does not exist
-function M.rewrite(text, file, page, pages)
+function M.rewrite(text, file, page, pages, titles)
   local broken = {}
   local result = outside_of_code(text, function(line)
     return (line:gsub("%[([^%[%]]*)%]%(([^)%s]+)%)", function(words, target)
@@ -61,6 +62,9 @@ function M.rewrite(text, file, page, pages)
       if not to then
         if not exists(wanted) then broken[#broken + 1] = ("%s: %s"):format(file, target) end
         return words
+      end
+      if words:gsub("`", "") == path or words:gsub("`", "") == wanted then
+        words = titles[wanted] or words
       end
       return ("[%s](%s%s)"):format(words, relative(page, to:gsub("#.*", "")),
         anchor ~= "" and anchor or to:match "#.*" or "")

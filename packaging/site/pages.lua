@@ -16,7 +16,8 @@ local folder = assert(arg[1], "usage: lunats lua packaging/site/pages.lua FOLDER
 local MANUAL = {
   { "Begin", { "README.md", "What it is" }, "docs/tutorial.md", "docs/testing.md",
     "docs/reload.md" },
-  { "Guides", "docs/connecting.md", "docs/jetstream.md", "docs/key_value.md",
+  { "Guides", "docs/services.md", "docs/sending.md", "docs/data.md", "docs/connecting.md",
+    "docs/jetstream.md", "docs/key_value.md",
     "docs/object_store.md", "docs/http.md", "docs/http_client.md", "docs/middleware.md",
     "docs/ordering.md", "docs/state.md", "docs/postgresql.md", "docs/redis.md",
     "docs/sockets.md", "docs/threads.md", "docs/scheduling.md", "docs/resilience.md" },
@@ -31,6 +32,7 @@ local MANUAL = {
 ---Declarations, and the titles of their pages.
 local REFERENCE = {
   { "scripts/app.d.lua", "app" }, { "scripts/msg.d.lua", "msg" },
+  { "scripts/errors.d.lua", "errors" },
   { "bindings/json/json.d.lua", "app.json" }, { "scripts/js.d.lua", "app.js" },
   { "scripts/js/kv.d.lua", "key-value buckets" },
   { "scripts/js/object.d.lua", "object stores" },
@@ -81,29 +83,34 @@ local function page_of(file)
   return (file:gsub("^docs/", ""):gsub("^%u+%.md$", string.lower))
 end
 
-local pages = { docs = "index.md", [EXAMPLES] = "examples/index.md" }
-local problems = {}
+local pages = { docs = "index.md", [EXAMPLES] = "examples/index.md",
+  ["docs/api.md"] = "api.md" }
+local titles, problems = {}, {}
+
+local function title_of(text) return ("\n" .. text):match "\n#%s+([^\n]+)":gsub("`", "") end
 
 for _, part in ipairs(MANUAL) do
   for i = 2, #part do
-    local file = type(part[i]) == "table" and part[i][1] or part[i]
-    pages[file] = page_of(file)
+    local file, title = part[i], nil
+    if type(file) == "table" then file, title = file[1], file[2] end
+    pages[file], titles[file] = page_of(file), title or title_of(read(file))
   end
+end
+titles["docs/api.md"] = title_of(read "docs/api.md")
+
+for _, one in ipairs(REFERENCE) do
+  pages[one[1]] = "reference/" .. one[2]:gsub("[^%w]+", "_") .. ".md"
+  titles[one[1]] = one[2]
 end
 
 for _, file in ipairs(list("docs", "-name", "*.md")) do
-  -- The tables of the API in one file are for those who read the repository: see `reference/`.
-  if file == "docs/api.md" then
-    pages[file] = "api.md"
-  elseif not pages[file] then
+  if not pages[file] then
     problems[#problems + 1] = file .. " has no place in packaging/site/pages.lua"
   end
 end
 
 for _, file in ipairs(list(".", "-name", "*.d.lua", "-not", "-path", "./build/*")) do
-  local known = false
-  for _, one in ipairs(REFERENCE) do known = known or "./" .. one[1] == file end
-  if not known then
+  if not pages[file:sub(3)] then
     problems[#problems + 1] = file .. " has no place in packaging/site/pages.lua"
   end
 end
@@ -122,12 +129,10 @@ if pages["examples/shop/README.md"] then pages["examples/shop"] = "examples/shop
 
 local function put(file, text)
   local page = pages[file]
-  local rewritten, broken = links.rewrite(text, file, page, pages)
+  local rewritten, broken = links.rewrite(text, file, page, pages, titles)
   for _, one in ipairs(broken) do problems[#problems + 1] = one .. " does not exist" end
   write("pages/" .. page, rewritten)
 end
-
-local function title_of(text) return ("\n" .. text):match "\n#%s+([^\n]+)" end
 
 local nav = {}
 
@@ -135,22 +140,25 @@ for _, part in ipairs(MANUAL) do
   local entries = {}
   for i = 2, #part do
     local file = type(part[i]) == "table" and part[i][1] or part[i]
-    local text = read(file)
-    put(file, text)
-    local title = type(part[i]) == "table" and part[i][2] or title_of(text):gsub("`", "")
-    entries[#entries + 1] = { [title] = pages[file] }
+    put(file, read(file))
+    entries[#entries + 1] = { [titles[file]] = pages[file] }
   end
   nav[#nav + 1] = { [part[1]] = entries }
 end
 
 local function put_reference()
   put("docs/api.md", read "docs/api.md")
-  local entries = { { ["all of it in tables"] = "api.md" } }
+  local entries, hrefs = { { ["rules and map"] = "api.md" } }, {}
   for _, one in ipairs(REFERENCE) do
-    local _, text = reference.page(read(one[1]))
-    local page = "reference/" .. one[2]:gsub("[^%w]+", "_") .. ".md"
-    write("pages/" .. page, ("# %s\n\n%s"):format(one[2], text))
-    entries[#entries + 1] = { [one[2]] = page }
+    local page = pages[one[1]]:match "[^/]+$":gsub("%.md$", ".html")
+    for name, anchor in pairs(reference.types(read(one[1]))) do
+      hrefs[name] = hrefs[name] or page .. "#" .. anchor
+    end
+  end
+  for _, one in ipairs(REFERENCE) do
+    local _, text = reference.page(read(one[1]), hrefs)
+    write("pages/" .. pages[one[1]], ("# %s\n\n%s"):format(one[2], text))
+    entries[#entries + 1] = { [one[2]] = pages[one[1]] }
   end
   table.insert(nav, 4, { Reference = entries })
 end

@@ -18,10 +18,24 @@ local function cut_type(text)
   return text, ""
 end
 
-local function code(text)
-  local escaped = text:gsub("&", "&amp;"):gsub("<", "&lt;"):gsub(">", "&gt;")
-  return "<code>" .. escaped:gsub("|", "&#124;"):gsub("%*", "&#42;"):gsub("_", "&#95;")
-    .. "</code>"
+local function escape(text)
+  return (text:gsub("&", "&amp;"):gsub("<", "&lt;"):gsub(">", "&gt;"):gsub("|", "&#124;")
+    :gsub("%*", "&#42;"):gsub("_", "&#95;"))
+end
+
+local function code(text) return "<code>" .. escape(text) .. "</code>" end
+
+---A type, each part of which leads to where that is described.
+---@param hrefs table<string, string>  by the name of a class or an alias
+local function type_code(text, hrefs)
+  local parts = {}
+  for before, word, at in (text .. " "):gmatch "([^%a_\"]*)([\"%a_]?[%w_.]*\"?)()" do
+    local named = text:find("^%??:", at) -- a parameter or a field, and not its type
+    parts[#parts + 1] = escape(before)
+    parts[#parts + 1] = hrefs[word] and not named
+      and ('<a href="%s">%s</a>'):format(hrefs[word], escape(word)) or escape(word)
+  end
+  return "<code>" .. table.concat(parts):gsub(" $", "") .. "</code>"
 end
 
 ---Text of a comment; what looks like HTML is none.
@@ -34,8 +48,8 @@ local function prose(text)
   return table.concat(parts)
 end
 
-local function entry(name, kind, text)
-  return ("- **%s** %s%s"):format(name:gsub("_", "\\_"), code(kind),
+local function entry(hrefs, name, kind, text)
+  return ("- **%s** %s%s"):format(name:gsub("_", "\\_"), type_code(kind, hrefs),
     text ~= "" and ": " .. prose(text) or "")
 end
 
@@ -43,19 +57,23 @@ end
 
 ---@class block  one comment, and the line of code behind it
 ---@field text string[]  @field tags { name: string, rest: string }[]  @field code string
+---@field values { value: string, text: string }[]  of an alias that lists them
 
 ---@return fun(): block|nil
 local function blocks(lines)
   local at = 0
   return function()
-    local block = { text = {}, tags = {}, code = "" }
+    local block = { text = {}, tags = {}, values = {}, code = "" }
     while at < #lines do
       at = at + 1
       local line = lines[at]
       local tag, rest = line:match "^%-%-%-@(%w+)%s*(.*)$"
+      local value, meaning = line:match '^%-%-%-| (".-")[ #]*(.*)$'
       local section = line:match "^%-%- %-%-%-%- (.-) %-+$"
       if tag then
         block.tags[#block.tags + 1] = { name = tag, rest = rest }
+      elseif value then
+        block.values[#block.values + 1] = { value = value, text = meaning }
       elseif line:find "^%-%-%-" then
         block.text[#block.text + 1] = line:sub(4)
       elseif section then
@@ -80,44 +98,72 @@ end
 
 -- ---- writing ------------------------------------------------------------------
 
-local function put_class(out, block, rest)
+local function lines_of(source)
+  local lines = {}
+  for line in (source .. "\n"):gmatch "([^\n]*)\n" do lines[#lines + 1] = line end
+  return lines
+end
+
+local function anchor(name) return (name:gsub("[.:]", "-")) end
+
+---@return string|nil name, string|nil rest  of the class or the alias that a block declares
+local function declared_type(block)
+  local rest = tagged(block, "class") or tagged(block, "alias")
+  if rest then return rest:match "^([%w_.]+)[^ ]*%s*(.*)$" end
+end
+
+local function put_class(out, block, rest, hrefs)
   local name, text = rest:match "^([%w_.]+)[^ ]*%s*(.*)$"
   local parent = rest:match "^[%w_.]+: ([%w_.]+)"
   if parent then text = text:gsub("^[%w_.]+%s*", "") end
-  out[#out + 1] = ("\n### %s { #%s }\n"):format(code(name), name:gsub("[.]", "-"))
-  if parent then out[#out + 1] = "Has all that " .. code(parent) .. " has.\n" end
+  out[#out + 1] = ("\n### %s { #%s }\n"):format(code(name), anchor(name))
+  if parent then out[#out + 1] = "Has all that " .. type_code(parent, hrefs) .. " has.\n" end
   local words = table.concat(block.text, "\n")
   if text ~= "" then words = words .. (words ~= "" and "\n" or "") .. text end
   if words ~= "" then out[#out + 1] = prose(words) .. "\n" end
   for _, tag in ipairs(block.tags) do
     local field, more = tag.rest:match "^(%[?[%w_]+%]?)%s+(.*)$"
     if tag.name == "field" and field then
-      out[#out + 1] = entry(field, cut_type(more))
+      out[#out + 1] = entry(hrefs, field, cut_type(more))
     end
   end
 end
+
+local function put_alias(out, block, hrefs)
+  local name, kind = declared_type(block)
+  out[#out + 1] = ("\n### %s { #%s }\n"):format(code(name), anchor(name))
+  out[#out + 1] = prose(table.concat(block.text, "\n")) .. "\n"
+  if kind ~= "" then out[#out + 1] = entry(hrefs, "is", cut_type(kind)) end
+  for _, one in ipairs(block.values) do
+    out[#out + 1] = ("- %s%s"):format(code(one.value),
+      one.text ~= "" and ": " .. prose(one.text) or "")
+  end
+end
+
+---How scripts reach tables whose class has another name.
+local REACHED = { js = "app.js", json = "app.json", redis_module = "redis" }
 
 ---The name that a page shows: functions of a class by its name, methods on a value of it.
 local function shown(name, classes)
   local table_name, rest = name:match "^([%w_]+)([.:].*)$"
   local class = classes[table_name]
   if not class then return name end
+  if rest:find "^%." then class = REACHED[class] or class end
   return (rest:find "^:" and class:match "[^.]+$" or class) .. rest
 end
 
-local function put_function(out, block, name, args, classes)
+local function put_function(out, block, name, args, classes, hrefs)
   local full = shown(name, classes)
-  out[#out + 1] = ("\n### %s { #%s }\n"):format(code(full .. "(" .. args .. ")"),
-    full:gsub("[.:]", "-"))
+  out[#out + 1] = ("\n### %s { #%s }\n"):format(code(full .. "(" .. args .. ")"), anchor(full))
   out[#out + 1] = prose(table.concat(block.text, "\n")) .. "\n"
   for _, tag in ipairs(block.tags) do
     local what, more = tag.rest:match "^(%S+)%s*(.*)$"
     if tag.name == "param" then
-      out[#out + 1] = entry(what, cut_type(more))
+      out[#out + 1] = entry(hrefs, what, cut_type(more))
     elseif tag.name == "return" then
-      out[#out + 1] = entry("returns", cut_type(tag.rest))
+      out[#out + 1] = entry(hrefs, "returns", cut_type(tag.rest))
     elseif tag.name == "overload" then
-      out[#out + 1] = "- or " .. code((tag.rest:gsub("^fun", full)))
+      out[#out + 1] = "- or " .. type_code((tag.rest:gsub("^fun", full)), hrefs)
     end
   end
 end
@@ -129,16 +175,27 @@ local function note_class(block, classes)
   if name and class then classes[name] = class:match "^[%w_.]+" end
 end
 
+---The classes and aliases that a file declares, with their places on its page.
 ---@param source string
+---@return table<string, string> anchors
+function M.types(source)
+  local found = {}
+  for block in blocks(lines_of(source)) do
+    local name = declared_type(block)
+    if name then found[name] = anchor(name) end
+  end
+  return found
+end
+
+---@param source string
+---@param hrefs table<string, string>  where classes and aliases are described, by name
 ---@return string title, string markdown
-function M.page(source)
-  local lines = {}
-  for line in (source .. "\n"):gmatch "([^\n]*)\n" do lines[#lines + 1] = line end
+function M.page(source, hrefs)
   local out, classes, title = {}, {}, nil
-  for block in blocks(lines) do
+  for block in blocks(lines_of(source)) do
     note_class(block, classes)
     local name, args = block.code:match "^function ([%w_.:]+)%((.-)%)"
-    local class, alias = tagged(block, "class"), tagged(block, "alias")
+    local class = tagged(block, "class")
     if tagged(block, "meta") then
       title = title or tagged(block, "meta")
       out[#out + 1] = prose(table.concat(block.text, "\n")) .. "\n"
@@ -147,15 +204,11 @@ function M.page(source)
     if block.section then
       out[#out + 1] = ("\n## %s\n"):format(block.section:gsub("^%l", string.upper))
     elseif name then
-      put_function(out, block, name, args, classes)
+      put_function(out, block, name, args, classes, hrefs)
     elseif class then
-      put_class(out, block, class)
-    elseif alias then
-      local alias_name, kind = alias:match "^([%w_.]+)%s+(.*)$"
-      out[#out + 1] = ("\n### %s { #%s }\n"):format(code(alias_name),
-        alias_name:gsub("[.]", "-"))
-      out[#out + 1] = prose(table.concat(block.text, "\n")) .. "\n"
-      out[#out + 1] = entry("is", cut_type(kind))
+      put_class(out, block, class, hrefs)
+    elseif tagged(block, "alias") then
+      put_alias(out, block, hrefs)
     end
   end
   return title or error "declarations without ---@meta", table.concat(out, "\n") .. "\n"

@@ -1,5 +1,6 @@
 ---The declarations for editors (*.d.lua) name exactly what exists.
 local declarations = require "spec.support.declarations"
+local read = require "spec.support.read"
 
 ---All declared functions, by table.
 local function declared_functions()
@@ -221,6 +222,58 @@ describe("the declarations", function()
     for owner in pairs(declared) do
       assert.is_true(known[owner] or false, owner .. " is new: compare it in this spec, too")
     end
+  end)
+end)
+
+describe("the declarations", function()
+  it("say what every function does", function()
+    local missing = {}
+    for _, fn in ipairs(declarations.functions()) do
+      if not fn.described then missing[#missing + 1] = fn.owner .. "." .. fn.name end
+    end
+    assert.same({}, missing)
+  end)
+
+  ---What the host, the bindings and the scripts give to `code`.
+  local function codes_in_sources()
+    local codes, patterns = {}, { 'failure%("([%l_]+)"', 'core%.error%("([%l_]+)"',
+      'push_error%(L, "([%l_]+)"', 'code = "([%l_]+)"' }
+    for code in read("host/base/status.c"):gmatch '{LN_%u+, "([%l_]+)"' do
+      codes[code] = true
+    end
+    local list = assert(io.popen "find scripts bindings -name '*.lua' -o -name '*.c'")
+    for path in list:lines() do
+      local source = path:find "%.d%.lua$" and "" or read(path)
+      for _, pattern in ipairs(patterns) do
+        for code in source:gmatch("%f[%w_]" .. pattern) do codes[code] = true end
+      end
+    end
+    list:close()
+    -- Of the host only, and a type in a schema.
+    codes.ok, codes.script, codes.on_stop, codes.whole = nil, nil, nil, nil
+    return codes
+  end
+
+  it("name every code of an error, and what it means", function()
+    local missing, declared = {}, declarations.values "err.code"
+    for _, code in ipairs(sorted(codes_in_sources())) do
+      if declared[code] == nil then missing[#missing + 1] = code .. " is not declared" end
+    end
+    for code, described in pairs(declared) do
+      if not described then missing[#missing + 1] = code .. " is not described" end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("name no code that no error has", function()
+    local list = assert(io.popen("cat host/*/*.c bindings/*.c bindings/*/*.c "
+      .. "bindings/modules/*/*.c $(find scripts -name '*.lua' -not -name '*.d.lua')"))
+    local source, wrong = list:read "a", {}
+    list:close()
+    for _, code in ipairs(sorted(declarations.values "err.code")) do
+      if not source:find('"' .. code .. '"', 1, true) then wrong[#wrong + 1] = code end
+    end
+    assert.same({}, wrong)
   end)
 end)
 

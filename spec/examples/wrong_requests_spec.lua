@@ -16,7 +16,8 @@ for _, name in ipairs { "hello", "orders", "kv_config", "object_store",
   "patterns/scheduler" } do
   services["examples/" .. name .. ".lua"] = read("examples/" .. name .. ".lua")
 end
-for _, document in ipairs { "README.md", "docs/api.md", "docs/testing.md", "docs/reload.md",
+for _, document in ipairs { "README.md", "docs/services.md", "docs/data.md", "docs/testing.md",
+  "docs/reload.md",
   "docs/jetstream.md", "docs/key_value.md", "docs/object_store.md", "docs/tutorial.md" } do
   for _, block in ipairs(blocks.of(document, "lua")) do
     local name = blocks.file_name(block)
@@ -30,7 +31,7 @@ for _, template in ipairs { "service", "http" } do
   services["lunats new --template " .. template] = main.text:gsub("@NAME@", "fresh")
 end
 
-services["docs/api.md: alarm.lua"] = nil -- fails on purpose, whatever it is asked
+services["docs/services.md: alarm.lua"] = nil -- fails on purpose, whatever it is asked
 
 ---The subjects that a script listens to, wildcards filled in.
 local function subjects(source)

@@ -24,15 +24,18 @@ table.sort(paths)
 ---@field name string
 ---@field method boolean declared with a colon
 ---@field params { name: string, type: string }[]
+---@field described boolean in words, or by the name of what it returns
 
 ---All functions declared as `function <owner>.<name>` or `function <owner>:<name>`.
 ---@return declared_function[]
 function M.functions()
-  local found, seen, params = {}, {}, {}
+  local found, seen, params, described = {}, {}, {}, false
   for _, path in ipairs(paths) do
     for line in read(path):gmatch "[^\n]*" do
       local param, kind = line:match "^%-%-%-@param ([%w_.]+)%??%s+(.*)"
       local owner, sign, name = line:match "^function ([%w_.]+)([.:])([%w_]+)%("
+      described = described or line:find "^%-%-%-[^@|]" ~= nil
+        or line:find "^%-%-%-@return" ~= nil
       if param then
         params[#params + 1] = { name = param, type = kind }
       elseif owner then
@@ -40,9 +43,9 @@ function M.functions()
         assert(not seen[full], full .. " is declared twice")
         seen[full] = true
         found[#found + 1] = { owner = owner, name = name, method = sign == ":",
-          params = params }
+          params = params, described = described }
       end
-      if not line:find "^%-%-%-" then params = {} end
+      if not line:find "^%-%-%-" then params, described = {}, false end
     end
   end
   return found
@@ -66,6 +69,22 @@ function M.fields(class)
         local field = line:match "^%-%-%-@field ([%w_%[%]]+)"
         if field then found[field] = true end
       end
+    end
+  end
+  return found
+end
+
+---The values of an alias that has one on each line, and whether something is said about it.
+---@param alias string
+---@return table<string, boolean> values
+function M.values(alias)
+  local found = {}
+  for _, path in ipairs(paths) do
+    local inside = false
+    for line in read(path):gmatch "[^\n]+" do
+      local value, text = line:match '^%-%-%-| "([^"]+)"(.*)$'
+      if not value then inside = line == "---@alias " .. alias end
+      if inside and value then found[value] = text:find "^ # %S" ~= nil end
     end
   end
   return found

@@ -1,0 +1,97 @@
+---@meta errors
+---What can fail in production returns `nil, err`. Wrong arguments raise, and so do errors in a
+---fiber that is cancelled.
+
+---A stable word to branch on.
+---@alias err.code
+---| "timeout" # no answer in time
+---| "no_responders" # nobody listens to the subject; of app.js: JetStream is not enabled
+---| "service_error" # the service has answered with an error: `status`, and `retry_after` where it says when to come again
+---| "disconnected" # no connection to a server, or it was lost while waiting; nothing waits for the next one. Of HTTP, PostgreSQL and Redis: the server has gone
+---| "closed" # the connection, subscription or stream is closed for good
+---| "cancelled" # raised in a function that waits, when the service stops, by fiber:cancel() and by app.timeout(); returned by fiber:await()
+---| "slice" # raised in code that does not wait: its slice of processor time is used up
+---| "too_large" # more than the server's `max_payload`, than `max_bytes` of an answer, than an eighth of a cache, or a subject longer than --max-control-line
+---| "permission" # the server does not permit the subject, the inbox of replies, or the credentials
+---| "invalid" # a subject or header that must not be sent; text that is not base64; a URL that is none
+---| "full" # more than 8 MiB published during an outage, or unwritten where the call cannot wait; less where memory is limited; all threads and their queue are busy
+---| "no_reply" # msg:respond() to a message without a reply subject
+---| "refused" # the reply subject belongs to the server: it begins with `$`; of sockets: nothing listens there
+---| "no_memory" # out of memory
+---| "nats" # anything else that the connection or the server reports
+---| "error" # of fiber:await(): the text that was raised; of a future: what app.js.publish would have raised; of app.http.request: anything else that libcurl reports
+---| "rate_limited" # too many within the time, by the option `rate`: not sent
+---| "bulkhead_full" # too many at once, by the option `bulkhead`: not sent
+---| "breaker_open" # too many have failed, by the option `breaker`: not sent
+---| "bad_json" # a body that is not JSON: raised by msg.data (`status` 400), returned by app.json.decode()
+---| "bad_data" # raised by `data` where the codec of `data_type` cannot decode the bytes (`status` 400)
+---| "bad_msgpack" # of msgpack.decode(): the bytes are not MessagePack
+---| "bad_request" # a query or a form that is malformed: raised by req.query and req.data, and answered with 400
+---| "bad_result" # a result that breaks the `schema` of its listener: logged, and answered with 500
+---| "thread_error" # what was called by app.thread has raised
+---| "resolve" # of app.http.request: the name of the server has no address
+---| "connect" # of app.http.request: nobody can be reached there
+---| "proxy" # of app.http.request: the proxy does not help
+---| "redirect" # of app.http.request: more redirects than allowed
+---| "protocol" # what came is not HTTP; a reply of Redis that is none
+---| "tls" # TLS has failed, or a certificate is not good
+---| "unknown_host" # of sockets: the name has no address
+---| "unreachable" # of sockets: no way leads there
+---| "busy" # of sockets: bytes wait to be read or sent
+---| "redis" # the Redis server refuses the command: `kind`
+---| "jetstream" # the JetStream API refuses, with `err_code`, `status` and `description`; or what exists has another configuration: `differences`; or a stream of another domain has stored the message: `ack`
+---| "not_found" # no such stream, consumer, message, key or object
+---| "no_stream" # no stream stores the subject
+---| "wrong_last_sequence" # an `expected_last_...` does not hold; the key has a value, or a newer one
+---| "unsupported" # the server is too old for it: `field`
+---| "consumer_lost" # the consumer of a fetch is gone
+---| "already_acked" # the message has been settled before
+---| "exists" # object store: the name is taken
+---| "damaged" # the chunks of an object are not what they were; a dead letter that was cut, whose message is gone
+---| "io" # object store: the file cannot be read or written
+---| "reload_failed" # of svc:reload() in specs: why the version before goes on
+---| "unknown" # an earlier redrive of a dead letter may have published it
+
+---An error. `tostring(err)` and `err .. ""` give the message, so `assert(app.request(...))` and
+---`"failed: " .. err` read well.
+---@class err
+---@field code err.code|string what has happened; of PostgreSQL also its SQLSTATE
+---@field message string for people
+---@field status integer|nil in the manner of HTTP: the code of an error reply, 400 of a body that is not JSON
+---@field retry_after number|nil seconds after which another attempt may be worth it: of a service that is asked for too much, of a breaker or rate of this one
+---@field attempts integer|nil how many there were, with the option `retry`
+---@field url string|nil of app.http.request: what was asked, without secrets
+---@field detail string|nil of app.http.request: what is wrong; of sockets: the reason alone
+---@field written integer|nil of socket:write(): bytes that were accepted
+---@field kind string|nil of Redis: the first word of what the server says
+---@field traceback string|nil of app.thread: where it was raised
+---@field value table|nil of app.thread: the table that was raised
+---@field count integer|nil of app.js.flush(): how many have failed
+
+---What has failed, in the words of the log.
+---@alias app.where.kind
+---| "listener"
+---| "consume" # a handler of psub:consume(), app.js.subscribe()
+---| "watch" # of key-value buckets and object stores, and ordered consumers
+---| "timer"
+---| "task"
+---| "leader"
+---| "fiber" # of app.spawn()
+---| "on_start"
+---| "on_stop"
+---| "on_reload"
+---| "reload" # a new version that has failed; the running one is told
+---| "main" # the file of `lunats lua`
+---| "service" # anything else that is logged as an error of the script
+
+---Where an error comes from: what a function of app.on_error() is told.
+---@class app.where
+---@field kind app.where.kind
+---@field name string|nil of the listener, timer, task or consumer
+---@field subject string|nil of the message
+---@field stream string|nil of a message from a stream, and of a consumer or watch that is lost
+---@field sequence integer|nil of that message
+---@field delivery integer|nil how often it has been delivered
+---@field id string|nil what the sender was told instead of the text: "internal error ID"
+---@field message string what failed and why, as the log has it
+---@field traceback string from "stack traceback:" on; "" without one
