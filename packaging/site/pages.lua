@@ -208,6 +208,8 @@ if #problems > 0 then
   os.exit(1)
 end
 
+write("pages/site.css", read "packaging/site/site.css")
+write("theme/main.html", read "packaging/site/theme/main.html")
 -- JSON is YAML.
 write("mkdocs.yml", json.encode {
   site_name = "lunats",
@@ -218,6 +220,7 @@ write("mkdocs.yml", json.encode {
   nav = nav,
   theme = {
     name = "material",
+    custom_dir = "theme",
     font = false, -- nothing comes from other servers
     features = { "navigation.top", "navigation.tracking", "toc.follow", "search.highlight" },
     palette = {
@@ -227,7 +230,8 @@ write("mkdocs.yml", json.encode {
         toggle = { icon = "material/weather-sunny", name = "light" } },
     },
   },
-  plugins = { "search" },
+  extra_css = { "site.css" },
+  plugins = { { search = { separator = "\\W+" } } }, -- see theme/main.html
   markdown_extensions = { "admonition", "attr_list", "tables", "sane_lists",
     { toc = { permalink = true } }, "pymdownx.superfences", "pymdownx.highlight" },
 })

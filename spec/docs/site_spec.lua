@@ -1,6 +1,7 @@
 -- The manual as a site: it is made of the documents, every link leads somewhere, and it can be
 -- read on a desk and on a phone, in light and dark. The pictures are in build/pictures.
 local browser = require "spec.support.browser"
+local declarations = require "spec.support.declarations"
 local process = require "spec.support.process"
 local read = require "spec.support.read"
 
@@ -23,7 +24,7 @@ describe("the site", function()
   seen("has a link to each page, and none to nothing", function()
     assert.matches("%d%d%d%d links, 0 problems", output)
     local home = read(folder .. "/html/index.html")
-    for _, page in ipairs { "tutorial", "jetstream", "operations", "reference/app",
+    for _, page in ipairs { "tutorial", "services", "jetstream", "operations", "reference/app",
       "examples/gateway", "examples/shop/index", "from_panini", "changelog" } do
       assert.truthy(home:find(('href="%s.html"'):format(page), 1, true), page)
     end
@@ -33,6 +34,11 @@ describe("the site", function()
     local page = read(folder .. "/html/reference/app.html"):gsub("&#95;", "_")
     for name in read("scripts/app.d.lua"):gmatch "\nfunction (app%.[%w_.]+)%(" do
       assert.truthy(page:find(name .. "(", 1, true), name)
+    end
+    assert.truthy(page:find('<a href="app.html#listen_opts">', 1, true), "types are links")
+    local errors = read(folder .. "/html/reference/errors.html"):gsub("&#95;", "_")
+    for code in pairs(declarations.values "err.code") do
+      assert.truthy(errors:find(('>"%s"<'):format(code), 1, true), code)
     end
     local text = read(folder .. "/html/reference/lunats_testing.html")
     for _, name in ipairs { "testing.broker(", "service:request(", "service:expect(" } do
@@ -57,9 +63,10 @@ describe("the site", function()
       { "picture", browser.picture "site-desk-light", true },
       { "evaluate", "document.querySelector('#__search').click(),"
         .. "document.querySelector('.md-search__input').focus(),"
-        .. "document.querySelector('.md-search__input').value = 'dead letter',"
+        .. "document.querySelector('.md-search__input').value = 'app.listen',"
         .. "document.querySelector('.md-search__input').dispatchEvent(new Event('keyup'))" },
-      { "wait", "document.querySelectorAll('.md-search-result__link').length" },
+      { "wait", "document.querySelectorAll("
+        .. "'.md-search-result__link[href*=\"app.html\"][href*=\"#app-listen\"]').length" },
       { "picture", browser.picture "site-search", true },
       { "screen", 1280, 900, "dark" },
       { "evaluate", "localStorage.clear()" }, -- it remembers what one reads in
