@@ -34,12 +34,16 @@ app.http.get("/greetings/:name", function(req)
   return app.request("hello.greet", { name = req.params.name })
 end)
 
--- Each page listens for itself, in every instance of the gateway: nothing is shared.
-app.http.events("/events", function(send)
-  local alone = { queue = false, endpoint = false, concurrency = 1 }
-  local orders = app.listen("orders.stored.*", alone, function(msg)
-    send(msg.data, { event = "order", id = msg.data.id })
-  end)
+-- Each page reads the stream for itself. The id of an event is its sequence there: a browser
+-- that comes again after an outage says which one it has seen last, and misses none.
+app.http.events("/events", function(send, req)
+  local seen = math.tointeger(tonumber((req.headers["Last-Event-ID"] or ""):match "^%d+$"))
+  local from = seen and { deliver_policy = "by_start_sequence", opt_start_seq = seen + 1 }
+    or { deliver_policy = "new" }
+  local orders = assert(app.js.subscribe("orders.stored.*", { ordered = true, config = from },
+    function(msg)
+      send(msg.data, { event = "order", id = msg.metadata.stream_sequence })
+    end))
   local _ <close> = setmetatable({}, { __close = function() orders:stop() end })
   app.sleep(math.huge) -- until the page is closed
 end)

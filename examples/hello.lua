@@ -2,6 +2,9 @@
 --
 --   lunats dev examples/hello.lua          with a private nats-server
 --   lunats run examples/hello.lua          with the one at nats://127.0.0.1:4222
+--
+--   export NATS_URL=nats://lunats:...      in a second terminal: the URL that dev prints
+--   lunats request hello.greet '{"name": "Ada"}'
 
 -- Answers {"name": "Ada"} on hello.greet with {"text": "Hello, Ada!"}.
 app.listen("hello.greet", function(msg)

@@ -1,9 +1,11 @@
 -- A work queue: every order is handled once, by any instance. What fails is tried again, later
 -- and later; what fails three times goes to a stream of dead letters, which an operator reads.
 --
---     nats pub shop.orders '{"id": 1, "sku": "A1", "amount": 2}'
---     nats req shop.dead ''            -- what nobody could handle, and why
---     nats req shop.stats ''
+--     lunats dev examples/jetstream/work_queue.lua
+--     export NATS_URL=nats://lunats:...       # in a second terminal: the URL that dev prints
+--     lunats pub shop.orders '{"id": 1, "sku": "A1", "amount": 2}'
+--     lunats request shop.dead                # what nobody could handle, and why
+--     lunats request shop.stats
 app.config { name = "work_queue", version = "1.0.0" }
 
 local stock = { A1 = 10, B2 = 5 }
