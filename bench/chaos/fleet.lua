@@ -159,9 +159,9 @@ function member:admin_url() return self.child:output():match "admin port at ([^\
 local EARLY = { [128 + 1] = true, [128 + 15] = true }
 
 ---Whether a member may have ended with this status: only one that has not come up yet, as
----an on_start hook could not do its work.
+---an on_start hook of one of its services could not do its work.
 local function excused(self, status)
-  return self.child:count ": started" == 0 and (status < 128 or EARLY[status])
+  return self.child:count ": started" < #self.scripts and (status < 128 or EARLY[status])
 end
 
 ---A member that ends by itself is started again.
