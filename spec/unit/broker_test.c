@@ -462,7 +462,8 @@ static void dies_with_its_owner(void) {
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     uv_loop_init(&loop);
-    if (!test_by_tsan)            /* it cannot follow threads behind a fork */
+    /* Neither of them can follow threads behind a fork. */
+    if (!test_by_tsan && !test_is_emulated())
         RUN(dies_with_its_owner); /* first: it forks, and libuv has no threads yet */
     RUN(starts_and_stops);
     RUN(a_running_one_does_not_keep_the_loop_alive);

@@ -165,7 +165,11 @@ static void a_real_clock_runs_on_the_loop(void) {
     clock_disarm(clock_, &alarms[4].timer);
     while (fired_count < 4)
         uv_run(&loop, UV_RUN_ONCE);
-    CHECK(fired[0] == 2 && fired[1] == 1 && fired[2] == 3 && fired[3] == 0);
+    /* Between two that are armed here much time may pass. */
+    for (int i = 1; i < 4; i++) {
+        const struct clock_timer *a = &alarms[fired[i - 1]].timer, *b = &alarms[fired[i]].timer;
+        CHECK(a->due < b->due || (a->due == b->due && a->order < b->order));
+    }
     CHECK(clock_now(clock_) - start >= 30);
     end();
 }

@@ -76,7 +76,7 @@ static void run_all(void) {
 }
 
 int main(int argc, char **argv) {
-    if (by_valgrind())
+    if (by_valgrind() || test_is_emulated())
         attempts = 15; /* it is slow */
     return run_variants(argc, argv, run_all);
 }

@@ -264,7 +264,7 @@ WITH_SERVER(close_writes_what_was_published, NULL) {
     CHECK_INT(c.status, LN_ECLOSED);
     CHECK_INT(c.results, 1);
     CHECK_INT(w.status, LN_ECLOSED);
-    CHECK(run_count(&in.count, 50001, 3000));
+    CHECK(run_count(&in.count, 50001, 30000));
     CHECK(in.ordered);
 }
 

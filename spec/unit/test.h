@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int test_passed_count, test_failed_count, test_arg_count;
@@ -33,6 +34,11 @@ enum { test_by_tsan = true };
 #else
 enum { test_by_tsan = false };
 #endif
+
+/* Whether qemu-user runs this program, as the preset arm64 has it. */
+static inline bool test_is_emulated(void) {
+    return getenv("LN_EMULATED") != NULL;
+}
 
 static inline void test_begin(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
