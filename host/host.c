@@ -520,7 +520,6 @@ static int open_parts(struct host *host) {
 
 int host_run(const struct options *options, const struct host_hooks *hooks) {
     struct host host = {.options = options, .hooks = hooks};
-    signals_survive_pipes();
     if (options->origin != NULL)
         log_printf(serves(&host) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, NULL,
                    "connection settings from %s", options->origin);

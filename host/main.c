@@ -15,6 +15,7 @@
 #include "host/host.h"
 #include "host/options/options.h"
 #include "host/service/service.h"
+#include "host/signals.h"
 #include "host/supervisor/parent.h"
 
 static const struct host_hooks hooks = {
@@ -70,6 +71,7 @@ static void open_standard(void) {
 
 int main(int argc, char **argv) {
     open_standard();
+    signals_begin();
     struct options options;
     char error[512];
     int status = begin_worker();

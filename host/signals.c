@@ -52,10 +52,11 @@ void signals_ignore_late(void) {
 
 /* Unlike SIG_IGN, a handler ends with exec(): what a script starts is ended by the signal as
  * usual. */
-static void on_pipe(int signum) {
+static void on_harmless(int signum) {
     (void)signum;
 }
 
-void signals_survive_pipes(void) {
-    set_handler(SIGPIPE, on_pipe);
+void signals_begin(void) {
+    set_handler(SIGPIPE, on_harmless);
+    set_handler(SIGUSR1, on_harmless);
 }

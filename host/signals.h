@@ -27,7 +27,8 @@ bool signals_came(void);
 /* The loop knows of it. Returns a few words for the log; borrowed, static. */
 const char *signals_take(int *signum);
 
-/* Writing to what nobody reads is an error, and no signal. */
-void signals_survive_pipes(void);
+/* First of all: writing to what nobody reads is an error, and no signal; and who asks what runs
+ * before anything does gets no answer, rather than ending us. */
+void signals_begin(void);
 
 #endif
