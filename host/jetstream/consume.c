@@ -145,7 +145,7 @@ void consume_done(struct consume_msg *msg, enum consume_how how) {
         consume_keys_fail(consume, msg, how);
     else {
         if (msg->turn != NULL)
-            consume_keys_remember(consume, msg);
+            consume_keys_remember(consume, msg, how == CONSUME_ACK);
         consume_finish(consume, msg, how);
     }
     if (!consume->closed)

@@ -86,8 +86,8 @@ void consume_keys_skip(struct consume *consume, struct consume_msg *msg);
  * of its key overtakes it, or it goes back to the server with all that wait for it. */
 void consume_keys_fail(struct consume *consume, struct consume_msg *msg, enum consume_how how);
 
-/* A message is handled. */
-void consume_keys_remember(struct consume *consume, const struct consume_msg *msg);
+/* A message is handled; `acked`: and the server hears of it. */
+void consume_keys_remember(struct consume *consume, const struct consume_msg *msg, bool acked);
 
 /* Those that rest go back to the server, with `followers` all that wait for them, too. */
 void consume_keys_return_resting(struct consume *consume, bool followers);

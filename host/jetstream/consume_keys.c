@@ -85,30 +85,66 @@ void consume_keys_begin(struct consume *consume) {
         clock_arm(consume->clock, &consume->settle, consume->options.settle_ms + SETTLE_MS);
 }
 
+static uint64_t sequence_of(const struct consume_msg *msg) {
+    struct js_meta meta;
+    if (msg->turn != NULL && msg->turn->item.order > 0)
+        return msg->turn->item.order;
+    return js_parse_reply(msg->msg->reply, &meta) ? meta.stream_seq : 0;
+}
+
+/* Whether the same message is here already: servers deliver one twice when a reader has gone
+ * while it had a request open. Nothing has been taken out of the queue yet. */
+static bool is_here(const struct consume *consume, const struct consume_msg *msg) {
+    uint64_t sequence = sequence_of(msg);
+    list_each (struct consume_msg, at, &consume->backlog.queue, queue)
+        if (at != msg && sequence_of(at) == sequence)
+            return true;
+    return false;
+}
+
 /* One has come while they are waited for. */
 static void count_left(struct consume *consume, const struct consume_msg *msg) {
-    bool over = is_redelivered(msg) ? --consume->settling == 0
-                                    : clock_now(consume->clock) >= consume->settled_at;
+    bool over = false;
+    if (!is_redelivered(msg))
+        over = clock_now(consume->clock) >= consume->settled_at;
+    else if (!is_here(consume, msg))
+        over = --consume->settling == 0;
     if (over)
         settle(consume);
 }
 
-/* ---- messages that were acknowledged too late ---- */
+/* ---- messages that come again although they are handled ---- */
 
-/* The server delivers them again before it hears of the end, behind others of their key. */
-void consume_keys_remember(struct consume *consume, const struct consume_msg *msg) {
+/* For a while after a reader has gone nats-server 2.9 sends messages twice, and may say of one
+ * of them that it is the first time. */
+static bool doubtful(const struct consume *consume) {
+    return consume->options.settle_count > 0 &&
+           clock_now(consume->clock) < consume->settled_at + SETTLE_MS;
+}
+
+/* A stream that is made again has the same sequences, at other times. */
+static uint64_t identity_of(const struct js_meta *meta) {
+    return meta->stream_seq * 0x9e3779b97f4a7c15u ^ (uint64_t)meta->timestamp;
+}
+
+/* One that is acknowledged late the server delivers again before it hears of the end, behind
+ * others of its key. */
+void consume_keys_remember(struct consume *consume, const struct consume_msg *msg, bool acked) {
+    struct js_meta meta;
     uint64_t late = msg->touched + consume->options.ack_wait_ms * 3 / 4;
-    if (consume->options.ack_wait_ms > 0 && uv_hrtime() / 1000000 >= late)
-        consume->late[consume->late_count++ % LATE_MAX] = msg->turn->item.order;
+    if (consume->options.ack_wait_ms > 0 &&
+        (uv_hrtime() / 1000000 >= late || (acked && doubtful(consume))) &&
+        js_parse_reply(msg->msg->reply, &meta))
+        consume->late[consume->late_count++ % LATE_MAX] = identity_of(&meta);
 }
 
 static bool was_late(const struct consume *consume, const struct consume_msg *msg) {
     struct js_meta meta;
-    if (consume->late_count == 0 || !is_redelivered(msg) ||
+    if (consume->late_count == 0 || !(doubtful(consume) || is_redelivered(msg)) ||
         !js_parse_reply(msg->msg->reply, &meta))
         return false;
     for (size_t i = 0; i < LATE_MAX; i++)
-        if (consume->late[i] == meta.stream_seq)
+        if (consume->late[i] == identity_of(&meta))
             return true;
     return false;
 }
@@ -156,6 +192,7 @@ bool consume_keys_add(struct consume *consume, struct consume_msg *msg) {
     }
     if (consume->settling > 0)
         count_left(consume, msg);
+    consume->turns.doubtful = doubtful(consume);
     if (!turns_add(&consume->turns, msg))
         return false;
     if (!has_function(consume))

@@ -37,6 +37,12 @@ static struct consume_msg *msg_of(struct keyed_item *item) {
     return item != NULL ? container_of(item, struct turn, item)->msg : NULL;
 }
 
+/* A stream that is made again has the same sequences, at other times. */
+static bool same_time(const struct consume_msg *msg, int64_t timestamp) {
+    struct js_meta meta;
+    return js_parse_reply(msg->msg->reply, &meta) && meta.timestamp == timestamp;
+}
+
 int turns_put(struct turns *turns, struct consume_msg *msg, const char *key, size_t len,
               struct consume_msg **same) {
     struct turn *turn = msg->turn;
@@ -47,8 +53,10 @@ int turns_put(struct turns *turns, struct consume_msg *msg, const char *key, siz
     turn->item.weight = msg->msg->size;
     if (js_parse_reply(msg->msg->reply, &meta)) {
         turn->item.order = meta.stream_seq;
-        if (meta.num_delivered > 1)
+        if (meta.num_delivered > 1 || turns->doubtful)
             *same = msg_of(keyed_find(turns->keyed, key, len, meta.stream_seq));
+        if (meta.num_delivered == 1 && *same != NULL && !same_time(*same, meta.timestamp))
+            *same = NULL;
     }
     return *same != NULL ? LN_OK : keyed_put(turns->keyed, &turn->item, key, len);
 }

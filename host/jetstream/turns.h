@@ -35,6 +35,7 @@ struct turn {
 struct turns {
     struct keyed *keyed; /* shared with the versions before and after */
     struct message_key source;
+    bool doubtful;       /* the server may deliver a message twice and not say so */
     struct list unkeyed; /* in the order of arrival */
     struct list resting; /* by `due` */
     struct clock *clock;
