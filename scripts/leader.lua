@@ -1,16 +1,10 @@
 ---app.leader: a function that runs in one instance of the fleet.
 ---
----A lease is a key of a bucket. Its holder writes it again and again, each time expecting the
----revision of its last write (in C, so that it goes on while Lua is busy), and steps down by
----its own clock after two thirds of the lease's time without a confirmation. The others look
----at the key, and write it, expecting the revision that they have seen, once they have seen
----the same one for the whole time by their own clock. No clock is compared with another one.
+---A lease is a key of a bucket (lunats.js.lease). Whoever does not hold it looks at it, and
+---takes it once its holder has been silent for long enough.
 local core = require "lunats.core"
 local check = require "lunats.check"
-local api = require "lunats.js.api"
-local fleet = require "lunats.js.fleet"
-local json = require "lunats.json"
-local publishing = require "lunats.js.publish"
+local leases = require "lunats.js.lease"
 local stored = require "lunats.js.stored"
 
 local M = {
@@ -18,34 +12,7 @@ local M = {
   retry_first = 1, retry_last = 30,
 }
 
-local BUCKET = "LUNATS_LEASES"
-local STREAM = "KV_" .. BUCKET
-
----Seconds: of a lease unless asked for, and what it may be.
-local TTL, LEAST_TTL, MOST_TTL = 15, 1, 3600
-
----Keys of services that are gone do not stay for ever.
-local MAX_AGE = 24 * MOST_TTL
-
-local CONFIG = {
-  name = STREAM, subjects = { "$KV." .. BUCKET .. ".>" }, max_msgs_per_subject = 1,
-  storage = "file", discard = "new", allow_rollup_hdrs = true, deny_delete = true,
-  max_age = MAX_AGE, description = "who leads: app.leader of lunats",
-}
-
----Why a bucket that is there cannot keep leases.
-local function fault(found)
-  local age = found.max_age or 0
-  if found.storage ~= "file" then
-    return ("storage is '%s', so it forgets who leads when a server starts again")
-      :format(found.storage)
-  end
-  if age > 0 and age < 2 * MOST_TTL then
-    return ("max_age is %g s, less than twice the longest lease (%d s)"):format(age, MOST_TTL)
-  end
-  if found.mirror then return "it is a mirror" end
-  if found.sealed then return "it is sealed" end
-end
+local TTL, LEAST_TTL, MOST_TTL = leases.TTL, leases.LEAST_TTL, leases.MOST_TTL
 
 ---What was declared and not stopped, by name, and in order.
 ---@type table<string, leader>
@@ -86,20 +53,12 @@ end
 ---Between 0 and 1: not of math.random, whose numbers are the script's.
 local function some() return core.hrtime() * 1e6 % 1 end
 
----How long the holder says that others have to wait.
-local function ttl_of(entry)
-  local value = json.decode(entry.data)
-  local ttl = type(value) == "table" and tonumber(value.ttl)
-  if not ttl or not (ttl >= LEAST_TTL and ttl <= MOST_TTL) then return MOST_TTL end
-  return ttl
-end
-
 ---Whether the lease is to be had.
 ---@return integer|nil revision  to be expected by the write that takes it
 ---@return number|nil wait  seconds until it is worth another look
 ---@return table|nil err
 local function look(self)
-  local entry, err = stored.get({ name = STREAM }, { last_by_subj = self.subject })
+  local entry, err = stored.get({ name = leases.STREAM }, { last_by_subj = self.subject })
   if not entry then
     if err.code == "not_found" then return 0 end
     return nil, self.ttl / 3, err
@@ -108,32 +67,19 @@ local function look(self)
   -- Sequences begin anew in a bucket that was deleted and made again.
   local seen = ("%d %.6f"):format(entry.sequence, entry.created or 0)
   if seen ~= self.seen then
-    self.seen, self.seen_at, self.seen_ttl = seen, core.exact_clock(), ttl_of(entry)
+    self.seen, self.seen_at, self.seen_ttl = seen, core.exact_clock(),
+      leases.value_of(entry.data).ttl
   end
   local left = self.seen_at + self.seen_ttl - core.exact_clock()
   if left <= 0 then return entry.sequence end
   return nil, left
 end
 
-local function open(state)
-  local lease = core.js_lease(state)
-  return { lease = lease, state = state }
-end
-
 ---@param revision integer  the expected one
 ---@return table|nil held, table|nil err
 local function take(self, revision)
-  local sent, id = core.exact_clock(), core.new_inbox()
-  local value = json.encode { service = app.name, instance = app.instance_id, ttl = self.ttl }
-  local ack, err
-  for _ = 1, 2 do -- the server tells what has become of the first one
-    ack, err = publishing.publish(self.put_subject, value, {
-      expected_last_subject_seq = revision, msg_id = id, timeout = self.ttl / 6 })
-    if ack or err.code ~= "timeout" then break end
-  end
-  if not ack then return nil, err end
-  return open { subject = self.put_subject, value = value, id = id, ttl = self.ttl,
-    token = ack.seq, revision = ack.seq, number = 1, confirmed = sent, sent = 0 }
+  return leases.take(self.key, { service = app.name, instance = app.instance_id,
+    ttl = self.ttl }, revision)
 end
 
 ---Waits until this instance holds it.
@@ -149,7 +95,7 @@ local function acquire(self)
     end
     if err and err.code ~= "wrong_last_sequence" then
       if err.code == "no_stream" then
-        local _, missing = fleet.ensure("app.leader", CONFIG, fault)
+        local _, missing = leases.ensure "app.leader"
         err = missing or err
       end
       warn(self, "nobody can lead for now: " .. err.message)
@@ -191,7 +137,7 @@ end
 local function supervise(self)
   core.label(self.label)
   local delay = M.retry_first
-  local held = self.inherited and open(self.inherited)
+  local held = self.inherited and leases.open(self.inherited)
   self.inherited = nil
   while held or not self.stopped do
     held = held or acquire(self)
@@ -223,9 +169,7 @@ local running = false
 
 local function start(self)
   self.key = ("%s.%s"):format(app.name, self.name)
-  self.subject = ("$KV.%s.%s"):format(BUCKET, self.key)
-  local via = api.prefix ~= "$JS.API" and api.prefix .. "." or "" -- of another domain
-  self.put_subject = via .. self.subject
+  self.subject = leases.subject(self.key)
   self.inherited, inherited[self.key] = inherited[self.key], nil
   show(self)
   core.background(supervise, self)
@@ -253,7 +197,7 @@ function M.declare(what, name, ttl, fn)
   core.declare()
   core.defer_start(function()
     if not core.loading() and running then return end -- it is looked for while it is needed
-    local ok, err = fleet.ensure(what, CONFIG, fault)
+    local ok, err = leases.ensure(what)
     if not ok then error(err.message, 0) end
   end)
   if running then start(self) end
@@ -321,7 +265,7 @@ core.at_run(function()
   for _, self in ipairs { table.unpack(order) } do start(self) end
   for key, state in pairs(inherited) do -- what this version has no use for
     inherited[key] = nil
-    local held = open(state)
+    local held = leases.open(state)
     held.lease:release()
   end
 end)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What scripts/leader.lua needs from C: a lease that it has acquired, renewed on the loop, and
- * the fence round the fibers that work under it.
+ * What scripts/js/lease.lua needs from C: a lease that it has acquired, renewed on the loop,
+ * and the fence round the fibers that work under it.
  *
  * The userdata is a resource of the script. While fibers are inside of the fence the registry
  * keeps it, as they point at it.
@@ -26,6 +26,7 @@ struct lease_box {
     struct script *script;
     struct fiber *waiting; /* in lease:wait() */
     bool releasing;        /* as soon as the fence is empty */
+    bool drains;           /* the next version does not go on with it */
     bool lost;
     char why[80];
 };
@@ -72,10 +73,11 @@ static void release(struct lease_box *box) {
         lease_release(box->lease);
 }
 
-/* A version that takes over goes on with the lease, see lease:state(). */
+/* A version that takes over goes on with the lease, see lease:state(), unless it drains: then
+ * it is renewed as long as fibers of this version are inside. */
 static void on_script_drain(struct script_resource *resource) {
     struct lease_box *box = container_of(resource, struct lease_box, resource);
-    if (script_state(box->script) != SCRIPT_RETIRING) {
+    if (box->drains || script_state(box->script) != SCRIPT_RETIRING) {
         release(box);
         return;
     }
@@ -110,9 +112,10 @@ static const char *text_field(lua_State *L, const char *name) {
 }
 
 /*
- * core.js_lease { subject =, value =, id =, ttl =, revision =, confirmed =, number =, sent = }
- *   -> lease
- * Times in seconds of core.clock(); the last two of another version's lease:state().
+ * core.js_lease { subject =, value =, id =, ttl =, drains =, revision =, confirmed =, number =,
+ *                 sent = } -> lease
+ * Times in seconds of core.clock(); the last two of another version's lease:state(). With
+ * `drains` it is given back by a version that retires, when the fibers inside have ended.
  */
 static int js_lease(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -139,6 +142,9 @@ static int js_lease(lua_State *L) {
     if (rc < 0)
         return luaL_error(L, "js_lease: %s", status_text(rc));
     box->script = script_of(L);
+    lua_getfield(L, 1, "drains");
+    box->drains = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     box->fence.holds = holds;
     box->fence.on_empty = on_empty;
     box->resource.drain = on_script_drain;
@@ -151,7 +157,7 @@ static int js_lease(lua_State *L) {
  */
 static int box_enter(lua_State *L) {
     struct lease_box *box = luaL_checkudata(L, 1, LEASE_TYPE);
-    struct fiber *fiber = check_fiber(L, "app.leader");
+    struct fiber *fiber = check_fiber(L, "lease:enter");
     lua_pushvalue(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &box->fence);
     fence_add(&box->fence, fiber);
@@ -180,7 +186,7 @@ static int wait_done(lua_State *L, int status, lua_KContext context) {
 /* lease:wait() -> why: until it is lost (a text), or given back (nil) */
 static int box_wait(lua_State *L) {
     struct lease_box *box = luaL_checkudata(L, 1, LEASE_TYPE);
-    struct fiber *fiber = check_fiber(L, "app.leader");
+    struct fiber *fiber = check_fiber(L, "lease:wait");
     luaL_argcheck(L, box->waiting == NULL, 1, "somebody waits for it already");
     if (box->lost || box->releasing || box->lease == NULL)
         return push_why(L, box);
