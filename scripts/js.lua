@@ -42,7 +42,7 @@ M.subscribe = push.subscribe
 local LAZY = {
   context = "lunats.js.context", schedule = "lunats.js.schedule",
   counter = "lunats.js.counter", batch = "lunats.js.batch",
-  dead_letters = "lunats.js.dead_letters",
+  dead_letters = "lunats.js.dead_letters", consumer_group = "lunats.js.consumer_group",
   create_key_value = "lunats.js.kv", key_value = "lunats.js.kv",
   delete_key_value = "lunats.js.kv", key_value_names = "lunats.js.kv",
   create_object_store = "lunats.js.object", object_store = "lunats.js.object",

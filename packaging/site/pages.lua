@@ -39,6 +39,7 @@ local REFERENCE = {
   { "scripts/js/batch.d.lua", "batches" }, { "scripts/js/counter.d.lua", "counters" },
   { "scripts/js/schedule.d.lua", "schedules" }, { "scripts/js/context.d.lua", "contexts" },
   { "scripts/js/dead_letters.d.lua", "dead letters" },
+  { "scripts/js/consumer_group.d.lua", "consumer groups" },
   { "scripts/resilience.d.lua", "retries, breakers, limits" },
   { "scripts/http.d.lua", "app.http" }, { "scripts/tcp.d.lua", "app.tcp" },
   { "scripts/scheduling.d.lua", "app.leader and app.cron" },

@@ -243,7 +243,8 @@ local function print_declared(declared, path)
   end
   for _, one in ipairs(declared.subscriptions) do
     line("  %-8s  %s", one.kind, words(one.subject or "", one.stream and "stream " .. one.stream
-      or "", one.durable and "durable " .. one.durable or "", one.where))
+      or "", one.durable and (one.kind == "group" and "" or "durable ") .. one.durable or "",
+      one.partitions and ("%d partitions"):format(one.partitions) or "", one.where))
   end
 end
 

@@ -21,7 +21,7 @@ function M.of(declared, options)
   local workers = options.workers
   local subscriptions = SRV + INBOX + (options.control and CONTROL or 0)
     + (options.console and CONSOLE or 0)
-  local pulls, seen = 0, {}
+  local pulls, shared, seen = 0, 0, {}
   for _, one in ipairs(declared.listeners) do
     local key = one.subject .. " " .. (one.queue or "")
     if not seen[key] then subscriptions = subscriptions + 1 end
@@ -30,9 +30,10 @@ function M.of(declared, options)
   for _, one in ipairs(declared.subscriptions) do
     subscriptions = subscriptions + 1
     if one.kind == "pull" then pulls = pulls + PULLS end
+    if one.kind == "group" then shared = shared + PULLS * (one.partitions or 0) end
   end
   return { workers = workers, connections = workers, subscriptions = workers * subscriptions,
-    pulls = workers * pulls, pulls_each = pulls > 0 and workers * PULLS or 0 }
+    pulls = workers * pulls + shared, pulls_each = pulls > 0 and workers * PULLS or 0 }
 end
 
 ---@param list check.load[]

@@ -79,6 +79,14 @@ local function note_job(place, expression, opts)
     dead_letter = text(opts.dead_letter), where = place }
 end
 
+local function note_group(place, stream, name, opts)
+  opts = type(opts) == "table" and opts or {}
+  local subject = type(opts.subject) == "table" and opts.subject[1] or opts.subject
+  subscriptions[#subscriptions + 1] = { kind = "group", subject = text(subject), where = place,
+    content_type = content_type(opts), stream = text(stream), durable = text(name),
+    partitions = math.tointeger(opts.partitions) }
+end
+
 ---Listeners know where their handler is, which may be anywhere.
 local function note_listener(place, subject, opts)
   opts = type(opts) == "table" and opts or {}
@@ -138,6 +146,7 @@ function M.watch()
   M.wrap(app, "cron", note_job)
   M.wrap(app.js, "subscribe", note_subscription "push")
   M.wrap(app.js, "pull_subscribe", note_subscription "pull")
+  M.wrap(app.js, "consumer_group", note_group)
   core.set_phase("describe", list)
 end
 

@@ -136,7 +136,23 @@ local function subscribes(how)
   end
 end
 
+---The leases of partitions and of members, and the description of the group.
+local function reads_group(self, one)
+  local stream, name = token(one.args[1]), token(one.args[2])
+  local leases, described = "KV_LUNATS_LEASES", "KV_static-consumer-groups"
+  self:consumes(stream, "*", "pull", one.path)
+  self:api(one.path, "STREAM.INFO." .. leases, "STREAM.CREATE." .. leases,
+    "STREAM.MSG.GET." .. leases)
+  self:looks(leases, one.path)
+  self:may("publish", ("$KV.LUNATS_LEASES.=group.%s.%s.>"):format(stream, name), one.path)
+  if not field(one.args[3], "partitions") then
+    self:api(one.path, "STREAM.MSG.GET." .. described)
+    self:looks(described, one.path)
+  end
+end
+
 local FUNCTIONS = {
+  ["app.js.consumer_group"] = reads_group,
   ["app.publish"] = publishes, ["app.request"] = publishes, ["app.request_many"] = publishes,
   ["app.js.publish"] = publishes, ["app.js.publish_async"] = publishes,
   ["app.js.add_stream"] = of_stream("name", "STREAM.CREATE.%s", "STREAM.INFO.%s"),

@@ -292,8 +292,9 @@ end
 
 ---@param opts table|nil
 ---@return table
-function M.check(opts, fn)
-  local what = "psub:consume"
+---@param what string|nil names the function in errors
+function M.check(opts, fn, what)
+  what = what or "psub:consume"
   check.fn(what, fn)
   opts = core.check(what, opts, OPTIONS)
   for _, name in ipairs { "concurrency", "max_messages", "max_deliver", "pending",
@@ -349,11 +350,12 @@ end
 ---Messages that have been delivered to readers which are gone, without having been settled.
 ---They come again when their ack_wait is over, and new ones must not be handled before them.
 ---@param self table stream, consumer
+---@param sole boolean|nil nobody else reads, whatever requests the server still has
 ---@param info table of the consumer
 ---@return integer
-local function left_over(self, info)
-  if info.config.ack_policy == "none" or (info.num_waiting or 0) > 0
-    or core.js_taken_over(self.stream .. "." .. self.consumer) then
+local function left_over(self, sole, info)
+  if info.config.ack_policy == "none" or not sole and ((info.num_waiting or 0) > 0
+    or core.js_taken_over(self.stream .. "." .. self.consumer)) then
     return 0 -- somebody else reads, or the version before this one
   end
   return info.num_ack_pending or 0
@@ -362,7 +364,7 @@ end
 ---@param info table of the consumer
 local function open(self, psub, fn, group, info)
   local opts, limits = self.opts, self.limits
-  local settle = opts.key and left_over(self, info) or 0
+  local settle = opts.key and left_over(self, psub.sole, info) or 0
   if settle > 0 then
     core.log(1, ("%s: %d messages were left by a reader that is gone: no other one is handled "
       .. "before they have come again"):format(describe(self), settle))

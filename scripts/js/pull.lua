@@ -15,6 +15,7 @@ local M = {}
 ---@field stream string|nil known after the first use
 ---@field consumer string|nil the same, unless it is durable
 ---@field unwatched boolean|nil nobody changes its consumer, so nobody looks at it
+---@field sole boolean|nil nobody else reads from its consumer
 ---@field floor integer|nil up to that sequence of the stream all is acknowledged
 local psub = {}
 

@@ -115,6 +115,28 @@ describe("lunats check --permissions", function()
       .. "[^\n]*")
   end)
 
+  it("prints what consumer groups need", function()
+    local path = process.write("svc.lua", [[
+      app.config { name = "groups" }
+      app.on_start(function()
+        assert(app.js.add_stream { name = "P", subjects = { "0.p", "1.p" } })
+        local kv = assert(app.js.create_key_value { bucket = "static-consumer-groups" })
+        assert(kv:put("P.described", { max_members = 2 }))
+      end)
+      app.js.consumer_group("P", "said", { partitions = 2, ttl = 2 }, function(msg)
+        print("said " .. msg.data)
+      end)
+      app.js.consumer_group("P", "described", { ttl = 2 }, function(msg)
+        print("described " .. msg.data)
+      end)
+      app.timer(0.1, function() app.publish("1.p", "7") end)
+    ]])
+    local _, server, services = serve { path }
+    services[1]:expect "said 7"
+    services[1]:expect "described 7"
+    assert_allowed(server, services)
+  end)
+
   it("prints what the functions of JetStream need", function()
     local path = process.write("svc.lua", [[
       app.config { name = "all" }

@@ -1,12 +1,13 @@
--- docs/jetstream.md, key_value.md, object_store.md and dead_letters.md show every call and
--- every option of app.js in a piece of code, which spec/docs/readme_spec.lua runs. That they
--- name each of them is seen to by spec/docs/pages_spec.lua.
+-- docs/jetstream.md, key_value.md, object_store.md, dead_letters.md and ordering.md show every
+-- call and every option of app.js in a piece of code, which spec/docs/readme_spec.lua runs.
+-- That they name each of them is seen to by spec/docs/pages_spec.lua.
 local pages = require "spec.support.pages"
 local read = require "spec.support.read"
 
 local function code_of_documents()
   local parts = {}
-  for _, name in ipairs { "jetstream", "key_value", "object_store", "dead_letters" } do
+  for _, name in ipairs { "jetstream", "key_value", "object_store", "dead_letters",
+    "ordering" } do
     parts[#parts + 1] = select(2, pages.split("docs/" .. name .. ".md"))
   end
   return table.concat(parts, "\n")
@@ -40,7 +41,7 @@ local function calls()
     if type(value) == "function" then names[name] = "app.js" end
   end
   for class, methods in pairs { psub = "pull", kv = "kv", store = "object", batch = "batch",
-    counter = "counter", dead_letters = "dead_letters" } do
+    counter = "counter", dead_letters = "dead_letters", group = "consumer_group" } do
     local source = read("scripts/js/" .. methods .. ".lua")
     for method in source:gmatch("function " .. class .. ":([%w_]+)") do
       names[method] = class

@@ -1,0 +1,369 @@
+-- app.js.consumer_group: the partitions of a stream, each read by one member at a time.
+local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
+local testing = require "lunats.testing"
+local unique = require "spec.support.unique"
+
+---OPTIONS and HANDLER are replaced.
+local SOURCE = [[
+  app.config { name = "orders" }
+  local group = app.js.consumer_group("STREAM", "billing", OPTIONS, function(msg, partition)
+    HANDLER
+    app.publish("done", { subject = msg.subject, i = msg.data, number = partition.number,
+      token = partition.token, instance = app.instance_id })
+  end)
+  app.listen("parts." .. app.instance_id, { queue = false }, function()
+    return { list = app.json.array(group:partitions()), members = group:members() }
+  end)
+  app.listen("stop." .. app.instance_id, { queue = false }, function()
+    group:stop()
+    return true
+  end)
+]]
+
+describe("app.js.consumer_group", function()
+  local broker, nats, stream
+
+  setup(function()
+    broker = testing.broker()
+    nats = assert(app.connect { server = broker.url })
+  end)
+  teardown(function()
+    nats.close()
+    broker:stop()
+  end)
+  before_each(function()
+    stream = unique "work"
+    local subjects = {}
+    for number = 0, 9 do subjects[#subjects + 1] = ("%d.%s.*"):format(number, stream) end
+    assert(nats.js.add_stream { name = stream, subjects = subjects, storage = "memory" })
+  end)
+  after_each(function()
+    own.close()
+    nats.js.delete_stream(stream)
+  end)
+
+  local function source(options, handler)
+    return (SOURCE:gsub("%u%u%u%u+", { STREAM = stream, HANDLER = handler or "",
+      OPTIONS = options or "{ partitions = 4, ttl = 2 }" }))
+  end
+
+  local function start(options, handler, begin)
+    return (begin or own.start)(source(options, handler), { server = broker.url })
+  end
+
+  ---Messages first, first + 1, ... of so many keys.
+  local function put(first, last, partitions, keys)
+    for i = first, last do
+      for key = 1, keys or 4 do
+        assert(nats.js.publish(("%d.%s.k%d"):format(key % (partitions or 4), stream, key),
+          tostring(i)))
+      end
+    end
+  end
+
+  local function parts(svc)
+    return assert(svc:request("parts." .. svc.instance_id)).data
+  end
+
+  ---Waits until these read so many each, of all partitions.
+  local function shares(...)
+    local wanted = { ... }
+    eventually("shares", function()
+      local seen = {}
+      for i = 1, #wanted, 2 do
+        local list = parts(wanted[i]).list
+        if #list ~= wanted[i + 1] then return false end
+        for _, number in ipairs(list) do
+          if seen[number] then return false end
+          seen[number] = true
+        end
+      end
+      return true
+    end)
+  end
+
+  ---Waits until these have handled so many messages, and returns how often one was handled
+  ---again.
+  local function handled(count, ...)
+    local services, again = { ... }, 0
+    eventually(count .. " messages", function()
+      local seen, total = {}, 0
+      again = 0
+      for _, svc in ipairs(services) do
+        for _, call in ipairs(svc:calls "done") do
+          local id = call.data.subject .. "=" .. call.data.i
+          if seen[id] then again = again + 1 else total = total + 1 end
+          seen[id] = true
+        end
+      end
+      return total == count
+    end)
+    return again
+  end
+
+  ---The numbers that a service has handled, by subject.
+  local function by_key(svc)
+    local lists = {}
+    for _, call in ipairs(svc:calls "done") do
+      local list = lists[call.data.subject] or {}
+      lists[call.data.subject], list[#list + 1] = list, call.data.i
+    end
+    return lists
+  end
+
+  it("reads all partitions in one member, each in order", function()
+    put(1, 10)
+    local svc = start()
+    handled(40, svc)
+    shares(svc, 4)
+    for _, list in pairs(by_key(svc)) do
+      assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, list)
+    end
+    local one = svc:calls("done")[1].data
+    assert.equal(tonumber(one.subject:match "^%d"), one.number)
+    assert.equal("integer", math.type(one.token))
+  end)
+
+  it("shares them with a second member, and takes them back when that stops", function()
+    local a = start()
+    shares(a, 4)
+    local b = start(nil, nil, testing.start)
+    shares(a, 2, b, 2)
+    assert.equal(2, parts(a).members)
+    put(1, 5)
+    handled(20, a, b)
+    b:stop()
+    shares(a, 4)
+    put(6, 10)
+    handled(40, a, b)
+  end)
+
+  it("gives its partitions away by group:stop()", function()
+    local a, b = start(), start()
+    shares(a, 2, b, 2)
+    assert(a:request("stop." .. a.instance_id))
+    shares(a, 0, b, 4)
+    put(1, 5)
+    handled(20, b)
+  end)
+
+  it("finishes what is under way before another member reads on", function()
+    put(1, 3, 1, 1)
+    local a = start("{ partitions = 1, ttl = 2 }", [[
+      app.publish("begun", msg.data)
+      app.sleep(1)
+    ]])
+    a:expect "begun"
+    local b = start "{ partitions = 1, ttl = 2 }"
+    assert(a:request("stop." .. a.instance_id))
+    assert.same({}, b:calls "done")
+    handled(3, a, b)
+    assert.same({ 1 }, by_key(a)[("0.%s.k1"):format(stream)])
+    assert.same({ 2, 3 }, by_key(b)[("0.%s.k1"):format(stream)])
+  end)
+
+  it("keeps the order behind a message that fails", function()
+    put(1, 5, 1, 1)
+    local svc = start("{ partitions = 1, ttl = 2, backoff = { 0.05 } }", [[
+      if msg.data == 2 and msg.metadata.num_delivered < 3 then
+        app.publish("failed", 1)
+        return nil, "not yet"
+      end
+    ]])
+    handled(5, svc)
+    assert.equal(2, #svc:calls "failed")
+    assert.equal(2, #svc:errors())
+    assert.same({ 1, 2, 3, 4, 5 }, by_key(svc)[("0.%s.k1"):format(stream)])
+  end)
+
+  it("handles several keys of a partition at once with `key`", function()
+    put(1, 5, 1, 4)
+    local svc = start("{ partitions = 1, ttl = 2, key = 'subject:3' }", [[
+      running = (running or 0) + 1
+      most = math.max(most or 0, running)
+      app.sleep(0.02)
+      running = running - 1
+      app.publish("most", most)
+    ]])
+    handled(20, svc)
+    local most = 0
+    for _, call in ipairs(svc:calls "most") do most = math.max(most, call.data) end
+    assert.equal(4, most)
+    for _, list in pairs(by_key(svc)) do assert.same({ 1, 2, 3, 4, 5 }, list) end
+  end)
+
+  it("goes on over a reload, in order", function()
+    local svc = start(nil, "app.sleep(0.01)")
+    shares(svc, 4)
+    put(1, 20)
+    eventually("some", function() return #svc:calls "done" > 8 end)
+    assert(svc:reload(source(nil, "app.sleep(0.001)")))
+    assert.equal(0, handled(80, svc))
+    for _, list in pairs(by_key(svc)) do
+      for i = 1, 20 do assert.equal(i, list[i]) end
+    end
+    shares(svc, 4)
+  end)
+
+  it("is read by another member when the connection of one is lost", function()
+    local a, b = start(), start()
+    shares(a, 2, b, 2)
+    a:partition(3600)
+    eventually("the loss", function() return #a:logs "connection lost" > 0 end)
+    put(1, 5)
+    eventually("all of it", function() return #b:calls "done" == 20 end)
+    shares(b, 4)
+    for _, list in pairs(by_key(b)) do assert.same({ 1, 2, 3, 4, 5 }, list) end
+  end)
+
+  describe("described in a bucket", function()
+    local bucket
+
+    before_each(function()
+      bucket = assert(nats.js.create_key_value { bucket = "static-consumer-groups",
+        storage = "memory" })
+    end)
+    after_each(function()
+      own.close()
+      nats.js.delete_key_value "static-consumer-groups"
+    end)
+
+    local function describe_group(config) assert(bucket:put(stream .. ".billing", config)) end
+
+    it("reads as many partitions, of the filters only", function()
+      describe_group { max_members = 3, filters = { stream .. ".k2" }, members = { "x" } }
+      put(1, 4, 3)
+      local svc = start "{ ttl = 2 }"
+      handled(4, svc)
+      assert.same({ 1, 2, 3, 4 }, by_key(svc)[("2.%s.k2"):format(stream)])
+      shares(svc, 3)
+    end)
+
+    it("reads what is mapped to a member, and shares it with others of its name", function()
+      describe_group { max_members = 4, member_mappings = {
+        { member = "x", partitions = { 0, 2, 3 } }, { member = "y", partitions = { 1 } } } }
+      local x = start "{ ttl = 2, member = 'x' }"
+      local y = start "{ ttl = 2, member = 'y' }"
+      shares(x, 3, y, 1)
+      assert.same({ 1 }, parts(y).list)
+      local second = start "{ ttl = 2, member = 'y' }"
+      put(1, 3)
+      handled(12, x, y, second)
+      shares(x, 3)
+      eventually("one of them", function()
+        return #parts(y).list + #parts(second).list == 1
+      end)
+    end)
+
+    it("follows changes of its members", function()
+      describe_group { max_members = 4, members = { "x", "y" } }
+      local x = start "{ ttl = 2, member = 'x' }"
+      local y = start "{ ttl = 2, member = 'y' }"
+      shares(x, 2, y, 2)
+      assert.same({ 0, 1 }, parts(x).list)
+      describe_group { max_members = 4, members = { "y" } }
+      shares(x, 0, y, 4)
+      bucket:delete(stream .. ".billing")
+      shares(x, 0, y, 0)
+      assert.is_true(#y:logs "nobody reads until it is described again: it was deleted" > 0)
+      describe_group { max_members = 4, members = { "x" } }
+      shares(x, 4, y, 0)
+    end)
+
+    for config, reason in pairs {
+      ['"x"'] = "it is not JSON", ["{}"] = "max_members must be a whole number",
+      ['{"max_members":0}'] = "max_members must be a whole number",
+      ['{"max_members":1,"members":["a"],"member_mappings":[{"member":"a","partitions":[0]}]}']
+        = "both members and member_mappings",
+      ['{"max_members":2,"member_mappings":[{"member":"a","partitions":[0]}]}']
+        = "1 partitions are mapped to nobody",
+      ['{"max_members":1,"member_mappings":[{"member":"a","partitions":[0,0]}]}']
+        = "the partition 0 of 'a' is mapped twice",
+      ['{"max_members":1,"filters":["a..b"]}'] = "filters: invalid subject",
+    } do
+      it("fails to start where it says " .. config, function()
+        assert(bucket:put(stream .. ".billing", config))
+        local ok, why = pcall(testing.start, source "{ ttl = 2 }", { server = broker.url })
+        assert.is_false(ok)
+        assert.truthy(tostring(why):find(reason, 1, true), tostring(why))
+        assert.truthy(tostring(why):find("group billing of stream " .. stream, 1, true))
+      end)
+    end
+
+    it("fails to start where there is no such group, or member", function()
+      local _, why = pcall(testing.start, source "{ ttl = 2 }", { server = broker.url })
+      assert.truthy(tostring(why):find("there is no key '" .. stream .. ".billing'", 1, true))
+      describe_group { max_members = 4, members = { "x", "y" } }
+      _, why = pcall(testing.start, source "{ ttl = 2, member = 'z' }", { server = broker.url })
+      assert.truthy(tostring(why):find("no member 'z' that reads anything, only: x, y", 1,
+        true))
+    end)
+  end)
+
+  it("fails to start where there is no such stream", function()
+    local _, why = pcall(testing.start, (source():gsub(stream, "NOWHERE")),
+      { server = broker.url })
+    assert.truthy(tostring(why):find("group billing of stream NOWHERE: .*not found"),
+      tostring(why))
+  end)
+
+  it("refuses a consumer that reads other subjects", function()
+    assert(nats.js.add_consumer { stream = stream, durable_name = "billing-0",
+      filter_subject = "9." .. stream .. ".*" })
+    local _, why = pcall(testing.start, source(), { server = broker.url })
+    assert.truthy(tostring(why):find("the consumer 'billing-0' of stream '" .. stream
+      .. "' reads '9.", 1, true), tostring(why))
+  end)
+
+  it("refuses a number of partitions that the stream does not make", function()
+    local info = nats.js.add_stream { name = unique "made", subjects = { stream .. "-made.*" },
+      storage = "memory", subject_transform = { src = stream .. "-made.*",
+        dest = ("{{partition(8,1)}}.%s-made.{{wildcard(1)}}"):format(stream) } }
+    if not info then return pending "subject_transform: nats-server 2.10 or later" end
+    local name = info.config.name
+    local other = source():gsub('"' .. stream .. '"', '"' .. name .. '"')
+    local _, why = pcall(testing.start, other, { server = broker.url })
+    nats.js.delete_stream(name)
+    assert.truthy(tostring(why):find("makes 8 partitions, and the group has 4", 1, true))
+  end)
+
+  it("reads several subjects of each partition", function()
+    local options = ("{ partitions = 4, ttl = 2, subject = { '{partition}.%s.k1', "
+      .. "'{partition}.%s.k2' } }"):format(stream, stream)
+    put(1, 3)
+    local ok, svc = pcall(testing.start, source(options), { server = broker.url })
+    if not ok and tostring(svc):find "filter_subjects" then
+      return pending "filter_subjects: nats-server 2.10 or later"
+    end
+    own.keep(assert(ok and svc))
+    handled(6, svc)
+  end)
+
+  it("tells what is wrong with its arguments", function()
+    local function refuses(text, ...)
+      local ok, err = pcall(app.js.consumer_group, ...)
+      assert.is_false(ok)
+      assert.truthy(tostring(err):find(text, 1, true), tostring(err))
+    end
+    refuses("a function expected", "S", "g", {})
+    refuses("invalid name", "a.b", "g", {}, print)
+    refuses("the name 'a.b' of a group", "S", "a.b", {}, print)
+    refuses("partitions must be a whole number from 1 to 1024", "S", "g", { partitions = 0 },
+      print)
+    refuses("ttl must be a number of seconds from 2 to 3600", "S", "g", { ttl = 1 }, print)
+    refuses("must have one token {partition}", "S", "g", { partitions = 1, subject = "a.>" },
+      print)
+    refuses("the same token of all subjects", "S", "g", { partitions = 1,
+      subject = { "{partition}.a", "a.{partition}" } }, print)
+    refuses("only with `partitions`", "S", "g", { subject = "{partition}.>" }, print)
+    refuses("so no `partitions`", "S", "g", { partitions = 1, member = "x" }, print)
+    refuses("'filter_subject' is not for you to say", "S", "g",
+      { partitions = 1, config = { filter_subject = "a" } }, print)
+    refuses("app.js.consumer_group: key: a function of the message expected", "S", "g",
+      { partitions = 1, key = "token" }, print)
+    local ok, err = pcall(nats.js.consumer_group, "S", "g", {}, print)
+    assert.is_false(ok)
+    assert.truthy(tostring(err):find("not of app.connect", 1, true))
+  end)
+end)
