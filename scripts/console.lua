@@ -127,8 +127,11 @@ local function execute(request, out)
   seconds = math.max(0.001, math.min(seconds, MOST_SECONDS))
   local heart <close> = setmetatable({ beats = 0 }, stop_beating)
   core.background(beat, heart)
-  local ok, text = fiber.timeout(seconds, run, fn, heart)
-  if ok == nil then return false, ("this has not ended within %g s"):format(seconds) end
+  local done, ok, text = core.protect(fiber.timeout, seconds, run, fn, heart)
+  if not done then -- the code has called os.exit(), or we are cancelled ourselves
+    if core.cancelled() then error(ok, 0) end
+    return false, "the service is stopping"
+  elseif ok == nil then return false, ("this has not ended within %g s"):format(seconds) end
   return ok, text
 end
 

@@ -104,6 +104,14 @@ describe("lunats console", function()
     assert.equal("5", assert(app.request("counter.get", "")).raw)
   end)
 
+  it("tells who ends the service that it stops", function()
+    local svc = serve "--console"
+    local status, output = console("counter", "-e", "os.exit(7)")
+    assert.same({ 1, "lunats: the service is stopping\n" }, { status, output })
+    assert.equal(7, svc:wait())
+    assert.equal(0, svc:count "ERROR", svc:output())
+  end)
+
   it("lets a command compute that leaves others their turn", function()
     serve "--console"
     local status, output = console("counter", "-e", [[
