@@ -155,8 +155,10 @@ static struct series *check_series(lua_State *L, struct meter_box *box, int arg)
 
 static double check_amount(lua_State *L, const struct meter_box *box, int arg, bool negative) {
     double amount = luaL_checknumber(L, arg);
-    if (isnan(amount) || (!negative && amount < 0))
-        raise_error(L, "metric %s: %f cannot be counted", box->meter->options.name, amount);
+    /* Not a number, or an infinite one, would stay in the sum for ever. */
+    if (!isfinite(amount) || (!negative && amount < 0))
+        raise_error(L, "metric %s: %s cannot be counted", box->meter->options.name,
+                    isnan(amount) ? "NaN" : luaL_tolstring(L, arg, NULL));
     return amount;
 }
 

@@ -33,10 +33,10 @@ end
 return function(name, opts, fn)
   if fn == nil then opts, fn = nil, opts end
   if type(name) ~= "string" or name == "" then
-    error("app.health: the name must be a string", 2)
+    core.blame("app.health: the name must be a string")
   end
   if not utf8.len(name) or name:find "%c" then
-    error("app.health: the name must be UTF-8 without control characters", 2)
+    core.blame("app.health: the name must be UTF-8 without control characters")
   end
   check.fn("app.health", fn)
   opts = core.check("app.health", opts, { interval = "number", timeout = "number",
@@ -44,11 +44,11 @@ return function(name, opts, fn)
   for _, key in ipairs { "interval", "timeout" } do
     local value = opts[key]
     if value and not (value > 0 and value < math.huge) then
-      error(("app.health: %s must be a number of seconds greater than 0"):format(key), 2)
+      core.blame(("app.health: %s must be a number of seconds greater than 0"):format(key))
     end
   end
   if declared[name] then
-    error(("app.health: there is a check '%s' already"):format(name), 2)
+    core.blame(("app.health: there is a check '%s' already"):format(name))
   end
   local record = core.health_check(name, opts.critical ~= false)
   local timeout, failing = opts.timeout or 2, false

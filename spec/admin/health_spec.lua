@@ -339,8 +339,12 @@ describe("app.health", function()
       ['app.health("x", { intervall = 1 }, print)'] = "interval",
       ['app.health("x", print) app.health("x", print)'] = "there is a check 'x' already",
     } do
-      local ok, err = pcall(testing.start, call .. "\n", { server = testing.server_url() })
+      local calls = call:gsub(" app", ", app")
+      local source = ("\nlocal _, err = pcall(function() return %s end) error(err, 0)\n")
+        :format(calls)
+      local ok, err = pcall(testing.start, source, { server = testing.server_url() })
       assert.is_false(ok)
+      assert.matches("service.lua:2: app.health", tostring(err), 1, true)
       assert.matches(text, tostring(err), 1, true)
     end
   end)

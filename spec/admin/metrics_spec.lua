@@ -461,7 +461,11 @@ describe("app.metrics", function()
     refused("no value for the label 'l'", c.inc, c, {})
     refused("declared without the label 'm'", c.inc, c, { l = 1, m = 2 })
     refused("a boolean expected for the label 'l'", c.inc, c, { l = {} })
-    refused("cannot be counted", c.inc, c, -1, { l = 1 })
+    refused("-1 cannot be counted", c.inc, c, -1, { l = 1 })
+    refused("inf cannot be counted", c.inc, c, math.huge, { l = 1 })
+    local h = metrics.histogram { name = "spec_h", help = "x" }
+    refused("NaN cannot be counted", h.observe, h, 0 / 0)
+    refused("inf cannot be counted", h.observe, h, math.huge)
     refused("number expected", c.inc, c, "x", { l = 1 })
     local g = metrics.gauge { name = "spec_g", help = "x" }
     refused("one name in OpenMetrics", metrics.counter, { name = "spec_g_total", help = "x" })
