@@ -13,17 +13,23 @@ local function find(module, advice)
   fail(advice, ": ", (tostring(result):match "[^\n]*"))
 end
 
-local has_tests = false
+local has_tests, has_run = false, false
 
----Notes that there is a test, also one that a filter leaves out.
+---Notes that there is a test, also one that a filter leaves out, and that one runs.
 local function note_tests(busted)
   local publish = busted.publish
   function busted.publish(channel, ...)
-    if channel[1] == "register" and (channel[2] == "it" or channel[2] == "pending") then
-      has_tests = true
-    end
+    local what, which = channel[1], channel[2]
+    has_tests = has_tests or what == "register" and (which == "it" or which == "pending")
+    has_run = has_run or what == "test"
     return publish(channel, ...)
   end
+end
+
+---A run that has tested nothing is not green.
+local function check_tests()
+  if not has_tests then fail "there is no test: a spec calls it() inside of describe()" end
+  if not has_run then fail(require("lunats.commands.test_command").NO_MATCH) end
 end
 
 ---busted's own words for this do not say what to do.
@@ -65,6 +71,6 @@ return function()
     if options.coverage then table.insert(arg, 1, "--coverage") end
     guard_runs()
     runner { standalone = false }
-    if not has_tests then fail "there is no test: a spec calls it() inside of describe()" end
+    check_tests()
   end
 end

@@ -3,6 +3,9 @@ local core = require "lunats.core"
 
 local M = {}
 
+---There are tests, and none of them was asked for.
+M.NO_MATCH = "no test matches: see --filter, --filter-out, --tags, --exclude-tags"
+
 ---Options of busted whose value is the next word.
 local VALUED = {}
 for name in ([[

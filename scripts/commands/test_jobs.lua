@@ -61,6 +61,11 @@ local function run_one(file, options, totals)
   local child = assert(core.process(words, true))
   local status, output = child:wait()
   local counts = count(output, totals)
+  local from, to = output:find("lunats test: " .. command.NO_MATCH .. "\n", 1, true)
+  if from then -- another file may have tests that were asked for
+    status, output = 0, output:sub(1, from - 1) .. output:sub(to + 1)
+  end
+  totals.tested = totals.tested or not from
   if status ~= 0 then totals.failed[#totals.failed + 1] = file end
   print(("%-6s %s: %s (%.1f s)"):format(status == 0 and "ok" or "FAILED", file,
     counts or "exit status " .. status, core.hrtime() - began))
@@ -74,7 +79,8 @@ end
 return function(jobs)
   local files, missing = find_files()
   local options = command.read().options
-  local totals = { successes = 0, failures = 0, errors = missing, pending = 0, failed = {} }
+  local totals = { successes = 0, failures = 0, errors = missing, pending = 0, failed = {},
+    tested = false }
   local began, next_file, running = core.hrtime(), 1, 0
   local done = core.alarm()
   local function work()
@@ -94,5 +100,8 @@ return function(jobs)
     #files, core.hrtime() - began, totals.successes, totals.failures, totals.errors,
     totals.pending))
   for _, file in ipairs(totals.failed) do print("failed: " .. file) end
-  return #totals.failed == 0 and missing == 0 and #files > 0
+  if #files > 0 and not totals.tested then
+    io.stderr:write("lunats test: ", command.NO_MATCH, "\n")
+  end
+  return #totals.failed == 0 and missing == 0 and totals.tested
 end

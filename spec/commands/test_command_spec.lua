@@ -88,7 +88,13 @@ describe("lunats test", function()
     assert.equal(1, status, output)
     assert.matches("lunats test: there is no test: a spec calls it%(%) inside of describe%(%)",
       output)
-    status, output = test(folder, "--filter", "nothing", "spec")
+    for _, words in ipairs { { "--filter", "nothing" }, { "--filter", "nothing", "-j2" },
+      { "--tags=nothing" } } do
+      status, output = test(folder, "spec/two_spec.lua", table.unpack(words))
+      assert.equal(1, status, output)
+      assert.matches("lunats test: no test matches: see %-%-filter, .*%-%-tags", output)
+    end
+    status, output = test(folder, "--list", "spec/two_spec.lua")
     assert.equal(0, status, output)
   end)
 
