@@ -17,6 +17,7 @@
 #define KEYS_OLD 10000  /* so many that are too old are passed over */
 
 struct handle {
+    const char *kind; /* `kind`, in no other userdata */
     struct cache_user user;
     uint64_t ttl_ms; /* of what this script puts in, unless told otherwise; 0: for ever */
 };
@@ -36,8 +37,13 @@ static const struct option incr_options[] = {
 
 /* ---- arguments ---- */
 
+static const char kind[] = "a cache";
+
+/* A look into a userdata of the same size is less than one at its metatable. */
 static struct handle *check_handle(lua_State *L) {
-    struct handle *handle = check_self(L, CACHE_TYPE);
+    struct handle *handle = lua_touserdata(L, 1);
+    if (handle == NULL || lua_rawlen(L, 1) != sizeof(*handle) || handle->kind != kind)
+        handle = luaL_checkudata(L, 1, CACHE_TYPE); /* raises */
     if (handle->user.cache == NULL) /* only in finalizers, at the end of the script */
         raise_error(L, "the cache is closed");
     return handle;
@@ -104,6 +110,8 @@ static struct cache_value check_value(lua_State *L, int arg, const char *what) {
 
 /* The age of options at `arg`, which are checked. */
 static uint64_t check_ttl(lua_State *L, int arg, const char *what, uint64_t def) {
+    if (lua_gettop(L) < arg)
+        return def;
     uint64_t ttl_ms = option_ms(L, arg, "ttl", UINT64_MAX);
     if (ttl_ms == 0)
         raise_error(L,
@@ -165,7 +173,8 @@ static int handle_get(lua_State *L) {
 static int handle_set(lua_State *L) {
     struct call call;
     check_call(L, "cache:set", &call);
-    check_options(L, 4, "cache:set", set_options);
+    if (lua_gettop(L) > 3)
+        check_options(L, 4, "cache:set", set_options);
     uint64_t ttl_ms = check_ttl(L, 4, "cache:set", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:set");
     int rc = cache_set(call.cache, call.key, call.now, ttl_ms, &value);
@@ -179,7 +188,8 @@ static int handle_set(lua_State *L) {
 static int handle_add(lua_State *L) {
     struct call call;
     check_call(L, "cache:add", &call);
-    check_options(L, 4, "cache:add", set_options);
+    if (lua_gettop(L) > 3)
+        check_options(L, 4, "cache:add", set_options);
     uint64_t ttl_ms = check_ttl(L, 4, "cache:add", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:add");
     bool added;
@@ -325,6 +335,7 @@ static int core_cache(lua_State *L) {
     }
     struct handle *handle = lua_newuserdatauv(L, sizeof(*handle), 0);
     *handle = (struct handle){
+        .kind = kind,
         .user = {.clock = script_clock(script), .max_bytes = max_bytes},
         .ttl_ms = ttl_ms,
     };
