@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a select costs with libpq and nothing else: the peer of bench/pg.lua. Prints seconds of
+ * What a select costs with libpq and nothing else: the peers of bench/pg.lua. Prints seconds of
  * processor time and of the clock for COUNT queries that return ROWS rows each.
  *
- *     pg DSN COUNT ROWS
+ *     pg DSN COUNT ROWS text|prepared|loop
+ *
+ * text: PQexecParams(), the usual way. prepared: PQexecPrepared(), which the server has parsed
+ * before. loop: the same in a loop around poll(), as a program has that serves others as well.
  */
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,29 +38,61 @@ static long long read_rows(const PGresult *result, size_t *names) {
     return sum;
 }
 
-static void ask(PGconn *pg, int id, const char *rows) {
+static void fail(PGconn *pg) {
+    fprintf(stderr, "pg: %s", PQerrorMessage(pg));
+    exit(1);
+}
+
+static void await(PGconn *pg, short events) {
+    struct pollfd socket = {.fd = PQsocket(pg), .events = events};
+    poll(&socket, 1, -1);
+}
+
+static PGresult *ask_in_loop(PGconn *pg, const char *const *values) {
+    if (PQsendQueryPrepared(pg, "items", 2, values, NULL, NULL, 0) == 0)
+        fail(pg);
+    for (int rest; (rest = PQflush(pg)) != 0;) {
+        if (rest < 0)
+            fail(pg);
+        await(pg, POLLIN | POLLOUT);
+    }
+    do {
+        await(pg, POLLIN);
+        if (PQconsumeInput(pg) == 0)
+            fail(pg);
+    } while (PQisBusy(pg));
+    PGresult *result = PQgetResult(pg);
+    while (PQgetResult(pg) != NULL)
+        fail(pg);
+    return result;
+}
+
+static void ask(PGconn *pg, const char *how, int id, const char *rows) {
     char text[16];
     const char *values[] = {text, rows};
     size_t names = 0;
     snprintf(text, sizeof(text), "%d", id);
-    PGresult *result = PQexecParams(pg, SQL, 2, NULL, values, NULL, NULL, 0);
-    if (PQntuples(result) != atoi(rows) || read_rows(result, &names) == 0) {
-        fprintf(stderr, "pg: %s", PQerrorMessage(pg));
-        exit(1);
-    }
+    PGresult *result = *how == 't'   ? PQexecParams(pg, SQL, 2, NULL, values, NULL, NULL, 0)
+                       : *how == 'p' ? PQexecPrepared(pg, "items", 2, values, NULL, NULL, 0)
+                                     : ask_in_loop(pg, values);
+    if (PQntuples(result) != atoi(rows) || read_rows(result, &names) == 0)
+        fail(pg);
     PQclear(result);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4)
+    if (argc != 5)
         return 2;
     PGconn *pg = PQconnectdb(argv[1]);
     int count = atoi(argv[2]);
+    PQclear(PQprepare(pg, "items", SQL, 0, NULL));
+    if (*argv[4] == 'l' && PQsetnonblocking(pg, 1) < 0)
+        fail(pg);
     for (int i = 0; i < count / 10; i++)
-        ask(pg, 1, argv[3]);
+        ask(pg, argv[4], 1, argv[3]);
     double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), clock = seconds(CLOCK_MONOTONIC);
     for (int i = 0; i < count; i++)
-        ask(pg, i % 1000 + 1, argv[3]);
+        ask(pg, argv[4], i % 1000 + 1, argv[3]);
     printf("%.6f %.6f\n", seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu,
            seconds(CLOCK_MONOTONIC) - clock);
     PQfinish(pg);
