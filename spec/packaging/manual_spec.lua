@@ -37,7 +37,10 @@ after_each(process.close_all)
 describe("the manual", function()
   it("has a page for each command, with all of its options", function()
     local overview = read(folder .. "/man/lunats.1")
-    assert.truthy(overview:find('.TH LUNATS 1 "1970-01-02"', 1, true))
+    -- Of the version that the project has, and of the time that the build is told.
+    local version = read "CMakeLists.txt":match "project%(lunats VERSION ([%d.]+)"
+    local title = ('.TH LUNATS 1 "1970-01-02" "lunats %s" '):format(version)
+    assert.truthy(overview:find(title, 1, true), overview)
     for _, command in ipairs(help.commands) do
       assert.truthy(overview:find("\n\\fB" .. command.name .. "\\fR", 1, true), command.name)
       local page = command.text ~= "" and read(folder .. "/man/lunats-" .. command.name .. ".1")
