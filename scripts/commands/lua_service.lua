@@ -2,6 +2,7 @@
 ---its first message comes. And names fibers that its end cuts off.
 local core = require "lunats.core"
 local declared = require "lunats.commands.declared"
+local leftover = require "lunats.commands.leftover"
 local periodic = require "lunats.periodic"
 
 local M = {}
@@ -55,38 +56,10 @@ local function watch_js()
   end
 end
 
----Where each fiber was started that the file has spawned, as long as it runs or is held.
-local spawned = setmetatable({}, { __mode = "k" })
-
-local function watch_fibers()
-  local spawn = app.spawn
-  rawset(app, "spawn", function(...)
-    local fiber = spawn(...)
-    spawned[fiber] = declared.where()
-    return fiber
-  end)
-end
-
-local function warn_of_fibers()
-  local count, first = 0, nil
-  for fiber, place in pairs(spawned) do
-    if not fiber.handle:ended() then
-      count = count + 1
-      if not first or place < first then first = place end
-    end
-  end
-  if count == 0 then return end
-  local one = count == 1
-  io.stderr:write(("lunats: %s has ended while %s still ran, started at %s%s, and cuts %s "
-    .. "off.\nWhat has to end is awaited: local f = app.spawn(...) f:await()\n"):format(path,
-      one and "a fiber" or count .. " fibers", first, one and "" or " and elsewhere",
-      one and "it" or "them"))
-end
-
 ---@param file string
 function M.watch(file)
   path = file
-  watch_fibers()
+  leftover.watch()
   refuse(app, "config", "app.config")
   refuse(app, "on_start", "the hook app.on_start")
   declared.wrap(app, "on_stop", note(hooks, "the hook app.on_stop"))
@@ -117,7 +90,7 @@ end
 function M.end_of_file(ok, failure)
   local what = find(ok, failure)
   if not what then
-    if ok then warn_of_fibers() end
+    if ok then leftover.warn("lunats: " .. path .. " has ended") end
     return
   end
   io.stderr:write(("lunats: %s is a service: it has %s, and `lunats lua` does not serve.\n"

@@ -70,7 +70,10 @@ return function()
   else
     if options.coverage then table.insert(arg, 1, "--coverage") end
     guard_runs()
+    local leftover = require "lunats.commands.leftover"
+    leftover.watch()
     runner { standalone = false }
+    leftover.warn "lunats test: the run has ended"
     check_tests()
   end
 end

@@ -98,6 +98,17 @@ describe("lunats test", function()
     assert.equal(0, status, output)
   end)
 
+  it("names a fiber that still runs at the end: what it would assert is not known", function()
+    local folder = project { one = [[
+      it("spawns", function()
+        app.spawn(function() app.sleep(1000) assert.equal(1, 2) end)
+      end)]] }
+    local status, output = test(folder)
+    assert.equal(0, status, output)
+    assert.matches("lunats test: the run has ended while a fiber still ran, started at .*"
+      .. "one_spec.lua:2, and cuts it off", output)
+  end)
+
   for reporter, pattern in pairs { TAP = "not ok 1", junit = "<testsuites.*</testsuites>",
     gtest = "%[  ERROR   %]", json = '"errors":%[{', utfTerminal = "1 error" } do
     it("prints the reporter " .. reporter .. " unchanged", function()
