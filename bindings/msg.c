@@ -11,6 +11,7 @@
 #include "bindings/json/json.h"
 #include "bindings/lib/lib.h"
 #include "host/link/answer.h"
+#include "host/script/missing.h"
 
 enum { VALUE_DATA = 1, VALUE_HEADERS = 2, VALUE_CODEC = 3 };
 
@@ -208,12 +209,28 @@ static int push_deadline(lua_State *L, struct msg *msg) {
     return 1;
 }
 
+/* A misspelt name is nil, as in all of Lua; an error about it says what was meant. */
+static int no_member(lua_State *L) {
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        lua_settop(L, 2);
+        lua_replace(L, 1);
+        lua_pushliteral(L, "a message");
+        lua_pushvalue(L, lua_upvalueindex(1));
+        missing_remember(L);
+    }
+    lua_pushnil(L);
+    return 1;
+}
+
 /* Upvalue 1: the members by name; a field is a pointer, all others are methods. */
 static int msg_index(lua_State *L) {
     struct msg *msg = check_msg(L, 1);
-    lua_settop(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TLIGHTUSERDATA)
-        return 1; /* a method, or nil */
+    lua_pushvalue(L, 2);
+    int type = lua_rawget(L, lua_upvalueindex(1));
+    if (type == LUA_TNIL)
+        return no_member(L);
+    if (type != LUA_TLIGHTUSERDATA)
+        return 1; /* a method */
     const struct msg_field *field = lua_touserdata(L, -1);
     return field->push(L, msg);
 }

@@ -14,7 +14,10 @@
  */
 void missing_remember(lua_State *L);
 
-/* Replaces the text on top of the stack when it is Lua's error about that name. May raise. */
+/*
+ * Replaces the text on top of the stack when it is Lua's error about that name, or about a
+ * global that is a function of `app` or of busted. May raise.
+ */
 void missing_explain(lua_State *L);
 
 #endif

@@ -215,6 +215,35 @@ describe("app", function()
     assert.equal(err, core.explained(err)) -- the last one that was looked up is another one
   end)
 
+  it("is meant by globals that have the names of its functions", function()
+    local _, err = pcall(load "listen('x', print)")
+    assert.matches("%(global 'listen'%): did you mean 'app%.listen'%?$", core.explained(err))
+    _, err = pcall(load "lisn('x', print)")
+    assert.equal(err, core.explained(err))
+    local text = "attempt to call a nil value (global 'describe')"
+    assert.equal(text .. ": this is a spec, which `lunats test` runs", core.explained(text))
+  end)
+
+  it("has messages whose misspelt members are told", function()
+    local seen
+    local listener = app.listen("spec.members", function(msg)
+      assert(msg.dta == nil)
+      seen = {}
+      for i, code in ipairs { "return (...).dta.drink", "(...):respnd 'x'",
+        "return (...).sbject .. '.x'" } do
+        seen[i] = core.explained(select(2, pcall(load(code), msg)))
+      end
+      return true
+    end)
+    assert(app.request("spec.members"))
+    listener:stop()
+    for i, names in ipairs { { "field", "dta", "data" }, { "method", "respnd", "respond" },
+      { "field", "sbject", "subject" } } do
+      assert.matches(("(%s '%s'): a message has no '%s' (did you mean '%s'?)"):format(names[1],
+        names[2], names[2], names[3]), seen[i], 1, true)
+    end
+  end)
+
   it("has on_start for the top level only", function()
     local ok, err = pcall(app.on_start, function() end)
     assert.is_false(ok)
