@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scripts that the user names: files, and folders that stand for their files. */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include <uv.h>
 
 #include "host/base/folder.h"
+#include "host/base/nearest.h"
 #include "host/options/parser.h"
 
 /* Adds the scripts of a folder to a list, and the folder to those that are known. */
@@ -27,13 +30,45 @@ static int expand_folder(struct parser *p, const char *path, char ***list, size_
     return n > 0 ? 0 : options_fail(p, "no scripts (*.lua) in the directory %s", path);
 }
 
+/* Of a path: its folder, "." if it has none, and its name without ".lua". False: too long. */
+static bool split(const char *path, char *folder, char *stem, size_t size) {
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    size_t len = strlen(name), suffix = strlen(FOLDER_SUFFIX);
+    if (len > suffix && strcmp(name + len - suffix, FOLDER_SUFFIX) == 0)
+        len -= suffix;
+    int in_folder = slash != NULL ? (int)(name - path) : 1;
+    return snprintf(folder, size, "%.*s", in_folder, slash != NULL ? path : ".") < (int)size &&
+           snprintf(stem, size, "%.*s", (int)len, name) < (int)size;
+}
+
+/* There is no script at this path: says so, and which one of its folder may be meant. */
+static int no_script(struct parser *p, const char *path) {
+    char folder[PATH_MAX], stem[PATH_MAX];
+    char **files = NULL;
+    size_t n = 0;
+    if (!split(path, folder, stem, PATH_MAX) || folder_scripts(folder, &files, &n) < 0)
+        return options_fail(p, "cannot open the script %s: %s", path, strerror(ENOENT));
+    struct nearest nearest = nearest_to(stem);
+    for (size_t i = 0; i < n; i++) {
+        files[i][strlen(files[i]) - strlen(FOLDER_SUFFIX)] = '\0';
+        nearest_try(&nearest, strrchr(files[i], '/') + 1);
+    }
+    int rc = nearest.best != NULL
+                 ? options_fail(p, "cannot open the script %s: %s (did you mean %s%s?)", path,
+                                strerror(ENOENT), nearest.best, FOLDER_SUFFIX)
+                 : options_fail(p, "cannot open the script %s: %s", path, strerror(ENOENT));
+    folder_free(files, n);
+    return rc;
+}
+
 static int add_script(struct parser *p, const char *path, char ***list, size_t *count) {
     struct stat st;
     if (p->out->command == OPTIONS_LUA && strcmp(path, "-") == 0) /* the standard input */
         return options_list_add(list, count, path, 1) ? 0 : options_fail_memory(p);
-    if (path[0] == '\0' || stat(path, &st) < 0)
-        return options_fail(p, "cannot open the script %s: %s", path,
-                            strerror(path[0] == '\0' ? ENOENT : errno));
+    if (path[0] == '\0' || (stat(path, &st) < 0 && errno == ENOENT))
+        return no_script(p, path);
+    if (stat(path, &st) < 0)
+        return options_fail(p, "cannot open the script %s: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode) && p->out->command != OPTIONS_LUA)
         return expand_folder(p, path, list, count);
     if (S_ISDIR(st.st_mode) || access(path, R_OK) < 0)

@@ -50,7 +50,9 @@ describe("a mistake", function()
     { "a shorter one", { "req", "x" }, "did you mean request%?" },
     { "a file that is not there", { "no.lua" }, "there is no file no%.lua" },
     { "a folder", { "/tmp" }, "is a directory; `lunats run /tmp` or `lunats dev /tmp` serves" },
-    { "a missing script", { "run", "no.lua" }, "cannot open the script no%.lua" },
+    { "a missing script", { "run", "no.lua" },
+      "cannot open the script no%.lua: No such file or directory\n" },
+    { "a misspelt one", { "run", "examples/helo.lua" }, "%(did you mean hello%.lua%?%)" },
     { "a wrong number", { "run", "--drain-timeout", "soon", "x" }, "soon is not a number" },
   } do
     it("like " .. case[1] .. " ends with status 2 and advice", function()
