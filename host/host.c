@@ -187,6 +187,7 @@ static void on_change(void *owner) {
         .server = host->broker_url,
         .page = host->admin != NULL ? admin_url(host->admin) : NULL,
         .http = web_url(host->web),
+        .web = host->web,
     };
     host->greeting = !welcome_print(&welcome, host->services);
 }

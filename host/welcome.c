@@ -9,7 +9,7 @@
 #include "host/service/intake.h"
 #include "host/service/service.h"
 
-#define SUBJECTS 6 /* of a service that are shown */
+#define SHOWN 6 /* subjects and routes of a service */
 
 static bool all_run(const struct services *services) {
     const struct service *service = NULL;
@@ -31,17 +31,37 @@ static void put_line(struct text *text, const char *name, const char *value) {
         text_printf(text, "  %-12s %s\n", name, value);
 }
 
-static void put_service(struct text *text, const struct service *service) {
+static size_t put_subjects(struct text *text, const struct service *service) {
     struct listener *listener = NULL;
     size_t count = 0;
-    text_printf(text, "  %-12s ", service_name(service));
     while ((listener = next_listener(service, listener)) != NULL) {
-        if (count++ < SUBJECTS)
+        if (count++ < SHOWN)
             text_printf(text, "%s%s", count > 1 ? ", " : "",
                         listener_options(listener)->subject);
     }
-    if (count > SUBJECTS)
-        text_printf(text, " and %zu more", count - SUBJECTS);
+    return count;
+}
+
+static size_t put_routes(struct text *text, const struct web *web,
+                         const struct service *service, size_t count) {
+    struct web_route *route = NULL;
+    while ((route = web_route_next(web, route)) != NULL) {
+        const struct web_route_options *options = web_route_options(route);
+        if (web_route_script(route) == service_script(service) && count++ < SHOWN)
+            text_printf(text, "%s%s%s%.*s", count > 1 ? ", " : "",
+                        options->method != NULL ? options->method : "",
+                        options->method != NULL ? " " : "", (int)options->path_len,
+                        options->path);
+    }
+    return count;
+}
+
+static void put_service(struct text *text, const struct web *web,
+                        const struct service *service) {
+    text_printf(text, "  %-12s ", service_name(service));
+    size_t count = put_routes(text, web, service, put_subjects(text, service));
+    if (count > SHOWN)
+        text_printf(text, " and %zu more", count - SHOWN);
     text_puts(text, count == 0 ? "listens to nothing\n" : "\n");
 }
 
@@ -67,7 +87,7 @@ bool welcome_print(const struct welcome *welcome, const struct services *service
         return false;
     text_puts(&text, "\n");
     while ((service = services_next(services, service)) != NULL)
-        put_service(&text, service);
+        put_service(&text, welcome->web, service);
     put_line(&text, "http", welcome->http);
     put_line(&text, "page", welcome->page);
     if (welcome->server != NULL)

@@ -41,7 +41,10 @@ describe("lunats dev in a terminal", function()
 
   it("shows where routes are served", function()
     local text = screen_of(process.write("web.lua", [[
-      app.http.get("/x", function() return 1 end)]]))
+      app.http.get("/x", function() return 1 end)
+      app.http.any("/y/:id", function() return 1 end)]]))
+    assert.matches("\n  web +[^\n]*GET /x", text)
+    assert.matches("\n  web +[^\n]*/y/:id", text)
     assert.matches("\n  http +http://127%.0%.0%.1:%d+/\r\n", text)
     assert.is_nil(text:find "\n  try ")
   end)
