@@ -227,9 +227,15 @@ local function revive(self, refused)
   end
   -- A stream that is gone comes back, when a server or whoever declares it is back.
   if err.code == "jetstream" and not api.passes(err) then return nil, lost_error(self, err) end
+  -- Whoever has made the consumer may do so again, unless the script wants to decide itself.
+  local waits = err.err_code == errors.CONSUMER_NOT_FOUND and not self.on_error
+  if err.code == "consumer_lost" and waits then return false, err end
   if err.code == "consumer_lost" or err.code == "unsupported" then return nil, err end
   return false, err
 end
+
+---A consumer or a stream that is not there, rather than a server that does not answer.
+local function is_gone(err) return err.code == "not_found" or err.code == "consumer_lost" end
 
 ---Runs in a fiber of its own.
 local function lost(self, why, silent)
@@ -246,8 +252,8 @@ local function lost(self, why, silent)
       return self.box:resume()
     end
     if there == nil then return finish(self, err) end
-    self.reader:set(err.code == "not_found" and "missing" or "silent", err.message)
-    if err.code == "not_found" and delay > M.retry_first and not told then
+    self.reader:set(is_gone(err) and "missing" or "silent", err.message)
+    if is_gone(err) and delay > M.retry_first and not told then
       told = true
       core.report(("psub:consume: %s is gone, waiting for it: %s"):format(describe(self),
         err.message), facts_of(self), err)

@@ -151,6 +151,26 @@ describe("a consumer", function()
       child:stop()
     end)
 
+  it("that it has found and somebody deletes is read again when it is there again", function()
+    local conn = assert(app.connect { server = server.url })
+    assert(conn.request("$JS.API.STREAM.CREATE.S", { name = "S", subjects = { "s.>" } }))
+    local function make()
+      assert(conn.request("$JS.API.CONSUMER.DURABLE.CREATE.S.worker", { stream_name = "S",
+        config = { durable_name = "worker", ack_policy = "explicit" } }))
+    end
+    make()
+    local child, url = consume '{ durable = "worker" }'
+    admin.expect_ready(url, 200)
+    api "CONSUMER.DELETE.S.worker"
+    local reason = expect_reason(url, "consumer_missing")
+    assert.equal("worker", reason.consumer)
+    child:expect "is gone, waiting for it"
+    make()
+    admin.expect_ready(url, 200)
+    conn.close()
+    child:stop()
+  end)
+
   it("is no reason of its own while the server hangs, and read again when that is back",
     function()
       local child, url = run([[
