@@ -4,6 +4,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/lib/lib.h"
+#include "host/base/status.h"
 #include "host/base/worker.h"
 #include "host/script/missing.h"
 #include "host/script/trace.h"
@@ -53,9 +54,11 @@ static int core_exit(lua_State *L) {
         fiber_doom(fiber);
         return wait_for_end(L);
     }
-    if (fiber != NULL)
-        fiber_cancel(fiber); /* so that the error counts as its end, not as a failure */
-    return luaL_error(L, "os.exit(%d)", status);
+    if (fiber == NULL)
+        return luaL_error(L, "os.exit(%d)", status);
+    fiber_cancel(fiber); /* so that the error counts as its end, not as a failure */
+    push_error(L, status_word(LN_ECANCELLED), lua_pushfstring(L, "os.exit(%d)", status));
+    return lua_error(L);
 }
 
 /* core.declare(): the script is a service, and more than a module of one */

@@ -36,7 +36,9 @@ end
 local function settle(self, ok, ...)
   if ok then
     self.results = table.pack(...)
-  elseif not core.cancelled() then
+  elseif core.cancelled() then
+    error((...), 0)
+  else
     fail(self, (...))
   end
 end

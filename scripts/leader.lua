@@ -111,7 +111,8 @@ local function work(self, held)
   core.label(self.label)
   held.lease:enter()
   local ok, caught = core.protect(self.fn, held.state.token)
-  if ok or core.cancelled() then return end
+  if ok then return end
+  if core.cancelled() then error(caught, 0) end
   self.failed = true
   local trace, err = core.caught(caught)
   core.report(("%s: %s"):format(self.label, trace), { kind = "leader", name = self.name }, err)

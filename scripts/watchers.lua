@@ -29,7 +29,10 @@ local function run(err, where)
   local _ <close> = ended
   for _, fn in ipairs { table.unpack(watchers) } do
     local ok, caught = core.protect(fn, err, where)
-    if core.cancelled() then return end
+    if core.cancelled() then
+      if not ok then error(caught, 0) end
+      return
+    end
     if not ok then core.report("app.on_error: " .. core.caught(caught)) end
   end
 end

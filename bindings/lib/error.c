@@ -100,6 +100,12 @@ bool is_raised(lua_State *L, int index) {
     return same;
 }
 
+/* Of one that is passed on by a fiber that was cancelled meanwhile. */
+static int raised_tostring(lua_State *L) {
+    lua_rawgeti(L, 1, RAISED_TRACE);
+    return 1;
+}
+
 /* An error on the way out of a call that has failed, below the one with which it did. */
 static void add_text(lua_State *L, int raised, int text) {
     size_t len;
@@ -137,7 +143,10 @@ void catch_raised(lua_State *L, int level) {
         lua_rawseti(L, -2, RAISED_TRACE);
         lua_pushvalue(L, value);
         lua_rawseti(L, -2, RAISED_VALUE);
-        luaL_newmetatable(L, RAISED_TYPE);
+        if (luaL_newmetatable(L, RAISED_TYPE)) {
+            lua_pushcfunction(L, raised_tostring);
+            lua_setfield(L, -2, "__tostring");
+        }
         lua_setmetatable(L, -2);
         lua_replace(L, before);
     }

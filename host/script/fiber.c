@@ -218,6 +218,39 @@ static const char *add_error(struct fiber *fiber, const char *text) {
     return lua_tostring(aux, -1);
 }
 
+/* Protected body: what was raised, and its text; two nils for the cancellation itself. */
+static int describe_late(lua_State *L) {
+    if (lua_istable(L, 1)) {
+        lua_pushstring(L, "code");
+        const char *code = lua_rawget(L, 1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+        if (strcmp(code, status_word(LN_ECANCELLED)) == 0)
+            return 0;
+    }
+    error_alone(L, 1);
+    lua_pushvalue(L, 1);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* The error of a cancelled fiber that is none of its cancellation, as of a variable that was
+ * closed: replaces it on the stack of aux, as push_error() would. NULL: there is none. */
+static const char *late_error(struct fiber *fiber) {
+    lua_State *aux = fiber->owner->aux;
+    struct watchdog_outer outer;
+    size_t before = memory_enter(fiber->owner->memory, MEMORY_RESERVE);
+    lua_pushcfunction(aux, describe_late);
+    lua_insert(aux, -2);
+    enter(fiber, &outer, aux, "the text of an error");
+    if (lua_pcall(aux, 1, 2, 0) != LUA_OK)
+        lua_pushvalue(aux, -1); /* no memory */
+    leave(fiber, &outer);
+    memory_leave(fiber->owner->memory, before);
+    const char *text = lua_tostring(aux, -1);
+    if (text == NULL)
+        lua_pop(aux, 2);
+    return text;
+}
+
 /*
  * Runs the to-be-closed variables of a coroutine that did not come to its end. One that C code
  * from elsewhere has suspended cannot be brought to rest: it is left to the collector. Returns
@@ -238,7 +271,7 @@ static const char *close_thread(struct fiber *fiber, const char *text) {
         lua_resume(L, NULL, 0, &nresults);
     }
     if (fiber_at_rest(L)) {
-        more = lua_resetthread(L) != LUA_OK && text != NULL && lua_checkstack(fibers->aux, 1);
+        more = lua_resetthread(L) != LUA_OK && lua_checkstack(fibers->aux, 4);
         if (more)
             lua_xmove(L, fibers->aux, 1);
         lua_settop(L, 0); /* dead for whoever knows it */
@@ -246,7 +279,9 @@ static const char *close_thread(struct fiber *fiber, const char *text) {
     leave(fiber, &outer);
     fibers->current = NULL;
     running = before;
-    return more ? add_error(fiber, text) : text;
+    if (!more)
+        return text;
+    return text != NULL ? add_error(fiber, text) : late_error(fiber);
 }
 
 /* The next fiber may have the coroutine of one that ended well, and that nobody has seen. */
@@ -264,17 +299,18 @@ static void recycle(struct fiber *fiber, bool ended_well) {
 }
 
 /* Tells whoever has to know of an end that was none of its own; `text` is on top of the stack
- * of aux, above what was raised. */
+ * of aux, above what was raised. That of a cancelled fiber nobody but the log waits for. */
 static void tell_end(struct fiber *fiber, int status, const char *text) {
     struct fibers *fibers = fiber->owner;
     struct fiber *outer = fibers->ending;
     int outer_raised = fibers->raised;
+    bool late = status == LN_ECANCELLED && text != NULL;
     fibers->ending = fiber;
     fibers->raised = text != NULL ? lua_gettop(fibers->aux) - 1 : 0;
-    if (fiber->on_end != NULL)
-        fiber->on_end(fiber, fiber->arg, status, text);
-    else if (status == LN_ESCRIPT)
+    if (late || (fiber->on_end == NULL && status == LN_ESCRIPT))
         fibers->on_error(fibers->owner, text);
+    if (fiber->on_end != NULL)
+        fiber->on_end(fiber, fiber->arg, status, late ? NULL : text);
     fibers->ending = outer;
     fibers->raised = outer_raised;
 }
@@ -299,7 +335,7 @@ static void finish(struct fiber *fiber, int rc) {
     enum fiber_kind kind = fiber->kind;
     if (status == LN_OK && fiber->on_end != NULL)
         fiber->on_end(fiber, fiber->arg, LN_OK, NULL);
-    else if (fiber->on_end != NULL || status == LN_ESCRIPT)
+    else if (fiber->on_end != NULL || text != NULL)
         tell_end(fiber, status, text);
     if (fiber->trace != NULL)
         fiber_set_trace(fiber, NULL);

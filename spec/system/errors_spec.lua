@@ -271,3 +271,86 @@ describe("core.traceback", function()
     assert.truthy(core.traceback(nil):find "^nil\n")
   end)
 end)
+
+describe("an error on the way out of what was cancelled", function()
+  ---Waits until it is cancelled, and fails then.
+  local WORK = [[
+    local function work()
+      local _ <close> = setmetatable({}, { __close = function(_, err)
+        error("closing after " .. (err and err.code or "nothing"))
+      end })
+      app.publish("waits", "")
+      app.sleep(3600)
+    end
+  ]]
+
+  ---@param finish fun(svc: testing.service)
+  ---@param options table|nil
+  local function errors_of(source, finish, options)
+    local svc = testing.start(WORK .. source, options)
+    svc:expect "waits"
+    finish(svc)
+    local errors = svc:errors()
+    svc:stop()
+    assert.equal(1, #errors, table.concat(errors, "\n"))
+    return errors[1]
+  end
+
+  local function ask(svc) assert(svc:request("cancel", "")) end
+
+  for _, case in ipairs {
+    { "a fiber", [[
+      app.task(function() fiber = app.spawn(work) end)
+      app.listen("cancel", function() fiber:cancel() app.sleep(0) return 1 end) ]] },
+    { "app.timeout", "app.task(function() app.timeout(0.01, work) app.publish('over', '') end)",
+      function(svc) svc:expect "over" end },
+    { "app.leader", [[
+      local lead = app.leader("closing", work)
+      app.listen("cancel", function() lead:stop() app.sleep(0.01) return 1 end) ]] },
+  } do
+    it("is logged, of " .. case[1], function()
+      assert.matches("^[^\n]*:3: closing after cancelled$", errors_of(case[2], case[3] or ask))
+    end)
+  end
+
+  for _, case in ipairs {
+    { "a task", "app.task(work)" },
+    { "a timer", "app.timer(60, work)" },
+    { "a watcher of errors",
+      "app.on_error(work) app.task(function() error { code = 1 } end)", 2 },
+    { "a handler", "app.listen('it', work) app.task(function() app.publish('it', '') end)" },
+    { "a fiber that waits again and again", [[app.task(function()
+      local _ <close> = setmetatable({}, { __close = function() error "closing after all" end })
+      app.publish("waits", "")
+      while true do pcall(app.sleep, 3600) end
+    end)]] },
+  } do
+    it("is logged, of " .. case[1] .. " when the service stops", function()
+      local svc = testing.start(WORK .. case[2], { drain_timeout = 0.05 })
+      svc:expect "waits"
+      svc:stop()
+      local errors = svc:errors()
+      assert.equal(case[3] or 1, #errors, table.concat(errors, "\n"))
+      assert.matches(":%d+: closing after ", errors[#errors])
+    end)
+  end
+
+  it("is not the cancellation, which variables meet that wait", function()
+    local svc = testing.start [[
+      local function work()
+        local _ <close> = setmetatable({}, { __close = function() app.sleep(1) end })
+        app.publish("waits", "")
+        assert(app.request("nobody", "", { timeout = 3600 }))
+      end
+      app.listen("nobody", function() app.sleep(3600) end)
+      app.task(function() fiber = app.spawn(work) end)
+      app.task(work)
+      app.listen("cancel", function() fiber:cancel() app.sleep(0.01) return 1 end)
+    ]]
+    svc:expect "waits"
+    svc:expect "waits"
+    ask(svc)
+    svc:stop()
+    assert.same({}, svc:errors())
+  end)
+end)
