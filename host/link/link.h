@@ -222,6 +222,9 @@ bool link_congested(const struct link *link);
  * until the socket has taken some; whoever cannot wait fails. */
 bool link_full(const struct link *link);
 
+/* Another high-water mark than that of its options, from here on; 0: the default. */
+void link_set_high_water(struct link *link, size_t bytes);
+
 /* Waits for the end of congestion. Embedded by the caller; all zero is idle. */
 struct link_waiter {
     struct list_node node;                                    /* the link's */

@@ -15,6 +15,10 @@ bool options_ok(const struct link_options *options) {
             (link_subject_ok(prefix, strlen(prefix)) && strlen(prefix) <= OPTIONS_PREFIX_MAX));
 }
 
+size_t options_high_water(size_t bytes) {
+    return bytes != 0 ? bytes : HIGH_WATER;
+}
+
 struct link_options options_with_defaults(const struct link_options *options) {
     struct link_options o = *options;
     if (o.inbox_prefix == NULL)
@@ -25,8 +29,7 @@ struct link_options options_with_defaults(const struct link_options *options) {
         o.ping_interval_ms = PING_INTERVAL_MS;
     if (o.max_control_line == 0)
         o.max_control_line = MAX_LINE;
-    if (o.high_water == 0)
-        o.high_water = HIGH_WATER;
+    o.high_water = options_high_water(o.high_water);
     return o;
 }
 

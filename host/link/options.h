@@ -11,6 +11,9 @@
 
 bool options_ok(const struct link_options *options);
 
+/* Of a connection for which so many bytes are asked, 0: of the usual one. */
+size_t options_high_water(size_t bytes);
+
 /* Strings are borrowed from `options`, which are ok. */
 struct link_options options_with_defaults(const struct link_options *options);
 struct dial_target options_target(const struct link_options *options);

@@ -69,6 +69,10 @@ bool stream_congested(const struct stream *stream) {
     return stream_unsent(stream) > stream->high_water;
 }
 
+void stream_set_high_water(struct stream *stream, size_t high_water) {
+    stream->high_water = high_water;
+}
+
 /* ---- the socket ---- */
 
 enum moved { MOVED_SOME, MOVED_NOTHING, MOVED_LAST };

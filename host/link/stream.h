@@ -60,6 +60,8 @@ size_t stream_unsent(const struct stream *stream);
 /* Bytes of its buffers. */
 size_t stream_memory(const struct stream *stream);
 
+void stream_set_high_water(struct stream *stream, size_t high_water);
+
 /* More than the high-water mark is not sent. Nothing is read while the socket takes nothing
  * either: what comes in makes replies, and those would pile up. */
 bool stream_congested(const struct stream *stream);

@@ -4,6 +4,7 @@
 
 #include "host/link/answer.h"
 #include "host/link/internal.h"
+#include "host/link/options.h"
 #include "host/link/wire.h"
 
 /* Bytes that one takes about without its buffers, with its dialler and session. */
@@ -49,6 +50,14 @@ bool link_congested(const struct link *link) {
 
 bool link_full(const struct link *link) {
     return link->stream != NULL && stream_congested(link->stream);
+}
+
+void link_set_high_water(struct link *link, size_t bytes) {
+    link->options.high_water = options_high_water(bytes);
+    if (link->stream != NULL)
+        stream_set_high_water(link->stream, link->options.high_water);
+    if (link->state != LINK_CLOSED)
+        turn_want(&link->turn); /* there may be room for those that wait */
 }
 
 void link_wait(struct link *link, struct link_waiter *waiter) {

@@ -12,6 +12,7 @@
 
 #include "host/base/container_of.h"
 #include "host/base/log.h"
+#include "host/service/bounds.h"
 #include "host/service/internal.h"
 #include "host/service/outage.h"
 
@@ -255,7 +256,7 @@ static int open_parts(struct connection *connection, const struct connection_opt
             return LN_ENOMEM;
     }
     struct link_options link = options->link;
-    service_bound_link(connection->service, connection->script, &link);
+    bounds_set(connection->service, connection->script, &link);
     char called[256];
     snprintf(called, sizeof(called), "%s/%s", speaker(connection),
              service_instance(connection->service));

@@ -107,11 +107,6 @@ const struct reload *service_reload_state(const struct service *service);
 uv_loop_t *service_loop(const struct service *service);
 struct scheduler *service_scheduler(const struct service *service);
 
-/* What a further connection counts in as the first one does, and where its buffers are full:
- * both as the limits of `script` say. */
-void service_bound_link(const struct service *service, const struct script *script,
-                        struct link_options *options);
-
 /* An error of the script, or why the start has failed: counted, and told by the log or to
  * on_error() of the options. */
 void service_failed(struct service *service, const struct script_error *error);

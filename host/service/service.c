@@ -9,6 +9,7 @@
 #include "host/base/log.h"
 #include "host/base/unique.h"
 #include "host/cache/cache.h"
+#include "host/service/bounds.h"
 #include "host/service/discovery.h"
 #include "host/service/drain.h"
 #include "host/service/event.h"
@@ -418,23 +419,6 @@ void service_discard(struct service *service) {
     free(service);
 }
 
-/* What waits to be handled, and to be sent, leaves the script half of what it may have. */
-static void limit_messages(struct service *service) {
-    service->messages->most = script_limits(service->script)->memory / 2;
-}
-
-/* Bytes that are not sent make publishers wait: that part of what the service may have, ... */
-#define HIGH_WATER_SHARE 8
-/* ... and no more than the usual mark. */
-#define HIGH_WATER_MAX ((size_t)8 * 1024 * 1024)
-
-void service_bound_link(const struct service *service, const struct script *script,
-                        struct link_options *options) {
-    size_t high_water = script_limits(script)->memory / HIGH_WATER_SHARE;
-    options->tally = service->messages;
-    options->high_water = high_water < HIGH_WATER_MAX ? high_water : 0;
-}
-
 static int open_parts(struct service *service) {
     static const struct intake_events events = {
         .on_drained = on_drained,
@@ -458,7 +442,7 @@ static int open_parts(struct service *service) {
         rc = service_load(service, options->source, options->source_len, NULL, 0,
                           &service->script);
     if (rc == LN_OK)
-        limit_messages(service);
+        bounds_follow(service);
     return rc;
 }
 
@@ -517,7 +501,7 @@ int service_set_name(struct service *service, const char *name) {
 
 void service_set_script(struct service *service, struct script *script) {
     service->script = script;
-    limit_messages(service);
+    bounds_follow(service);
     discover(service);
 }
 

@@ -5,6 +5,7 @@
 
 #include "host/base/container_of.h"
 #include "host/base/log.h"
+#include "host/service/bounds.h"
 #include "host/service/internal.h"
 #include "host/service/outage.h"
 #include "host/service/vitals.h"
@@ -116,7 +117,7 @@ int uplink_open(struct uplink *uplink, uv_loop_t *loop) {
                  service_instance(service));
         options.name = uplink->name;
     }
-    service_bound_link(service, service_script(service), &options);
+    bounds_set(service, service_script(service), &options);
     options.api_prefix = service_options(service)->js_prefix;
     return link_open(&uplink->link, loop, service_clock(service), &options, &events, uplink);
 }

@@ -1,11 +1,15 @@
 -- A service that uses all the memory that it may: its handlers fail and are named, everything
 -- else goes on.
 local eventually = require "spec.support.eventually"
+local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
-after_each(process.close_all)
+after_each(function()
+  own.close()
+  process.close_all()
+end)
 
 ---A service of its own process; PREFIX in the source is a subject of its own.
 local function run(source, options)
@@ -249,6 +253,56 @@ describe("messages", function()
     eventually("one more", function() return done == 11 end)
     assert.equal(0, child:stop())
     assert.equal(0, child:count "not enough memory")
+  end)
+end)
+
+describe("bytes that are to be sent", function()
+  ---Sends as much as it may, and says how many bytes wait for that.
+  local SOURCE = [[
+    app.config { limits = { memory = "%s" } }
+    local text, most = ("x"):rep(60000), 0
+    app.listen("go", function()
+      app.spawn(function()
+        while not app.state.over do app.publish("sink", text) end
+      end)
+      return true
+    end)
+    app.listen("over", { data_type = "string" }, function() app.state.over = true end)
+    app.timer(0.01, function()
+      if app.nats.stats().buffered > most then
+        most = app.nats.stats().buffered
+        app.log.info("waits: " .. most)
+      end
+    end)
+  ]]
+
+  ---@return integer bytes  that have waited at most
+  local function waited(svc)
+    local lines = svc:logs "^waits: "
+    return lines[1] and tonumber(lines[#lines].message:match "%d+") or 0
+  end
+
+  ---How many bytes the second version lets wait while the server reads nothing.
+  local function bound(first, second, at_least)
+    local broker = own.keep(testing.broker())
+    local svc = own.start(SOURCE:format(first), { server = broker.url })
+    assert(svc:reload(SOURCE:format(second)))
+    assert(svc:request("go", ""))
+    broker:pause()
+    eventually("what waits", function() return waited(svc) > at_least end)
+    app.sleep(0.1) -- in which it would become more
+    local bytes = waited(svc)
+    broker:resume()
+    svc:publish("over", "")
+    return bytes
+  end
+
+  it("may become more in a version that may have more memory", function()
+    assert.is_true(bound("16M", "1G", 900000) < 1200000)
+  end)
+
+  it("become fewer in a version that may have less", function()
+    assert.is_true(bound("1G", "16M", 200000) < 400000)
   end)
 end)
 
