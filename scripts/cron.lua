@@ -93,8 +93,8 @@ local meter
 local function count(self, outcome, n)
   meter = meter or core.meter("counter", "lunats_cron_runs_total",
     "Runs of cron jobs in this instance, by how they ended; missed: too late to run.",
-    { "job", "result" }, {})
-  meter:inc(n, { job = self.name, result = outcome })
+    { "cron", "result" }, {})
+  meter:inc(n, { cron = self.name, result = outcome })
 end
 
 ---Once for each reason.

@@ -69,6 +69,8 @@ local BUSY = [[
   app.http.get("/orders/:id", function() return 1 end)
   app.timer(0.05, { name = "tick" }, function() end)
   app.timer(0.05, { name = "broken" }, function() error "it broke" end)
+  app.leader("sweep", function() end)
+  app.cron("0 3 * * *", { name = "report" }, function() end)
   local c = app.metrics.counter { name = "ids_total", help = "Too many.", labels = { "id" } }
   for id = 1, 1001 do c:inc { id = id } end
   app.on_start(function()
