@@ -41,17 +41,23 @@ end
 
 local function field(value, name) return value and value.fields and value.fields[name] end
 
----JetStream requests, each with the stream and further tokens behind it. A server that is of
----the domain itself maps its prefix before it looks at permissions, any other one does not.
-function collected:api(why, ...)
-  local prefix = core.options.js_prefix or "$JS.API"
-  local of_domain = prefix:find "^%$JS%.[^.]+%.API$" ~= nil
-  for _, op in ipairs { ... } do
-    self:may("publish", prefix .. "." .. op, why)
-    if of_domain then
-      self:may("publish", "$JS.API." .. op, why .. ", at a server of the domain")
-    end
+local API = "$JS.API"
+
+---What JetStream is asked, or a bucket is sent: with a prefix it goes by that. A server that is
+---of the domain itself maps its prefix before it looks at permissions, any other one does not.
+local function ask(self, subject, why)
+  local prefix = core.options.js_prefix or API
+  if prefix == API then return self:may("publish", subject, why) end
+  local is_api = subject:sub(1, #API) == API
+  self:may("publish", prefix .. (is_api and subject:sub(#API + 1) or "." .. subject), why)
+  if prefix:find "^%$JS%.[^.]+%.API$" then
+    self:may("publish", subject, why .. ", at a server of the domain")
   end
+end
+
+---JetStream requests, each with the stream and further tokens behind it.
+function collected:api(why, ...)
+  for _, op in ipairs { ... } do ask(self, API .. "." .. op, why) end
 end
 
 ---What it takes to make and find a consumer.
@@ -144,7 +150,7 @@ local function reads_group(self, one)
   self:api(one.path, "STREAM.INFO." .. leases, "STREAM.CREATE." .. leases,
     "STREAM.MSG.GET." .. leases)
   self:looks(leases, one.path)
-  self:may("publish", ("$KV.LUNATS_LEASES.=group.%s.%s.>"):format(stream, name), one.path)
+  ask(self, ("$KV.LUNATS_LEASES.=group.%s.%s.>"):format(stream, name), one.path)
   if not field(one.args[3], "partitions") then
     self:api(one.path, "STREAM.MSG.GET." .. described)
     self:looks(described, one.path)
@@ -194,8 +200,7 @@ local FUNCTIONS = {
 }
 
 ---Functions of app.js about which nothing is known here.
-local SILENT = { schedule = true, batch = true, counter = true, context = true,
-  dead_letters = true }
+local SILENT = { schedule = true, batch = true, counter = true, context = true }
 
 -- ---- buckets -------------------------------------------------------------------
 
@@ -216,7 +221,7 @@ local function key_value(self, bucket, methods)
   if uses_any(methods, { get = true, create = true, update = true, history = true }) then
     self:reads(stream, why)
   end
-  if uses_any(methods, WRITES) then self:may("publish", ("$KV.%s.>"):format(bucket), why) end
+  if uses_any(methods, WRITES) then ask(self, ("$KV.%s.>"):format(bucket), why) end
   local reads = uses_any(methods, READS)
   if reads or methods.watch then self:looks(stream, why, reads) end
   if methods.purge_deletes then self:api(why, "STREAM.PURGE." .. stream) end
@@ -232,6 +237,23 @@ local function object_store(self, bucket, methods)
   local reads = uses_any(methods, { get = true, list = true })
   if reads or methods.watch then self:looks(stream, why, reads) end
   if methods.seal then self:api(why, "STREAM.UPDATE." .. stream) end
+end
+
+---Dead letters in a stream, or those with a subject; taken back to where they came from, which
+---is written in each of them.
+local function dead_letters(self, one, redrives)
+  local name, why = one.args[1], one.path
+  local stream = name and name.text and not name.open and core.js_name_ok(name.text)
+    and name.text or "*"
+  if stream == "*" then self:api(why, "STREAM.NAMES") end
+  self:api(why, "STREAM.INFO." .. stream, "STREAM.MSG.GET." .. stream)
+  if not redrives then return end
+  local marks = "KV_" .. require("lunats.js.redrive").BUCKET
+  self:api(why, "STREAM.NAMES", "STREAM.INFO.*", "STREAM.MSG.GET.*",
+    "STREAM.MSG.DELETE." .. stream, "STREAM.CREATE." .. marks, "STREAM.PURGE." .. marks)
+  self:reads(marks, why)
+  ask(self, ("$KV.%s.>"):format(marks:sub(4)), why)
+  self:note(one, "redrive publishes to where the messages of the letters were: allow that, too")
 end
 
 local BUCKETS = {
@@ -250,7 +272,7 @@ local function add_fleet(self, declared)
     local stream = "KV_LUNATS_LEASES"
     self:api("leases", "STREAM.INFO." .. stream, "STREAM.CREATE." .. stream,
       "STREAM.MSG.GET." .. stream)
-    self:may("publish", ("$KV.LUNATS_LEASES.%s.>"):format(name), "leases")
+    ask(self, ("$KV.LUNATS_LEASES.%s.>"):format(name), "leases")
   end
   for _, one in ipairs(declared.jobs or {}) do
     local stream = "LUNATS_CRON"
@@ -329,6 +351,7 @@ function M.collect(path, declared, fn)
       bucket[1](self, token(bucket[2] and field(one.args[1], bucket[2]) or one.args[1]),
         self.methods)
     end
+    if one.path == "app.js.dead_letters" then dead_letters(self, one, self.methods.redrive) end
     local js = one.path and one.path:match "^app%.js%.([%w_]+)"
     if js and SILENT[js] then
       self:note(one, "what app.js.%s publishes and asks for is not listed here", js)

@@ -137,6 +137,61 @@ describe("lunats check --permissions", function()
     assert_allowed(server, services)
   end)
 
+  ---All that is given up is taken back once, and handled then.
+  local LETTERS = [[
+    app.config { name = "letters" }
+    app.leader("work", { ttl = 1 }, function() print "leads" end)
+    app.cron("* * * * * *", { catch_up = 60 }, function() print "runs" end)
+    app.listen("letters.ask", { key = "subject:2" }, function() return "answered" end)
+    app.on_start(function()
+      assert(app.js.add_stream { name = "IN", subjects = { "in.>" } })
+      assert(app.js.add_stream { name = "DEAD", subjects = { "dead.>" } })
+      local kv = assert(app.js.create_key_value { bucket = "b" })
+      assert(kv:put("k", 1))
+    end)
+    app.task(function()
+      local mended = false
+      assert(app.js.pull_subscribe("in.*", { stream = "IN", durable = "d" }):consume({
+        key = "subject:2", max_deliver = 1, dead_letter = "dead.in" }, function()
+          if not mended then return nil, "on purpose" end
+          print "handled"
+        end))
+      assert(app.js.publish("in.a", "1"))
+      local letters, list = assert(app.js.dead_letters "DEAD"), nil
+      repeat
+        app.sleep(0.05)
+        list = assert(letters:list())
+      until #list > 0
+      assert(letters:get(list[1].seq))
+      mended = true
+      assert(letters:redrive {})
+      assert(app.js.publish("in.a", "2"))
+    end)
+  ]]
+
+  for _, options in ipairs { {}, { "--js-domain", "hub" } } do
+    it("prints what keys, dead letters and their redrive, leases and jobs need"
+      .. (options[1] and " in another domain" or ""), function()
+      local path = process.write("svc.lua", LETTERS)
+      local connection, server, services = serve({ path }, options,
+        options[1] and ", domain: hub")
+      for _, word in ipairs { "leads", "runs", "handled" } do services[1]:expect(word) end
+      eventually("both messages", function() return services[1]:count "handled" == 2 end)
+      assert.equal("answered", connection.request("letters.ask", "").raw)
+      assert_allowed(server, services, "[^\n]*on purpose[^\n]*")
+    end)
+  end
+
+  it("leaves out the redrive of letters that are only looked at", function()
+    local text = permissions(process.write("svc.lua", [[
+      app.task(function() print(#app.js.dead_letters("DEAD"):list()) end)
+    ]]))
+    assert.truthy(text:find('"$JS.API.STREAM.MSG.GET.DEAD"', 1, true), text)
+    for _, word in ipairs { "DELETE", "KV_", "%$KV", "redrive" } do
+      assert.is_nil(text:find(word), text)
+    end
+  end)
+
   it("prints what the functions of JetStream need", function()
     local path = process.write("svc.lua", [[
       app.config { name = "all" }
