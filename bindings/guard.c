@@ -24,6 +24,14 @@ bool guard_wanted(lua_State *L, bool *tell) {
     return wanted;
 }
 
+void guard_no_retry(lua_State *L, const char *what) {
+    if (!lua_istable(L, 3))
+        return;
+    if (lua_getfield(L, 3, "retry") != LUA_TNIL)
+        raise_error(L, "%s: no 'retry': those who have answered would be asked again", what);
+    lua_pop(L, 1);
+}
+
 static int call_done(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     return lua_gettop(L) - 3;

@@ -14,6 +14,9 @@ extern const char guard_types[];
  * to whoever is asked (`deadline`). May raise. */
 bool guard_wanted(lua_State *L, bool *tell);
 
+/* Raises where they have a retry: those who have answered would be asked again. */
+void guard_no_retry(lua_State *L, const char *what);
+
 /* Calls the function that core.on_guarded() was given with the running function and the
  * arguments 1 to 3; returns its results. May yield. */
 int guard_call(lua_State *L);

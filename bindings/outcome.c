@@ -60,15 +60,22 @@ bool outcome_has_code(lua_State *L, int index) {
     return lua_istable(L, index) && number_field(L, index, "code", &code);
 }
 
+double outcome_retry_after(lua_State *L, int index) {
+    if (!lua_istable(L, index))
+        return -1;
+    lua_getfield(L, index, "retry_after");
+    double seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    lua_pop(L, 1);
+    return seconds >= 0 && seconds < 1e9 ? seconds : -1;
+}
+
 /* What the sender is told of it. */
 static int fail(lua_State *L, const struct job *job, int index) {
     index = lua_absindex(L, index);
     int code = outcome_code(L, index);
     const char *text = error_text(L, index);
-    lua_Number seconds = -1;
-    if (lua_istable(L, index) && lua_getfield(L, index, "retry_after") == LUA_TNUMBER)
-        seconds = lua_tonumber(L, -1);
-    if (seconds >= 0 && seconds < 1e9)
+    double seconds = outcome_retry_after(L, index);
+    if (seconds >= 0)
         job_failed_for(job, code, text, seconds);
     else
         job_failed(job, code, text);

@@ -27,6 +27,9 @@ int outcome_of_handler(lua_State *L, int status, lua_KContext context);
 int outcome_code(lua_State *L, int index);
 /* It is a table with a numeric `code`: meant for whoever has asked. */
 bool outcome_has_code(lua_State *L, int index);
+/* Seconds after which it says that another attempt may be worth it; negative: it says nothing.
+ */
+double outcome_retry_after(lua_State *L, int index);
 /* Of the body of what is handled, and so of its sender. */
 bool outcome_is_senders(lua_State *L, int index);
 

@@ -481,14 +481,9 @@ static int request_many_later(lua_State *L, int status, lua_KContext context);
 enum { AT_MANY_DUE = 6 };
 
 static int request_many(lua_State *L) {
-    static const struct option known[] = {{"timeout", "number"}, {"headers", "table"},
-                                          {"max", "number"},     {"max_bytes", "number"},
-                                          {"stall", "number"},   {"data_type", "string|table"},
-                                          {NULL, NULL}};
     struct link *link = check_link(L);
     unsigned client = check_who(L).id;
     struct fiber *fiber = check_fiber(L, "app.request_many");
-    check_options(L, 3, "app.request_many", known);
     lua_Integer max = check_most(L, "max"), max_bytes = check_most(L, "max_bytes");
     uint64_t ms = room_time(L, option_ms(L, 3, "timeout", DEFAULT_TIMEOUT_MS), AT_MANY_DUE);
     uint64_t stall_ms = option_ms(L, 3, "stall", 0);
@@ -539,7 +534,17 @@ static int request_many_later(lua_State *L, int status, lua_KContext context) {
  * without a further one.
  */
 static int core_request_many(lua_State *L) {
+    static const struct option known[] = {{"timeout", "number"},         {"headers", "table"},
+                                          {"data_type", "string|table"}, {"max", "number"},
+                                          {"max_bytes", "number"},       {"stall", "number"},
+                                          {"breaker", guard_types},      {"rate", guard_types},
+                                          {"bulkhead", guard_types},     {NULL, NULL}};
+    bool tell;
     lua_settop(L, 3);
+    guard_no_retry(L, "app.request_many");
+    if (check_options_marked(L, 3, "app.request_many", known, guard_types) &&
+        guard_wanted(L, &tell))
+        return guard_call(L);
     lua_pushinteger(L, encode_message(L));
     lua_pushnil(L);
     return request_many(L);

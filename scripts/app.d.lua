@@ -229,15 +229,12 @@ function group:group(prefix, opts) end
 ---@return err|nil err
 function app.publish(subject, message, opts) end
 
----@class request_opts
+---@class request_opts: request_guards
 ---@field timeout number|nil seconds, default 10
 ---@field headers headers|nil
 ---@field data_type data_type|nil what reply.data is, and of a codec what is sent; default "json"
 ---@field deadline boolean|nil the handler sees in msg.deadline how long this waits
 ---@field retry retry_opts|boolean|nil another attempt after some errors; true: as by default
----@field breaker breaker_opts|boolean|nil fails at once where too many have failed
----@field rate rate_opts|number|boolean|nil so many within a second
----@field bulkhead bulkhead_opts|number|boolean|nil so many at once
 
 ---Sends a message and waits for the reply. An error reply is `nil, err` with the code
 ---"service_error" and its status; without anybody who listens it fails at once with
@@ -249,7 +246,7 @@ function app.publish(subject, message, opts) end
 ---@return err|nil err
 function app.request(subject, message, opts) end
 
----@class request_many_opts
+---@class request_many_opts: request_guards
 ---@field timeout number|nil seconds, default 10
 ---@field headers headers|nil
 ---@field data_type data_type|nil what msg.data is, and of a codec what is sent; default "json"

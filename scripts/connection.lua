@@ -31,9 +31,15 @@ local LISTEN_OPTIONS = {
 ---Handlers of a listener that run at once, where nothing is said.
 local CONCURRENCY = 256
 
+---The request of each request_many: both share what belongs to a name.
+---@type table<function, function>
+local request_of = setmetatable({}, { __mode = "k" })
+
 ---What requests with these options pass is loaded by the first one: not every service has them.
 core_of_app.on_guarded(function(send, subject, data, opts)
-  return require("lunats.resilience").request(send, send, subject, data, opts)
+  local one = request_of[send]
+  return require("lunats.resilience").request(send, one or send, subject, data, opts,
+    one ~= nil)
 end)
 
 local function guarded(opts)
@@ -121,6 +127,7 @@ end
 ---@param core table its functions for one connection, and all others
 function M.add(t, core)
   t.publish, t.request, t.request_many = core.publish, core.request, core.request_many
+  request_of[core.request_many] = core.request
   t.flush, t.nats = core.flush, nats_of(core)
   -- A tail call, so that errors blame the script.
   function t.listen(subject, opts, fn) return listen(core, subject, opts, fn) end

@@ -7,6 +7,10 @@
 ---@field data_type data_type|nil what `req.data` is, and of a codec what is answered; default "json", and a table for forms
 ---@field cors boolean|string|string[]|http_cors|nil which pages of other origins may ask: true for all, or origins like "https://example.com"; default none
 ---@field schema listen_schema|nil of what it takes (`req.data`) and returns
+---@field rate rate_opts|number|false|nil how many requests it takes: 429 for those that are too many; a number: so many a second
+---@field bulkhead bulkhead_opts|integer|false|nil how many run at once: 503 for those that are too many
+---@field breaker breaker_opts|boolean|nil answers 503 at once while its handler fails
+---@field retry retry_opts|boolean|nil calls the handler again when it fails
 
 ---@class http_cors
 ---@field origins string|string[]|nil like "https://example.com"; default "*", all

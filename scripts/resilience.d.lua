@@ -1,6 +1,11 @@
 ---@meta lunats.resilience
----The options retry, breaker, rate and bulkhead of app.request and app.listen. Those of a request
+---The options retry, breaker, rate and bulkhead of app.request, app.listen and routes of app.http. Those of a request
 ---share their state by its subject, or by a name. See docs/resilience.md.
+
+---@class request_guards
+---@field breaker breaker_opts|boolean|nil fails at once where too many have failed; an empty list of replies is a failure
+---@field rate rate_opts|number|boolean|nil so many within a second
+---@field bulkhead bulkhead_opts|number|boolean|nil so many at once
 
 ---@class retry_opts
 ---@field name string|nil what shares the budget; default the subject
@@ -26,7 +31,7 @@
 ---@field per number|nil within so many seconds, default 1
 ---@field burst number|nil at once, default `limit`
 ---@field wait number|nil seconds that a call may wait, default 0
----@field key (fun(msg: msg): any)|nil of listeners: each value has a bucket of its own
+---@field key (fun(msg: msg|http_incoming): any)|nil of listeners and routes: each value has a bucket of its own
 
 ---@class bulkhead_opts
 ---@field name string|nil what shares it; default the subject

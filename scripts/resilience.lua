@@ -1,9 +1,9 @@
----The options retry, breaker, rate and bulkhead of app.request and app.listen. This is loaded
----by the first call that has one of them.
+---The options retry, breaker, rate and bulkhead of app.request, app.request_many, app.listen
+---and the routes of app.http. This is loaded by the first call that has one of them.
 ---
 ---A request passes retry, breaker, rate and bulkhead, then what app.use() has put around it:
----each attempt passes all behind the retry. A message passes rate, bulkhead, breaker and retry
----on its way to the schema, the middleware and the handler.
+---each attempt passes all behind the retry. A message, or a request by HTTP, passes rate,
+---bulkhead, breaker and retry on its way to the schema, the middleware and the handler.
 local core = require "lunats.core"
 local options = require "lunats.resilience.options"
 local recent = require "lunats.resilience.recent"
@@ -90,7 +90,7 @@ end
 
 local GUARDS = { retry = true, breaker = true, rate = true, bulkhead = true }
 
----@param settle fun(permit: table, value: any, err: any)
+---@param settle fun(permit: table, value: any, err: any, guards: table)
 local function behind_breaker(guards, settle, fn, ...)
   local breaker = guards.breaker
   if not breaker then return fn(guards, ...) end
@@ -98,12 +98,16 @@ local function behind_breaker(guards, settle, fn, ...)
   if not permit then return nil, err end
   local value
   value, err = fn(guards, ...)
-  settle(permit, value, err)
+  settle(permit, value, err, guards)
   return value, err
 end
 
+---Of a list without replies.
+local NOBODY = { code = "timeout", message = "nobody has answered" }
+
 ---What has been refused here says nothing of the other side.
-local function settle_request(permit, value, err)
+local function settle_request(permit, value, err, guards)
+  if guards.many and type(value) == "table" and #value == 0 then value, err = nil, NOBODY end
   if value ~= nil then
     permit:settle(false)
   elseif type(err) == "table" and not refusal.is_own(err) then
@@ -133,16 +137,21 @@ end
 ---A request with some of the options.
 ---@param send function with the others only
 ---@param owner any whose requests share what belongs to a name
----@return msg|nil reply, table|nil err
-function M.request(send, owner, subject, data, opts)
+---@param many boolean|nil it is app.request_many
+---@return msg|msg[]|nil reply, table|nil err
+function M.request(send, owner, subject, data, opts, many)
   core.check_subject(subject)
-  local plain, guards = {}, { send = send }
+  local what = many and "app.request_many" or "app.request"
+  if many and opts.retry ~= nil then -- as bindings/guard.c, which middleware goes around
+    core.blame(what .. ": no 'retry': those who have answered would be asked again")
+  end
+  local plain, guards = {}, { send = send, many = many }
   for name, value in next, opts do
     if not GUARDS[name] then
       plain[name] = value
     else
-      local spec = options.read("app.request", name, value)
-      if spec and spec.key then core.blame "app.request: rate: key is for app.listen" end
+      local spec = options.read(what, name, value)
+      if spec and spec.key then core.blame(what .. ": rate: key is for app.listen") end
       guards[name] = spec and shared(owner, name, spec.name or subject, spec)
     end
   end
@@ -238,7 +247,7 @@ local function with_rate(handler, take)
 end
 
 ---@param what string names the function in errors: "app.listen"
----@param opts table of the listener
+---@param opts table of the listener, or route
 ---@param label string what its guards are called that have no name
 ---@param most integer handlers that may run at once
 ---@return function

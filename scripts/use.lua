@@ -69,11 +69,12 @@ local originals = setmetatable({}, { __mode = "k" })
 ---The options retry, breaker, rate and bulkhead of app.request are around the middleware.
 ---@param one function
 ---@param plain function whose requests share what belongs to a name
-local function guarded(one, plain)
+---@param many boolean it is app.request_many
+local function guarded(one, plain, many)
   return function(subject, data, opts)
     if type(opts) == "table" and (opts.retry ~= nil or opts.breaker ~= nil or opts.rate ~= nil
         or opts.bulkhead ~= nil) then
-      return require("lunats.resilience").request(one, plain, subject, data, opts)
+      return require("lunats.resilience").request(one, plain, subject, data, opts, many)
     end
     return one(subject, data, opts)
   end
@@ -91,7 +92,8 @@ local function sender(t, name)
         return call { kind = kind, name = called, subject = subject, data = data,
           opts = copy(opts) }
       end
-      t[method] = method == "request" and guarded(one, send) or one
+      t[method] = kind == "request"
+        and guarded(one, plain.request or t.request, method == "request_many") or one
     end
   end
   return t

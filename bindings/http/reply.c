@@ -64,9 +64,16 @@ static void raised(struct exchange *exchange, const struct script_error *error,
 
 /* What the client is told of an error value. */
 static int fail(lua_State *L, struct exchange *exchange, int index) {
-    int code = outcome_code(L, index);
-    if (!exchange->streaming)
-        exchange_refuse(exchange, code >= 400 && code < 600 ? code : 500, error_text(L, index));
+    index = lua_absindex(L, index);
+    int code = outcome_code(L, index), status = code >= 400 && code < 600 ? code : 500;
+    double seconds = outcome_retry_after(L, index);
+    const char *text = error_text(L, index);
+    if (exchange->streaming)
+        return 0;
+    if (seconds >= 0)
+        exchange_refuse_after(exchange, status, text, seconds);
+    else
+        exchange_refuse(exchange, status, text);
     return 0;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,13 +77,25 @@ void web_refuse(const struct http_api *api, struct http_request *request, int st
     api->answer(request, &response);
 }
 
-void exchange_refuse(struct exchange *exchange, int status, const char *text) {
+static void refuse(struct exchange *exchange, int status, const char *text,
+                   const struct http_header *header) {
     struct http_request *request = exchange->request;
     if (request == NULL)
         return;
     exchange->request = NULL;
     exchange->status = status;
-    web_refuse(exchange->api, request, status, text, NULL);
+    web_refuse(exchange->api, request, status, text, header);
+}
+
+void exchange_refuse(struct exchange *exchange, int status, const char *text) {
+    refuse(exchange, status, text, NULL);
+}
+
+void exchange_refuse_after(struct exchange *exchange, int status, const char *text,
+                           double seconds) {
+    char whole[32];
+    snprintf(whole, sizeof(whole), "%.0f", ceil(seconds)); /* as the header wants it */
+    refuse(exchange, status, text, &(struct http_header){"Retry-After", whole});
 }
 
 const struct path_template *exchange_template(const struct exchange *exchange) {

@@ -139,6 +139,9 @@ size_t exchange_write(const struct exchange *exchange, const char *bytes, size_t
 void exchange_finish(struct exchange *exchange, bool complete);
 /* {"code": 404, "message": text} */
 void exchange_refuse(struct exchange *exchange, int status, const char *text);
+/* With a header that says in how many seconds it may be worth another attempt. */
+void exchange_refuse_after(struct exchange *exchange, int status, const char *text,
+                           double seconds);
 
 /* Runs a request that has come some other way than by the port, as specs do; `api` answers.
  * See http_options for when on_gone() and on_room() are to be called. */

@@ -11,7 +11,8 @@ local M = {}
 
 local OPTIONS = {
   max_body = "number|string", data_type = "string|table", cors = "boolean|string|table",
-  schema = "table",
+  schema = "table", retry = "table|boolean", breaker = "table|boolean",
+  rate = "table|number|boolean", bulkhead = "table|number|boolean",
 }
 
 local UNITS = { [""] = 1, K = 2^10, M = 2^20, G = 2^30 }
@@ -62,6 +63,10 @@ local function encoding(codec, handler)
   end
 end
 
+local function guarded(opts)
+  return opts.retry ~= nil or opts.breaker ~= nil or opts.rate ~= nil or opts.bulkhead ~= nil
+end
+
 ---@param what string names the function in errors
 ---@param method string "GET", ... or "any"
 ---@param background boolean|nil the fibers end with the version
@@ -76,6 +81,10 @@ function M.declare(what, method, path, opts, fn, background)
   local handler = around.handler("http", fn)
   if opts.schema then
     handler = require("lunats.validate").handler(what, opts.schema, handler, {})
+  end
+  if guarded(opts) then
+    handler = require "lunats.resilience".handler(what, opts, handler,
+      ("%s %s"):format(method, path), math.huge)
   end
   if codec then
     handler = encoding(codec, handler)
