@@ -2,6 +2,7 @@
 ---the server's words.
 return {
   ACCOUNT_FULL = 10002,                -- resource limits exceeded for account
+  NO_PEERS = 10005,                    -- no suitable peers for placement
   NOT_AVAILABLE = 10008,               -- JetStream system temporarily unavailable
   NOT_LEADER = 10009,                  -- JetStream cluster can not handle request
   CONSUMER_NOT_FOUND = 10014,
