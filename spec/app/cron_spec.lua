@@ -154,7 +154,9 @@ describe("app.cron", function()
     expect_runs(1, a)
     -- A consumer that knows nothing of the past gets all ticks again.
     own.start(([[app.on_start(function()
-      assert(app.js.delete_consumer("LUNATS_CRON", "%s=j"))
+      local ok, err = app.js.delete_consumer("LUNATS_CRON", "%s=j")
+      -- A server of 2.9 may find its folder in use: the consumer is gone all the same.
+      assert(ok or err.err_code == 10051, err)
     end)]]):format(name), { server = broker.url })
     a:advance(60)
     expect_runs(2, a)
