@@ -7,8 +7,9 @@
 --     --keys N        of so many keys (1000)
 --     --partitions N  (8)
 --     --workers N     processes, which share the partitions (4)
---     --every S       a worker is killed every S seconds on average (3): one that comes back
---                     waits for 1.5 s, so each of them needs to live for longer than that
+--     --every S       a worker is killed every S seconds on average (3). What one had in hand
+--                     comes again after the ack_wait of a second, so each has to live for
+--                     longer than that, or there is no progress: S times N is 4 at least
 --     --seed N        of which and when; it is printed
 --
 -- What a handler does is a message in a second stream, stored before its own is acknowledged,
@@ -26,5 +27,9 @@ for i = 1, #arg, 2 do
     os.exit(2)
   end
   opts[name] = value
+end
+if opts.every * opts.workers < 4 then
+  io.stderr:write "bench/order.lua: --every times --workers has to be 4 or more: see above\n"
+  os.exit(2)
 end
 os.exit(run(opts) and 0 or 1)

@@ -54,8 +54,14 @@ end
 
 local function wait_for_all(self, opts)
   local before, since = -1, core.hrtime()
+  local began, next_line = since, opts.messages / 10
   while true do
     local done = assert(self.nats.js.stream_info "DONE").state.messages
+    if done >= next_line then
+      next_line = next_line + opts.messages / 10
+      say("  %d messages after %.0f s, %d workers were killed", done, core.hrtime() - began,
+        self.kills)
+    end
     if done >= opts.messages then return true end
     if done > before then
       before, since = done, core.hrtime()
