@@ -67,8 +67,9 @@ local WHO = [[
   end)
 ]]
 
----Seconds that the server may need to see the end of a connection.
-local SEEN = 0.25
+---Seconds after which the kill comes, as starting `kill` keeps this process from sending; and
+---after which the server has seen the end of the connection.
+local LATER, SEEN = 0.1, 0.5
 
 local server
 
@@ -223,8 +224,8 @@ local function measure_kill(conn)
     app.sleep(options.seconds / 3)
     local before = {}
     for id in pairs(seen.by) do before[id] = true end
-    killed = core.hrtime()
-    os.execute("kill -9 " .. pid)
+    killed = core.hrtime() + LATER
+    os.execute(("{ sleep %g; kill -9 %d; } &"):format(LATER, pid))
     eventually("the next worker", function()
       for id, at in pairs(seen.by) do
         if not before[id] then
