@@ -289,7 +289,8 @@ local fiber = {}
 function fiber:await(timeout) end
 
 ---Cancels the fiber: where it waits, or waits next, an error is raised that it should not catch
----for good. One that has not begun yet does not begin. Never waits itself.
+---for good. One that has not begun yet does not begin. Never waits itself. What else is raised then
+---is logged.
 ---@return boolean cancelled false: it had ended already
 function fiber:cancel() end
 
