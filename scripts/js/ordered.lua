@@ -194,7 +194,10 @@ local function run(self)
       return
     end
     local ok, caught = core.protect(self.on_message, msg)
-    if core.cancelled() then return end
+    if core.cancelled() then
+      if not ok then error(caught, 0) end
+      return
+    end
     if not ok then
       local trace, raised = core.caught(caught)
       core.report(("%s: %s"):format(msg.subject, trace),

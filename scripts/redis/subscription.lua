@@ -34,7 +34,8 @@ end
 
 local function call(fn, ...)
   local ok, caught = xpcall(fn, core.raised, ...)
-  if ok or core.cancelled() then return end
+  if ok then return end
+  if core.cancelled() then error(caught, 0) end
   local trace, value = core.caught(caught)
   core.report(trace, { kind = "redis" }, value)
 end

@@ -319,6 +319,10 @@ describe("an error on the way out of what was cancelled", function()
     { "a watcher of errors",
       "app.on_error(work) app.task(function() error { code = 1 } end)", 2 },
     { "a handler", "app.listen('it', work) app.task(function() app.publish('it', '') end)" },
+    { "a handler of an ordered consumer", [[app.task(function()
+      app.js.publish("STREAM.a", "1")
+      app.js.subscribe("STREAM.a", { ordered = true }, work)
+    end)]] },
     { "a fiber that waits again and again", [[app.task(function()
       local _ <close> = setmetatable({}, { __close = function() error "closing after all" end })
       app.publish("waits", "")
@@ -326,7 +330,9 @@ describe("an error on the way out of what was cancelled", function()
     end)]] },
   } do
     it("is logged, of " .. case[1] .. " when the service stops", function()
-      local svc = testing.start(WORK .. case[2], { drain_timeout = 0.05 })
+      local stream = case[2]:find "STREAM" and own.stream "closing" or ""
+      local source = WORK .. case[2]:gsub("STREAM", stream)
+      local svc = testing.start(source, { drain_timeout = 0.05 })
       svc:expect "waits"
       svc:stop()
       local errors = svc:errors()
