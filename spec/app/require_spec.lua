@@ -85,13 +85,14 @@ describe("require", function()
           assert.equal("shared.lua", (require "shared"))
           assert(require "rock")
           require("lunats.testing").start("services/s.lua"):stop()
-        end)]] })
+        end)
+        it("is loaded", function() end)]] })
     local status, output = process.lunats_to_end({ "check", "services/s.lua" },
       { cwd = folder })
     assert.equal(0, status, output)
     status, output = process.lunats_to_end({ "test", "spec" }, { cwd = folder })
     assert.equal(0, status, output)
-    status, output = process.lunats_to_end({ "test", "s_spec.lua", "--filter", "none" },
+    status, output = process.lunats_to_end({ "test", "s_spec.lua", "--filter", "loaded" },
       { cwd = folder .. "/spec" })
     assert.equal(0, status, output)
     local child = process.spawn({ process.lunats(), "run", "-s", testing.server_url(),
