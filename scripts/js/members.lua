@@ -279,6 +279,7 @@ end
 
 ---Until the group is stopped. What the bucket has is known.
 function M.tend(self)
+  show(self)
   core.background(attend, self)
   while not self.stopped do
     self.alarm:sleep(look(self))

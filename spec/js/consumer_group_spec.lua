@@ -45,7 +45,7 @@ describe("app.js.consumer_group", function()
 
   local function source(options, handler)
     return (SOURCE:gsub("%u%u%u%u+", { STREAM = stream, HANDLER = handler or "",
-      OPTIONS = options or "{ partitions = 4, ttl = 2 }" }))
+      OPTIONS = options or "{ partitions = 4, ttl = 10 }" }))
   end
 
   local function start(options, handler, begin)
@@ -150,12 +150,12 @@ describe("app.js.consumer_group", function()
 
   it("finishes what is under way before another member reads on", function()
     put(1, 3, 1, 1)
-    local a = start("{ partitions = 1, ttl = 2 }", [[
+    local a = start("{ partitions = 1, ttl = 10 }", [[
       app.publish("begun", msg.data)
       app.sleep(1)
     ]])
     a:expect "begun"
-    local b = start "{ partitions = 1, ttl = 2 }"
+    local b = start "{ partitions = 1, ttl = 10 }"
     assert(a:request("stop." .. a.instance_id))
     assert.same({}, b:calls "done")
     handled(3, a, b)
@@ -165,7 +165,7 @@ describe("app.js.consumer_group", function()
 
   it("keeps the order behind a message that fails", function()
     put(1, 5, 1, 1)
-    local svc = start("{ partitions = 1, ttl = 2, backoff = { 0.05 } }", [[
+    local svc = start("{ partitions = 1, ttl = 10, backoff = { 0.05 } }", [[
       if msg.data == 2 and msg.metadata.num_delivered < 3 then
         app.publish("failed", 1)
         return nil, "not yet"
@@ -179,7 +179,7 @@ describe("app.js.consumer_group", function()
 
   it("handles several keys of a partition at once with `key`", function()
     put(1, 5, 1, 4)
-    local svc = start("{ partitions = 1, ttl = 2, key = 'subject:3' }", [[
+    local svc = start("{ partitions = 1, ttl = 10, key = 'subject:3' }", [[
       running = (running or 0) + 1
       most = math.max(most or 0, running)
       app.sleep(0.02)
@@ -207,7 +207,8 @@ describe("app.js.consumer_group", function()
   end)
 
   it("is read by another member when the connection of one is lost", function()
-    local a, b = start(), start()
+    local options = "{ partitions = 4, ttl = 2 }" -- who is away keeps them for so long
+    local a, b = start(options), start(options)
     shares(a, 2, b, 2)
     a:partition(3600)
     eventually("the loss", function() return #a:logs "connection lost" > 0 end)
@@ -234,7 +235,7 @@ describe("app.js.consumer_group", function()
     it("reads as many partitions, of the filters only", function()
       describe_group { max_members = 3, filters = { stream .. ".k2" }, members = { "x" } }
       put(1, 4, 3)
-      local svc = start "{ ttl = 2 }"
+      local svc = start "{ ttl = 10 }"
       handled(4, svc)
       assert.same({ 1, 2, 3, 4 }, by_key(svc)[("2.%s.k2"):format(stream)])
       shares(svc, 3)
@@ -243,11 +244,11 @@ describe("app.js.consumer_group", function()
     it("reads what is mapped to a member, and shares it with others of its name", function()
       describe_group { max_members = 4, member_mappings = {
         { member = "x", partitions = { 0, 2, 3 } }, { member = "y", partitions = { 1 } } } }
-      local x = start "{ ttl = 2, member = 'x' }"
-      local y = start "{ ttl = 2, member = 'y' }"
+      local x = start "{ ttl = 10, member = 'x' }"
+      local y = start "{ ttl = 10, member = 'y' }"
       shares(x, 3, y, 1)
       assert.same({ 1 }, parts(y).list)
-      local second = start "{ ttl = 2, member = 'y' }"
+      local second = start "{ ttl = 10, member = 'y' }"
       put(1, 3)
       handled(12, x, y, second)
       shares(x, 3)
@@ -258,8 +259,8 @@ describe("app.js.consumer_group", function()
 
     it("follows changes of its members", function()
       describe_group { max_members = 4, members = { "x", "y" } }
-      local x = start "{ ttl = 2, member = 'x' }"
-      local y = start "{ ttl = 2, member = 'y' }"
+      local x = start "{ ttl = 10, member = 'x' }"
+      local y = start "{ ttl = 10, member = 'y' }"
       shares(x, 2, y, 2)
       assert.same({ 0, 1 }, parts(x).list)
       describe_group { max_members = 4, members = { "y" } }
@@ -284,7 +285,7 @@ describe("app.js.consumer_group", function()
     } do
       it("fails to start where it says " .. config, function()
         assert(bucket:put(stream .. ".billing", config))
-        local ok, why = pcall(testing.start, source "{ ttl = 2 }", { server = broker.url })
+        local ok, why = pcall(testing.start, source "{ ttl = 10 }", { server = broker.url })
         assert.is_false(ok)
         assert.truthy(tostring(why):find(reason, 1, true), tostring(why))
         assert.truthy(tostring(why):find("group billing of stream " .. stream, 1, true))
@@ -292,10 +293,11 @@ describe("app.js.consumer_group", function()
     end
 
     it("fails to start where there is no such group, or member", function()
-      local _, why = pcall(testing.start, source "{ ttl = 2 }", { server = broker.url })
+      local _, why = pcall(testing.start, source "{ ttl = 10 }", { server = broker.url })
       assert.truthy(tostring(why):find("there is no key '" .. stream .. ".billing'", 1, true))
       describe_group { max_members = 4, members = { "x", "y" } }
-      _, why = pcall(testing.start, source "{ ttl = 2, member = 'z' }", { server = broker.url })
+      _, why = pcall(testing.start, source "{ ttl = 10, member = 'z' }",
+        { server = broker.url })
       assert.truthy(tostring(why):find("no member 'z' that reads anything, only: x, y", 1,
         true))
     end)
@@ -328,8 +330,54 @@ describe("app.js.consumer_group", function()
     assert.truthy(tostring(why):find("makes 8 partitions, and the group has 4", 1, true))
   end)
 
+  describe("without permission", function()
+    local guarded
+
+    ---A server with a user who may do all but this.
+    local function guard(denied)
+      guarded = own.keep(testing.broker { config = ([[
+        authorization { users = [ { user: all, password: x }, { user: some, password: x,
+          permissions: { publish: { deny: ["%s"] } } } ] }
+      ]]):format(denied) })
+      local all = assert(app.connect { server = guarded.url, user = "all", password = "x" })
+      own.keep { stop = function() all.close() end }
+      assert(all.js.add_stream { name = stream, storage = "memory",
+        subjects = { "0." .. stream .. ".*", "1." .. stream .. ".*" } })
+      return all
+    end
+
+    for denied, reason in pairs {
+      ["$JS.API.CONSUMER.CREATE.>"] = "group billing of stream .*permit",
+      ["$JS.API.STREAM.CREATE.KV_LUNATS_LEASES"] = "needs the stream KV_LUNATS_LEASES, which "
+        .. "it can neither find nor make: .*permit",
+    } do
+      it("fails to start: " .. denied, function()
+        guard(denied)
+        local ok, why = pcall(testing.start, source "{ partitions = 2, ttl = 10 }",
+          { server = guarded.url, user = "some", password = "x" })
+        assert.is_false(ok)
+        assert.truthy(tostring(why):find(reason), tostring(why))
+      end)
+    end
+
+    it("to make one consumer leaves that to a member that may", function()
+      local all = guard(("$JS.API.CONSUMER.CREATE.%s.billing-1"):format(stream))
+      local function member(user)
+        return own.start(source "{ partitions = 2, ttl = 10 }", { server = guarded.url,
+          user = user, password = "x" })
+      end
+      local some = member "some"
+      eventually("a warning", function()
+        return #some:logs "cannot read partition 1: .*permit" > 0
+      end)
+      local other = member "all"
+      assert(all.js.publish("1." .. stream .. ".k", "1"))
+      other:expect "done"
+    end)
+  end)
+
   it("reads several subjects of each partition", function()
-    local options = ("{ partitions = 4, ttl = 2, subject = { '{partition}.%s.k1', "
+    local options = ("{ partitions = 4, ttl = 10, subject = { '{partition}.%s.k1', "
       .. "'{partition}.%s.k2' } }"):format(stream, stream)
     put(1, 3)
     local ok, svc = pcall(testing.start, source(options), { server = broker.url })
