@@ -134,7 +134,12 @@ local function overview()
   section(put, "SYNOPSIS")
   put "\\fBlunats\\fR \\fICOMMAND\\fR [options] ..."
   section(put, "DESCRIPTION")
+  local group
   for _, command in ipairs(help.commands) do
+    if command.group ~= group then
+      group = command.group
+      put(".SS %s", roff(group))
+    end
     put ".TP"
     put("\\fB%s\\fR %s", roff(command.name), roff(command.arguments))
     put("%s.", roff(command.summary))

@@ -77,13 +77,20 @@ static const struct {
     {OPTIONS_DOCTOR, "Help"},
 };
 
+static const char *group_of(size_t command) {
+    const char *title = "";
+    for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
+        if ((size_t)groups[i].first <= command)
+            title = groups[i].title;
+    return title;
+}
+
 static void print_overview(FILE *out) {
     fprintf(out, "lunats: %s\n\nUsage: lunats COMMAND [options] ...\n", summary);
     for (size_t i = 0; i < OPTIONS_COMMANDS; i++) {
         const struct options_usage *command = &options_commands[i];
-        for (size_t j = 0; j < sizeof(groups) / sizeof(groups[0]); j++)
-            if (groups[j].first == (enum options_command)i)
-                fprintf(out, "\n%s:\n", groups[j].title);
+        if (i == 0 || group_of(i) != group_of(i - 1))
+            fprintf(out, "\n%s:\n", group_of(i));
         int n = fprintf(out, "  %s %s", command->name, command->arguments);
         print_wrapped(out, command->summary, (size_t)n);
     }
@@ -149,6 +156,8 @@ static const char *kind_name(enum options_kind kind) {
 static const char *completion(const struct options_option *option) {
     if (option->field == OPTIONS_FIELD(store))
         return "dir";
+    if (option->field == OPTIONS_FIELD(template))
+        return "service|http|worker";
     return option->field == OPTIONS_FIELD(output) ? "file" : kind_name(option->kind);
 }
 
@@ -169,9 +178,13 @@ static void put_option(struct text *text, const struct options_option *option, b
 static void put_command(struct text *text, size_t i) {
     const struct options_usage *command = &options_commands[i];
     const struct field fields[] = {
-        {"name", command->name},         {"arguments", command->arguments},
-        {"summary", command->summary},   {"text", command->text},
-        {"examples", command->examples}, {NULL, NULL},
+        {"group", group_of(i)},
+        {"name", command->name},
+        {"arguments", command->arguments},
+        {"summary", command->summary},
+        {"text", command->text},
+        {"examples", command->examples},
+        {NULL, NULL},
     };
     bool scripts = options_takes_scripts((enum options_command)i), any = false;
     text_puts(text, i > 0 ? ",\n{" : "{");

@@ -41,6 +41,7 @@ describe("the manual", function()
     local version = read "CMakeLists.txt":match "project%(lunats VERSION ([%d.]+)"
     local title = ('.TH LUNATS 1 "1970-01-02" "lunats %s" '):format(version)
     assert.truthy(overview:find(title, 1, true), overview)
+    assert.truthy(overview:find("\n.SS Talk to services\n", 1, true))
     for _, command in ipairs(help.commands) do
       assert.truthy(overview:find("\n\\fB" .. command.name .. "\\fR", 1, true), command.name)
       local page = command.text ~= "" and read(folder .. "/man/lunats-" .. command.name .. ".1")
@@ -78,6 +79,7 @@ local LINES = {
   { "lunats run --retry sv", "svc.lua" },
   { "lunats check --permis", "--permissions" },
   { "lunats help desc", "describe" },
+  { "lunats new --template wo", "worker" },
 }
 local FOREIGN = "lunats new --log-lev"
 
