@@ -69,10 +69,12 @@ static void on_held(void *owner, const struct fiber *fiber, uint64_t ms, const c
     if (!may_tell(slow, title, 'h'))
         return;
     const struct fiber *before = fiber_speak_of(fiber);
-    log_warn(name_of(slow),
-             "%s has held the loop for %.2f s%s%s%s%s: nothing else ran meanwhile", title,
-             (double)ms / 1000, ended != NULL ? ", was ended at " : "",
-             ended != NULL ? ended : "", place[0] != '\0' ? ", until it waited" : "", place);
+    log_warn(
+        name_of(slow),
+        "%s has held the loop for %.2f s%s%s%s%s: nothing else ran meanwhile (app.thread is "
+        "for what blocks, app.sleep(0) for long loops)",
+        title, (double)ms / 1000, ended != NULL ? ", was ended at " : "",
+        ended != NULL ? ended : "", place[0] != '\0' ? ", until it waited" : "", place);
     fiber_speak_of(before);
 }
 

@@ -67,7 +67,8 @@ local function request(subject, body, opts, alone)
   if not replies then fail(err, subject, body) end
   if #replies == 0 then
     client.fail(1, "no reply from %s within %g s: what listens to it is slow (--timeout gives "
-      .. "it longer), or never replies (`lunats pub` wants no reply)", subject, opts.timeout)
+      .. "it longer), or sends no reply: a handler that returns nothing sends none "
+      .. "(`lunats pub` wants none)", subject, opts.timeout)
   end
   local good = true
   for _, reply in ipairs(replies) do good = show(subject, reply, alone) and good end
