@@ -37,10 +37,17 @@ local function first_line(...)
   return status == 0 and output:match "[^\n]+" or nil
 end
 
+---Where `lunats dev` looks, too.
+local SERVERS = { "nats-server", "/usr/local/bin/nats-server", "/usr/sbin/nats-server" }
+
 local function look_at_tools()
-  local server = first_line("nats-server", "--version")
-  say(server and "ok" or "note", "nats-server", "%s", server or "is not in the PATH: "
-    .. "`lunats dev` and `lunats test` need it (Debian: apt-get install nats-server)")
+  local server
+  local named = os.getenv "NATS_SERVER"
+  for _, program in ipairs(named and { named } or SERVERS) do
+    server = server or first_line(program, "--version")
+  end
+  say(server and "ok" or "note", "nats-server", "%s", server or "is missing: `lunats dev` and "
+    .. "`lunats test` need it (Debian: apt-get install nats-server; or NATS_SERVER names it)")
   local busted = pcall(require, "busted.runner")
   say(busted and "ok" or "note", "busted", "%s", busted and "is there" or
     "is missing: `lunats test` needs it (Debian: apt-get install lua-busted, or luarocks "
@@ -76,7 +83,7 @@ local ADVICE = {
   permission = "--user, --token, --creds, --nkey or the whole URL say who we are",
   tls = "--tlsca names the authorities to trust, --tls-name another name of the server",
   disconnected = "start one with `nats-server -js`, or name yours with --server URL, --context "
-    .. "or NATS_URL",
+    .. "or NATS_URL; `lunats dev` starts one of its own",
 }
 
 ---@return connection|nil

@@ -1,5 +1,6 @@
 -- lunats doctor: what is there, what is missing, and what to do about it.
 local core = require "lunats.core"
+local lfs = require "lfs"
 local json_in = require "spec.support.json_in"
 local own = require "spec.support.own"
 local process = require "spec.support.process"
@@ -96,11 +97,22 @@ describe("lunats doctor", function()
   end)
 
   it("notes programs that are missing, and says what to install", function()
-    local status, found = doctor({ PATH = path_without "nats-server" }, "-s",
-      testing.server_url())
+    local env = { NATS_SERVER = "/no/such/nats-server", LUA_PATH = "/no/such/?.lua" }
+    local status, found = doctor(env, "-s", testing.server_url())
     assert.equal(0, status)
-    assert.equal("note", found["nats-server"].state)
-    assert.matches("apt%-get install nats%-server", found["nats-server"].text)
+    for name, package in pairs { ["nats-server"] = "nats-server", busted = "lua-busted" } do
+      assert.equal("note", found[name].state)
+      assert.matches("apt-get install " .. package, found[name].text, 1, true)
+    end
+  end)
+
+  it("finds nats-server where lunats dev does", function()
+    if not lfs.attributes "/usr/sbin/nats-server" then
+      return pending "needs /usr/sbin/nats-server"
+    end
+    local env = { PATH = path_without "nats-server" }
+    local _, found = doctor(env, "-s", testing.server_url())
+    assert.equal("ok", found["nats-server"].state)
   end)
 
   it("takes no arguments", function()
