@@ -6,9 +6,10 @@ local CASES = { { rows = 1, count = 5000, few = 200, many = 1200 },
   { rows = 100, count = 1000, few = 100, many = 400 } }
 local ROUNDS = tonumber(os.getenv "PG_ROUNDS") or 7
 
----Those of bench/pg.c, and what each is called.
-local PEERS = { { "text", "C, PQexecParams" }, { "prepared", "C, PQexecPrepared" },
-  { "loop", "C, prepared, in a loop" }, { "lunats", "lunats" } }
+---Those of bench/pg.c and ours, and what each is called.
+local PEERS = { { "text", "C, PQexecParams" }, { "plain", "lunats, prepare = false" },
+  { "prepared", "C, PQexecPrepared" }, { "loop", "C, prepared, in a loop" },
+  { "lunats", "lunats" } }
 
 assert(not postgres.missing, postgres.missing)
 local server = postgres.start()
@@ -28,11 +29,11 @@ local function run(words)
 end
 
 local function command(peer, count, rows)
-  if peer ~= "lunats" then
+  if peer ~= "lunats" and peer ~= "plain" then
     return { "build/bench/pg", server.dsn, tostring(count), tostring(rows), peer }
   end
   return { "env", "PG_DSN=" .. server.dsn, "PG_COUNT=" .. count, "PG_ROWS=" .. rows,
-    core.program(), "lua", "bench/pg_client.lua" }
+    "PG_PREPARE=" .. tostring(peer == "lunats"), core.program(), "lua", "bench/pg_client.lua" }
 end
 
 -- ---- instructions --------------------------------------------------------------

@@ -1,6 +1,8 @@
--- The same as bench/pg.c, by lunats.pg; PG_DSN, PG_COUNT and PG_ROWS are its arguments.
+-- The same as bench/pg.c, by lunats.pg; PG_DSN, PG_COUNT, PG_ROWS and PG_PREPARE are its
+-- arguments.
 local core = require "lunats.core"
-local db = require "lunats.pg".pool { dsn = os.getenv "PG_DSN", max = 1 }
+local db = require "lunats.pg".pool { dsn = os.getenv "PG_DSN", max = 1,
+  prepare = os.getenv "PG_PREPARE" ~= "false" }
 
 local count, rows = tonumber(os.getenv "PG_COUNT"), tonumber(os.getenv "PG_ROWS")
 local SQL = "select id, name, amount, paid from items "

@@ -13,6 +13,7 @@ local pg = {}
 ---@field connect_timeout number|nil seconds that an address may take to answer, default 5
 ---@field numeric "string"|"number"|nil what numeric becomes, default "string"
 ---@field timestamps "string"|"seconds"|nil what timestamp and timestamptz become, default "string"
+---@field prepare boolean|nil false: the server keeps no statements that come again; default true
 ---@field null any app.json.null: what NULL becomes; default nil
 
 ---@class pg_query_opts

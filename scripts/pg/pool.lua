@@ -15,6 +15,7 @@ local pool = {}
 local OPTIONS = {
   dsn = "string", max = "number", idle = "number", wait = "number", timeout = "number",
   connect_timeout = "number", numeric = "string", timestamps = "string", null = true,
+  prepare = "boolean",
 }
 
 ---Bits that the module knows.
@@ -122,6 +123,7 @@ local function open(self)
       self.retry = RETRY
       state.done = true
       owner[conn] = self
+      if self.prepare then conn:prepare() end
       release(conn)
       return
     end
@@ -293,7 +295,7 @@ return function(opts)
   return setmetatable({
     place = server.read(opts.dsn or "", app.name), wants = wants_of(opts), max = opts.max or 8,
     idle_time = opts.idle or 60, wait = opts.wait or 5, timeout = opts.timeout or 30,
-    connect_timeout = opts.connect_timeout or 5, retry = RETRY,
+    connect_timeout = opts.connect_timeout or 5, prepare = opts.prepare ~= false, retry = RETRY,
     idle = {}, size = 0, opening = 0, -- the latter are part of the former
     waiters = {}, first = 1, last = 0,
   }, pool)

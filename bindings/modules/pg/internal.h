@@ -2,8 +2,8 @@
 /*
  * PostgreSQL by libpq, for scripts/pg.lua. What the files of the module share: conn.c is a
  * connection on the loop and never raises, session.c and query.c what a fiber does with one,
- * params.c and values.c what goes there and comes back, cancel.c ends what a server still does,
- * resolve.c finds addresses.
+ * params.c and values.c what goes there and comes back, statement.c knows what the server
+ * keeps, cancel.c ends what it still does, resolve.c finds addresses.
  */
 #ifndef LUNATS_PG_INTERNAL_H
 #define LUNATS_PG_INTERNAL_H
@@ -84,6 +84,13 @@ struct conn {
     PGnotify *note;           /* the next for who waits, or NULL */
     PGresult *result;         /* that is being read, so that an error leaks nothing */
     struct params params;     /* kept from query to query */
+    bool prepares;            /* the server keeps statements that come again */
+    bool outdated;            /* what they give may be something else from now on */
+    uint64_t nonce;           /* of their names */
+    unsigned names;           /* that there were, ... */
+    unsigned kept, texts;     /* ... that the server has, and of which we know */
+    bool again;               /* what has failed can be asked for once more */
+    int stage;                /* what the results are of that come next, see query.c */
     int *kinds, kinds_room;   /* of the columns */
     size_t unread;            /* bytes of a row that is not complete */
     struct tally *tally;      /* where they are counted; borrowed as long as the script */

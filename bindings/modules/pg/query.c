@@ -4,8 +4,16 @@
 #include <string.h>
 
 #include "bindings/modules/pg/internal.h"
+#include "bindings/modules/pg/statement.h"
 
-/* The stack of a query that waits. */
+/* What comes next is the end of ... */
+enum stage {
+    STAGE_ASK,    /* what was asked for */
+    STAGE_FORGET, /* the statements that the server has kept */
+    STAGE_PREPARE /* making it keep this one */
+};
+
+/* The stack of a query that waits; its parameters are behind that. */
 enum {
     CONN = 1,
     DUE,   /* until when, in milliseconds of the clock */
@@ -16,8 +24,10 @@ enum {
     ERROR,   /* nil: none yet */
     COMMAND, /* what the server calls what it has done, or nil */
     AFFECTED,
-    RESULTS, /* of a pipeline: the rows of each query, ... */
-    INFOS,   /* ... and their infos; or nil */
+    RESULTS,   /* of a pipeline: the rows of each query, ... */
+    INFOS,     /* ... and their infos; or nil */
+    STATEMENT, /* that the server keeps, or nil */
+    SLOTS = STATEMENT - SQL
 };
 
 static int wants_of(lua_State *L) {
@@ -99,14 +109,25 @@ static void take_rows(lua_State *L, struct conn *conn) {
     lua_settop(L, top);
 }
 
+/* What statements give may be something else: tables are, or the server has forgotten them. */
+static bool is_change(const char *tag) {
+    static const char *const changes[] = {"ALTER", "CREATE", "DROP", "DISCARD", "DEALLOCATE"};
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+        if (strncmp(tag, changes[i], strlen(changes[i])) == 0)
+            return true;
+    return false;
+}
+
 /* "INSERT 0 3" is INSERT, of 3. */
-static void take_command(lua_State *L, PGresult *result) {
+static void take_command(lua_State *L, struct conn *conn) {
+    PGresult *result = conn->result;
     const char *tag = PQcmdStatus(result), *count = PQcmdTuples(result);
     size_t len = 0;
     while (tag[len] != '\0' && (tag[len] < '0' || tag[len] > '9'))
         len++;
     while (len > 0 && tag[len - 1] == ' ')
         len--;
+    conn->outdated = conn->outdated || is_change(tag);
     lua_pushlstring(L, tag, len);
     lua_replace(L, COMMAND);
     if (*count != '\0')
@@ -114,6 +135,16 @@ static void take_command(lua_State *L, PGresult *result) {
     else
         lua_pushnil(L);
     lua_replace(L, AFFECTED);
+}
+
+/* Nothing was done if it is about what the server had kept, so all of that is forgotten. */
+static void look_at_refusal(lua_State *L, struct conn *conn) {
+    const struct statement *statement = lua_touserdata(L, STATEMENT);
+    bool unknown = false;
+    conn->again = statement != NULL && statement_outdated(statement, conn->result, &unknown);
+    conn->outdated = conn->outdated || conn->again;
+    if (unknown) /* there is a pooler between us, which has several sessions */
+        conn->prepares = false;
 }
 
 /* False: the connection is of no use any more. */
@@ -124,10 +155,10 @@ static bool take_result(lua_State *L, struct conn *conn) {
         return true;
     case PGRES_TUPLES_OK:
         take_rows(L, conn);
-        take_command(L, conn->result);
+        take_command(L, conn);
         return true;
     case PGRES_COMMAND_OK:
-        take_command(L, conn->result);
+        take_command(L, conn);
         return true;
     case PGRES_EMPTY_QUERY:
     case PGRES_PIPELINE_ABORTED: /* by the error of a query before */
@@ -140,6 +171,7 @@ static bool take_result(lua_State *L, struct conn *conn) {
         return false;
     default:
         if (lua_isnil(L, ERROR)) {
+            look_at_refusal(L, conn);
             push_refused(L, conn->result);
             if (!lua_isnil(L, RESULTS)) {
                 lua_pushinteger(L, (lua_Integer)lua_rawlen(L, RESULTS) + 1);
@@ -220,6 +252,67 @@ static void next_query(lua_State *L, struct conn *conn) {
     conn_expect(conn);
 }
 
+static int send_failed(lua_State *L, struct conn *conn) {
+    lua_pushnil(L);
+    lua_pushstring(L, PQerrorMessage(conn->pg));
+    push_error(L, "disconnected", lua_tostring(L, -1));
+    lua_remove(L, -2);
+    conn_close(conn, false);
+    return 2;
+}
+
+/* ---- one after the other ---- */
+
+static void clear_slot(lua_State *L, int slot) {
+    lua_pushnil(L);
+    lua_replace(L, slot);
+}
+
+/* Asks for the query at hand, or for what has to be done before. False: it cannot be sent. */
+static bool send_next(lua_State *L, struct conn *conn) {
+    const struct params *params = &conn->params;
+    const struct statement *statement = lua_touserdata(L, STATEMENT);
+    const char *sql = lua_tostring(L, SQL);
+    bool failed = PQtransactionStatus(conn->pg) == PQTRANS_INERROR;
+    conn_begin(conn);
+    conn->again = false;
+    conn->stage = STAGE_ASK;
+    if (statement == NULL || failed)
+        return PQsendQueryParams(conn->pg, sql, params->count, params->types, params->values,
+                                 params->lengths, params->formats, 0);
+    if (statements_too_many(conn) && (conn->outdated || !statement->prepared)) {
+        conn->stage = STAGE_FORGET;
+        return PQsendQuery(conn->pg, "deallocate all");
+    }
+    if (!statement->prepared) {
+        conn->stage = STAGE_PREPARE;
+        return PQsendPrepare(conn->pg, statement->name, sql, params->count, params->types);
+    }
+    return PQsendQueryPrepared(conn->pg, statement->name, params->count, params->values,
+                               params->lengths, params->formats, 0);
+}
+
+/* All of a stage has come. Whether something is to be asked for behind it. */
+static bool has_next(lua_State *L, struct conn *conn) {
+    struct statement *statement = lua_touserdata(L, STATEMENT);
+    bool failed = !lua_isnil(L, ERROR);
+    if (conn->stage == STAGE_FORGET && !failed) {
+        statements_clear(L, conn);
+        clear_slot(L, STATEMENT);
+        return true;
+    }
+    if (conn->stage == STAGE_PREPARE && !failed) {
+        statement->prepared = true;
+        conn->kept++;
+        return true;
+    }
+    if (!failed || !conn->again || PQtransactionStatus(conn->pg) != PQTRANS_IDLE)
+        return false;
+    clear_slot(L, ERROR);
+    clear_slot(L, STATEMENT); /* with its text */
+    return true;
+}
+
 /* ---- a query ---- */
 
 static int answered(lua_State *L, int yielded, lua_KContext context);
@@ -228,6 +321,17 @@ static int await_answer(lua_State *L, struct fiber *fiber, struct conn *conn) {
     uint64_t now = clock_now(script_clock(conn->script));
     uint64_t due = (uint64_t)lua_tointeger(L, DUE);
     return wait_for(L, fiber, conn, due > now ? due - now : 0, answered);
+}
+
+/* Goes on with the next stage, or ends. */
+static int end_stage(lua_State *L, struct fiber *fiber, struct conn *conn) {
+    if (PQstatus(conn->pg) == CONNECTION_BAD || !lua_isnil(L, RESULTS) || !has_next(L, conn))
+        return finish(L, conn);
+    clear_slot(L, COMMAND);
+    clear_slot(L, AFFECTED);
+    if (!send_next(L, conn))
+        return send_failed(L, conn);
+    return conn_go(conn) ? await_answer(L, fiber, conn) : push_why(L, conn);
 }
 
 static int answered(lua_State *L, int yielded, lua_KContext context) {
@@ -246,7 +350,7 @@ static int answered(lua_State *L, int yielded, lua_KContext context) {
         if (conn->result == NULL) {
             if (PQpipelineStatus(conn->pg) == PQ_PIPELINE_OFF ||
                 PQstatus(conn->pg) == CONNECTION_BAD)
-                return finish(L, conn);
+                return end_stage(L, fiber, conn);
             next_query(L, conn);
             continue;
         }
@@ -297,19 +401,17 @@ static uint64_t check_time(lua_State *L) {
 
 /* What the stack has while it waits, see above. */
 static void prepare_stack(lua_State *L, const struct conn *conn, uint64_t ms) {
-    lua_settop(L, SQL);
+    luaL_checkstack(L, SLOTS + LUA_MINSTACK, NULL);
+    lua_settop(L, lua_gettop(L) + SLOTS);
+    lua_rotate(L, SQL + 1, SLOTS);
     lua_pushinteger(L, (lua_Integer)(clock_now(script_clock(conn->script)) + ms));
     lua_replace(L, DUE);
-    lua_settop(L, INFOS);
 }
 
-static int send_failed(lua_State *L, struct conn *conn) {
-    lua_pushnil(L);
-    lua_pushstring(L, PQerrorMessage(conn->pg));
-    push_error(L, "disconnected", lua_tostring(L, -1));
-    lua_remove(L, -2);
-    conn_close(conn, false);
-    return 2;
+static bool send_plain(struct conn *conn, const char *sql) {
+    conn_begin(conn);
+    conn->stage = STAGE_ASK;
+    return PQsendQuery(conn->pg, sql);
 }
 
 /* conn:query(timeout, wants, sql, ...) -> rows, info | nil, err */
@@ -326,16 +428,15 @@ int conn_query(lua_State *L) {
         return raise_error(L, "another fiber uses this transaction");
     if (strlen(sql) != len || !check_params(L, conn, SQL + 1))
         return wait_to_fail(L, fiber, push_bad_text(L));
-    const struct params *params = &conn->params;
-    int sent = plain ? PQsendQuery(conn->pg, sql)
-                     : PQsendQueryParams(conn->pg, sql, params->count, params->types,
-                                         params->values, params->lengths, params->formats, 0);
-    if (sent == 0)
+    prepare_stack(L, conn, ms);
+    if (!plain) {
+        push_statement(L, conn, SQL);
+        lua_replace(L, STATEMENT);
+    }
+    if (!(plain ? send_plain(conn, sql) : send_next(L, conn)))
         return send_failed(L, conn);
-    conn_begin(conn);
     if (!conn_go(conn))
         return push_lost(L, conn);
-    prepare_stack(L, conn, ms); /* an error finds the connection busy, so that it is closed */
     return await_answer(L, fiber, conn);
 }
 
@@ -402,6 +503,7 @@ int conn_pipeline(lua_State *L) {
     if (!check_queries(L, conn))
         return wait_to_fail(L, fiber, push_bad_text(L));
     conn_begin(conn); /* an error finds the connection busy, so that it is closed */
+    conn->stage = STAGE_ASK;
     if (!send_queries(L, conn))
         return send_failed(L, conn);
     if (!conn_go(conn))

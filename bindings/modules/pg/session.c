@@ -73,7 +73,7 @@ int pg_connect(lua_State *L) {
     check_open(L);
     struct fiber *fiber = check_fiber(L, "lunats.pg");
     lua_settop(L, 2);
-    struct conn *conn = lua_newuserdatauv(L, sizeof(*conn), 0);
+    struct conn *conn = lua_newuserdatauv(L, sizeof(*conn), 1); /* see statement.h */
     memset(conn, 0, sizeof(*conn));
     luaL_setmetatable(L, CONN_TYPE);
     for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
@@ -195,18 +195,17 @@ static int close_conn(lua_State *L) {
     return 0;
 }
 
+/* conn:prepare(): the server keeps statements that come again */
+static int conn_prepare(lua_State *L) {
+    check_conn(L)->prepares = true;
+    return 0;
+}
+
 static const luaL_Reg methods[] = {
-    {"query", conn_query},
-    {"pipeline", conn_pipeline},
-    {"notification", conn_notification},
-    {"ring", conn_ring},
-    {"rest", conn_rest},
-    {"alive", conn_alive},
-    {"idle", conn_idle},
-    {"parameter", conn_parameter},
-    {"close", close_conn},
-    {"__gc", close_conn},
-    {NULL, NULL},
+    {"query", conn_query}, {"pipeline", conn_pipeline}, {"notification", conn_notification},
+    {"ring", conn_ring},   {"prepare", conn_prepare},   {"rest", conn_rest},
+    {"alive", conn_alive}, {"idle", conn_idle},         {"parameter", conn_parameter},
+    {"close", close_conn}, {"__gc", close_conn},        {NULL, NULL},
 };
 
 void add_conn_class(lua_State *L) {
