@@ -38,6 +38,7 @@ local function start_all(self, opts)
     table.insert(self.workers[partition % opts.workers + 1].partitions, partition)
   end
   for _, worker in ipairs(self.workers) do start(self, worker) end
+  for _, worker in ipairs(self.workers) do worker.process:expect "started, connected" end
 end
 
 local function kill_some(self, opts)
@@ -68,6 +69,7 @@ local function wait_for_all(self, opts)
     elseif core.hrtime() > since + PATIENCE then
       say("FAULT: %d of %d messages are handled, and no more for %d s", done, opts.messages,
         PATIENCE)
+      for _, worker in ipairs(self.workers) do print(worker.process:output():sub(-1000)) end
       return false
     end
     app.sleep(0.1)
@@ -113,13 +115,14 @@ return function(opts)
     duplicate_window = 120 })
   say("%d messages of %d keys in %d partitions, %d workers, seed %d", opts.messages, opts.keys,
     opts.partitions, opts.workers, opts.seed)
-  local sent = publish(self.nats, opts)
+  start_all(self, opts) -- first: a server takes long to make a consumer of a million messages
   local began = core.hrtime()
-  start_all(self, opts)
+  local publisher = app.spawn(publish, self.nats, opts)
   local killer = app.spawn(kill_some, self, opts)
   local complete = wait_for_all(self, opts)
   self.over = true
   killer:await()
+  local sent = publisher:await()
   local took = core.hrtime() - began
   for _, worker in ipairs(self.workers) do worker.process:stop() end
   local faults = complete and check(self, opts, sent) or 1
