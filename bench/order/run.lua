@@ -110,7 +110,9 @@ return function(opts)
   local self = { url = broker.url, kills = 0 }
   self.nats = assert(app.connect { server = broker.url, name = "order" })
   local js = self.nats.js
-  assert(js.add_stream { name = "WORK", subjects = { "*.work.*" }, storage = "memory" })
+  local subjects = {}
+  for i = 0, opts.partitions - 1 do subjects[i + 1] = ("%d.work.*"):format(i) end
+  assert(js.add_stream { name = "WORK", subjects = subjects, storage = "memory" })
   assert(js.add_stream { name = "DONE", subjects = { "done.*" }, storage = "memory",
     duplicate_window = 120 })
   say("%d messages of %d keys in %d partitions, %d workers, seed %d", opts.messages, opts.keys,
