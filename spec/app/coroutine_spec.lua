@@ -169,6 +169,7 @@ describe("the end of a service", function()
     svc:expect "runs"
     svc:stop()
     assert.equal(2, #svc:logs "closed")
+    assert.same({ "message of a variable" }, messages(svc))
   end)
 end)
 

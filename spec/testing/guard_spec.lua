@@ -229,6 +229,7 @@ describe("lunats test", function()
       it("two", function()
         local svc = start "app.listen('a', function() os.exit(3) end)\n"
         svc:publish("a", "")
+        repeat app.sleep(0.005) until svc:errors()[1]
         assert.equal(3, svc:stop())
         assert.same({ "service.lua:1: os.exit(3) was called: stopping" }, svc:errors())
       end)]]
