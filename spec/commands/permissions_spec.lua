@@ -1,4 +1,5 @@
 -- lunats check --permissions: a real server with what it prints has nothing to refuse.
+local check = require "spec.support.check"
 local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
 
@@ -6,8 +7,7 @@ after_each(process.close_all)
 
 ---@return string configuration  without the warnings before it
 local function permissions(path, options)
-  local status, output = process.lunats_to_end { "check", "--permissions", path,
-    table.unpack(options or {}) }
+  local status, output = check("--permissions", path, table.unpack(options or {}))
   assert.equal(0, status, output)
   return (output:match "# Permissions.*")
 end

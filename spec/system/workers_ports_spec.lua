@@ -4,6 +4,7 @@ local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local lfs = require "lfs"
 local process = require "spec.support.process"
+local run_check = require "spec.support.check"
 local testing = require "lunats.testing"
 local web = require "spec.support.web"
 local workers = require "spec.support.workers"
@@ -285,8 +286,7 @@ end)
 
 describe("check --workers", function()
   local function check(source, ...)
-    local path = process.write("svc.lua", source)
-    local status, output = process.lunats_to_end { "check", path, ... }
+    local status, output = run_check(process.write("svc.lua", source), ...)
     assert.equal(0, status, output)
     return output
   end
