@@ -110,6 +110,9 @@ end)
 
 package.loaded.bit = operations
 package.preload["table.new"] = function() return function() return {} end end
+package.preload["table.clear"] = function()
+  return function(list) for key in next, list do list[key] = nil end end
+end
 ngx, unpack, bit = M, table.unpack, operations -- luacheck: ignore 111 113
 
 return M

@@ -142,8 +142,10 @@ end
 
 ---Chunks that are still on their way would come after the purge.
 local function discard(self)
-  self.err = nil
-  wait(self, 0)
+  repeat
+    self.err = nil
+    wait(self, 0)
+  until not self.err -- each of them may fail like the first
   self.guard.kept = true
   if not bucket.purge(self.store.stream, self.subject) then
     core.background(purge_later, self.store.stream, self.subject)

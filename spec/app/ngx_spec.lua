@@ -201,6 +201,9 @@ end)
 describe("lunats.ngx", function()
   it("has what drivers ask for", function()
     assert.equal(table.unpack, unpack) -- luacheck: ignore 113
+    local list = { 1, 2, a = 3 }
+    require "table.clear"(list)
+    assert.same({}, list)
     local bit = require "bit"
     assert.same({ -1, 1, -2147483648, 2147483647, -1 },
       { bit.bnot(0), bit.rshift(-1, 31), bit.lshift(1, 31), bit.rshift(-1, 1),

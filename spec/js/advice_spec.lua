@@ -57,7 +57,10 @@ describe("an error of JetStream", function()
       local svc = testing.start(("local name = %q\napp.task(function() %s end)\n"):format(name,
         read))
       local function there() return js.consumer_info(name, way) end
-      eventually("the consumer", there)
+      eventually("its reader", function()
+        local info = there()
+        return info and (info.num_waiting > 0 or info.push_bound)
+      end)
       assert(js.delete_consumer(name, way))
       eventually("another one", there)
       local line = eventually("the warning", function()

@@ -79,7 +79,17 @@ static const char *read_into(CURLU *handle, struct http_url *out, const char *ba
     return code != CURLUE_OK ? explain(code) : NULL;
 }
 
+/* Newer versions of the library encode them, where older ones refuse. */
+static bool has_controls(const char *text) {
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            return true;
+    return false;
+}
+
 const char *url_read(struct http_url *out, const char *base, const char *url) {
+    if (has_controls(url))
+        return explain(CURLUE_MALFORMED_INPUT);
     CURLU *handle = curl_url();
     if (handle == NULL)
         return explain(CURLUE_OUT_OF_MEMORY);
