@@ -256,9 +256,9 @@ describe("the pages", function()
   end)
 
   it("name no option of the command line that does not exist", function()
-    -- Of busted, cmake and ./dev.
+    -- Of busted, cmake, ./dev and bench/.
     local FOREIGN = { filter = true, lua = true, preset = true, build = true, install = true,
-      prefix = true, quick = true }
+      prefix = true, quick = true, messages = true, every = true }
     local known, wrong = { help = true, version = true }, {}
     for name in read("host/options/table.c"):gmatch '%f[%u]%u+%("([%l-]+)",' do
       known[name], known["no-" .. name] = true, true
