@@ -172,18 +172,26 @@ static int describe_error(lua_State *L) {
     return 2;
 }
 
-/* Pushes what was raised on the stack of aux, and its text. */
-static const char *push_error(struct fiber *fiber) {
+/* Calls the function below its arguments on the stack of aux, which looks at an error and may
+ * call code of the script: with memory in reserve, watched. As lua_pcall(). */
+static int call_aux(struct fiber *fiber, int arguments, int results) {
     lua_State *aux = fiber->owner->aux;
     struct watchdog_outer outer;
     size_t before = memory_enter(fiber->owner->memory, MEMORY_RESERVE);
-    lua_pushcfunction(aux, describe_error);
-    lua_pushlightuserdata(aux, fiber);
     enter(fiber, &outer, aux, "the text of an error");
-    if (lua_pcall(aux, 1, 2, 0) != LUA_OK)
-        lua_pushvalue(aux, -1); /* no memory */
+    int rc = lua_pcall(aux, arguments, results, 0);
     leave(fiber, &outer);
     memory_leave(fiber->owner->memory, before);
+    return rc;
+}
+
+/* Pushes what was raised on the stack of aux, and its text. */
+static const char *push_error(struct fiber *fiber) {
+    lua_State *aux = fiber->owner->aux;
+    lua_pushcfunction(aux, describe_error);
+    lua_pushlightuserdata(aux, fiber);
+    if (call_aux(fiber, 1, 2) != LUA_OK)
+        lua_pushvalue(aux, -1); /* no memory */
     const char *text = lua_tostring(aux, -1);
     return text ? text : "(error object is not a string)";
 }
@@ -202,19 +210,14 @@ static const char *add_error(struct fiber *fiber, const char *text) {
         lua_pop(aux, 1);
         return text;
     }
-    struct watchdog_outer outer;
-    size_t before = memory_enter(fiber->owner->memory, MEMORY_RESERVE);
     lua_pushcfunction(aux, join_errors);
     lua_insert(aux, -2);
     lua_pushvalue(aux, -3);
     lua_insert(aux, -2);
-    enter(fiber, &outer, aux, "the text of an error");
-    if (lua_pcall(aux, 2, 1, 0) == LUA_OK)
+    if (call_aux(fiber, 2, 1) == LUA_OK)
         lua_replace(aux, -2);
     else
         lua_pop(aux, 1);
-    leave(fiber, &outer);
-    memory_leave(fiber->owner->memory, before);
     return lua_tostring(aux, -1);
 }
 
@@ -236,15 +239,10 @@ static int describe_late(lua_State *L) {
  * closed: replaces it on the stack of aux, as push_error() would. NULL: there is none. */
 static const char *late_error(struct fiber *fiber) {
     lua_State *aux = fiber->owner->aux;
-    struct watchdog_outer outer;
-    size_t before = memory_enter(fiber->owner->memory, MEMORY_RESERVE);
     lua_pushcfunction(aux, describe_late);
     lua_insert(aux, -2);
-    enter(fiber, &outer, aux, "the text of an error");
-    if (lua_pcall(aux, 1, 2, 0) != LUA_OK)
+    if (call_aux(fiber, 1, 2) != LUA_OK)
         lua_pushvalue(aux, -1); /* no memory */
-    leave(fiber, &outer);
-    memory_leave(fiber->owner->memory, before);
     const char *text = lua_tostring(aux, -1);
     if (text == NULL)
         lua_pop(aux, 2);
