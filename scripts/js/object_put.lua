@@ -123,15 +123,7 @@ local function transfer(self, next_chunk)
   return { size = size, chunks = count, digest = info.digest_text(digest) }
 end
 
----Whatever ends a put early, the chunks do not stay: also when its fiber is cancelled.
-local cleanup = {
-  __close = function(self)
-    if self.kept then return end
-    api.tell("STREAM.PURGE." .. self.store.stream, { filter = self.subject })
-  end,
-}
-
----The server is not there: the chunks go when it is back.
+---The server is not there, or chunks are still on their way: they go later.
 local function purge_later(stream, subject)
   for attempt = 1, PURGE_ATTEMPTS do
     core.sleep(math.min(2 ^ (attempt - 1), 30))
@@ -139,6 +131,16 @@ local function purge_later(stream, subject)
     if ok or err.code == "not_found" then return end
   end
 end
+
+---Whatever ends a put early, the chunks do not stay: also when its fiber is cancelled. Servers
+---from 2.10 on may do what is asked for here before they store the chunks that came first.
+local cleanup = {
+  __close = function(self)
+    if self.kept then return end
+    api.tell("STREAM.PURGE." .. self.store.stream, { filter = self.subject })
+    core.background(purge_later, self.store.stream, self.subject)
+  end,
+}
 
 ---Chunks that are still on their way would come after the purge.
 local function discard(self)

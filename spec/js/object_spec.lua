@@ -314,6 +314,19 @@ describe("app.js object store", function()
       assert(store:put("c", bytes(100000)))
     end)
 
+    it("leaves no chunks when its fiber is cancelled", function()
+      local store = create()
+      for i = 1, 10 do
+        local fiber = app.spawn(function()
+          store:put("cancelled", bytes(2000000), { chunk_size = 20000 })
+        end)
+        app.sleep(i % 5 / 1000)
+        fiber:cancel()
+      end
+      assert(app.flush()) -- all that was on its way is there
+      eventually("their end", function() return chunks(store) == 0 end)
+    end)
+
     it("leaves no chunks when its fiber ends with the service", function()
       local store = create()
       local svc = testing.start(([[
