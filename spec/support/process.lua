@@ -127,9 +127,27 @@ function process:signal(name) os.execute(("kill -%s %s 2>/dev/null"):format(name
 ---The exit status if it has ended; 128 + signal as a shell says it.
 function process:status() return tonumber(read(self.out .. ".status"):match "^(%d+)\n") end
 
+---What a process and its children are doing, for the message of a wait that was in vain.
+local function doing(pid)
+  local pipe = assert(io.popen(([==[
+    look() {
+      echo "process $1: $(tr '\0' ' ' </proc/$1/cmdline | cut -c 1-200)"
+      for task in /proc/$1/task/*; do
+        echo "  $(cat $task/comm): $(sed -n 's/^State:[[:space:]]*//p' $task/status)" \
+          "in $(cat $task/wchan), system call $(cut -d ' ' -f 1 $task/syscall)"
+      done
+      for child in $(cat /proc/$1/task/*/children); do look $child; done
+    }
+    look %d 2>/dev/null]==]):format(pid)))
+  local text = pipe:read "a"
+  pipe:close()
+  return text
+end
+
 function process:wait(timeout)
   return eventually(function()
-    return ("the end of %s:\n%s"):format(table.concat(self.command, " "), self:output())
+    return ("the end of %s:\n%s%s"):format(table.concat(self.command, " "), doing(self.pid),
+      self:output())
   end, function() return self:status() end, timeout or PATIENCE)
 end
 
