@@ -19,6 +19,7 @@ local config = require "lunats.js.config"
 local consumers = require "lunats.js.consumers"
 local errors = require "lunats.js.errors"
 local generation = require "lunats.js.generation"
+local skipped = require "lunats.js.skipped"
 
 local M = {
   ---Seconds between two heartbeats; twice as long a silence means that the consumer is lost.
@@ -86,6 +87,7 @@ local function create(self)
   end
   self.after = consumers.beginning(info) or self.after
   self.consumer = info.name
+  self.skips = skipped.possible()
   return info
 end
 
@@ -149,9 +151,11 @@ function ordered:next(timeout)
   while true do
     local msg, err
     if not self.lost then
+      local before = self.skips and self.box:sequence()
       msg, err = self.box:next(timeout, self.data_type)
-      if msg then return msg end
-      self.lost = err.code == "consumer_lost"
+      self.lost = not msg and err.code == "consumer_lost"
+        or msg and before and skipped.before(self, before, msg)
+      if msg and not self.lost then return msg end
     end
     if self.lost then
       local ok
@@ -213,6 +217,7 @@ end
 ---                 opt_start_time, headers_only, ...
 ---  on_message     called for each message, one after the other; without it use handle:next()
 ---  created        when the stream was made, if that is known
+---  last           its last sequence then: with "last_per_subject", gaps up to there are none
 ---  on_error(err)  it could not be made again yet (it is tried on), or ended for good
 ---  data_type      "json" (default), "string" or a codec
 ---  heartbeat      seconds, default 5
@@ -223,7 +228,7 @@ function M.open(opts)
     stream = opts.stream, filter = opts.filter, config = opts.config or {},
     on_message = opts.on_message, on_error = opts.on_error,
     data_type = opts.data_type, heartbeat = opts.heartbeat or M.heartbeat,
-    box = core.js_ordered(opts.on_message ~= nil),
+    last = opts.last, box = core.js_ordered(opts.on_message ~= nil),
     reader = core.js_reader(opts.stream, "(ordered)", true),
   }, ordered)
   local info, err

@@ -38,7 +38,7 @@ function M.collect(opts, fn)
   if initial.over then return true end
   local handle
   handle, err = open { stream = opts.stream, filter = opts.filter, config = opts.config,
-    data_type = "string", created = initial.created }
+    data_type = "string", created = initial.created, last = initial.last }
   if not handle then return nil, err end
   local _ <close> = setmetatable({ handle = handle }, stopping)
   local due = core.clock() + M.patience
@@ -94,7 +94,7 @@ function M.open(opts)
   local state = { came = 0, initial = initial }
   self.ordered, err = open {
     stream = opts.stream, filter = opts.filter, config = opts.config, data_type = "string",
-    on_error = opts.on_error, created = initial.created,
+    on_error = opts.on_error, created = initial.created, last = initial.last,
     on_message = function(msg)
       state.came, state.busy = state.came + 1, true
       local over = not self.initial and initial:see(msg)

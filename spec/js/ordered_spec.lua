@@ -81,6 +81,24 @@ describe("an ordered consumer", function()
     assert.equal("not_found", err.code)
   end)
 
+  it("misses nothing that comes just before a subject is rolled up", function()
+    assert(app.js.update_stream { name = stream, subjects = { stream .. ".>" },
+      allow_rollup_hdrs = true })
+    put(1, 1)
+    local got, wanted = {}, {}
+    open { filter = stream .. ".>", on_message = function(msg) got[#got + 1] = msg.data.i end }
+    for i = 1, 601 do
+      wanted[i] = i
+      local rolls = i == 300
+      if i > 1 then
+        app.publish(stream .. (rolls and ".b" or ".a"), { i = i },
+          { headers = rolls and { ["Nats-Rollup"] = "sub" } or nil })
+      end
+    end
+    eventually("the last one", function() return got[#got] == 601 end)
+    assert.same(wanted, got)
+  end)
+
   it("takes the fields of a consumer", function()
     put(1, 2)
     put(3, 3, stream .. ".b")
