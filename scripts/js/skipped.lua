@@ -1,8 +1,8 @@
 ---What servers before 2.9.12 pass over: when a subject is rolled up (KV purges, objects), a
 ---consumer goes on with the first message that is left of that subject, and whatever it had not
----delivered yet of others is skipped, without a gap in its own numbers
----(nats-server 2.9.10, server/stream.go, purge()). So before such a message is believed to be the
----next one, the stream is asked.
+---delivered yet of others is skipped, without a gap in its own numbers (nats-server 2.9.10,
+---server/stream.go, purge()). So before such a message is believed to be the next one, the
+---stream is asked.
 local core = require "lunats.core"
 local api = require "lunats.js.api"
 
@@ -48,8 +48,8 @@ function M.before(self, before, msg)
     or err and err.code == "not_found" then
     return false
   end
-  core.log(2, ("stream '%s': this nats-server skips messages when a subject is rolled up (2.9.12 "
-    .. "does not): they are read after all"):format(self.stream))
+  core.log(2, ("stream '%s': this nats-server has skipped messages because a subject was "
+    .. "rolled up (2.9.12 does not): they are read after all"):format(self.stream))
   self.box:forget()
   self.after = before
   return true
