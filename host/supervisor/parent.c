@@ -144,8 +144,9 @@ static void stop_worker(void *owner, unsigned number) {
     pid_t pid = parent_process(owner, number)->pid;
     if (pid == 0)
         return;
+    kill(pid, SIGCONT); /* a paused one would not hear. Not later: who stops threads to look
+                         * at them while it ends, as LeakSanitizer does, would wait for ever */
     kill(pid, SIGTERM);
-    kill(pid, SIGCONT); /* a paused one would not hear */
 }
 
 /* A question to one worker. */
