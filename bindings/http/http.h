@@ -23,8 +23,7 @@ void push_http_request(lua_State *L, struct exchange *exchange);
 
 /* ---- its answer: reply.c ---- */
 
-/* Of the protected call: what is raised is reported and answered here, as the traceback exists
- * only here. */
+/* Of the protected call: what is raised is reported here, as the traceback exists only here. */
 int http_on_error(lua_State *L);
 /* Continuation of the call; the context is the exchange. Ends the body. */
 int http_outcome(lua_State *L, int status, lua_KContext context);

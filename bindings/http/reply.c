@@ -22,7 +22,7 @@
 
 /* ---- errors ---- */
 
-/* The error value of a handler that has been reported and answered. */
+/* The error value of a handler that has been reported. */
 static const char told;
 
 static void report(struct exchange *exchange, const char *label,
@@ -59,7 +59,7 @@ static void raised(struct exchange *exchange, const struct script_error *error,
     report(exchange, label, &full);
     trace_failed(exchange->trace, text, error->text);
     if (!exchange->streaming)
-        exchange_refuse(exchange, 500, hide ? shown : text);
+        exchange_fail(exchange, 500, hide ? shown : text, -1);
 }
 
 /* What the client is told of an error value. */
@@ -67,13 +67,8 @@ static int fail(lua_State *L, struct exchange *exchange, int index) {
     index = lua_absindex(L, index);
     int code = outcome_code(L, index), status = code >= 400 && code < 600 ? code : 500;
     double seconds = outcome_retry_after(L, index);
-    const char *text = error_text(L, index);
-    if (exchange->streaming)
-        return 0;
-    if (seconds >= 0)
-        exchange_refuse_after(exchange, status, text, seconds);
-    else
-        exchange_refuse(exchange, status, text);
+    if (!exchange->streaming)
+        exchange_fail(exchange, status, error_text(L, index), seconds);
     return 0;
 }
 
@@ -132,11 +127,11 @@ static int answer_with(struct exchange *exchange, struct answer *answer) {
         static const char text[] = "the answer does not fit into the memory of the service, as "
                                    "clients have not read others yet (--memory)";
         report(exchange, "", &(struct script_error){.text = text});
-        exchange_refuse(exchange, 503, "not enough memory");
+        exchange_fail(exchange, 503, "not enough memory", -1);
         return 0;
     }
     if (response->len > 0 && (response->body = malloc(response->len)) == NULL) {
-        exchange_refuse(exchange, 503, "out of memory");
+        exchange_fail(exchange, 503, "out of memory", -1);
         return 0;
     }
     if (response->len > 0)
@@ -275,14 +270,24 @@ static int reply(lua_State *L, struct exchange *exchange) {
                                   : send_value(L, exchange, result);
 }
 
+/* Answers with what has failed, and with the headers that the request has for its answer. */
+static int refuse(lua_State *L, struct exchange *exchange) {
+    struct answer answer = {0};
+    bool has_type;
+    lua_pushnil(L);
+    const struct http_header *headers = push_own_headers(L, -1, &answer, &has_type);
+    exchange_refuse(exchange, headers, answer.response.header_count);
+    return 0;
+}
+
 int http_outcome(lua_State *L, int status, lua_KContext context) {
     struct exchange *exchange = (struct exchange *)context;
     bool success = status == LUA_OK || status == LUA_YIELD;
     if (!success && fiber_cancelled(fibers_current(script_fibers(script_of(L)))))
         return lua_error(L); /* the fiber ends as cancelled */
     if (success)
-        return reply(L, exchange);
-    if (lua_touserdata(L, -1) != &told)
+        reply(L, exchange);
+    else if (lua_touserdata(L, -1) != &told)
         report_raised(L, exchange, lua_gettop(L), error_alone(L, lua_gettop(L)));
-    return 0;
+    return exchange->failure.status != 0 ? refuse(L, exchange) : 0;
 }

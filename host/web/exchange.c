@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "host/base/clock.h"
@@ -54,48 +55,69 @@ void exchange_finish(struct exchange *exchange, bool complete) {
         exchange->api->finish(request, complete);
 }
 
-void web_refuse(const struct http_api *api, struct http_request *request, int status,
-                const char *text, const struct http_header *header) {
+/* Of the answer that was to be, and is not. */
+static bool is_of_body(const char *name) {
+    static const char *const names[] = {"ETag", "Last-Modified", "Accept-Ranges", "Retry-After",
+                                        "Cache-Control"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    return strncasecmp(name, "Content-", sizeof("Content-") - 1) == 0;
+}
+
+void web_refuse(const struct http_api *api, struct http_request *request,
+                const struct web_refusal *refusal) {
     struct text json = {0};
-    struct http_header headers[2] = {{"Content-Type", "application/json"}};
-    if (header != NULL)
-        headers[1] = *header;
-    if (text != NULL) {
-        text_printf(&json, "{\"code\":%d,\"message\":", status);
-        text_json(&json, text);
+    struct http_header headers[2 + WEB_REFUSAL_MORE];
+    size_t count = 0;
+    if (refusal->text != NULL) {
+        headers[count++] = (struct http_header){"Content-Type", "application/json"};
+        text_printf(&json, "{\"code\":%d,\"message\":", refusal->status);
+        text_json(&json, refusal->text);
         text_put(&json, "}", 1);
     }
+    if (refusal->header.value != NULL)
+        headers[count++] = refusal->header;
+    for (size_t i = 0; i < refusal->more_count && count < 2 + WEB_REFUSAL_MORE; i++)
+        if (!is_of_body(refusal->more[i].name))
+            headers[count++] = refusal->more[i];
     if (json.failed)
         text_free(&json);
     struct http_response response = {
-        .status = status,
-        .headers = text != NULL ? headers : headers + 1,
-        .header_count = (text != NULL) + (size_t)(header != NULL),
+        .status = refusal->status,
+        .headers = headers,
+        .header_count = count,
         .body = json.bytes,
         .len = json.len,
     };
     api->answer(request, &response);
 }
 
-static void refuse(struct exchange *exchange, int status, const char *text,
-                   const struct http_header *header) {
+void exchange_fail(struct exchange *exchange, int status, const char *text, double seconds) {
+    struct exchange_failure *failure = &exchange->failure;
+    if (exchange->request == NULL || failure->status != 0)
+        return;
+    *failure = (struct exchange_failure){.status = status, .seconds = seconds};
+    text_puts(&failure->text, text);
+}
+
+void exchange_refuse(struct exchange *exchange, const struct http_header *own, size_t count) {
     struct http_request *request = exchange->request;
+    const struct exchange_failure *failure = &exchange->failure;
+    char whole[32];
     if (request == NULL)
         return;
     exchange->request = NULL;
-    exchange->status = status;
-    web_refuse(exchange->api, request, status, text, header);
-}
-
-void exchange_refuse(struct exchange *exchange, int status, const char *text) {
-    refuse(exchange, status, text, NULL);
-}
-
-void exchange_refuse_after(struct exchange *exchange, int status, const char *text,
-                           double seconds) {
-    char whole[32];
-    snprintf(whole, sizeof(whole), "%.0f", ceil(seconds)); /* as the header wants it */
-    refuse(exchange, status, text, &(struct http_header){"Retry-After", whole});
+    exchange->status = failure->status;
+    snprintf(whole, sizeof(whole), "%.0f", ceil(failure->seconds)); /* as the header wants it */
+    const struct web_refusal refusal = {
+        .status = failure->status,
+        .text = failure->text.failed ? "out of memory" : failure->text.bytes,
+        .header = {"Retry-After", failure->seconds >= 0 ? whole : NULL},
+        .more = own,
+        .more_count = count,
+    };
+    web_refuse(exchange->api, request, &refusal);
 }
 
 const struct path_template *exchange_template(const struct exchange *exchange) {
@@ -103,6 +125,14 @@ const struct path_template *exchange_template(const struct exchange *exchange) {
 }
 
 /* ---- the fiber ---- */
+
+/* What the fiber had to say of it is in the failure, if anything. */
+static void end_unanswered(struct exchange *exchange, int status) {
+    if (status == LN_ECANCELLED)
+        exchange_fail(exchange, 503, "the service is stopping", -1);
+    exchange_fail(exchange, 500, "internal error", -1);
+    exchange_refuse(exchange, NULL, 0);
+}
 
 static void on_end(struct fiber *fiber, void *arg, int status, const char *text) {
     (void)fiber;
@@ -112,8 +142,7 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
     if (exchange->streaming)
         exchange_finish(exchange, status == LN_OK);
     else
-        exchange_refuse(exchange, status == LN_ECANCELLED ? 503 : 500,
-                        status == LN_ECANCELLED ? "the service is stopping" : "internal error");
+        end_unanswered(exchange, status);
     if (exchange->on_room != NULL)
         exchange->on_room(exchange);
     if (exchange->holder != NULL)
@@ -127,6 +156,7 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
     if (exchange->ended != NULL)
         *exchange->ended = true;
     path_free(&exchange->path);
+    text_free(&exchange->failure.text);
     free(exchange);
 }
 

@@ -63,9 +63,19 @@ void exchange_end_trace(struct exchange *exchange, uint64_t now);
 void web_turn_away(struct web *web, const struct http_api *api, struct http_request *request,
                    const char *text);
 
-/* Answers one that no handler gets. */
-void web_refuse(const struct http_api *api, struct http_request *request, int status,
-                const char *text, const struct http_header *header);
+#define WEB_REFUSAL_MORE 32
+
+/* {"code": 404, "message": text} */
+struct web_refusal {
+    int status;
+    const char *text;          /* NULL: no body */
+    struct http_header header; /* without a value: none */
+    const struct http_header
+        *more; /* WEB_REFUSAL_MORE of them at most, but what tells of a body */
+    size_t more_count;
+};
+void web_refuse(const struct http_api *api, struct http_request *request,
+                const struct web_refusal *refusal);
 
 extern const struct fiber_role exchange_role;
 

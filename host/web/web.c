@@ -31,29 +31,38 @@ const char *web_path_of(const struct http_request *request) {
 
 void web_turn_away(struct web *web, const struct http_api *api, struct http_request *request,
                    const char *text) {
-    static const struct http_header later = {"Retry-After", "1"};
     web_statuses_add(&web->refused, 503);
-    web_refuse(api, request, 503, text, &later);
+    web_refuse(
+        api, request,
+        &(struct web_refusal){.status = 503, .text = text, .header = {"Retry-After", "1"}});
+}
+
+static const char *reason_of(int status) {
+    switch (status) {
+    case 204:
+        return NULL;
+    case 400:
+        return "the path is malformed";
+    case 405:
+        return "this path has other methods";
+    case 413:
+        return "the body is too long";
+    default:
+        return "there is nothing at this path";
+    }
 }
 
 static void refuse(struct web *web, const struct http_api *api, struct http_request *request,
                    int status, const char *allow) {
-    const struct http_header methods = {"Allow", allow};
     if (status == 503) {
         web_turn_away(web, api, request, "the service is starting or stopping");
         return;
     }
     web_statuses_add(&web->refused, status);
-    if (status == 204)
-        web_refuse(api, request, status, NULL, &methods);
-    else if (status == 405)
-        web_refuse(api, request, status, "this path has other methods", &methods);
-    else if (status == 400)
-        web_refuse(api, request, status, "the path is malformed", NULL);
-    else if (status == 413)
-        web_refuse(api, request, status, "the body is too long", NULL);
-    else
-        web_refuse(api, request, status, "there is nothing at this path", NULL);
+    struct web_refusal refusal = {.status = status, .text = reason_of(status)};
+    if (status == 204 || status == 405)
+        refusal.header = (struct http_header){"Allow", allow};
+    web_refuse(api, request, &refusal);
 }
 
 /* The handler gets a copy, so of what messages may have a body may have half. NULL: of a

@@ -105,6 +105,13 @@ const struct web_statuses *web_refused(const struct web *web);
 
 /* ---- requests ---- */
 
+/* What its client will be told instead of an answer. */
+struct exchange_failure {
+    int status; /* 0: nothing has failed */
+    struct text text;
+    double seconds; /* until another attempt may be worth it; negative: not said */
+};
+
 struct exchange {
     struct web_route *route;
     const struct http_api *api;
@@ -117,9 +124,10 @@ struct exchange {
     struct trace *trace;          /* the fiber's; NULL: it is part of none */
     struct text attributes;       /* of the span, if one is recorded */
     int status;                   /* that it was answered with; 0: not yet */
-    bool streaming;               /* exchange_begin() was called */
-    struct exchange **holder;     /* set to NULL at the end; NULL: nobody holds it */
-    bool *ended;                  /* set to true at the end, for host/web; may be NULL */
+    struct exchange_failure failure;
+    bool streaming;           /* exchange_begin() was called */
+    struct exchange **holder; /* set to NULL at the end; NULL: nobody holds it */
+    bool *ended;              /* set to true at the end, for host/web; may be NULL */
     void (*on_room)(struct exchange *exchange); /* there is room, or the client is gone */
 };
 
@@ -137,11 +145,12 @@ void exchange_begin(struct exchange *exchange, const struct http_response *respo
 /* Returns what waits for the client; SIZE_MAX: gone, or no memory. */
 size_t exchange_write(const struct exchange *exchange, const char *bytes, size_t len);
 void exchange_finish(struct exchange *exchange, bool complete);
-/* {"code": 404, "message": text} */
-void exchange_refuse(struct exchange *exchange, int status, const char *text);
-/* With a header that says in how many seconds it may be worth another attempt. */
-void exchange_refuse_after(struct exchange *exchange, int status, const char *text,
-                           double seconds);
+/* Notes what has failed; the first one counts. The answer follows with exchange_refuse(), or at
+ * the end of the fiber. */
+void exchange_fail(struct exchange *exchange, int status, const char *text, double seconds);
+/* Answers with the failure, as {"code": 404, "message": text}, and with `own` headers but those
+ * that tell of a body. */
+void exchange_refuse(struct exchange *exchange, const struct http_header *own, size_t count);
 
 /* Runs a request that has come some other way than by the port, as specs do; `api` answers.
  * See http_options for when on_gone() and on_room() are to be called. */

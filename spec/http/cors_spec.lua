@@ -45,6 +45,23 @@ describe("cors", function()
     assert.is_nil(res.headers["Access-Control-Allow-Origin"])
   end)
 
+  it("lets pages read what went wrong, too", function()
+    local svc = testing.start [[
+      app.http.get("/:how", { cors = "https://x.y" }, function(req)
+        if req.params.how == "raised" then error { code = 409, message = "taken" } end
+        if req.params.how == "returned" then return nil, { code = 404, message = "gone" } end
+        return nil, { code = 429, message = "later", retry_after = 2 }
+      end)
+    ]]
+    finally(function() svc:stop() end)
+    for how, status in pairs { raised = 409, returned = 404, later = 429 } do
+      local res = svc:http("GET", "/" .. how, { headers = { Origin = "https://x.y" } })
+      assert.same({ status, "https://x.y", "Origin" }, { res.status,
+        res.headers["access-control-allow-origin"], res.headers.vary })
+    end
+    assert.equal(1, #svc:errors())
+  end)
+
   it("has no credentials for everybody, and no nonsense", function()
     for source, text in pairs {
       ['{ credentials = true }'] = "credentials need a list of origins",

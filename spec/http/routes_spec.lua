@@ -235,6 +235,28 @@ describe("what a handler returns", function()
     assert.same({ 500, { code = 500, message = "text" } }, told(svc, "GET", "/text"))
   end)
 
+  it("that is an error has the headers that the request has, but those of a body", function()
+    local svc = start [[
+      app.http.get("/:how", function(req)
+        req:set_header("X-Request", 1)
+        req:set_cookie("seen", "1")
+        req:set_header("Content-Type", "text/html")
+        req:set_header("ETag", '"1"')
+        if req.params.how == "raised" then error { code = 409, message = "taken" } end
+        if req.params.how == "wrong" then req:set_header("X Y", 1) end
+        return nil, { code = 409, message = "taken" }
+      end)]]
+    for _, how in ipairs { "raised", "returned" } do
+      local status, data, res = ask(svc, "GET", "/" .. how)
+      assert.same({ 409, "taken", "1", "application/json", 1 }, { status, data.message,
+        res.headers["x-request"], res.headers["content-type"], #res.cookies })
+      assert.is_nil(res.headers.etag)
+    end
+    assert.equal(409, (ask(svc, "GET", "/wrong")))
+    assert.equal(2, #svc:errors())
+    clean_loop.expected_errors(0, 2)
+  end)
+
   it("may have a status, headers and a body of its own", function()
     local svc = start [[
       app.http.post("/", function(req)
