@@ -1,5 +1,6 @@
 ---What answers of the JetStream API look like, as far as anything depends on it. Whoever reads
 ---one need not ask whether a field is there, or what it is.
+local core = require "lunats.core"
 local json = require "lunats.json"
 local config = require "lunats.js.config"
 local errors = require "lunats.js.errors"
@@ -7,7 +8,7 @@ local schema = require "lunats.js.schema"
 
 -- ---- the fields -------------------------------------------------------------
 
----Kinds are those of schema.lua. Fields that are not named here may be anything.
+---Kinds are those of schema.lua, and "name", which may be part of a subject. Fields that are not named here may be anything.
 local LIST = schema.LIST
 
 local STATE = { messages = "count", bytes = "count", first_seq = "count", last_seq = "count",
@@ -15,7 +16,7 @@ local STATE = { messages = "count", bytes = "count", first_seq = "count", last_s
 local STREAM = { config = schema.fields.stream, state = STATE, created = "string",
   total = "count" }
 local SEQUENCES = { consumer_seq = "count", stream_seq = "count" }
-local CONSUMER = { name = "string", stream_name = "string", created = "string",
+local CONSUMER = { name = "name", stream_name = "name", created = "string",
   config = schema.fields.consumer, delivered = SEQUENCES, ack_floor = SEQUENCES,
   num_pending = "count", num_ack_pending = "count", push_bound = "boolean" }
 local MESSAGE = { subject = "string", seq = "count", data = "string", hdrs = "string",
@@ -29,11 +30,11 @@ local STORED, PURGED = { message = MESSAGE }, { purged = "count" }
 local ANSWERS = {
   INFO = { api = { level = "count" } },
   ["STREAM.CREATE"] = STREAM, ["STREAM.UPDATE"] = STREAM, ["STREAM.INFO"] = STREAM,
-  ["STREAM.LIST"] = page("streams", STREAM), ["STREAM.NAMES"] = page("streams", "string"),
+  ["STREAM.LIST"] = page("streams", STREAM), ["STREAM.NAMES"] = page("streams", "name"),
   ["STREAM.PURGE"] = PURGED, ["STREAM.MSG.GET"] = STORED,
   ["CONSUMER.CREATE"] = CONSUMER, ["CONSUMER.INFO"] = CONSUMER, ["CONSUMER.RESET"] = CONSUMER,
   ["CONSUMER.LIST"] = page("consumers", CONSUMER),
-  ["CONSUMER.NAMES"] = page("consumers", "string"),
+  ["CONSUMER.NAMES"] = page("consumers", "name"),
 }
 
 ---What is always there, but for those in a list, which are shown as they are.
@@ -68,6 +69,7 @@ local SCALARS = {
   table = function(value) return type_of(value) == "table" end,
   words = function(value) return type(value) == "table" and is_words(value) end,
   whole = is_whole, count = is_whole,
+  name = function(value) return type(value) == "string" and core.js_name_ok(value) end,
 }
 SCALARS.subject = SCALARS.string
 
@@ -104,7 +106,9 @@ function fault_of(kind, value, path, listed)
     return fault_in_table(kind, value, path, listed)
   end
   local fits = SCALARS[kind] or SCALARS.string -- one of some words, or a newer one
-  return not fits(value) and ("%s is a %s"):format(path, type_of(value)) or nil
+  if fits(value) then return nil end
+  return kind == "name" and type(value) == "string" and ("%s is no name"):format(path)
+    or ("%s is a %s"):format(path, type_of(value))
 end
 
 ---@param op string what follows the prefix: "STREAM.INFO.ORDERS"

@@ -86,7 +86,8 @@ local function pub_ack(subject, msg)
   local ack = json.decode(msg.raw)
   if type(ack) ~= "table" then ack = {} end
   if type(ack.error) == "table" then return nil, api.error(ack.error) end
-  if type(ack.stream) ~= "string" or ack.stream == "" or math.type(ack.seq) ~= "integer" then
+  local named = type(ack.stream) == "string" and core.js_name_ok(ack.stream)
+  if not named or math.type(ack.seq) ~= "integer" then
     return nil, api.failure("jetstream", "the answer to '%s' does not come from a stream: "
       .. "another subscriber of the subject has replied", subject)
   end

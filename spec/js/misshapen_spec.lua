@@ -83,6 +83,10 @@ describe("an answer of the JetStream API that makes no sense", function()
 
   it("is refused as a page of a list", function()
     refused("js.stream_names()", { total = 1, streams = { 5 } }, "streams[1] is a number")
+    refused('js.find_stream "s"', { streams = { "$JS.A.b" } }, "streams[1] is no name")
+    refused('js.counter("s"):get()', { streams = { "$JS.A.b" },
+      any = { api = { level = 3 } }, ["STREAM.NAMES"] = { streams = { "$JS.A.b" } } },
+      "streams[1] is no name")
     refused("js.streams()", { total = "x" }, "answer.total is a string")
     refused('js.consumers "S"', { consumers = { CONSUMER, { config = 1 } } },
       "consumers[2].config is a number")
