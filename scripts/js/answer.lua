@@ -8,8 +8,8 @@ local schema = require "lunats.js.schema"
 
 -- ---- the fields -------------------------------------------------------------
 
----Kinds are those of schema.lua, and "name", which may be part of a subject. Fields that are not
----named here may be anything.
+---Kinds are those of schema.lua, and "name", which may be part of a subject. Fields that are
+---not named here may be anything.
 local LIST = schema.LIST
 
 local STATE = { messages = "count", bytes = "count", first_seq = "count", last_seq = "count",
