@@ -10,12 +10,15 @@ load.__index = load
 local PACE = 0.03
 ---Seconds that a request may end after its timeout, besides what this process was late itself.
 local MARGIN = 0.5
+---Seconds between two looks at the clock.
+local TICK = 0.02
 
 ---@param nats table  of app.connect
 function M.start(nats)
   local self = setmetatable({ nats = nats, running = true, fibers = 0, asked = 0, answered = 0,
     failed = {}, late = {}, wrong = {}, next = 0, accepted = {}, poison = {}, behind = 0,
-    flooded = 0, flood_answers = 0, twice = 0, seen = {}, inbox = "chaos.flood" }, load)
+    slept_at = core.hrtime(),    flooded = 0, flood_answers = 0,
+    twice = 0, seen = {}, inbox = "chaos.flood" }, load)
   self:watch_the_clock()
   nats.listen(self.inbox .. ".*", { queue = false, data_type = "string" }, function(msg)
     local number = msg.subject:match "%d+$"
@@ -26,16 +29,20 @@ function M.start(nats)
   return self
 end
 
----How late this process is itself, summed up: what a request took beyond its timeout while this
----grew is not the fault of anybody else.
 function load:watch_the_clock()
   app.spawn(function()
     while not self.over do
-      local began = core.hrtime()
-      app.sleep(0.02)
-      self.behind = self.behind + core.hrtime() - began - 0.02
+      self.slept_at = core.hrtime()
+      app.sleep(TICK)
+      self.behind = self.behind + core.hrtime() - self.slept_at - TICK
     end
   end)
+end
+
+---How late this process is itself, summed up: what a request took beyond its timeout while this
+---grew is not the fault of anybody else. What is late may be so as well where this is asked.
+function load:own_delay()
+  return self.behind + math.max(0, core.hrtime() - self.slept_at - TICK)
 end
 
 local function count(list, key) list[key] = (list[key] or 0) + 1 end
@@ -48,13 +55,13 @@ end
 ---Asks, and writes down how it went.
 ---@return table|nil answer
 function load:ask(subject, message, timeout, expected)
-  local began, behind = core.hrtime(), self.behind
+  local began, delay = core.hrtime(), self:own_delay()
   self.asked = self.asked + 1
   local reply, err = self.nats.request(subject, message, { timeout = timeout })
-  local took, own = core.hrtime() - began, self.behind - behind
+  local took, own = core.hrtime() - began, self:own_delay() - delay
   if took > timeout + MARGIN + own then
-    self.late[#self.late + 1] = ("%s: %.1f s, with a timeout of %g s"):format(subject, took,
-      timeout)
+    self.late[#self.late + 1] = ("%s: %.1f s, with a timeout of %g s; %.1f s of it was our own")
+      :format(subject, took, timeout, own)
   end
   if not reply then
     count(self.failed, err.code == "service_error" and ("%s %s"):format(err.code, err.status)

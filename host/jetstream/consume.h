@@ -44,6 +44,7 @@ struct consume_msg {
     struct list_node queue; /* waiting for its turn */
     uint64_t touched;       /* when the server's clock for it began, as far as known */
     bool running, stale;
+    bool again;        /* it has come once more while it was here */
     struct turn *turn; /* owned; NULL: it is not ordered by a key */
 };
 

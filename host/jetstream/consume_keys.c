@@ -128,12 +128,14 @@ static uint64_t identity_of(const struct js_meta *meta) {
 }
 
 /* One that is acknowledged late the server delivers again before it hears of the end, behind
- * others of its key. */
+ * others of its key. When it does so is not known of one that it has delivered more than once:
+ * it may have waited in the socket. */
 void consume_keys_remember(struct consume *consume, const struct consume_msg *msg, bool acked) {
     struct js_meta meta;
     uint64_t late = msg->touched + consume->options.ack_wait_ms * 3 / 4;
     if (consume->options.ack_wait_ms > 0 &&
-        (uv_hrtime() / 1000000 >= late || (acked && doubtful(consume))) &&
+        (uv_hrtime() / 1000000 >= late ||
+         (acked && (msg->again || is_redelivered(msg) || doubtful(consume)))) &&
         js_parse_reply(msg->msg->reply, &meta))
         consume->late[consume->late_count++ % LATE_MAX] = identity_of(&meta);
 }
@@ -164,6 +166,7 @@ static void merge(struct consume *consume, struct consume_msg *first, struct con
             backlog_requeue(&consume->backlog, first);
         }
     }
+    first->again = true;
     backlog_unqueue(&consume->backlog, msg);
     consume_finish(consume, msg, CONSUME_SETTLED);
 }
