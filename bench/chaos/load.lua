@@ -17,7 +17,7 @@ local TICK = 0.02
 function M.start(nats)
   local self = setmetatable({ nats = nats, running = true, fibers = 0, asked = 0, answered = 0,
     failed = {}, late = {}, wrong = {}, next = 0, accepted = {}, poison = {}, behind = 0,
-    slept_at = core.hrtime(),    flooded = 0, flood_answers = 0,
+    slept_at = core.hrtime(), flooded = 0, flood_answers = 0,
     twice = 0, seen = {}, inbox = "chaos.flood" }, load)
   self:watch_the_clock()
   nats.listen(self.inbox .. ".*", { queue = false, data_type = "string" }, function(msg)
