@@ -329,6 +329,15 @@ local function add_method(self, one)
   end
 end
 
+---A module beside the script may do anything.
+local function note_module(self, one)
+  local name = one.args[1] and not one.args[1].open and one.args[1].text
+  local folder = self.path:match "^(.*/)" or ""
+  if name and package.searchpath(name, folder .. "?.lua;" .. folder .. "?/init.lua") then
+    self:note(one, "what the module %s publishes and asks for is not listed here", name)
+  end
+end
+
 ---@param path string  of the script
 ---@param declared table  what lunats.commands.declared lists
 ---@param fn function  the script
@@ -351,6 +360,7 @@ function M.collect(path, declared, fn)
       bucket[1](self, token(bucket[2] and field(one.args[1], bucket[2]) or one.args[1]),
         self.methods)
     end
+    if one.path == "require" then note_module(self, one) end
     if one.path == "app.js.dead_letters" then dead_letters(self, one, self.methods.redrive) end
     local js = one.path and one.path:match "^app%.js%.([%w_]+)"
     if js and SILENT[js] then
@@ -400,6 +410,23 @@ local function options_left()
   return left
 end
 
+---How many replies a message may get from the connection of a service, if each of its handlers
+---sends one: of a queue group one subscription has it, of those without a group each.
+local function replies(listeners)
+  local most = 1
+  for _, one in ipairs(listeners) do
+    local groups, count = {}, 0
+    for _, other in ipairs(listeners) do
+      local group = other.queue and "queue " .. other.queue or other.subject
+      if not groups[group] and patterns.overlap(one.subject, other.subject) then
+        groups[group], count = true, count + 1
+      end
+    end
+    most = math.max(most, count)
+  end
+  return most
+end
+
 ---@param self permissions
 ---@return string
 function M.text(self)
@@ -419,8 +446,8 @@ function M.text(self)
   lines[#lines + 1] = "permissions: {"
   add_list(lines, "publish", self.publish)
   add_list(lines, "subscribe", self.subscribe)
-  -- Several replies to one request take msg:respond().
-  local most = self.methods.respond and 100 or 1
+  -- Several replies of one handler take msg:respond().
+  local most = math.max(self.methods.respond and 100 or 1, replies(self.declared.listeners))
   lines[#lines + 1] = ("  allow_responses: { max: %d, expires: \"5m\" }"):format(most)
   lines[#lines + 1] = "}"
   return table.concat(lines, "\n") .. "\n"

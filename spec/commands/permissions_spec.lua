@@ -76,6 +76,9 @@ local CASES = {
     assert.equal(10, ask(connection, "reports.sum", { name = "may" }).rows)
     assert.same({ "may" }, ask(connection, "reports.list"))
   end,
+  ["examples/patterns/fan_out.lua"] = function(connection)
+    assert.equal(3, ask(connection, "offers.best", { sku = "A1", count = 2 }).asked)
+  end,
   ["examples/jetstream/work_queue.lua"] = function(connection)
     ask(connection, "shop.orders", { id = 1, sku = "A1", amount = 2 })
     eventually("the order", function() return ask(connection, "shop.stats").shipped[1] == 1 end)
@@ -140,7 +143,7 @@ describe("lunats check --permissions", function()
   ---All that is given up is taken back once, and handled then.
   local LETTERS = [[
     app.config { name = "letters" }
-    app.leader("work", { ttl = 1 }, function() print "leads" end)
+    app.leader("work", function() print "leads" end)
     app.cron("* * * * * *", { catch_up = 60 }, function() print "runs" end)
     app.listen("letters.ask", { key = "subject:2" }, function() return "answered" end)
     app.on_start(function()
@@ -353,6 +356,34 @@ describe("lunats check --permissions", function()
         :format(line), text)
     end
     assert.matches("allow_responses: { max: 100,", text)
+  end)
+
+  it("allows a reply for each subscription that gets the same message", function()
+    local path = process.write("svc.lua", [[
+      app.listen("a.b", { queue = "one" }, print)
+      app.listen("a.b", { queue = "one" }, print) -- shares the subscription
+      app.listen("a.*", { queue = "one" }, print) -- gets it, or a.b does
+      app.listen("a.*", { queue = "two" }, print)
+      app.listen("a.>", { queue = false }, print)
+      app.listen("c", { queue = "three" }, print)
+    ]])
+    assert.matches("allow_responses: { max: 3,", permissions(path))
+    assert.matches("allow_responses: { max: 1,", permissions "examples/hello.lua")
+  end)
+
+  it("says which modules beside the script it has not looked at", function()
+    local path = process.write("svc.lua", [[
+      local json = require "lunats.json"
+      local send = require "sends"
+      app.listen("a", function() send(json.null) end)
+    ]])
+    local module = assert(io.open(path:match "^.*/" .. "sends.lua", "w"))
+    module:write [[return function() app.publish("x", 1) end]]
+    module:close()
+    local text = permissions(path)
+    assert.matches("# +line 2: what the module sends publishes and asks for is not listed",
+      text)
+    assert.is_nil(text:find("lunats.json", 1, true))
   end)
 
   it("prints nothing but errors for a script with errors", function()
