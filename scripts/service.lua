@@ -100,6 +100,11 @@ M.queue = nil
 function M.config(opts)
   if type(opts) ~= "table" then error("app.config: the options must be a table", 2) end
   opts = core.check("app.config", opts, CONFIG_OPTIONS)
+  for _, option in ipairs { "name", "version", "description" } do
+    if opts[option] and opts[option]:find("\0", 1, true) then
+      core.blame(("app.config: %s must not hold a zero byte"):format(option))
+    end
+  end
   M.check_queue("app.config", opts.queue)
   local limits = opts.limits and checked_limits(opts.limits)
   local metadata = M.metadata("app.config", opts.metadata)

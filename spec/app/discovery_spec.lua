@@ -244,6 +244,12 @@ describe("app.config", function()
     refused("{ metadata = { x = ('x'):rep(200000) } }", "at most 131072")
   end)
 
+  it("refuses what would be cut off at a zero byte", function()
+    refused([[{ name = "orders\0x" }]], "app.config: name must not hold a zero byte")
+    refused([[{ version = "1.0.0\0x" }]], "app.config: version must not hold a zero byte")
+    refused([[{ description = "a\0b" }]], "app.config: description must not hold a zero byte")
+  end)
+
   it("sets the queue group of listeners that name none", function()
     start [[
       app.config { name = "NAME", queue = "q" }
