@@ -78,10 +78,10 @@ end
 
 -- ---- the server ----------------------------------------------------------------
 
----What to do about a server that does not let us in, by the code of the error.
+---What to do about a server that does not let us in, by the code of the error. Others say it
+---themselves.
 local ADVICE = {
   permission = "--user, --token, --creds, --nkey or the whole URL say who we are",
-  tls = "--tlsca names the authorities to trust, --tls-name another name of the server",
   disconnected = "start one with `nats-server -js`, or name yours with --server URL, --context "
     .. "or NATS_URL; `lunats dev` starts one of its own",
 }
@@ -97,7 +97,8 @@ local function connect()
   if other then return other end
   local text = err.message:find(names[1], 1, true) and err.message
     or ("%s: %s"):format(shown, err.message)
-  say("bad", "server", "%s (%s)", text, ADVICE[err.code] or ADVICE.disconnected)
+  local advice = ADVICE[err.code]
+  say("bad", "server", "%s%s", text, advice and (" (%s)"):format(advice) or "")
 end
 
 local function look_at_server(other)

@@ -61,6 +61,12 @@ describe("lunats doctor", function()
     assert.is_nil(found.JetStream)
   end)
 
+  it("advises nobody to start a server where one is that cannot be used", function()
+    local _, found = doctor(nil, "-s", (testing.server_url():gsub("^nats", "tls")))
+    assert.equal("bad", found.server.state)
+    assert.matches("offers no TLS.*nothing was sent$", found.server.text)
+  end)
+
   it("goes where the environment says", function()
     local status, found = doctor { NATS_URL = "nats://127.0.0.1:" .. core.free_port() }
     assert.equal(1, status)
