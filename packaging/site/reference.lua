@@ -156,6 +156,8 @@ local function put_function(out, block, name, args, classes, hrefs)
   local full = shown(name, classes)
   out[#out + 1] = ("\n### %s { #%s }\n"):format(code(full .. "(" .. args .. ")"), anchor(full))
   out[#out + 1] = prose(table.concat(block.text, "\n")) .. "\n"
+  local instead = tagged(block, "deprecated")
+  if instead then out[#out + 1] = "**Deprecated:** " .. prose(instead) .. "\n" end
   for _, tag in ipairs(block.tags) do
     local what, more = tag.rest:match "^(%S+)%s*(.*)$"
     if tag.name == "param" then

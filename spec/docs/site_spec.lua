@@ -46,6 +46,20 @@ describe("the site", function()
     end
   end)
 
+  it("says in its reference what is deprecated, and what to use instead", function()
+    local reference = dofile "packaging/site/reference.lua"
+    local _, page = reference.page([[
+---@meta app
+local app = {}
+---Waits.
+---@deprecated `app.sleep` waits as well
+---@param seconds number
+function app.wait(seconds) end
+]], {})
+    assert.matches("#app%-wait }\n+Waits%.\n+%*%*Deprecated:%*%* [^\n]*app%.sleep[^\n]* waits "
+      .. "as well\n", page)
+  end)
+
   local pictured = browser.missing and function(name)
     pending(("%s (needs %s)"):format(name, browser.missing))
   end or seen
