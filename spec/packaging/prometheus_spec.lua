@@ -59,7 +59,7 @@ describe("promtool", function()
   test("accepts the metrics of every example", function()
     local server = process.server { args = { "-js", "-sd", process.path "js" } }
     local child = process.spawn { process.lunats(), "run", "--server", server.url,
-      "--admin", "127.0.0.1:0", "examples/", "examples/jetstream/" }
+      "--admin", "127.0.0.1:0", "examples/", "examples/jetstream/", "examples/patterns/" }
     local url = admin.url(child)
     admin.expect_ready(url, 200)
     local conn = assert(app.connect { server = server.url })
