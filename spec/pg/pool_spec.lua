@@ -69,6 +69,7 @@ describe("pg.pool", function()
 
   it("lets nobody wait for ever", function()
     local db = pool { dsn = server.dsn, max = 1, wait = 0.1 }
+    eventually("a connection", function() return db:query "select 1" end)
     assert(db:transaction(function()
       local rows, err = db:query "select 1"
       assert.is_nil(rows)
