@@ -411,7 +411,8 @@ local function options_left()
 end
 
 ---How many replies a message may get from the connection of a service, if each of its handlers
----sends one: of a queue group one subscription has it, of those without a group each.
+---sends one: of a queue group one subscription has it, of those without a group each. Servers
+---from 2.10 on count each delivery to that connection but the first one as a reply, too.
 local function replies(listeners)
   local most = 1
   for _, one in ipairs(listeners) do
@@ -422,7 +423,7 @@ local function replies(listeners)
         groups[group], count = true, count + 1
       end
     end
-    most = math.max(most, count)
+    most = math.max(most, 2 * count - 1)
   end
   return most
 end

@@ -367,7 +367,7 @@ describe("lunats check --permissions", function()
       app.listen("a.>", { queue = false }, print)
       app.listen("c", { queue = "three" }, print)
     ]])
-    assert.matches("allow_responses: { max: 3,", permissions(path))
+    assert.matches("allow_responses: { max: 5,", permissions(path))
     assert.matches("allow_responses: { max: 1,", permissions "examples/hello.lua")
   end)
 
