@@ -49,19 +49,25 @@ static struct handle *check_handle(lua_State *L) {
     return handle;
 }
 
+/* An integer as its text. */
+static void write_key(lua_State *L, struct call *call) {
+    lua_Integer number = lua_tointeger(L, 2);
+    char *at = call->digits;
+    if (number < 0)
+        *at++ = '-';
+    at = put_number(at, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+    call->key = (struct cache_key){call->digits, (size_t)(at - call->digits)};
+}
+
 static void check_key(lua_State *L, const char *what, struct call *call) {
-    call->key = (struct cache_key){"", 0};
-    if (lua_type(L, 2) == LUA_TSTRING) {
-        call->key.bytes = lua_tolstring(L, 2, &call->key.len);
-    } else if (lua_isinteger(L, 2)) {
-        lua_Integer number = lua_tointeger(L, 2);
-        char *at = put(call->digits, "-", number < 0);
-        at = put_number(at, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
-        call->key = (struct cache_key){call->digits, (size_t)(at - call->digits)};
-    } else {
+    if (lua_isinteger(L, 2)) {
+        write_key(L, call);
+        return;
+    }
+    if (lua_type(L, 2) != LUA_TSTRING)
         raise_error(L, "%s: the key must be a string or an integer, not a %s", what,
                     lua_isnoneornil(L, 2) ? "nil" : luaL_typename(L, 2));
-    }
+    call->key.bytes = lua_tolstring(L, 2, &call->key.len);
     if (call->key.len > CACHE_KEY_MAX)
         raise_error(L, "%s: a key has %d bytes at most, not %I", what, CACHE_KEY_MAX,
                     (lua_Integer)call->key.len);
@@ -82,10 +88,12 @@ static struct cache_value check_number(lua_State *L, int arg) {
 
 static struct cache_value check_value(lua_State *L, int arg, const char *what) {
     struct cache_value value = {.type = CACHE_BYTES};
-    switch (lua_type(L, arg)) {
-    case LUA_TSTRING:
+    int type = lua_type(L, arg);
+    if (type == LUA_TSTRING) {
         value.bytes = lua_tolstring(L, arg, &value.len);
-        break;
+        return value;
+    }
+    switch (type) {
     case LUA_TNUMBER:
         return check_number(L, arg);
     case LUA_TBOOLEAN:
@@ -110,8 +118,6 @@ static struct cache_value check_value(lua_State *L, int arg, const char *what) {
 
 /* The age of options at `arg`, which are checked. */
 static uint64_t check_ttl(lua_State *L, int arg, const char *what, uint64_t def) {
-    if (lua_gettop(L) < arg)
-        return def;
     uint64_t ttl_ms = option_ms(L, arg, "ttl", UINT64_MAX);
     if (ttl_ms == 0)
         raise_error(L,
@@ -119,6 +125,14 @@ static uint64_t check_ttl(lua_State *L, int arg, const char *what, uint64_t def)
                     "removes)",
                     what);
     return ttl_ms == UINT64_MAX ? def : ttl_ms;
+}
+
+/* Most calls have no options. */
+static uint64_t check_set_options(lua_State *L, const char *what, uint64_t def) {
+    if (lua_gettop(L) < 4)
+        return def;
+    check_options(L, 4, what, set_options);
+    return check_ttl(L, 4, what, def);
 }
 
 /* ---- results ---- */
@@ -173,9 +187,7 @@ static int handle_get(lua_State *L) {
 static int handle_set(lua_State *L) {
     struct call call;
     check_call(L, "cache:set", &call);
-    if (lua_gettop(L) > 3)
-        check_options(L, 4, "cache:set", set_options);
-    uint64_t ttl_ms = check_ttl(L, 4, "cache:set", call.handle->ttl_ms);
+    uint64_t ttl_ms = check_set_options(L, "cache:set", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:set");
     int rc = cache_set(call.cache, call.key, call.now, ttl_ms, &value);
     if (rc < 0)
@@ -188,9 +200,7 @@ static int handle_set(lua_State *L) {
 static int handle_add(lua_State *L) {
     struct call call;
     check_call(L, "cache:add", &call);
-    if (lua_gettop(L) > 3)
-        check_options(L, 4, "cache:add", set_options);
-    uint64_t ttl_ms = check_ttl(L, 4, "cache:add", call.handle->ttl_ms);
+    uint64_t ttl_ms = check_set_options(L, "cache:add", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:add");
     bool added;
     int rc = cache_add(call.cache, call.key, call.now, ttl_ms, &value, &added);

@@ -17,13 +17,52 @@ static inline char *put_text(char *at, const char *text) {
     return put(at, text, strlen(text));
 }
 
+/* Two digits of what is below 100. */
+static inline char *put_pair_(char *at, uint64_t value) {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930"
+                                "31323334353637383940414243444546474849505152535455565758596061"
+                                "62636465666768697071727374757677787980818283848586878889909192"
+                                "93949596979899";
+    return put(at, pairs + value * 2, 2);
+}
+
+/* How many digits it has: its bits times log10(2) is right, or one too few. */
+static inline size_t put_digits_(uint64_t value) {
+    static const uint64_t least[NUMBER_SIZE] = {
+        0, /* has a digit, too */
+        10u,
+        100u,
+        1000u,
+        10000u,
+        100000u,
+        1000000u,
+        10000000u,
+        100000000u,
+        1000000000u,
+        10000000000u,
+        100000000000u,
+        1000000000000u,
+        10000000000000u,
+        100000000000000u,
+        1000000000000000u,
+        10000000000000000u,
+        100000000000000000u,
+        1000000000000000000u,
+        10000000000000000000u,
+    };
+    size_t digits = (size_t)(64 - __builtin_clzll(value | 1)) * 1233 >> 12;
+    return digits + (value >= least[digits]);
+}
+
 static inline char *put_number(char *at, uint64_t value) {
-    size_t count = 1;
-    for (uint64_t limit = 10; count < NUMBER_SIZE && value >= limit; limit *= 10)
-        count++;
-    for (char *digit = at + count; digit > at; value /= 10)
-        *--digit = (char)('0' + value % 10);
-    return at + count;
+    char *end = at + put_digits_(value), *digit = end;
+    for (; value >= 100; value /= 100)
+        put_pair_(digit -= 2, value % 100);
+    if (value >= 10)
+        put_pair_(at, value);
+    else
+        *at = (char)('0' + value);
+    return end;
 }
 
 /*
@@ -32,17 +71,13 @@ static inline char *put_number(char *at, uint64_t value) {
  * by less than 1e-8, so no digit is wrong.
  */
 static inline char *put_nine(char *at, uint32_t value) {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930"
-                                "31323334353637383940414243444546474849505152535455565758596061"
-                                "62636465666768697071727374757677787980818283848586878889909192"
-                                "93949596979899";
     const uint64_t one = (uint64_t)1 << 57;
     uint64_t rest = value * (one / 100000000 + 1);
     *at++ = (char)('0' + (rest >> 57));
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         rest = (rest & (one - 1)) * 100;
-        at = put(at, pairs + (rest >> 57) * 2, 2);
+        at = put_pair_(at, rest >> 57);
     }
     return at;
 }

@@ -11,7 +11,8 @@
 #define MALLOC_HEADER 8
 /* An entry has a bucket of its own, on average. */
 #define BUCKET sizeof(void *)
-/* The cost of what waits to be linked. Of more the copying takes longer than the memory. */
+/* The cost of what waits to be linked, or for another one. Of more the copying takes longer
+ * than the memory. */
 #define WRITE_MOST 1024
 
 /* ---- entries ---- */
@@ -36,12 +37,34 @@ static bool is_old(const struct cache_entry *entry, uint64_t now) {
     return entry->expires_ms != 0 && now >= entry->expires_ms;
 }
 
+/* All that have the same cost have the same size, so that each may be the next one. */
+static struct cache_entry *allocate(struct cache *cache, uint64_t cost) {
+    struct spare *spare = &cache->spares[cost / GRAIN % SPARES];
+    if (spare->cost != cost)
+        return malloc(cost - BUCKET - MALLOC_HEADER);
+    spare->cost = 0;
+    return spare->entry;
+}
+
+/* Frees it, sooner or later. */
+static void release(struct cache *cache, struct cache_entry *entry, uint64_t cost) {
+    struct spare *spare = &cache->spares[cost / GRAIN % SPARES];
+    if (cost > WRITE_MOST) {
+        free(entry);
+        return;
+    }
+    if (spare->cost != 0)
+        free(spare->entry);
+    *spare = (struct spare){entry, cost};
+}
+
 /* Frees what is not in the table any more. */
 static void forget(struct cache *cache, struct cache_entry *entry) {
+    uint64_t cost = entry_cost(entry);
     list_remove(&entry->used);
     cache->aged -= entry->expires_ms != 0;
-    cache->stats.bytes -= entry_cost(entry);
-    free(entry);
+    cache->stats.bytes -= cost;
+    release(cache, entry, cost);
 }
 
 /* Takes out and frees what `link` points at. */
@@ -124,9 +147,9 @@ static void make_room(struct cache *cache, uint64_t cost, uint64_t now) {
 }
 
 /* A new entry, linked nowhere. NULL without memory. */
-static struct cache_entry *new_entry(struct cache_key key, uint32_t hash,
-                                     const struct cache_value *value) {
-    struct cache_entry *entry = malloc(size_of(key.len, value->type, value->len));
+static struct cache_entry *new_entry(struct cache *cache, struct cache_key key, uint32_t hash,
+                                     uint64_t cost, const struct cache_value *value) {
+    struct cache_entry *entry = allocate(cache, cost);
     if (entry == NULL)
         return NULL;
     entry->next = NULL;
@@ -138,11 +161,12 @@ static struct cache_entry *new_entry(struct cache_key key, uint32_t hash,
     return entry;
 }
 
-/* An entry that is linked nowhere goes into the table, instead of one with its key. */
-static void link_entry(struct cache *cache, struct cache_entry *entry) {
+/* An entry that is linked nowhere goes into its bucket, instead of one with its key. */
+static void link_in(struct cache *cache, struct cache_entry **bucket,
+                    struct cache_entry *entry) {
     uint64_t cost = entry_cost(entry);
     struct cache_entry **link =
-        table_find(&cache->table, entry->hash, entry->bytes, entry->key_len);
+        table_find_in(bucket, entry->hash, entry->bytes, entry->key_len);
     struct cache_entry *before = *link;
     if (before != NULL) {
         table_replace(link, entry);
@@ -156,11 +180,15 @@ static void link_entry(struct cache *cache, struct cache_entry *entry) {
     cache->stats.bytes += cost;
 }
 
+static void link_entry(struct cache *cache, struct cache_entry *entry) {
+    link_in(cache, table_bucket_of(&cache->table, entry->hash), entry);
+}
+
 /* Everything but cache_set() wants to see what was set. */
 static void settle(struct cache *cache) {
-    struct cache_entry *entry;
-    while ((entry = writes_take(&cache->writes)) != NULL)
-        link_entry(cache, entry);
+    struct write write;
+    while ((write = writes_take(&cache->writes, &cache->table)).entry != NULL)
+        link_in(cache, write.bucket, write.entry);
 }
 
 /* ---- reading ---- */
@@ -209,9 +237,10 @@ struct cache_entry *cache_next(struct cache *cache, const struct cache_entry *af
 static int make_entry(struct cache *cache, struct cache_key key, uint32_t hash, uint64_t now,
                       uint64_t ttl_ms, const struct cache_value *value,
                       struct cache_entry **out) {
-    if (cache_entry_cost(key, value) > cache->stats.max_bytes / CACHE_SHARE)
+    uint64_t cost = cache_entry_cost(key, value);
+    if (cost > cache->stats.max_bytes / CACHE_SHARE)
         return LN_ETOOLARGE;
-    struct cache_entry *entry = *out = new_entry(key, hash, value);
+    struct cache_entry *entry = *out = new_entry(cache, key, hash, cost, value);
     if (entry == NULL)
         return LN_ENOMEM;
     entry->expires_ms = ttl_ms != 0 ? now + ttl_ms : 0;
@@ -233,9 +262,9 @@ int cache_set(struct cache *cache, struct cache_key key, uint64_t now, uint64_t 
         link_entry(cache, entry);
         return LN_OK;
     }
-    entry = writes_add(&cache->writes, &cache->table, entry);
-    if (entry != NULL)
-        link_entry(cache, entry);
+    struct write due = writes_add(&cache->writes, &cache->table, entry);
+    if (due.entry != NULL)
+        link_in(cache, due.bucket, due.entry);
     return LN_OK;
 }
 
@@ -321,6 +350,9 @@ bool cache_free_some(struct cache *cache, size_t most) {
     }
     if (!list_empty(&cache->used))
         return false;
+    for (size_t i = 0; i < SPARES; i++)
+        if (cache->spares[i].cost != 0)
+            free(cache->spares[i].entry);
     table_free(&cache->table);
     free(cache->name);
     cache->name = NULL;

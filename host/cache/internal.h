@@ -8,6 +8,15 @@
 #include "host/cache/table.h"
 #include "host/cache/writes.h"
 
+/* Memory of entries that are gone, one of a size each, for the next of that size: values that
+ * are replaced are mostly as long as those before. */
+#define SPARES 4
+
+struct spare {
+    struct cache_entry *entry; /* owned; nothing in it means anything */
+    uint64_t cost;             /* 0: none */
+};
+
 struct cache {
     struct list_node node; /* of struct caches */
     struct caches *caches;
@@ -18,8 +27,9 @@ struct cache {
     struct list used;     /* of entries: the most recently used first */
     struct writes writes; /* neither in the table nor counted yet */
     uint64_t written_ms;  /* the time of the last one */
-    uint64_t aged;        /* entries that have an age */
-    size_t cursor;        /* the bucket where the next sweep begins */
+    struct spare spares[SPARES];
+    uint64_t aged; /* entries that have an age */
+    size_t cursor; /* the bucket where the next sweep begins */
     struct cache_stats stats;
 };
 

@@ -26,6 +26,10 @@ static size_t index_of(const struct cache_table *table, uint32_t hash) {
     return index < table->base + table->split ? index : index - table->base;
 }
 
+struct cache_entry **table_bucket_of(const struct cache_table *table, uint32_t hash) {
+    return bucket(table, index_of(table, hash));
+}
+
 static bool add_segment(struct cache_table *table) {
     if (table->segment_count == table->segment_room) {
         size_t room = table->segment_room == 0 ? 4 : table->segment_room * 2;
@@ -58,6 +62,7 @@ static void grow(struct cache_table *table) {
         }
     }
     *stay = *go = NULL;
+    table->moves++;
     if (++table->split == table->base) {
         table->base *= 2;
         table->split = 0;
@@ -70,6 +75,7 @@ static void shrink(struct cache_table *table) {
         table->split = table->base;
     }
     table->split--;
+    table->moves++;
     size_t last = table->base + table->split;
     struct cache_entry **into = bucket(table, table->split), **from = bucket(table, last);
     while (*into != NULL)
@@ -100,14 +106,18 @@ void table_free(struct cache_table *table) {
     table->segment_count = table->segment_room = 0;
 }
 
-struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, const char *key,
-                                size_t len) {
-    struct cache_entry **link = bucket(table, index_of(table, hash));
+struct cache_entry **table_find_in(struct cache_entry **link, uint32_t hash, const char *key,
+                                   size_t len) {
     for (; *link != NULL; link = &(*link)->next)
         if ((*link)->hash == hash && (*link)->key_len == len &&
             memcmp((*link)->bytes, key, len) == 0)
             break;
     return link;
+}
+
+struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, const char *key,
+                                size_t len) {
+    return table_find_in(table_bucket_of(table, hash), hash, key, len);
 }
 
 /* The header, in front of which malloc() has its own, and the key. */
@@ -116,13 +126,13 @@ static void prefetch_entry(const struct cache_entry *entry) {
     __builtin_prefetch(entry->bytes, 1);
 }
 
-void table_prefetch(const struct cache_table *table, uint32_t hash, size_t step) {
-    struct cache_entry **link = bucket(table, index_of(table, hash)), *entry;
+void table_prefetch(struct cache_entry **bucket, uint32_t hash, size_t step) {
+    struct cache_entry *entry;
     if (step == 0) {
-        __builtin_prefetch(link, 1);
+        __builtin_prefetch(bucket, 1);
         return;
     }
-    for (entry = *link; step > 1 && entry != NULL && entry->hash != hash; step--)
+    for (entry = *bucket; step > 1 && entry != NULL && entry->hash != hash; step--)
         entry = entry->next;
     if (entry == NULL)
         return;
@@ -136,14 +146,14 @@ void table_prefetch(const struct cache_table *table, uint32_t hash, size_t step)
 
 struct cache_entry **table_link(const struct cache_table *table,
                                 const struct cache_entry *entry) {
-    struct cache_entry **link = bucket(table, index_of(table, entry->hash));
+    struct cache_entry **link = table_bucket_of(table, entry->hash);
     while (*link != entry)
         link = &(*link)->next;
     return link;
 }
 
 void table_insert(struct cache_table *table, struct cache_entry *entry) {
-    struct cache_entry **link = bucket(table, index_of(table, entry->hash));
+    struct cache_entry **link = table_bucket_of(table, entry->hash);
     entry->next = *link;
     *link = entry;
     if (++table->count > table->base + table->split)

@@ -37,6 +37,7 @@ struct cache_table {
     /* Buckets from 0 to `base` + `split`; those below `split` have been split already. `base`
      * is a power of two. */
     size_t base, split;
+    uint64_t moves;   /* changes with the number of buckets */
     uint64_t seed[2]; /* whoever chooses keys cannot know which of them collide */
 };
 
@@ -47,7 +48,12 @@ void table_free(struct cache_table *table);
 
 uint32_t table_hash(const struct cache_table *table, const char *key, size_t len);
 
+/* The bucket of what has this hash, valid as long as `moves` stays. */
+struct cache_entry **table_bucket_of(const struct cache_table *table, uint32_t hash);
+
 /* Where the entry is linked, or where the end of its bucket is: *link is NULL then. */
+struct cache_entry **table_find_in(struct cache_entry **bucket, uint32_t hash, const char *key,
+                                   size_t len);
 struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, const char *key,
                                 size_t len);
 
@@ -57,7 +63,7 @@ struct cache_entry **table_find(const struct cache_table *table, uint32_t hash, 
  * first entry, and so on until it is found, then its neighbours. Other work has to lie between
  * the calls.
  */
-void table_prefetch(const struct cache_table *table, uint32_t hash, size_t step);
+void table_prefetch(struct cache_entry **bucket, uint32_t hash, size_t step);
 
 /* Where this entry is linked. */
 struct cache_entry **table_link(const struct cache_table *table,

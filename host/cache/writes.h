@@ -12,17 +12,24 @@
 
 #define WRITES 4 /* the bucket, its first two entries, the neighbours of one of them */
 
-/* All zero: empty. Owns what is in it. */
-struct writes {
-    struct cache_entry *entries[WRITES];
-    size_t first, count;
+struct write {
+    struct cache_entry *entry;
+    struct cache_entry **bucket; /* where it belongs, while the table has these `moves` */
 };
 
-/* Adds an entry. Returns the one that waits for longest when there are too many, or NULL. */
-struct cache_entry *writes_add(struct writes *writes, const struct cache_table *table,
-                               struct cache_entry *entry);
+/* All zero: empty. Owns the entries in it. */
+struct writes {
+    struct write all[WRITES]; /* the one that waits for longest first */
+    size_t count;
+    uint64_t moves; /* of the table, when the buckets were looked up */
+};
 
-/* Takes out the one that waits for longest; NULL: there is none. */
-struct cache_entry *writes_take(struct writes *writes);
+/* Adds an entry. Returns the one that waits for longest when there are too many; else its entry
+ * is NULL. */
+struct write writes_add(struct writes *writes, const struct cache_table *table,
+                        struct cache_entry *entry);
+
+/* Takes out the one that waits for longest; its entry is NULL: there is none. */
+struct write writes_take(struct writes *writes, const struct cache_table *table);
 
 #endif

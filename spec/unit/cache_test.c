@@ -448,6 +448,57 @@ static void keeps_its_bound(void) {
     close_world();
 }
 
+static int set_number(uint32_t key, size_t len) {
+    char text[1000];
+    struct cache_value value = {.type = CACHE_BYTES, .bytes = text, .len = len};
+    write_text(text, key, len);
+    return cache_set(at.user.cache, (struct cache_key){(const char *)&key, sizeof(key)}, at.now,
+                     0, &value);
+}
+
+static bool has_number(uint32_t key, size_t len) {
+    char text[1000];
+    struct cache_value value;
+    write_text(text, key, len);
+    return cache_get(at.user.cache, (struct cache_key){(const char *)&key, sizeof(key)}, at.now,
+                     &value) &&
+           value.len == len && memcmp(value.bytes, text, len) == 0;
+}
+
+/* The table gets more and fewer buckets while entries wait to be linked. */
+static void what_waits_follows_the_table(void) {
+    open_world(200000);
+    for (uint32_t round = 0; round < 3; round++) {
+        uint32_t small = round * 10000, large = small + 5000;
+        for (uint32_t i = 0; i < 4000; i++)
+            CHECK_INT(set_number(small + i, 4), LN_OK);
+        CHECK(table_buckets(&at.user.cache->table) > 2000);
+        for (uint32_t i = 3990; i < 4000; i++)
+            CHECK(has_number(small + i, 4));
+        for (uint32_t i = 0; i < 300; i++)
+            CHECK_INT(set_number(large + i, 850), LN_OK);
+        CHECK(table_buckets(&at.user.cache->table) < 1000);
+        for (uint32_t i = 200; i < 300; i++)
+            CHECK(has_number(large + i, 850));
+        CHECK(is_sound(at.user.cache));
+    }
+    close_world();
+}
+
+/* Memory of what is replaced is used again, and only for what has its size. */
+static void replaces_with_any_size(void) {
+    open_world(0);
+    for (uint32_t i = 0; i < 2000; i++) {
+        size_t len = random_number() % 3 == 0 ? random_number() % 1000 : 200 + i % 80;
+        CHECK_INT(set_number(i % 7, len), LN_OK);
+        if (random_number() % 5 == 0)
+            CHECK(has_number(i % 7, len));
+    }
+    CHECK(is_sound(at.user.cache));
+    CHECK_INT(stats().entries, 7);
+    close_world();
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(keeps_what_it_is_given);
@@ -464,5 +515,7 @@ int main(int argc, char **argv) {
     RUN(what_is_too_old_is_swept_away);
     RUN(agrees_with_a_model);
     RUN(keeps_its_bound);
+    RUN(what_waits_follows_the_table);
+    RUN(replaces_with_any_size);
     return test_end();
 }
