@@ -39,14 +39,19 @@ static const struct option incr_options[] = {
 
 static const char kind[] = "a cache";
 
+/* Finalizers see closed ones at the end of the script, and whoever has called __gc. */
+static struct handle *check_not_closed(lua_State *L, struct handle *handle) {
+    if (handle->user.cache == NULL)
+        raise_error(L, "the cache is closed");
+    return handle;
+}
+
 /* A look into a userdata of the same size is less than one at its metatable. */
 static struct handle *check_handle(lua_State *L) {
     struct handle *handle = lua_touserdata(L, 1);
     if (handle == NULL || lua_rawlen(L, 1) != sizeof(*handle) || handle->kind != kind)
         handle = luaL_checkudata(L, 1, CACHE_TYPE); /* raises */
-    if (handle->user.cache == NULL) /* only in finalizers, at the end of the script */
-        raise_error(L, "the cache is closed");
-    return handle;
+    return check_not_closed(L, handle);
 }
 
 /* An integer as its text. */
@@ -335,7 +340,7 @@ static int core_cache(lua_State *L) {
         lua_pushnil(L);
     uint64_t max_bytes = check_max_bytes(L, 4);
     if (!lua_isnil(L, 3)) {
-        struct handle *handle = luaL_checkudata(L, 3, CACHE_TYPE);
+        struct handle *handle = check_not_closed(L, luaL_checkudata(L, 3, CACHE_TYPE));
         if (max_bytes != 0)
             cache_wish(&handle->user, max_bytes);
         if (ttl_ms != 0)

@@ -167,6 +167,18 @@ describe("app.cache", function()
     assert.is_nil(cache:get "k")
   end)
 
+  it("cannot be opened anew once a script has finalized it", function()
+    local cache = fresh()
+    local name = "spec " .. names
+    cache:__gc()
+    for _, fn in ipairs { function() cache:get "k" end, function() cache:set("k", 1) end,
+      function() cache:keys() end, function() cache:stats() end,
+      function() app.cache(name, { max_bytes = 5000 }) end } do
+      assert.error_matches(fn, "the cache is closed$")
+    end
+    cache:__gc()
+  end)
+
   it("is not seen by the collector", function()
     local cache = fresh { max_bytes = 20e6 }
     collectgarbage()
