@@ -3,10 +3,12 @@
  * What a select costs with libpq and nothing else: the peers of bench/pg.lua. Prints seconds of
  * processor time and of the clock for COUNT queries that return ROWS rows each.
  *
- *     pg DSN COUNT ROWS text|prepared|loop
+ *     pg DSN COUNT ROWS text|prepared|loop|rows
  *
  * text: PQexecParams(), the usual way. prepared: PQexecPrepared(), which the server has parsed
  * before. loop: the same in a loop around poll(), as a program has that serves others as well.
+ * These read all values and keep none. rows: as loop, and the rows become records of the
+ * program's own, which are there until it frees them, as a list of lunats.pg is.
  */
 #include <poll.h>
 #include <stdbool.h>
@@ -36,6 +38,30 @@ static long long read_rows(const PGresult *result, size_t *names) {
         sum += *PQgetvalue(result, i, 3) == 't';
     }
     return sum;
+}
+
+struct item {
+    long long id, amount;
+    char *name;
+    bool paid;
+};
+
+static struct item *take_rows(const PGresult *result) {
+    int count = PQntuples(result);
+    struct item *items = calloc((size_t)count, sizeof(*items));
+    for (int i = 0; items != NULL && i < count; i++) {
+        items[i].id = strtoll(PQgetvalue(result, i, 0), NULL, 10);
+        items[i].name = strdup(PQgetvalue(result, i, 1));
+        items[i].amount = strtoll(PQgetvalue(result, i, 2), NULL, 10);
+        items[i].paid = *PQgetvalue(result, i, 3) == 't';
+    }
+    return items;
+}
+
+static void free_rows(struct item *items, int count) {
+    for (int i = 0; i < count; i++)
+        free(items[i].name);
+    free(items);
 }
 
 static void fail(PGconn *pg) {
@@ -75,7 +101,18 @@ static void ask(PGconn *pg, const char *how, int id, const char *rows) {
     PGresult *result = *how == 't'   ? PQexecParams(pg, SQL, 2, NULL, values, NULL, NULL, 0)
                        : *how == 'p' ? PQexecPrepared(pg, "items", 2, values, NULL, NULL, 0)
                                      : ask_in_loop(pg, values);
-    if (PQntuples(result) != atoi(rows) || read_rows(result, &names) == 0)
+    int count = PQntuples(result);
+    if (count != atoi(rows))
+        fail(pg);
+    if (*how == 'r') {
+        struct item *items = take_rows(result);
+        PQclear(result);
+        if (items == NULL || items[0].id != id)
+            fail(pg);
+        free_rows(items, count);
+        return;
+    }
+    if (read_rows(result, &names) == 0)
         fail(pg);
     PQclear(result);
 }
@@ -86,7 +123,7 @@ int main(int argc, char **argv) {
     PGconn *pg = PQconnectdb(argv[1]);
     int count = atoi(argv[2]);
     PQclear(PQprepare(pg, "items", SQL, 0, NULL));
-    if (*argv[4] == 'l' && PQsetnonblocking(pg, 1) < 0)
+    if ((*argv[4] == 'l' || *argv[4] == 'r') && PQsetnonblocking(pg, 1) < 0)
         fail(pg);
     for (int i = 0; i < count / 10; i++)
         ask(pg, argv[4], 1, argv[3]);
