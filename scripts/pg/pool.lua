@@ -35,6 +35,7 @@ local function next_waiter(self)
     self.first = self.first + 1
     if waiter then return waiter end
   end
+  self.seats:queue(false)
 end
 
 local function count_waiters(self)
@@ -52,7 +53,7 @@ local function give(self, conn)
     waiter.conn = conn
     waiter.gate:open()
   else
-    self.idle[#self.idle + 1] = conn
+    self.seats:put(conn)
   end
 end
 
@@ -67,8 +68,8 @@ local function lose(self)
   end
 end
 
----At the end of `local _ <close> = conn`, however it comes: what is not at rest is closed, by
----which the server ends the transaction.
+---At the end of `local _ <close> = conn`, however it comes, unless it can rest and nobody
+---waits: what is not at rest is closed, by which the server ends the transaction.
 local function release(conn)
   local self = owner[conn]
   if self.closed then conn:close() end
@@ -123,6 +124,7 @@ local function open(self)
       self.retry = RETRY
       state.done = true
       owner[conn] = self
+      self.seats:add(conn)
       if self.prepare then conn:prepare() end
       release(conn)
       return
@@ -155,6 +157,7 @@ local function enqueue(self)
   local at = self.last + 1
   local waiter = setmetatable({ pool = self, place = at, gate = core.gate() }, waiting)
   self.last, self.waiters[at] = at, waiter
+  self.seats:queue(true)
   return waiter
 end
 
@@ -186,13 +189,9 @@ end
 ---@return table|nil conn, table|nil err
 local function take(self)
   if self.closed then return core.fail(core.error("closed", "the pool is closed")) end
-  local idle = self.idle
-  for i = #idle, 1, -1 do -- the one used last: the others may end
-    local conn = idle[i]
-    idle[i] = nil
-    if conn:alive() then return conn end
-    self.size = self.size - 1
-  end
+  local conn, ended = self.seats:take() -- the one used last: the others may end
+  self.size = self.size - ended
+  if conn then return conn end
   if not core.can_wait() then
     core.blame "a query cannot wait here; call it in app.on_start, a task, a timer or a handler"
   end
@@ -245,20 +244,15 @@ end
 
 ---@return table
 function pool:stats()
-  local idle = 0
-  for _, conn in ipairs(self.idle) do
-    if conn:alive() then idle = idle + 1 end
-  end
-  local dead = #self.idle - idle
-  return { size = self.size - dead - self.opening, idle = idle, waiting = count_waiters(self),
+  local idle, ended = self.seats:count()
+  return { size = self.size - ended - self.opening, idle = idle, waiting = count_waiters(self),
     max = self.max }
 end
 
 ---Those in use end when they are given back.
 function pool:close()
   self.closed = true
-  for _, conn in ipairs(self.idle) do conn:close() end
-  self.size, self.idle = self.size - #self.idle, {}
+  self.size = self.size - self.seats:close()
   fail_waiters(self, core.error("closed", "the pool is closed"))
   listen.close(self)
 end
@@ -266,6 +260,7 @@ end
 function pool.__tostring(self) return "pool " .. self.place.shown end
 
 check.class("db", pool)
+pool.query = native.query(pool, pool.query) -- that above where no connection rests
 
 local function one_of(name, value, ...)
   for _, known in ipairs { ... } do
@@ -292,11 +287,14 @@ return function(opts)
   for _, name in ipairs { "idle", "wait", "timeout", "connect_timeout" } do
     check.seconds("pg.pool", name, opts[name])
   end
+  local wants, idle, timeout = wants_of(opts), opts.idle or 60, opts.timeout or 30
+  local seats = native.seats(timeout, idle, wants | REST)
   return setmetatable({
-    place = server.read(opts.dsn or "", app.name), wants = wants_of(opts), max = opts.max or 8,
-    idle_time = opts.idle or 60, wait = opts.wait or 5, timeout = opts.timeout or 30,
+    seats, -- where native.query() finds it
+    place = server.read(opts.dsn or "", app.name), wants = wants, max = opts.max or 8,
+    idle_time = idle, wait = opts.wait or 5, timeout = timeout,
     connect_timeout = opts.connect_timeout or 5, prepare = opts.prepare ~= false, retry = RETRY,
-    idle = {}, size = 0, opening = 0, -- the latter are part of the former
+    seats = seats, size = 0, opening = 0, -- the latter are part of the former
     waiters = {}, first = 1, last = 0,
   }, pool)
 end

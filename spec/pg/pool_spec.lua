@@ -94,6 +94,50 @@ describe("pg.pool", function()
     assert.same({ size = 1, idle = 1, waiting = 0, max = 1 }, db:stats())
   end)
 
+  it("has its connections back however queries end", function()
+    local db = pool { dsn = server.dsn, max = 1 }
+    local back, gone = { size = 1, idle = 1, waiting = 0, max = 1 },
+      { size = 0, idle = 0, waiting = 0, max = 1 }
+    for _ = 1, 2 do
+      assert(db:query "select 1")
+      assert.same(back, db:stats())
+      assert.error_matches(function() db:query("select $1", print) end,
+        "parameter %$1 is a function")
+      assert.same(back, db:stats())
+      assert.equal("22021", select(2, db:query("select $1", "\0")).code)
+      assert.equal("42601", select(2, db:query "selekt").code)
+      assert.equal("25001", select(2, db:query "begin").code)
+      assert.same(gone, db:stats())
+      assert(db:query "select 1")
+      local _, err = db:query("select pg_sleep(60)", { timeout = 0.1 })
+      assert.equal("timeout", err.code)
+      assert.same(gone, db:stats())
+    end
+  end)
+
+  it("serves who waits when the query before ends with its fiber", function()
+    local db = pool { dsn = server.dsn, max = 1 }
+    assert(db:query "select 1")
+    local first = app.spawn(function() return db:query "select pg_sleep(60)" end)
+    eventually("the query", function() return db:stats().idle == 0 end)
+    local second = app.spawn(function() return db:query "select 2 as n" end)
+    eventually("it to wait", function() return db:stats().waiting == 1 end)
+    first:cancel()
+    assert.same({ { n = 2 } }, (assert(second:await())))
+    assert.same({ size = 1, idle = 1, waiting = 0, max = 1 }, db:stats())
+  end)
+
+  it("ends a connection behind its query when it was closed meanwhile", function()
+    local db = pg.pool { dsn = named "late", max = 2 }
+    assert(db:query "select 1")
+    local fiber = app.spawn(function() return db:query "select pg_sleep(0.2), 3 as n" end)
+    eventually("the query", function() return db:stats().idle == 0 end)
+    db:close()
+    assert.equal(3, assert(fiber:await())[1].n)
+    assert.same({ size = 0, idle = 0, waiting = 0, max = 2 }, db:stats())
+    eventually("the server", function() return connections "late" == 0 end)
+  end)
+
   it("ends connections that nobody uses", function()
     local db = pool { dsn = named "idle", idle = 0.1 }
     assert(db:query "select 1")

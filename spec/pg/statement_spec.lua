@@ -46,10 +46,30 @@ describe("a statement of lunats.pg", function()
     end
   end)
 
+  it("gives the columns that another session of a pooler has for it", function()
+    local sql = "select 1 as n"
+    for _ = 1, 3 do assert.same({ { n = 1 } }, (assert(one:query(sql)))) end
+    local name = assert(one:query(
+      "select name from pg_prepared_statements where statement = $1", sql))[1].name
+    for _, other in ipairs { "select 'x'::text as n, 2 as m", "select true as n, null as m" } do
+      assert(one:execute(([[do $do$ begin
+        execute 'deallocate %s';
+        execute $$prepare %s as %s$$; end $do$]]):format(name, name, other)))
+      local rows, info = assert(one:query(sql))
+      assert.same((assert(db:query(other))), rows)
+      assert.same({ "n", "m" }, info.columns)
+    end
+  end)
+
   it("is not kept where the pool does not want that", function()
     one:close()
     one = pg.pool { dsn = server.dsn, max = 1, prepare = false }
-    for _ = 1, 4 do assert(one:query "select 1 as n") end
+    for i = 1, 4 do
+      assert.same({ { n = 1 } }, (assert(one:query "select 1 as n")))
+      local rows, info = assert(one:query("select $1::text as n, 2 as m", i))
+      assert.same({ { n = tostring(i), m = 2 } }, rows)
+      assert.same({ "n", "m" }, info.columns)
+    end
     assert.equal(0, known "select 1 as n")
     assert.error_matches(function() pg.pool { prepare = "no" } end, "prepare")
   end)

@@ -107,9 +107,6 @@ void conn_close(struct conn *conn, bool cancel) {
     PQfinish(conn->pg);
     conn->pg = NULL;
     params_free(&conn->params);
-    free(conn->kinds);
-    conn->kinds = NULL;
-    conn->kinds_room = 0;
 }
 
 static void wake(struct conn *conn, int status) {

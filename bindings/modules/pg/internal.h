@@ -2,8 +2,9 @@
 /*
  * PostgreSQL by libpq, for scripts/pg.lua. What the files of the module share: conn.c is a
  * connection on the loop and never raises, session.c and query.c what a fiber does with one,
- * params.c and values.c what goes there and comes back, statement.c knows what the server
- * keeps, cancel.c ends what it still does, resolve.c finds addresses.
+ * pool.c knows which of them rest, params.c, rows.c and values.c what goes there and comes
+ * back, statement.c what the server keeps, cancel.c ends what it still does, resolve.c finds
+ * addresses.
  */
 #ifndef LUNATS_PG_INTERNAL_H
 #define LUNATS_PG_INTERNAL_H
@@ -67,6 +68,31 @@ struct params {
 };
 
 struct watched;
+struct plan;
+struct seats;
+
+/* What has come of an answer, and how it is wanted. The rows, and the error, are on the stack
+ * of who waits for it. */
+struct answer {
+    int wants;
+    uint64_t due;            /* milliseconds of the clock */
+    const struct plan *plan; /* of the rows, of which the stack has the userdata; or NULL */
+    lua_Integer rows;        /* that the list has already */
+    lua_Integer affected;    /* -1: not told */
+    bool failed;
+    bool piped; /* there are several */
+};
+
+/* The user values of a connection. */
+enum {
+    CONN_STATEMENTS = 1, /* see statement.h */
+    CONN_PLAN,           /* of the last result that was none of a statement's */
+    CONN_SEATS,          /* of the pool, if it has one */
+    CONN_VALUES = CONN_SEATS
+};
+
+/* A field of the class of connections: the metatable of lists. */
+#define LIST_CLASS 1
 
 /*
  * A connection: a userdata, which the stack of whoever waits for it holds. All zero is closed;
@@ -78,24 +104,27 @@ struct conn {
     PGconn *pg;              /* owned; NULL: closed */
     struct watched *watched; /* its socket, owned until it is closed; or NULL */
     enum conn_state state;
-    bool unanswered;          /* nothing has come yet of what the query gives */
-    bool whole;               /* all that the query gives was there at once */
-    struct fiber *fiber;      /* that waits, or NULL */
-    PGnotify *note;           /* the next for who waits, or NULL */
-    PGresult *result;         /* that is being read, so that an error leaks nothing */
-    struct params params;     /* kept from query to query */
-    bool prepares;            /* the server keeps statements that come again */
-    bool outdated;            /* what they give may be something else from now on */
-    uint64_t nonce;           /* of their names */
-    unsigned names;           /* that there were, ... */
-    unsigned kept, texts;     /* ... that the server has, and of which we know */
-    bool again;               /* what has failed can be asked for once more */
-    int stage;                /* what the results are of that come next, see query.c */
-    int *kinds, kinds_room;   /* of the columns */
+    bool unanswered;      /* nothing has come yet of what the query gives */
+    bool whole;           /* all that the query gives was there at once */
+    struct fiber *fiber;  /* that waits, or NULL */
+    PGnotify *note;       /* the next for who waits, or NULL */
+    PGresult *result;     /* that is being read, so that an error leaks nothing */
+    struct params params; /* kept from query to query */
+    bool prepares;        /* the server keeps statements that come again */
+    bool outdated;        /* what they give may be something else from now on */
+    uint64_t nonce;       /* of their names */
+    unsigned names;       /* that there were, ... */
+    unsigned kept, texts; /* ... that the server has, and of which we know */
+    bool again;           /* what has failed can be asked for once more */
+    int stage;            /* what the results are of that come next, see query.c */
+    struct answer answer;
     size_t unread;            /* bytes of a row that is not complete */
     struct tally *tally;      /* where they are counted; borrowed as long as the script */
     struct clock_timer timer; /* closes it when it was idle for too long */
     uint64_t idle_ms, idle_since;
+    struct seats *seats; /* of its pool, or NULL */
+    struct conn *below;  /* the next one that rests there */
+    bool resting;
     bool bulky; /* its buffers have grown, and do not shrink */
     bool lost;  /* it ended without our doing */
     char why[512];
@@ -133,8 +162,11 @@ void params_free(struct params *params);
 
 /* ---- ./values.c ---- */
 
-/* The kinds of the columns of a result. False without memory. */
-bool find_kinds(struct conn *conn, const PGresult *result, int wants);
+/* Of a column, with the modifier of its type. */
+int find_kind(Oid type, int modifier, int wants);
+
+/* "-123". False: no such number, or one that does not fit. */
+bool read_integer(const char *text, lua_Integer *out);
 
 /* Pushes the value of a column. */
 void push_value(lua_State *L, const char *text, size_t len, int kind, int wants);
@@ -178,8 +210,21 @@ int wait_for(lua_State *L, struct fiber *fiber, struct conn *conn, uint64_t ms,
 int waited(struct fiber *fiber);
 int push_timeout(lua_State *L, const char *text); /* nil, err */
 
+/* Whether another one may use it; it closes itself after so many milliseconds in which nobody
+ * does. */
+bool conn_rest(struct conn *conn, uint64_t ms);
+
+/* ---- ./pool.c ---- */
+
+int pg_seats(lua_State *L);
+int pg_on_close(lua_State *L);
+int pg_query(lua_State *L);
+void add_seats_class(lua_State *L);
+
 /* ---- ./query.c ---- */
 
+/* A query; the stack is that of conn_query(). */
+int ask(lua_State *L, struct conn *conn, int wants, uint64_t ms);
 int conn_query(lua_State *L);
 int conn_pipeline(lua_State *L);
 

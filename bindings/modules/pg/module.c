@@ -46,16 +46,6 @@ static int pg_parse(lua_State *L) {
     return 1;
 }
 
-/* native.on_close(fn): fn(conn) at the end of `local conn <close>` */
-static int pg_on_close(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    lua_settop(L, 1);
-    luaL_getmetatable(L, CONN_TYPE);
-    lua_insert(L, 1);
-    lua_setfield(L, 1, "__close");
-    return 0;
-}
-
 /* native.typed(text, oid, binary) -> a value for a parameter */
 static int pg_typed(lua_State *L) {
     luaL_checkstring(L, 1);
@@ -71,8 +61,10 @@ static int pg_typed(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"parse", pg_parse},       {"connect", pg_connect}, {"resolve", pg_resolve},
-    {"on_close", pg_on_close}, {"typed", pg_typed},     {NULL, NULL},
+    {"parse", pg_parse},     {"connect", pg_connect},
+    {"resolve", pg_resolve}, {"on_close", pg_on_close},
+    {"typed", pg_typed},     {"seats", pg_seats},
+    {"query", pg_query},     {NULL, NULL},
 };
 
 /* Lists of ours are what app.json.array() makes: empty they are written as []. */
@@ -82,12 +74,17 @@ static void share_list_class(lua_State *L) {
     lua_getfield(L, -1, "array");
     lua_call(L, 0, 1);
     lua_getmetatable(L, -1);
+    luaL_getmetatable(L, CONN_TYPE);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, LIST_CLASS);
+    lua_pop(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, "lunats.pg.list");
     lua_pop(L, 3);
 }
 
 static int open_module(lua_State *L) {
     add_conn_class(L);
+    add_seats_class(L);
     luaL_newmetatable(L, TYPED_TYPE);
     lua_pop(L, 1);
     share_list_class(L);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bindings/modules/pg/internal.h"
+#include "bindings/modules/pg/rows.h"
 #include "bindings/modules/pg/statement.h"
 
 /* What comes next is the end of ... */
@@ -16,101 +17,55 @@ enum stage {
 /* The stack of a query that waits; its parameters are behind that. */
 enum {
     CONN = 1,
-    DUE,   /* until when, in milliseconds of the clock */
-    WANTS, /* bits of internal.h; nil: WANT_NOTHING */
+    STATEMENT, /* that the server keeps, or nil */
+    ERROR,     /* the first one */
     SQL,
     ROWS,
-    COLUMNS, /* their names, or nil */
-    ERROR,   /* nil: none yet */
+    PLAN,    /* of these rows */
     COMMAND, /* what the server calls what it has done, or nil */
-    AFFECTED,
-    RESULTS,   /* of a pipeline: the rows of each query, ... */
-    INFOS,     /* ... and their infos; or nil */
-    STATEMENT, /* that the server keeps, or nil */
-    SLOTS = STATEMENT - SQL
+    RESULTS, /* of a pipeline: the rows of each query, ... */
+    INFOS,   /* ... and their infos */
+    SLOTS = INFOS - SQL
 };
-
-static int wants_of(lua_State *L) {
-    return lua_isnil(L, WANTS) ? WANT_NOTHING : (int)lua_tointeger(L, WANTS);
-}
 
 /* ---- results ---- */
 
-static void push_columns(lua_State *L, const PGresult *result) {
-    int count = PQnfields(result);
-    lua_createtable(L, count, 0);
-    for (int i = 0; i < count; i++) {
-        lua_pushstring(L, PQfname(result, i));
-        lua_rawseti(L, -2, i + 1);
-    }
-}
-
-#define NAMES 64 /* of columns, that are on the stack while rows are made */
-
-static void push_name(lua_State *L, int names, int i) {
-    if (i < NAMES)
-        lua_pushvalue(L, names + i);
-    else
-        lua_rawgeti(L, COLUMNS, i + 1);
-}
-
-/* The last of two columns with one name wins. */
-static void push_row(lua_State *L, const struct conn *conn, int row, int names, int wants) {
-    const PGresult *result = conn->result;
-    int count = PQnfields(result);
-    lua_createtable(L, 0, count);
-    for (int i = 0; i < count; i++) {
-        size_t len = (size_t)PQgetlength(result, row, i);
-        bool null = len == 0 && PQgetisnull(result, row, i);
-        if (null && !(wants & WANT_NULL))
-            continue;
-        push_name(L, names, i);
-        if (null)
-            lua_pushlightuserdata(L, NULL);
-        else
-            push_value(L, PQgetvalue(result, row, i), len, conn->kinds[i], wants);
-        lua_rawset(L, -3);
-    }
-}
-
+/* The class of connections has the metatable of lists, see share_list_class(). */
 static void push_list(lua_State *L, int size) {
     lua_createtable(L, size, 0);
-    luaL_setmetatable(L, "lunats.pg.list");
+    lua_rawgeti(L, lua_upvalueindex(1), LIST_CLASS);
+    lua_setmetatable(L, -2);
+}
+
+static void find_plan(lua_State *L, struct conn *conn) {
+    struct answer *answer = &conn->answer;
+    int keeper = lua_isuserdata(L, STATEMENT) ? STATEMENT : CONN;
+    int place = keeper == CONN ? CONN_PLAN : STATEMENT_PLAN;
+    answer->plan = push_plan(L, conn->result, answer->wants, keeper, place);
+    lua_replace(L, PLAN);
 }
 
 static void take_rows(lua_State *L, struct conn *conn) {
+    struct answer *answer = &conn->answer;
+    int count = PQntuples(conn->result);
     if (PQresultMemorySize(conn->result) > BULKY)
         conn->bulky = true;
-    int wants = wants_of(L);
-    if (wants & WANT_NOTHING)
+    if (answer->wants & WANT_NOTHING)
         return;
-    if (lua_isnil(L, COLUMNS)) {
-        if (!find_kinds(conn, conn->result, wants))
-            luaL_error(L, "not enough memory");
-        push_columns(L, conn->result);
-        lua_replace(L, COLUMNS);
-    }
-    int count = PQntuples(conn->result), columns = PQnfields(conn->result);
-    if (lua_isnil(L, ROWS)) {
+    if (answer->plan == NULL) {
+        find_plan(L, conn);
         push_list(L, count);
         lua_replace(L, ROWS);
     }
-    if (count == 0)
-        return;
-    lua_Integer have = (lua_Integer)lua_rawlen(L, ROWS);
-    int top = lua_gettop(L);
-    luaL_checkstack(L, NAMES + LUA_MINSTACK, NULL);
-    for (int i = 0; i < columns && i < NAMES; i++)
-        lua_rawgeti(L, COLUMNS, i + 1);
-    for (int i = 0; i < count; i++) {
-        push_row(L, conn, i, top + 1, wants);
-        lua_rawseti(L, ROWS, have + i + 1);
-    }
-    lua_settop(L, top);
+    if (count > 0)
+        add_rows(L, conn->result, answer->plan, PLAN, ROWS, answer->rows);
+    answer->rows += count;
 }
 
 /* What statements give may be something else: tables are, or the server has forgotten them. */
 static bool is_change(const char *tag) {
+    if (*tag > 'D')
+        return false;
     static const char *const changes[] = {"ALTER", "CREATE", "DROP", "DISCARD", "DEALLOCATE"};
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
         if (strncmp(tag, changes[i], strlen(changes[i])) == 0)
@@ -128,13 +83,10 @@ static void take_command(lua_State *L, struct conn *conn) {
     while (len > 0 && tag[len - 1] == ' ')
         len--;
     conn->outdated = conn->outdated || is_change(tag);
+    if (!read_integer(count, &conn->answer.affected))
+        conn->answer.affected = -1;
     lua_pushlstring(L, tag, len);
     lua_replace(L, COMMAND);
-    if (*count != '\0')
-        lua_pushinteger(L, strtoll(count, NULL, 10));
-    else
-        lua_pushnil(L);
-    lua_replace(L, AFFECTED);
 }
 
 /* Nothing was done if it is about what the server had kept, so all of that is forgotten. */
@@ -145,6 +97,18 @@ static void look_at_refusal(lua_State *L, struct conn *conn) {
     conn->outdated = conn->outdated || conn->again;
     if (unknown) /* there is a pooler between us, which has several sessions */
         conn->prepares = false;
+}
+
+static void take_refusal(lua_State *L, struct conn *conn) {
+    look_at_refusal(L, conn);
+    push_refused(L, conn->result);
+    if (conn->answer.piped) {
+        lua_pushinteger(L, (lua_Integer)lua_rawlen(L, RESULTS) + 1);
+        lua_setfield(L, -2, "query");
+    }
+    lua_replace(L, ERROR);
+    lua_pop(L, 1);
+    conn->answer.failed = true;
 }
 
 /* False: the connection is of no use any more. */
@@ -168,48 +132,46 @@ static bool take_result(lua_State *L, struct conn *conn) {
     case PGRES_COPY_BOTH:
         push_error(L, "0A000", "COPY from and to the client is not supported");
         lua_replace(L, ERROR);
+        conn->answer.failed = true;
         return false;
     default:
-        if (lua_isnil(L, ERROR)) {
-            look_at_refusal(L, conn);
-            push_refused(L, conn->result);
-            if (!lua_isnil(L, RESULTS)) {
-                lua_pushinteger(L, (lua_Integer)lua_rawlen(L, RESULTS) + 1);
-                lua_setfield(L, -2, "query");
-            }
-            lua_replace(L, ERROR);
-            lua_pop(L, 1);
-        }
+        if (!conn->answer.failed)
+            take_refusal(L, conn);
         return true;
     }
 }
 
 /* What the server has said is more than that the connection is lost. */
 static int push_why(lua_State *L, const struct conn *conn) {
-    if (lua_isnil(L, ERROR))
+    if (!conn->answer.failed)
         return push_lost(L, conn);
     lua_pushnil(L);
     lua_pushvalue(L, ERROR);
     return 2;
 }
 
-static void push_info(lua_State *L) {
+static void push_info(lua_State *L, const struct conn *conn) {
+    const struct answer *answer = &conn->answer;
     lua_createtable(L, 0, 3);
     lua_pushvalue(L, COMMAND);
     lua_setfield(L, -2, "command");
-    lua_pushvalue(L, AFFECTED);
-    lua_setfield(L, -2, "affected");
-    lua_pushvalue(L, COLUMNS);
-    lua_setfield(L, -2, "columns");
+    if (answer->affected >= 0) {
+        lua_pushinteger(L, answer->affected);
+        lua_setfield(L, -2, "affected");
+    }
+    if (answer->plan != NULL) {
+        push_columns(L, answer->plan, PLAN);
+        lua_setfield(L, -2, "columns");
+    }
 }
 
 /* A transaction that was begun so would be somebody else's. */
-static bool has_begun(lua_State *L, const struct conn *conn) {
-    return (wants_of(L) & WANT_REST) && PQtransactionStatus(conn->pg) != PQTRANS_IDLE;
+static bool has_begun(const struct conn *conn) {
+    return (conn->answer.wants & WANT_REST) && PQtransactionStatus(conn->pg) != PQTRANS_IDLE;
 }
 
-static void push_rows(lua_State *L) {
-    if (lua_isnil(L, ROWS))
+static void push_rows(lua_State *L, const struct conn *conn) {
+    if (conn->answer.plan == NULL)
         push_list(L, 0);
     else
         lua_pushvalue(L, ROWS);
@@ -220,35 +182,43 @@ static int finish(lua_State *L, struct conn *conn) {
         conn_close(conn, false);
     else
         conn_done(conn);
-    if (!lua_isnil(L, ERROR) || conn->pg == NULL)
+    if (conn->answer.failed || conn->pg == NULL)
         return push_why(L, conn);
-    if (has_begun(L, conn)) {
+    if (has_begun(conn)) {
         lua_pushnil(L);
         push_error(L, "25001", "a transaction has begun; use db:transaction(fn)");
         return 2;
     }
-    if (!lua_isnil(L, RESULTS)) {
+    if (conn->answer.piped) {
         lua_settop(L, INFOS);
         return 2; /* both lists */
     }
-    push_rows(L);
-    push_info(L);
+    push_rows(L, conn);
+    push_info(L, conn);
     return 2;
+}
+
+static void clear_slot(lua_State *L, int slot) {
+    lua_pushnil(L);
+    lua_replace(L, slot);
+}
+
+/* Nothing has come of the next results. */
+static void forget_rows(lua_State *L, struct answer *answer) {
+    answer->plan = NULL;
+    answer->rows = 0;
+    answer->affected = -1;
+    clear_slot(L, COMMAND);
 }
 
 /* The results of a query of a pipeline have come; on to the next one. */
 static void next_query(lua_State *L, struct conn *conn) {
     lua_Integer count = (lua_Integer)lua_rawlen(L, RESULTS) + 1;
-    push_info(L);
+    push_info(L, conn);
     lua_rawseti(L, INFOS, count);
-    push_rows(L);
+    push_rows(L, conn);
     lua_rawseti(L, RESULTS, count);
-    for (int slot = ROWS; slot <= AFFECTED; slot++) {
-        if (slot == ERROR)
-            continue;
-        lua_pushnil(L);
-        lua_replace(L, slot);
-    }
+    forget_rows(L, &conn->answer);
     conn_expect(conn);
 }
 
@@ -262,11 +232,6 @@ static int send_failed(lua_State *L, struct conn *conn) {
 }
 
 /* ---- one after the other ---- */
-
-static void clear_slot(lua_State *L, int slot) {
-    lua_pushnil(L);
-    lua_replace(L, slot);
-}
 
 /* Asks for the query at hand, or for what has to be done before. False: it cannot be sent. */
 static bool send_next(lua_State *L, struct conn *conn) {
@@ -295,7 +260,7 @@ static bool send_next(lua_State *L, struct conn *conn) {
 /* All of a stage has come. Whether something is to be asked for behind it. */
 static bool has_next(lua_State *L, struct conn *conn) {
     struct statement *statement = lua_touserdata(L, STATEMENT);
-    bool failed = !lua_isnil(L, ERROR);
+    bool failed = conn->answer.failed;
     if (conn->stage == STAGE_FORGET && !failed) {
         statements_clear(L, conn);
         clear_slot(L, STATEMENT);
@@ -308,7 +273,7 @@ static bool has_next(lua_State *L, struct conn *conn) {
     }
     if (!failed || !conn->again || PQtransactionStatus(conn->pg) != PQTRANS_IDLE)
         return false;
-    clear_slot(L, ERROR);
+    conn->answer.failed = false;
     clear_slot(L, STATEMENT); /* with its text */
     return true;
 }
@@ -318,17 +283,15 @@ static bool has_next(lua_State *L, struct conn *conn) {
 static int answered(lua_State *L, int yielded, lua_KContext context);
 
 static int await_answer(lua_State *L, struct fiber *fiber, struct conn *conn) {
-    uint64_t now = clock_now(script_clock(conn->script));
-    uint64_t due = (uint64_t)lua_tointeger(L, DUE);
+    uint64_t now = clock_now(script_clock(conn->script)), due = conn->answer.due;
     return wait_for(L, fiber, conn, due > now ? due - now : 0, answered);
 }
 
 /* Goes on with the next stage, or ends. */
 static int end_stage(lua_State *L, struct fiber *fiber, struct conn *conn) {
-    if (PQstatus(conn->pg) == CONNECTION_BAD || !lua_isnil(L, RESULTS) || !has_next(L, conn))
+    if (PQstatus(conn->pg) == CONNECTION_BAD || conn->answer.piped || !has_next(L, conn))
         return finish(L, conn);
-    clear_slot(L, COMMAND);
-    clear_slot(L, AFFECTED);
+    forget_rows(L, &conn->answer);
     if (!send_next(L, conn))
         return send_failed(L, conn);
     return conn_go(conn) ? await_answer(L, fiber, conn) : push_why(L, conn);
@@ -380,8 +343,7 @@ static int push_bad_text(lua_State *L) {
 static const struct option query_options[] = {{"timeout", "number"}, {NULL, NULL}};
 
 /* The options behind the parameters: a plain table, which is no value. */
-static uint64_t check_time(lua_State *L) {
-    uint64_t ms = check_ms(L, DUE);
+static uint64_t check_time(lua_State *L, uint64_t ms) {
     int top = lua_gettop(L);
     if (top <= SQL || !lua_istable(L, top))
         return ms;
@@ -400,12 +362,18 @@ static uint64_t check_time(lua_State *L) {
 }
 
 /* What the stack has while it waits, see above. */
-static void prepare_stack(lua_State *L, const struct conn *conn, uint64_t ms) {
+static void prepare_stack(lua_State *L) {
     luaL_checkstack(L, SLOTS + LUA_MINSTACK, NULL);
     lua_settop(L, lua_gettop(L) + SLOTS);
     lua_rotate(L, SQL + 1, SLOTS);
-    lua_pushinteger(L, (lua_Integer)(clock_now(script_clock(conn->script)) + ms));
-    lua_replace(L, DUE);
+}
+
+/* Nothing of an answer has come. */
+static void expect(struct conn *conn, int wants, uint64_t ms, bool piped) {
+    conn->answer = (struct answer){.wants = wants,
+                                   .due = clock_now(script_clock(conn->script)) + ms,
+                                   .piped = piped,
+                                   .affected = -1};
 }
 
 static bool send_plain(struct conn *conn, const char *sql) {
@@ -414,13 +382,11 @@ static bool send_plain(struct conn *conn, const char *sql) {
     return PQsendQuery(conn->pg, sql);
 }
 
-/* conn:query(timeout, wants, sql, ...) -> rows, info | nil, err */
-int conn_query(lua_State *L) {
-    struct conn *conn = check_conn(L);
+int ask(lua_State *L, struct conn *conn, int wants, uint64_t ms) {
     size_t len;
     const char *sql = luaL_checklstring(L, SQL, &len);
-    bool plain = wants_of(L) & WANT_NOTHING;
-    uint64_t ms = check_time(L);
+    bool plain = wants & WANT_NOTHING;
+    ms = check_time(L, ms);
     struct fiber *fiber = check_fiber(L, "a query");
     if (conn->pg == NULL)
         return push_lost(L, conn);
@@ -428,16 +394,30 @@ int conn_query(lua_State *L) {
         return raise_error(L, "another fiber uses this transaction");
     if (strlen(sql) != len || !check_params(L, conn, SQL + 1))
         return wait_to_fail(L, fiber, push_bad_text(L));
-    prepare_stack(L, conn, ms);
+    prepare_stack(L);
+    expect(conn, wants, ms, false);
     if (!plain) {
         push_statement(L, conn, SQL);
         lua_replace(L, STATEMENT);
+    } else {
+        clear_slot(L, STATEMENT);
     }
     if (!(plain ? send_plain(conn, sql) : send_next(L, conn)))
         return send_failed(L, conn);
     if (!conn_go(conn))
         return push_lost(L, conn);
     return await_answer(L, fiber, conn);
+}
+
+/* A number of bits of internal.h; nil: WANT_NOTHING. */
+static int wants_of(lua_State *L, int at) {
+    return lua_isnil(L, at) ? WANT_NOTHING : (int)lua_tointeger(L, at);
+}
+
+/* conn:query(timeout, wants, sql, ...) -> rows, info | nil, err */
+int conn_query(lua_State *L) {
+    struct conn *conn = check_conn(L);
+    return ask(L, conn, wants_of(L, 3), check_ms(L, 2));
 }
 
 /* ---- a pipeline ---- */
@@ -492,9 +472,11 @@ static bool send_queries(lua_State *L, struct conn *conn) {
  */
 int conn_pipeline(lua_State *L) {
     struct conn *conn = check_conn(L);
-    uint64_t ms = check_ms(L, DUE);
+    uint64_t ms = check_ms(L, 2);
+    int wants = wants_of(L, 3);
     luaL_checktype(L, SQL, LUA_TTABLE);
     lua_settop(L, SQL);
+    clear_slot(L, STATEMENT);
     struct fiber *fiber = check_fiber(L, "a pipeline");
     if (conn->pg == NULL)
         return push_lost(L, conn);
@@ -508,7 +490,8 @@ int conn_pipeline(lua_State *L) {
         return send_failed(L, conn);
     if (!conn_go(conn))
         return push_lost(L, conn);
-    prepare_stack(L, conn, ms);
+    prepare_stack(L);
+    expect(conn, wants, ms, true);
     push_list(L, 0);
     lua_replace(L, RESULTS);
     push_list(L, 0);

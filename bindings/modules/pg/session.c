@@ -73,7 +73,7 @@ int pg_connect(lua_State *L) {
     check_open(L);
     struct fiber *fiber = check_fiber(L, "lunats.pg");
     lua_settop(L, 2);
-    struct conn *conn = lua_newuserdatauv(L, sizeof(*conn), 1); /* see statement.h */
+    struct conn *conn = lua_newuserdatauv(L, sizeof(*conn), CONN_VALUES);
     memset(conn, 0, sizeof(*conn));
     luaL_setmetatable(L, CONN_TYPE);
     for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
@@ -147,22 +147,25 @@ static int conn_ring(lua_State *L) {
 
 /* ---- its life ---- */
 
+bool conn_rest(struct conn *conn, uint64_t ms) {
+    if (conn->pg == NULL || conn->state != CONN_IDLE || conn->bulky ||
+        PQtransactionStatus(conn->pg) != PQTRANS_IDLE)
+        return false;
+    struct clock *clock = script_clock(conn->script);
+    conn->idle_ms = ms;
+    conn->idle_since = clock_now(clock);
+    if (!clock_armed(&conn->timer))
+        clock_arm(clock, &conn->timer, ms);
+    return true;
+}
+
 /* conn:rest(seconds) -> whether another one may use it; else it is closed. It also is, by
  * itself, after so many seconds in which nobody does. */
-static int conn_rest(lua_State *L) {
+static int rest(lua_State *L) {
     struct conn *conn = check_conn(L);
-    uint64_t ms = check_ms(L, 2);
-    bool fine = conn->pg != NULL && conn->state == CONN_IDLE && !conn->bulky &&
-                PQtransactionStatus(conn->pg) == PQTRANS_IDLE;
-    if (fine) {
-        struct clock *clock = script_clock(conn->script);
-        conn->idle_ms = ms;
-        conn->idle_since = clock_now(clock);
-        if (!clock_armed(&conn->timer))
-            clock_arm(clock, &conn->timer, ms);
-    } else {
+    bool fine = conn_rest(conn, check_ms(L, 2));
+    if (!fine)
         conn_close(conn, true);
-    }
     lua_pushboolean(L, fine);
     return 1;
 }
@@ -203,7 +206,7 @@ static int conn_prepare(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"query", conn_query}, {"pipeline", conn_pipeline}, {"notification", conn_notification},
-    {"ring", conn_ring},   {"prepare", conn_prepare},   {"rest", conn_rest},
+    {"ring", conn_ring},   {"prepare", conn_prepare},   {"rest", rest},
     {"alive", conn_alive}, {"idle", conn_idle},         {"parameter", conn_parameter},
     {"close", close_conn}, {"__gc", close_conn},        {NULL, NULL},
 };

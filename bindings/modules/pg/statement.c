@@ -11,7 +11,7 @@
 
 void statements_clear(lua_State *L, struct conn *conn) {
     lua_pushnil(L);
-    lua_setiuservalue(L, 1, 1);
+    lua_setiuservalue(L, 1, CONN_STATEMENTS);
     conn->kept = conn->texts = 0;
     conn->outdated = false;
 }
@@ -23,12 +23,12 @@ bool statements_too_many(const struct conn *conn) {
 static void push_table(lua_State *L, struct conn *conn) {
     if (conn->kept == 0 && (conn->outdated || conn->texts >= TEXTS))
         statements_clear(L, conn);
-    if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE)
+    if (lua_getiuservalue(L, 1, CONN_STATEMENTS) == LUA_TTABLE)
         return;
     lua_pop(L, 1);
     lua_newtable(L);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 1, 1);
+    lua_setiuservalue(L, 1, CONN_STATEMENTS);
 }
 
 static bool fits(const struct statement *statement, const struct params *params) {
@@ -49,7 +49,7 @@ static void name(struct conn *conn, struct statement *statement) {
 static void push_new(lua_State *L, struct conn *conn, int sql) {
     const struct params *params = &conn->params;
     size_t size = (size_t)params->count * sizeof(params->types[0]);
-    struct statement *statement = lua_newuserdatauv(L, sizeof(*statement) + size, 0);
+    struct statement *statement = lua_newuserdatauv(L, sizeof(*statement) + size, 1);
     memset(statement, 0, sizeof(*statement));
     statement->count = params->count;
     if (size > 0)

@@ -9,8 +9,10 @@
 #include "bindings/modules/pg/internal.h"
 
 #define STATEMENT_NAME_SIZE 48
+#define STATEMENT_PLAN 1
 
-/* A userdata, in a table that is the user value of its connection. */
+/* A userdata, in a table that is a user value of its connection. Its own one is the plan of its
+ * rows. */
 struct statement {
     bool prepared; /* the server has it */
     char name[STATEMENT_NAME_SIZE];

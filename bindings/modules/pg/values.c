@@ -33,7 +33,7 @@ static bool is_whole(int modifier) {
     return scale == 0 && precision <= 18;
 }
 
-static int find_kind(Oid type, int modifier, int wants) {
+int find_kind(Oid type, int modifier, int wants) {
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (types[i].type != type && types[i].list != type)
             continue;
@@ -48,30 +48,22 @@ static int find_kind(Oid type, int modifier, int wants) {
     return KIND_TEXT;
 }
 
-bool find_kinds(struct conn *conn, const PGresult *result, int wants) {
-    int count = PQnfields(result);
-    if (count > conn->kinds_room) {
-        int *kinds = realloc(conn->kinds, (size_t)count * sizeof(*kinds));
-        if (kinds == NULL)
-            return false;
-        conn->kinds = kinds;
-        conn->kinds_room = count;
-    }
-    for (int i = 0; i < count; i++)
-        conn->kinds[i] = find_kind(PQftype(result, i), PQfmod(result, i), wants);
-    return true;
+bool read_integer(const char *text, lua_Integer *out) {
+    const char *at = text + (*text == '-'), *start = at;
+    uint64_t value = 0;
+    for (unsigned digit; (digit = (unsigned)(unsigned char)*at - '0') <= 9; at++)
+        value = value * 10 + digit;
+    *out = (lua_Integer)(*text == '-' ? 0 - value : value);
+    return *at == '\0' && at > start && at - start <= 19;
 }
 
-/* "-123"; what does not fit, or is none (NaN), stays a text. */
+/* What does not fit, or is none (NaN), stays a text. */
 static void push_integer(lua_State *L, const char *text, size_t len) {
-    const char *at = text + (*text == '-'), *end = text + len;
-    uint64_t value = 0;
-    for (; at < end && *at >= '0' && *at <= '9'; at++)
-        value = value * 10 + (uint64_t)(*at - '0');
-    if (at < end || len > 20 || (len == 20 && *text != '-') || len == 0)
-        lua_pushlstring(L, text, len);
+    lua_Integer integer;
+    if (read_integer(text, &integer))
+        lua_pushinteger(L, integer);
     else
-        lua_pushinteger(L, (lua_Integer)(*text == '-' ? 0 - value : value));
+        lua_pushlstring(L, text, len);
 }
 
 static void push_float(lua_State *L, const char *text) {
