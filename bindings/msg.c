@@ -44,6 +44,12 @@ struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data typ
     return msg;
 }
 
+void msg_strip(struct msg *msg) {
+    const char *dot = strchr(msg->bytes, '.');
+    if (dot != NULL)
+        msg->subject = dot + 1;
+}
+
 void msg_set_codec(lua_State *L) {
     lua_setiuservalue(L, -2, VALUE_CODEC);
 }

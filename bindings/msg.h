@@ -49,6 +49,9 @@ struct msg {
 /* Pushes a copy of `from`, which stays the caller's and must be owned by something that
  * survives a raise. */
 struct msg *push_msg(lua_State *L, const struct message *from, enum msg_data type);
+/* Shows the subject without its first token; msg->bytes begins with the whole one. One of a
+ * single token stays as it is. */
+void msg_strip(struct msg *msg);
 /* The codec on top, which it pops, is that of the message below it, one of MSG_CODEC. */
 void msg_set_codec(lua_State *L);
 /* Pushes that of the message at `arg`. */

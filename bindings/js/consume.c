@@ -143,16 +143,24 @@ static bool delivered_too_often(const struct consume_box *box, const struct msg 
            meta.num_delivered + msg->attempts > (uint64_t)box->max_deliver;
 }
 
+struct msg *consume_push_msg(lua_State *L, const struct consume_box *box,
+                             const struct message *from) {
+    struct msg *msg = push_msg(L, from, (enum msg_data)box->type);
+    if (msg->type == MSG_CODEC) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, box->codec);
+        msg_set_codec(L);
+    }
+    if (box->strips)
+        msg_strip(msg);
+    return msg;
+}
+
 static int body(lua_State *L) {
     struct consume_msg *record = lua_touserdata(L, AT_RECORD);
     const struct consume_box *box = record->owner;
     begin_trace(box, record->msg);
     lua_pushcfunction(L, on_error);
-    struct msg *msg = push_msg(L, record->msg, (enum msg_data)box->type);
-    if (msg->type == MSG_CODEC) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, box->codec);
-        msg_set_codec(L);
-    }
+    struct msg *msg = consume_push_msg(L, box, record->msg);
     record->data = msg;
     msg->client = box->client;
     msg->proven = true; /* seen to by demand.c */
@@ -380,6 +388,8 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     out->settle_ms = (uint32_t)option_ms(L, 4, "settle_time", 0);
     lua_getfield(L, 4, "auto_ack");
     box->auto_ack = lua_toboolean(L, -1);
+    lua_getfield(L, 4, "strip");
+    box->strips = lua_toboolean(L, -1);
     lua_settop(L, 8);
     lua_getfield(L, 4, "reader");
     box->reader = check_reader(L, 9);
@@ -399,9 +409,9 @@ static int ref_argument(lua_State *L, int arg) {
  * (check_group()), pull (whose pin it shares); of a consumer that pushes: deliver (its
  * subject), queue, pending; for order by keys: key (a text, or a function that must not wait),
  * keyless(msg), which raises why there is none, beside, settle (messages that readers which are
- * gone have had). failed(msg, why): why is for
- * core.caught(), what the handler refused with, or nil when the message was delivered more than
- * max_deliver times. lost(err, silent): the consumer is gone.
+ * gone have had); strip: subjects are shown without their first token. failed(msg, why): why is
+ * for core.caught(), what the handler refused with, or nil when the message was delivered more
+ * than max_deliver times. lost(err, silent): the consumer is gone.
  */
 static int js_consume(lua_State *L) {
     const char *stream = luaL_checkstring(L, 1), *consumer = luaL_checkstring(L, 2);

@@ -9,6 +9,7 @@
 #include "host/jetstream/consume.h"
 #include "host/script/script.h"
 
+struct msg;
 struct span_label;
 
 struct consume_box {
@@ -28,6 +29,7 @@ struct consume_box {
     struct span_label *span_label;   /* owned; NULL: nothing is recorded */
     bool auto_ack;
     bool pushed;
+    bool strips; /* subjects are shown without their first token */
     uint64_t failures;
     /* Why it was lost, for the fiber that finds out. */
     int lost_status;
@@ -35,6 +37,10 @@ struct consume_box {
     char lost_text[160];
     char title[256]; /* for the log */
 };
+
+/* Pushes a message as scripts get it. (./consume.c) */
+struct msg *consume_push_msg(lua_State *L, const struct consume_box *box,
+                             const struct message *from);
 
 /* Clears its registry references, which makes it collectable; again is fine. (./consume.c) */
 void consume_box_unref(struct consume_box *box);

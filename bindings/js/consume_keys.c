@@ -3,7 +3,6 @@
  * them. */
 #include "bindings/js/consume.h"
 #include "bindings/lib/lib.h"
-#include "bindings/msg.h"
 #include "host/service/vitals.h"
 
 /* In one go, which must not take long. */
@@ -15,11 +14,7 @@ static void find_key(lua_State *L, struct consume_box *box, struct consume_msg *
     size_t len = 0;
     lua_settop(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, box->key);
-    push_msg(L, record->msg, (enum msg_data)box->type);
-    if (box->type == MSG_CODEC) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, box->codec);
-        msg_set_codec(L);
-    }
+    consume_push_msg(L, box, record->msg);
     bool found = lua_pcall(L, 1, 1, 0) == LUA_OK;
     const char *key = found && !lua_isnil(L, -1) ? lua_tolstring(L, -1, &len) : NULL;
     if (box->consume != NULL && consume_unkeyed(box->consume) == record)

@@ -252,6 +252,16 @@ static int msg_ack_sync(lua_State *L) {
 
 /* ---- metadata ---- */
 
+/* core.js_stripped(msg) -> the token that its subject is shown without, or nil */
+static int js_stripped(lua_State *L) {
+    const struct msg *msg = check_msg(L, 1);
+    if (msg->subject == msg->bytes)
+        lua_pushnil(L);
+    else
+        lua_pushlstring(L, msg->bytes, (size_t)(msg->subject - msg->bytes) - 1);
+    return 1;
+}
+
 static void set_integer(lua_State *L, const char *name, uint64_t value) {
     lua_pushinteger(L, (lua_Integer)value);
     lua_setfield(L, -2, name);
@@ -294,4 +304,6 @@ void bindings_js_msg(lua_State *L) {
     msg_extend(L, methods, fields);
     lua_pushcfunction(L, core_js_term);
     lua_setfield(L, -2, "js_term");
+    lua_pushcfunction(L, js_stripped);
+    lua_setfield(L, -2, "js_stripped");
 }

@@ -40,6 +40,7 @@ local REFERENCE = {
   { "scripts/js/schedule.d.lua", "schedules" }, { "scripts/js/context.d.lua", "contexts" },
   { "scripts/js/dead_letters.d.lua", "dead letters" },
   { "scripts/js/consumer_group.d.lua", "consumer groups" },
+  { "scripts/js/elastic_groups.d.lua", "elastic consumer groups" },
   { "scripts/resilience.d.lua", "retries, breakers, limits" },
   { "scripts/http.d.lua", "app.http" }, { "scripts/tcp.d.lua", "app.tcp" },
   { "scripts/scheduling.d.lua", "app.leader and app.cron" },

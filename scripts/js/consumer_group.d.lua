@@ -7,11 +7,12 @@ local js = {}
 ---@field partitions integer|nil how many there are, up to 1024; default: what the key `<stream>.<group>` of the bucket `static-consumer-groups` says
 ---@field subject string|string[]|nil what is read of each, with `{partition}` as the token of the number; several: servers from 2.10 on. Default: all whose first token is the number
 ---@field member string|nil one of those that the bucket names: reads only what is its
+---@field elastic boolean|nil the group is one of app.js.create_elastic_group (servers from 2.11 on), which `member` reads; without `partitions` and `subject`
 ---@field ttl number|nil seconds after which others take over from a process that says nothing, 2 to 3600, default 15
----@field config js.consumer_config|nil further fields of the consumers; ack_wait is a third of ttl, at most 5 seconds
+---@field config js.consumer_config|nil further fields of the consumers; ack_wait is a third of ttl, from 1 to 5 seconds
 ---@field key "subject"|string|(fun(msg: msg): string|number|nil)|nil several keys of a partition at once; default: its messages are handled one after the other
----@field concurrency integer|nil handlers of a partition that run at once, with key: default 64
----@field max_messages integer|nil of a partition, asked for and not finished, default 100
+---@field concurrency integer|nil handlers of a partition that run at once, with key: default 64. Of an elastic group: of all partitions of the member, without key as many as it has
+---@field max_messages integer|nil of a partition, asked for and not finished, default 100. Of an elastic group: of the member
 ---@field pending integer|nil messages that may wait for another one of their key, besides max_messages; default 1000 with key
 ---@field pending_bytes integer|nil bytes of all that wait, default 64 MiB
 ---@field manual_ack boolean|nil the handler acknowledges itself

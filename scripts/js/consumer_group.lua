@@ -6,6 +6,7 @@ local core = require "lunats.core"
 local check = require "lunats.check"
 local api = require "lunats.js.api"
 local consume = require "lunats.js.consume"
+local elastic_member = require "lunats.js.elastic_member"
 local entries = require "lunats.js.kv_entry"
 local leases = require "lunats.js.lease"
 local members = require "lunats.js.members"
@@ -70,11 +71,12 @@ local function watch(self, stream, filter, bucket, fn)
 end
 
 local function watch_all(self)
+  local kind, format = self.kind, self.kind.format
   local ok, err = watch(self, leases.STREAM, leases.subject(self.prefix .. ".>"), leases.kv,
-    members.note)
+    kind.note)
   if ok and self.described then
-    ok, err = watch(self, partitions.STREAM, partitions.subject_of(self.stream, self.name),
-      { bucket = partitions.BUCKET, prefix = "" }, reshape)
+    ok, err = watch(self, format.STREAM, format.subject_of(self.stream, self.name),
+      { bucket = format.BUCKET, prefix = "" }, kind.reshape)
   end
   return ok, err
 end
@@ -89,7 +91,7 @@ local function begin(self)
     self.watches = {}
     self.rest:sleep(M.retry)
   end
-  members.tend(self)
+  self.kind.tend(self)
 end
 
 ---The numbers that the server makes must be those that are read.
@@ -120,18 +122,30 @@ local function has_member(self)
     self.member, #known > 0 and table.concat(known, ", ") or "none")
 end
 
----Finds out whether it can begin.
 ---@return boolean|nil ok, table|nil err
-local function prepare(self)
-  self.id = core.new_inbox():match "[^.]+$"
-  local ok, err = leases.ensure(WHAT)
-  if ok and self.described then
+local function prepare_static(self)
+  local ok, err = true, nil
+  if self.described then
     self.shape, err = partitions.read(self.stream, self.name)
     ok = self.shape
   end
   if ok and self.member then ok, err = has_member(self) end
   if ok then ok, err = check_stream(self) end
   if ok then ok, err = partition.consumer(self, 0) end
+  return ok, err
+end
+
+---What is different of elastic groups.
+local STATIC = { format = partitions, prefix = "=group", prepare = prepare_static,
+  reshape = reshape, note = members.note, tend = members.tend, read = members.read,
+  count = members.count }
+
+---Finds out whether it can begin.
+---@return boolean|nil ok, table|nil err
+local function prepare(self)
+  self.id = core.new_inbox():match "[^.]+$"
+  local ok, err = leases.ensure(WHAT)
+  if ok then ok, err = self.kind.prepare(self) end
   if ok then return true end
   err.message = ("%s: %s"):format(self.label, err.message)
   return nil, err
@@ -140,7 +154,7 @@ end
 -- ---- the call -------------------------------------------------------------------------
 
 local OWN = { partitions = "number", subject = "string|table", member = "string",
-  ttl = "number", config = "table" }
+  elastic = "boolean", ttl = "number", config = "table" }
 
 ---Options of psub:consume that make sense here.
 local PASSED = { key = "function|string", concurrency = "number", max_messages = "number",
@@ -155,8 +169,32 @@ end
 ---Fields of a consumer that are not the script's to say.
 local TAKEN = { "name", "durable_name", "filter_subject", "filter_subjects", "deliver_subject",
   "ack_policy", "max_deliver", "priority_groups", "inactive_threshold" }
+---The same, of elastic groups.
+local TAKEN_ELASTIC = { "priority_policy", "priority_timeout", "deliver_policy",
+  "opt_start_seq", "opt_start_time" }
+
+local function check_taken(opts, taken)
+  for _, name in ipairs(taken) do
+    if (opts.config or {})[name] ~= nil then
+      core.blame(("%s: config: '%s' is not for you to say"):format(WHAT, name))
+    end
+  end
+end
+
+local function check_elastic(opts)
+  for _, name in ipairs { "partitions", "subject" } do
+    if opts[name] then
+      core.blame(("%s: elastic: no `%s` with it, that is what app.js.create_elastic_group has "
+        .. "said"):format(WHAT, name))
+    end
+  end
+  if not opts.member then core.blame(WHAT .. ": elastic: which `member` reads here?") end
+  api.check_name(opts.member, WHAT .. ": member", 3)
+  check_taken(opts, TAKEN_ELASTIC)
+end
 
 local function check_own(opts)
+  if opts.elastic then check_elastic(opts) end
   check.whole(WHAT, "partitions", opts.partitions, 1, partitions.MOST)
   if not opts.partitions and opts.subject then
     core.blame(WHAT .. ": subject: only with `partitions`; else the bucket has the filters")
@@ -168,32 +206,34 @@ local function check_own(opts)
     core.blame(("%s: ttl must be a number of seconds from %d to %d"):format(WHAT, LEAST_TTL,
       leases.MOST_TTL))
   end
-  for _, name in ipairs(TAKEN) do
-    if (opts.config or {})[name] ~= nil then
-      core.blame(("%s: config: '%s' is not for you to say"):format(WHAT, name))
-    end
-  end
+  check_taken(opts, TAKEN)
 end
+
+local function ack_wait_of(ttl) return math.max(1, math.min(ACK_WAIT, ttl / 3)) end
 
 ---What each of its psub:consume() is given.
 local function passed_on(opts, ttl)
   local passed = {}
   for name in pairs(PASSED) do passed[name] = opts[name] end
-  if not opts.key then -- one after the other: what is behind it need not be here
+  if not opts.key and not opts.elastic then
+    -- One after the other: what is behind it need not be here.
     passed.concurrency, passed.pending = passed.concurrency or 1, passed.pending or 1
   end
   passed.expires = math.max(1, math.min(30, ttl / 2))
+  if opts.elastic then -- before the pin of the consumer runs out
+    passed.expires = math.max(1, ack_wait_of(ttl) / 2)
+  end
   passed.heartbeat = math.min(5, passed.expires / 2)
   return passed
 end
 
 local function new(stream, name, opts, fn)
-  local ttl = opts.ttl or leases.TTL
+  local ttl, kind = opts.ttl or leases.TTL, opts.elastic and elastic_member or STATIC
   local self = setmetatable({ stream = stream, name = name, member = opts.member, ttl = ttl,
-    fn = fn, config = opts.config, described = not opts.partitions,
-    label = ("group %s of stream %s"):format(name, stream),
-    prefix = ("=group.%s.%s"):format(stream, name), opts = passed_on(opts, ttl),
-    ack_wait = math.max(1, math.min(ACK_WAIT, ttl / 3)),
+    kind = kind, fn = fn, key = opts.key, config = opts.config,
+    described = not opts.partitions, label = ("group %s of stream %s"):format(name, stream),
+    prefix = ("%s.%s.%s"):format(kind.prefix, stream, name), opts = passed_on(opts, ttl),
+    ack_wait = ack_wait_of(ttl),
     slots = {}, present = {}, watches = {}, calm_until = 0, delay = members.retry_first,
     alarm = core.alarm(), rest = core.alarm() }, group)
   if opts.partitions then
@@ -244,11 +284,11 @@ end
 
 ---The numbers of those that this process reads just now.
 ---@return integer[]
-function group:partitions() return members.read(self) end
+function group:partitions() return self.kind.read(self) end
 
 ---How many members there are, as far as this one has seen.
 ---@return integer
-function group:members() return members.count(self) end
+function group:members() return self.kind.count(self) end
 
 ---Reads no more: what is under way is finished, and the leases are given back.
 function group:stop()

@@ -135,6 +135,18 @@ function M.create(stream, fields, level)
   return configure(stream, name, wire, wire, existed and existed.config)
 end
 
+---Creates a consumer. One that is there with another configuration is an err, and stays as it
+---is. Servers from 2.10 on.
+---@param stream string
+---@param wire table configuration as on the wire, with durable_name
+---@return table|nil info, table|nil err
+function M.create_new(stream, wire)
+  wire.name, wire.ack_policy = wire.durable_name, wire.ack_policy or "explicit"
+  local op, body = M.create_request(stream, wire.name, wire)
+  body.action = "create"
+  return api.configure(op, body, wire, function() return M.delete(stream, wire.name) end)
+end
+
 ---Fields of a call that names the stream among them, and of the wire.
 local function split(what, fields)
   check.table(what, fields)

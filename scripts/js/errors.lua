@@ -17,6 +17,7 @@ return {
   SUBJECTS_OVERLAP = 10065,            -- ... with an existing stream
   WRONG_LAST_SEQUENCE = 10071,
   FILTER_OUTSIDE = 10093,              -- consumer filter subject is not a valid subset ...
+  NOT_UNIQUE = 10100,                  -- filtered consumer not unique on workqueue stream
   DUPLICATE_IN_PROCESS = 10158,        -- duplicate message id is in process
   EXPECTATION_NOT_READY = 10163,       -- expected last sequence per subject unavailable
   WRONG_LAST_SEQUENCE_CONSTANT = 10164, -- the same as 10071, without the number

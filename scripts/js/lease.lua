@@ -7,9 +7,11 @@
 ---No clock is compared with another one.
 local core = require "lunats.core"
 local api = require "lunats.js.api"
+local entries = require "lunats.js.kv_entry"
 local fleet = require "lunats.js.fleet"
 local json = require "lunats.json"
 local publishing = require "lunats.js.publish"
+local stored = require "lunats.js.stored"
 
 local M = {
   ---Seconds: of a lease unless asked for, and what it may be.
@@ -66,6 +68,34 @@ function M.value_of(text)
   local ttl = tonumber(value.ttl)
   value.ttl = ttl and ttl >= M.LEAST_TTL and ttl <= M.MOST_TTL and ttl or M.MOST_TTL
   return value
+end
+
+---@class lease_slot
+---@field revision integer  of the lease, as far as it was seen; 0: there is none
+---@field holder string|nil  nil: it is free
+---@field ends number|nil  core.exact_clock() when it is free if its holder keeps silent
+
+---What was seen of a lease.
+---@param slot lease_slot
+---@param revision integer
+---@param value table|nil  of value_of(); nil: it was given back
+function M.note(slot, revision, value)
+  slot.revision = revision
+  slot.holder = value and tostring(value.holder)
+  slot.ends = value and core.exact_clock() + value.ttl
+end
+
+---Notes what the bucket has of a lease now.
+---@param slot lease_slot
+---@param key string
+function M.look(slot, key)
+  local message, err = stored.get({ name = M.STREAM }, { last_by_subj = M.subject(key) })
+  if message then
+    local entry = entries.from_stored(M.kv, message)
+    M.note(slot, entry.revision, entry.operation == "PUT" and M.value_of(entry.value) or nil)
+  elseif err.code == "not_found" then
+    M.note(slot, 0, nil)
+  end
 end
 
 ---Goes on with a lease that has been taken.

@@ -3,10 +3,8 @@
 ---for a moment, as the leases decide.
 local core = require "lunats.core"
 local balance = require "lunats.js.balance"
-local entries = require "lunats.js.kv_entry"
 local leases = require "lunats.js.lease"
 local partition = require "lunats.js.partition"
-local stored = require "lunats.js.stored"
 
 local M = {
   ---Seconds for which what a member has left is not taken by others: it may only reload.
@@ -39,11 +37,14 @@ function M.read(self)
   return list
 end
 
-local function show(self)
+---@param count integer  of partitions that are read
+function M.show(self, count)
   gauge = gauge or core.meter("gauge", "lunats_js_partitions",
     "Partitions of a consumer group that this instance reads.", { "stream", "group" }, {})
-  gauge:set(#M.read(self), { stream = self.stream, group = self.name })
+  gauge:set(count, { stream = self.stream, group = self.name })
 end
+
+local function show(self) M.show(self, #M.read(self)) end
 
 -- ---- what the bucket has --------------------------------------------------------------
 
@@ -51,7 +52,7 @@ end
 local function key_of(self, what) return ("%s.%s"):format(self.prefix, what) end
 
 ---What this member says of itself in its keys.
-local function value_of(self)
+function M.value_of(self)
   return { service = app.name, instance = app.instance_id, member = self.member,
     holder = self.id, ttl = self.ttl }
 end
@@ -79,14 +80,6 @@ local function note_member(self, key, value)
   end
 end
 
----@param revision integer
----@param value table|nil  nil: it was given back
-local function note_lease(slot, revision, value)
-  slot.revision = revision
-  slot.holder = value and tostring(value.holder)
-  slot.ends = value and core.exact_clock() + value.ttl
-end
-
 ---A key has been changed.
 ---@param entry kv.entry
 function M.note(self, entry)
@@ -94,7 +87,7 @@ function M.note(self, entry)
   local value = entry.operation == "PUT" and leases.value_of(entry.value) or nil
   local number = math.tointeger(tonumber(what))
   if number then
-    note_lease(slot_of(self, number), entry.revision, value)
+    leases.note(slot_of(self, number), entry.revision, value)
   else
     note_member(self, what, value)
   end
@@ -110,13 +103,7 @@ local function refused(self, slot, err)
     err = missing or err
   end
   if err.code == "wrong_last_sequence" or err.code == "no_stream" then
-    local entry, why = stored.get({ name = leases.STREAM },
-      { last_by_subj = leases.subject(key_of(self, slot.number)) })
-    if entry then
-      M.note(self, entries.from_stored(leases.kv, entry))
-    elseif why.code == "not_found" then
-      note_lease(slot, 0, nil)
-    end
+    leases.look(slot, key_of(self, slot.number))
   else
     M.warn(self, "nobody can read for now: " .. err.message, err.message)
   end
@@ -148,7 +135,7 @@ local function attend(self)
     end
     if self.stopped then return end
     local key = key_of(self, "member." .. core.new_inbox():match "[^.]+$")
-    local held, err = leases.take(key, value_of(self), 0, true)
+    local held, err = leases.take(key, M.value_of(self), 0, true)
     if held then
       self.place = held
       self.alarm:ring()
@@ -228,7 +215,8 @@ end
 ---Takes the lease of a partition, if nobody is faster, and reads it while that is held.
 local function serve(self, slot)
   core.label(self.label)
-  local held, err = leases.take(key_of(self, slot.number), value_of(self), slot.revision, true)
+  local held, err = leases.take(key_of(self, slot.number), M.value_of(self), slot.revision,
+    true)
   if not held then
     slot.own, slot.leaving = nil, nil
     return refused(self, slot, err)

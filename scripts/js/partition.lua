@@ -12,11 +12,8 @@ local M = {}
 ---Seconds between two looks whether the last handler has ended.
 local LOOK = 0.01
 
----@class partition
+---@class partition: lease_slot
 ---@field number integer
----@field revision integer  of the lease, as far as it was seen; 0: there is none
----@field holder string|nil  nil: it is free
----@field ends number|nil  core.exact_clock() when it is free if its holder keeps silent
 ---@field own boolean|nil  this process has it, or is about to
 ---@field leaving boolean|nil  and gives it away
 ---@field handle consume|nil  while it is read

@@ -112,7 +112,7 @@ end
 
 ---A list of the configuration, which may be missing.
 ---@return table|nil list, string|nil fault
-local function list_of(config, name, kind)
+function M.list_of(config, name, kind)
   local value = config[name]
   if value == nil or value == json.null then return {} end
   if is_list(value, kind) then return value end
@@ -146,35 +146,44 @@ end
 ---@return table<integer, string>|nil owners, string|nil fault
 local function owners_of(config, count)
   local members, mappings, fault
-  members, fault = list_of(config, "members", "string")
+  members, fault = M.list_of(config, "members", "string")
   if not members then return nil, fault end
-  mappings, fault = list_of(config, "member_mappings", "table")
+  mappings, fault = M.list_of(config, "member_mappings", "table")
   if not mappings then return nil, fault end
   if #members > 0 and #mappings > 0 then return nil, "both members and member_mappings" end
   if #mappings > 0 then return mapped(mappings, count) end
   return balance.blocks(members, count)
 end
 
+---What static and elastic groups have in common.
 ---@param text string  JSON, as it stands in the bucket
----@return partitions|nil, string|nil fault
-function M.parse(text)
+---@return partitions|nil shape, string|nil fault, table|nil config
+function M.base(text)
   local config, bad = json.decode(text)
   if type(config) ~= "table" then return nil, "it is not JSON: " .. tostring(bad or text) end
   local count = math.tointeger(config.max_members)
   if not count or count < 1 or count > M.MOST then
     return nil, ("max_members must be a whole number from 1 to %d"):format(M.MOST)
   end
-  local filters, fault = list_of(config, "filters", "string")
+  local owners, fault = owners_of(config, count)
+  if not owners then return nil, fault end
+  return { count = count, owners = owners }, nil, config
+end
+
+---@param text string  JSON, as it stands in the bucket
+---@return partitions|nil, string|nil fault
+function M.parse(text)
+  local shape, wrong, config = M.base(text)
+  if not shape then return nil, wrong end
+  local filters, fault = M.list_of(config, "filters", "string")
   if not filters then return nil, fault end
   local subjects = {}
   for i, filter in ipairs(filters) do subjects[i] = PLACE .. "." .. filter end
   if #filters == 0 then subjects = nil end
   fault = subjects and fault_of(subjects)
   if fault then return nil, "filters: " .. fault end
-  local owners
-  owners, fault = owners_of(config, count)
-  if not owners then return nil, fault end
-  return { count = count, subjects = subjects, owners = owners }
+  shape.subjects = subjects
+  return shape
 end
 
 ---@param stream string
@@ -184,27 +193,37 @@ function M.subject_of(stream, group)
   return ("$KV.%s.%s.%s"):format(M.BUCKET, stream, group)
 end
 
----What the bucket says of a group.
----@return partitions|nil, table|nil err
-function M.read(stream, group)
-  local entry, err = stored.get({ name = M.STREAM },
-    { last_by_subj = M.subject_of(stream, group) })
+---What a bucket says of a group.
+---@param bucket string
+---@param stream string
+---@param group string
+---@param advice string  what to do where there is none
+---@param parse fun(text: string): table|nil, string|nil
+---@return table|nil shape, table|nil err, integer|nil revision
+function M.look(bucket, stream, group, advice, parse)
   local key = stream .. "." .. group
+  local entry, err = stored.get({ name = "KV_" .. bucket },
+    { last_by_subj = ("$KV.%s.%s"):format(bucket, key) })
   if entry and entry.headers["KV-Operation"] or err and err.code == "not_found" then
-    return api.not_found("there is no key '%s' in the bucket %s: create the group there, or "
-      .. "say how many `partitions` it has", key, M.BUCKET)
+    return api.not_found("there is no key '%s' in the bucket %s: %s", key, bucket, advice)
   end
   if not entry then
     if err.code == "no_stream" then
-      return api.not_found("there is no bucket %s that says what it is: create the group "
-        .. "there, or say how many `partitions` it has", M.BUCKET)
+      return api.not_found("there is no bucket %s that says what it is: %s", bucket, advice)
     end
     return nil, err
   end
-  local found, fault = M.parse(entry.data)
-  if found then return found end
+  local found, fault = parse(entry.data)
+  if found then return found, nil, entry.sequence end
   return nil, api.failure("jetstream", "the key '%s' of the bucket %s is no consumer group: %s",
-    key, M.BUCKET, fault)
+    key, bucket, fault)
+end
+
+---What the bucket says of a group.
+---@return partitions|nil, table|nil err
+function M.read(stream, group)
+  return M.look(M.BUCKET, stream, group, "create the group there, or say how many `partitions` "
+    .. "it has", M.parse)
 end
 
 return M

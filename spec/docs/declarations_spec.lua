@@ -116,6 +116,7 @@ describe("the declarations", function()
     ["counter"] = function() return getmetatable(app.js.counter "docs.x").__index end,
     ["dead_letters"] = function() return require "lunats.js.dead_letters".methods end,
     ["consumer_group"] = function() return require "lunats.js.consumer_group".methods end,
+    ["elastic_group"] = function() return require "lunats.js.elastic_group".methods end,
     ["stored_msg"] = function() return require "lunats.js.streams".stored end,
     ["periodic"] = function() return getmetatable(app.timer(1000, function() end)).__index end,
     ["leader"] = function() return require "lunats.leader".methods end,

@@ -41,7 +41,8 @@ local function calls()
     if type(value) == "function" then names[name] = "app.js" end
   end
   for class, methods in pairs { psub = "pull", kv = "kv", store = "object", batch = "batch",
-    counter = "counter", dead_letters = "dead_letters", group = "consumer_group" } do
+    counter = "counter", dead_letters = "dead_letters", group = "consumer_group",
+    elastic_group = "elastic_group" } do
     local source = read("scripts/js/" .. methods .. ".lua")
     for method in source:gmatch("function " .. class .. ":([%w_]+)") do
       names[method] = class

@@ -24,7 +24,7 @@ local OWNERS = {
   js = "app.js.?", testing = "testing.", service = "svc:", broker = "broker:",
   cluster = "cluster:", msg = "msg:", psub = "psub:", consume = "handle:", future = "future:",
   batch = "batch:", counter = "counter:", dead_letters = "letters:",
-  consumer_group = "readers:",
+  consumer_group = "readers:", elastic_group = "elastic:",
   kv = "kv:", store = "store:", watch = "watch:",
   stored_msg = "message:", periodic = "timer:", listener = "listener:",
   subscription = "subscription:", fiber = "f:", mutex = "m:", group = "group:",
@@ -37,6 +37,7 @@ local OWNERS = {
 ---Those of the pages of JetStream.
 local OF_STREAMS = { js = true, psub = true, consume = true, future = true, batch = true,
   counter = true, dead_letters = true, consumer_group = true,
+  elastic_group = true,
   kv = true, store = true, watch = true,
   stored_msg = true,
   subscription = true }
