@@ -89,7 +89,12 @@ local function open(group, self, held)
   end }
   for name, value in pairs(group.opts) do opts[name] = value end
   opts.key = opts.key or partitions.key(group.shape)
-  return psub:consume(opts, fenced(group, self, held))
+  local handle
+  handle, err = psub:consume(opts, fenced(group, self, held))
+  if handle then -- psub does not know its subjects: M.consumer() makes it again
+    function handle.create_again(why) return nil, consumers.lost_error(psub, why) end
+  end
+  return handle, err
 end
 
 local function finish(self)

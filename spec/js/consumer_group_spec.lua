@@ -206,6 +206,25 @@ describe("app.js.consumer_group", function()
     shares(svc, 4)
   end)
 
+  it("reads each partition once when the stream is deleted and made again", function()
+    local svc = start()
+    shares(svc, 4)
+    put(1, 2)
+    handled(8, svc)
+    local config = assert(nats.js.stream_info(stream)).config
+    assert(nats.js.delete_stream(stream))
+    assert(nats.js.add_stream { name = stream, subjects = config.subjects,
+      storage = "memory" })
+    put(3, 5)
+    handled(20, svc)
+    shares(svc, 4)
+    for number = 0, 3 do
+      local found = assert(nats.js.consumer_info(stream, "billing-" .. number)).config
+      assert.equal(("%d.%s.*"):format(number, stream), found.filter_subject)
+    end
+    for _, list in pairs(by_key(svc)) do assert.same({ 1, 2, 3, 4, 5 }, list) end
+  end)
+
   it("is read by another member when the connection of one is lost", function()
     local options = "{ partitions = 4, ttl = 2 }" -- who is away keeps them for so long
     local a, b = start(options), start(options)
