@@ -142,15 +142,72 @@ local function subscribes(how)
   end
 end
 
+---What is made and changed of elastic groups.
+local elastic = { STREAM = "KV_elastic-consumer-groups" }
+
+---The stream of a group.
+function elastic.work_in(stream, name)
+  return (stream == "*" or name == "*") and "*" or stream .. "-" .. name
+end
+
+---@return string work  the stream of the group
+---@return string key  of its entry
+local function elastic_of(self, one)
+  local stream, name = token(one.args[1]), token(one.args[2])
+  self:api(one.path, "STREAM.INFO." .. elastic.STREAM)
+  self:reads(elastic.STREAM, one.path)
+  return elastic.work_in(stream, name),
+    ("$KV.%s.%s.%s"):format(elastic.STREAM:sub(4), stream, name)
+end
+
+function elastic.open(self, one)
+  local work, key = elastic_of(self, one)
+  local methods = self.methods
+  if methods.add_members or methods.remove_members or methods.set_members
+    or methods.set_mappings then
+    ask(self, key, one.path)
+  end
+  if methods.info then self:api(one.path, "STREAM.INFO." .. work) end
+  if methods.active then self:api(one.path, "CONSUMER.LIST." .. work) end
+end
+
+function elastic.create(self, one)
+  elastic.open(self, one)
+  local work, key = elastic_of(self, one)
+  self:api(one.path, "INFO", "STREAM.INFO." .. token(one.args[1]), "STREAM.INFO." .. work,
+    "STREAM.CREATE." .. work, "STREAM.CREATE." .. elastic.STREAM)
+  ask(self, key, one.path)
+end
+
+function elastic.delete(self, one)
+  local work, key = elastic_of(self, one)
+  self:api(one.path, "STREAM.INFO." .. work, "STREAM.DELETE." .. work)
+  ask(self, key, one.path)
+end
+
+function elastic.list(self, one)
+  self:api(one.path, "STREAM.INFO." .. elastic.STREAM)
+  self:looks(elastic.STREAM, one.path, true)
+end
+
 ---The leases of partitions and of members, and the description of the group.
 local function reads_group(self, one)
   local stream, name = token(one.args[1]), token(one.args[2])
   local leases, described = "KV_LUNATS_LEASES", "KV_static-consumer-groups"
-  self:consumes(stream, "*", "pull", one.path)
+  local is_elastic = field(one.args[3], "elastic") ~= nil
   self:api(one.path, "STREAM.INFO." .. leases, "STREAM.CREATE." .. leases,
     "STREAM.MSG.GET." .. leases)
   self:looks(leases, one.path)
-  ask(self, ("$KV.LUNATS_LEASES.=group.%s.%s.>"):format(stream, name), one.path)
+  ask(self, ("$KV.LUNATS_LEASES.=%s.%s.%s.>"):format(is_elastic and "elastic" or "group",
+    stream, name), one.path)
+  if is_elastic then
+    local work = elastic.work_in(stream, name)
+    described = elastic.STREAM
+    self:consumes(work, "*", "pull", one.path)
+    self:api(one.path, "INFO", "CONSUMER.LIST." .. work, "CONSUMER.UNPIN." .. work .. ".*")
+  else
+    self:consumes(stream, "*", "pull", one.path)
+  end
   if not field(one.args[3], "partitions") then
     self:api(one.path, "STREAM.MSG.GET." .. described)
     self:looks(described, one.path)
@@ -159,6 +216,9 @@ end
 
 local FUNCTIONS = {
   ["app.js.consumer_group"] = reads_group,
+  ["app.js.create_elastic_group"] = elastic.create, ["app.js.elastic_group"] = elastic.open,
+  ["app.js.delete_elastic_group"] = elastic.delete,
+  ["app.js.elastic_group_names"] = elastic.list,
   ["app.publish"] = publishes, ["app.request"] = publishes, ["app.request_many"] = publishes,
   ["app.js.publish"] = publishes, ["app.js.publish_async"] = publishes,
   ["app.js.add_stream"] = of_stream("name", "STREAM.CREATE.%s", "STREAM.INFO.%s"),

@@ -23,7 +23,7 @@ local CLEARS = { [OP.LOADNIL] = true, [OP.CALL] = true, [OP.FORLOOP] = true,
   [OP.FORPREP] = true, [OP.TFORPREP] = true, [OP.TFORCALL] = true, [OP.TFORLOOP] = true,
   [OP.VARARG] = true }
 
----@class uses.value  what is known of a value, one of these
+---@class uses.value  what is known of a value, one of these, or that there is one
 ---@field path string|nil  "app.publish"
 ---@field text string|nil
 ---@field open boolean|nil  of a text: more follows
@@ -139,7 +139,11 @@ local function set_field(state, table_value, name, one)
   if table_value.path then state.watch.field(table_value.path, name, state.line, true) end
   if not table_value.fields then return end
   local value
-  if one.k then value = text_of(state, one.c) else value = state.held[one.c] end
+  if one.k then -- of what is no text is known that it is there
+    value = text_of(state, one.c) or {}
+  else
+    value = state.held[one.c]
+  end
   table_value.fields[name] = value
 end
 

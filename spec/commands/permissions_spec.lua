@@ -2,6 +2,7 @@
 local check = require "spec.support.check"
 local eventually = require "spec.support.eventually"
 local process = require "spec.support.process"
+local since = require "spec.support.since"
 
 after_each(process.close_all)
 
@@ -137,6 +138,34 @@ describe("lunats check --permissions", function()
     local _, server, services = serve { path }
     services[1]:expect "said 7"
     services[1]:expect "described 7"
+    assert_allowed(server, services)
+  end)
+
+  since.it("2.11", "prints what elastic consumer groups need", function()
+    local path = process.write("svc.lua", [[
+      app.config { name = "groups" }
+      app.on_start(function()
+        assert(app.js.add_stream { name = "E", subjects = { "e.*" } })
+        local elastic = assert(app.js.create_elastic_group("E", "read", { partitions = 2,
+          filters = { "e.*" } }))
+        assert(elastic:add_members { "east", "west" })
+        assert(elastic:info() and elastic:active())
+        assert(app.js.create_elastic_group("E", "gone", { partitions = 2,
+          filters = { "e.*" } }))
+        assert(app.js.delete_elastic_group("E", "gone"))
+        assert(#app.js.elastic_group_names "E" == 1)
+      end)
+      app.js.consumer_group("E", "read", { elastic = true, member = "east", ttl = 2 },
+        function(msg) print("east " .. msg.data) end)
+      app.js.consumer_group("E", "read", { elastic = true, member = "west", ttl = 2 },
+        function(msg) print("west " .. msg.data) end)
+      app.timer(0.1, function()
+        for i = 1, 8 do app.publish("e." .. i, "7") end
+      end)
+    ]])
+    local _, server, services = serve { path }
+    services[1]:expect "east 7"
+    services[1]:expect "west 7"
     assert_allowed(server, services)
   end)
 
