@@ -10,6 +10,10 @@
 --     --every S       a worker is killed every S seconds on average (3). What one had in hand
 --                     comes again after the ack_wait of a second, so each has to live for
 --                     longer than that, or there is no progress: S times N is 4 at least
+--     --elastic 1     an elastic consumer group instead, of which each process is a member;
+--                     the list of members is changed as well. Needs nats-server 2.11. A killed
+--                     member is back when its lease of 2 seconds is over: S times N is 16 at
+--                     least
 --     --seed N        of which and when; it is printed
 --
 -- What a handler does is a message in a second stream, stored before its own is acknowledged,
@@ -18,18 +22,20 @@
 local run = require "bench.order.run"
 
 local opts = { messages = 100000, keys = 1000, partitions = 8, workers = 4, every = 3,
-  seed = os.time() % 1000000 }
+  elastic = 0, seed = os.time() % 1000000 }
 for i = 1, #arg, 2 do
   local name, value = arg[i]:match "^%-%-(%l+)$", tonumber(arg[i + 1])
   if not (name and opts[name] and value) then
     io.stderr:write "usage: bench/order.lua [--messages N] [--keys N] [--partitions N] "
-    io.stderr:write "[--workers N] [--every S] [--seed N]\n"
+    io.stderr:write "[--workers N] [--every S] [--elastic 1] [--seed N]\n"
     os.exit(2)
   end
   opts[name] = value
 end
-if opts.every * opts.workers < 4 then
-  io.stderr:write "bench/order.lua: --every times --workers has to be 4 or more: see above\n"
+local least = opts.elastic == 1 and 16 or 4
+if opts.every * opts.workers < least then
+  io.stderr:write(("bench/order.lua: --every times --workers has to be %d or more: see above\n")
+    :format(least))
   os.exit(2)
 end
 os.exit(run(opts) and 0 or 1)

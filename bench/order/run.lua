@@ -18,8 +18,9 @@ local function publish(nats, opts)
     local key = math.random(opts.keys)
     local i = (next_of[key] or 0) + 1
     next_of[key] = i
-    assert(nats.js.publish_async(("%d.work.%d"):format(key % opts.partitions, key),
-      tostring(i), { timeout = 60 }))
+    local subject = opts.elastic == 1 and "work." .. key
+      or ("%d.work.%d"):format(key % opts.partitions, key)
+    assert(nats.js.publish_async(subject, tostring(i), { timeout = 60 }))
   end
   assert(nats.js.flush(120))
   return next_of
@@ -28,12 +29,15 @@ end
 ---A process for some of the partitions.
 local function start(self, worker)
   worker.process = process.spawn({ process.lunats(), "run", "-s", self.url,
-    "bench/order/worker.lua" }, { env = { PARTITIONS = table.concat(worker.partitions, ",") } })
+    self.group and "bench/order/member.lua" or "bench/order/worker.lua" },
+    { env = { PARTITIONS = table.concat(worker.partitions, ","), MEMBER = worker.name } })
 end
 
 local function start_all(self, opts)
   self.workers = {}
-  for number = 1, opts.workers do self.workers[number] = { partitions = {} } end
+  for number = 1, opts.workers do
+    self.workers[number] = { partitions = {}, name = "m" .. number }
+  end
   for partition = 0, opts.partitions - 1 do
     table.insert(self.workers[partition % opts.workers + 1].partitions, partition)
   end
@@ -51,6 +55,35 @@ local function kill_some(self, opts)
     self.kills = self.kills + 1
     start(self, worker)
   end
+end
+
+---One member leaves the list, and another one comes back.
+local function change_some(self, opts)
+  while not self.over do
+    app.sleep(opts.every * (0.5 + math.random()))
+    if self.over then return end
+    local names, out = {}, math.random(opts.workers + 1) -- it may be none
+    for number, worker in ipairs(self.workers) do
+      if number ~= out then names[#names + 1] = worker.name end
+    end
+    if self.group:set_members(names) then self.changes = self.changes + 1 end
+  end
+end
+
+local function make_streams(self, opts)
+  local js, subjects = self.nats.js, { "work.*" }
+  if opts.elastic ~= 1 then
+    for i = 0, opts.partitions - 1 do subjects[i + 1] = ("%d.work.*"):format(i) end
+  end
+  assert(js.add_stream { name = "WORK", subjects = subjects, storage = "memory" })
+  assert(js.add_stream { name = "DONE", subjects = { "done.*" }, storage = "memory",
+    duplicate_window = 120 })
+  if opts.elastic ~= 1 then return end
+  local names = {}
+  for number = 1, opts.workers do names[number] = "m" .. number end
+  self.group = assert(js.create_elastic_group("WORK", "order", { partitions = opts.partitions,
+    filters = { "work.*" }, members = names }))
+  self.nats.listen("again", { queue = false }, function() self.again = self.again + 1 end)
 end
 
 local function wait_for_all(self, opts)
@@ -108,27 +141,29 @@ end
 return function(opts)
   math.randomseed(opts.seed)
   local broker = testing.broker()
-  local self = { url = broker.url, kills = 0 }
+  local self = { url = broker.url, kills = 0, changes = 0, again = 0 }
   self.nats = assert(app.connect { server = broker.url, name = "order" })
-  local js = self.nats.js
-  local subjects = {}
-  for i = 0, opts.partitions - 1 do subjects[i + 1] = ("%d.work.*"):format(i) end
-  assert(js.add_stream { name = "WORK", subjects = subjects, storage = "memory" })
-  assert(js.add_stream { name = "DONE", subjects = { "done.*" }, storage = "memory",
-    duplicate_window = 120 })
+  make_streams(self, opts)
   say("%d messages of %d keys in %d partitions, %d workers, seed %d", opts.messages, opts.keys,
     opts.partitions, opts.workers, opts.seed)
   start_all(self, opts) -- first: a server takes long to make a consumer of a million messages
   local began = core.hrtime()
   local publisher = app.spawn(publish, self.nats, opts)
   local killer = app.spawn(kill_some, self, opts)
+  local changer = self.group and app.spawn(change_some, self, opts)
   local complete = wait_for_all(self, opts)
   self.over = true
   killer:await()
+  if changer then changer:await() end
   local sent = publisher:await()
   local took = core.hrtime() - began
   for _, worker in ipairs(self.workers) do worker.process:stop() end
   local faults = complete and check(self, opts, sent) or 1
+  if self.group then
+    local left = self.group:info()
+    say("the members were changed %d times; %d messages were handled again, %s are left",
+      self.changes, self.again, left and left.pending)
+  end
   say("%d workers were killed; %.1f s, %.0f messages per second; %d faults", self.kills, took,
     opts.messages / took, faults)
   self.nats.close()
