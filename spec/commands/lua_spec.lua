@@ -216,7 +216,7 @@ describe("lunats lua -i", function()
   it("has prompts on a terminal and ends with Ctrl-D", function()
     local command = "printf '1+\\n1\\n\\004' | script -qec '%s lua -i' /dev/null"
     local child = process.spawn({ "sh", "-c", command:format(process.lunats()) },
-      { env = { HOME = process.path "home" } })
+      { env = { HOME = process.path "home", TERM = "xterm" } })
     assert.equal(0, child:wait())
     local output = child:output()
     assert.matches("lunats %d[^\n]* Ctrl%-D ends%.", output)

@@ -4,6 +4,7 @@ local eventually = require "spec.support.eventually"
 local failed = require "spec.support.failed"
 local logged = require "spec.support.logged"
 local own = require "spec.support.own"
+local since = require "spec.support.since"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
@@ -328,6 +329,9 @@ describe("app.js object store", function()
     end)
 
     it("leaves no chunks when its fiber ends with the service", function()
+      -- Newer ones may do what they are asked for before they store what came first, and nobody
+      -- is left to ask again.
+      if since "2.10" then return pending "servers before 2.10" end
       local store = create()
       local svc = testing.start(([[
         app.task(function()

@@ -14,6 +14,8 @@ local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 ---@param size string|nil  for stty: "cols 80 rows 24"
 ---@param env table<string, string>|nil
 function M.open(arguments, size, env)
+  local all = { TERM = "xterm" } -- whichever the suite runs in
+  for name, value in pairs(env or {}) do all[name] = value end
   local self = setmetatable({ keys = process.path "keys", tty = process.path "tty",
     pid_file = process.path "pid", after = process.path "after" }, terminal)
   os.execute("mkfifo " .. self.keys)
@@ -24,7 +26,7 @@ function M.open(arguments, size, env)
     size or "cols 80 rows 24", quote(("echo $$ >%s; exec env --default-signal=QUIT %s"):format(
     self.pid_file, table.concat(words, " "))), self.after, self.after)
   self.child = process.spawn({ "sh", "-c", ("exec script -qfec %s /dev/null <>%s"):format(
-    quote(inner), self.keys) }, { env = env })
+    quote(inner), self.keys) }, { env = all })
   return self
 end
 
