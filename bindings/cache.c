@@ -123,6 +123,8 @@ static struct cache_value check_value(lua_State *L, int arg, const char *what) {
 
 /* The age of options at `arg`, which are checked. */
 static uint64_t check_ttl(lua_State *L, int arg, const char *what, uint64_t def) {
+    if (lua_gettop(L) < arg) /* as in most calls */
+        return def;
     uint64_t ttl_ms = option_ms(L, arg, "ttl", UINT64_MAX);
     if (ttl_ms == 0)
         raise_error(L,
@@ -130,14 +132,6 @@ static uint64_t check_ttl(lua_State *L, int arg, const char *what, uint64_t def)
                     "removes)",
                     what);
     return ttl_ms == UINT64_MAX ? def : ttl_ms;
-}
-
-/* Most calls have no options. */
-static uint64_t check_set_options(lua_State *L, const char *what, uint64_t def) {
-    if (lua_gettop(L) < 4)
-        return def;
-    check_options(L, 4, what, set_options);
-    return check_ttl(L, 4, what, def);
 }
 
 /* ---- results ---- */
@@ -192,7 +186,9 @@ static int handle_get(lua_State *L) {
 static int handle_set(lua_State *L) {
     struct call call;
     check_call(L, "cache:set", &call);
-    uint64_t ttl_ms = check_set_options(L, "cache:set", call.handle->ttl_ms);
+    if (lua_gettop(L) > 3)
+        check_options(L, 4, "cache:set", set_options);
+    uint64_t ttl_ms = check_ttl(L, 4, "cache:set", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:set");
     int rc = cache_set(call.cache, call.key, call.now, ttl_ms, &value);
     if (rc < 0)
@@ -205,7 +201,9 @@ static int handle_set(lua_State *L) {
 static int handle_add(lua_State *L) {
     struct call call;
     check_call(L, "cache:add", &call);
-    uint64_t ttl_ms = check_set_options(L, "cache:add", call.handle->ttl_ms);
+    if (lua_gettop(L) > 3)
+        check_options(L, 4, "cache:add", set_options);
+    uint64_t ttl_ms = check_ttl(L, 4, "cache:add", call.handle->ttl_ms);
     struct cache_value value = check_value(L, 3, "cache:add");
     bool added;
     int rc = cache_add(call.cache, call.key, call.now, ttl_ms, &value, &added);
