@@ -17,6 +17,12 @@ app.listen("bench.count", { data_type = "string" }, function()
   if count % 4096 == 0 then app.publish("bench.count.report", "4096") end
 end)
 
+-- No more than these are on their way at a time, which one turn of a slow loop can handle.
+app.listen("bench.paced", { data_type = "string" }, function()
+  count = count + 1
+  if count % 128 == 0 then app.publish("bench.paced.report", "128") end
+end)
+
 local function fetch(psub, job)
   local done = 0
   while done < job.count do

@@ -6,21 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPORT 4096        /* a counting service reports so often */
-#define AHEAD (8 * REPORT) /* messages it may be behind */
+#define REPORT 4096 /* a counting service reports so often, or each options.ahead messages */
 
 /* Sends the messages; the service's reports say how many of them may be on their way. */
 static void run_count(natsSubscription *reports, const char *body, int64_t count) {
-    int64_t sent = 0, seen = 0;
+    int64_t sent = 0, seen = 0, ahead = options.ahead;
     double last = now();
     while (seen < count) {
-        for (int i = 0; i < 256 && sent < count && sent - seen < AHEAD; i++, sent++)
+        for (int i = 0; i < 256 && sent < count && sent - seen < ahead; i++, sent++)
             check("publish",
                   natsConnection_Publish(connection(), options.subject, body, options.size));
-        turn(sent < count && sent - seen < AHEAD ? -1 : 100);
+        turn(sent < count && sent - seen < ahead ? -1 : 100);
         for (int n = pending(reports); n > 0; n--) {
-            natsMsg_Destroy(take(reports));
-            seen += REPORT;
+            natsMsg *report = take(reports);
+            seen += atoll(natsMsg_GetData(report));
+            natsMsg_Destroy(report);
             last = now();
         }
         if (now() - last > PATIENCE)

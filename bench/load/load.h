@@ -21,7 +21,7 @@ enum envelope { PLAIN, NEST, MOLECULER };
 extern struct options {
     const char *url, *subject;
     int64_t count, warm_up;
-    int size, window, subjects;
+    int size, window, subjects, ahead;
     enum envelope envelope;
     bool file;
 } options;

@@ -4,7 +4,8 @@
  * subscriptions are read synchronously, so that a reply costs no change of threads.
  *
  *   load echo|json [options] SUBJECT     requests; every reply is checked
- *   load count [options] SUBJECT         messages to a service that reports every 4096th
+ *   load count [options] SUBJECT         messages to a service that reports every 4096th, or so
+ *                                        often that no more than -a of them are on their way
  *   load fill [options] STREAM [DURABLE] makes the stream <STREAM>, subject <STREAM>.x, anew
  *   load work [options] SUBJECT JSON STREAM [DURABLE]
  *                                        one long request; then the server must agree
@@ -14,7 +15,7 @@
  * Options:
  *   -u URL      server                     -n N  messages           -b N  bytes of a payload
  *   -w N        requests under way         -k N  requests before the clock runs
- *   -m N        %d in SUBJECT runs from 0 to N - 1
+ *   -m N        %d in SUBJECT runs from 0 to N - 1        -a N  messages not reported yet
  *   -e FORMAT   envelope: plain, nest, moleculer              -f    the stream is a file
  *   -p NAME=PID a process whose CPU time counts, during the measured part alone
  * Prints one JSON object in one line; exit status 0 only if everything was right.
@@ -26,8 +27,12 @@
 #include <string.h>
 #include <unistd.h>
 
-struct options options = {
-    .url = "nats://127.0.0.1:4222", .count = 100000, .size = 128, .window = 256, .subjects = 1};
+struct options options = {.url = "nats://127.0.0.1:4222",
+                          .count = 100000,
+                          .size = 128,
+                          .window = 256,
+                          .subjects = 1,
+                          .ahead = 8 * 4096};
 
 void fail(const char *what, natsStatus status) {
     const char *more = nats_GetLastError(NULL);
@@ -66,6 +71,9 @@ static bool set_option(int option, char *value) {
     case 'w':
         options.window = atoi(value);
         return options.window > 0;
+    case 'a':
+        options.ahead = atoi(value);
+        return options.ahead > 0;
     case 'm':
         options.subjects = atoi(value);
         return options.subjects > 0;
@@ -91,7 +99,7 @@ int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     int option;
     argv++, argc--;
-    while ((option = getopt(argc, argv, "+u:n:k:b:w:m:p:e:f")) != -1)
+    while ((option = getopt(argc, argv, "+u:n:k:b:w:a:m:p:e:f")) != -1)
         if (!set_option(option, optarg))
             return 2;
     argv += optind, argc -= optind;
