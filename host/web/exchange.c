@@ -57,7 +57,7 @@ void exchange_finish(struct exchange *exchange, bool complete) {
 
 /* Of the answer that was to be, and is not. */
 static bool is_of_body(const char *name) {
-    static const char *const names[] = {"ETag", "Last-Modified", "Accept-Ranges", "Retry-After",
+    static const char *const names[] = {"ETag", "Last-Modified", "Accept-Ranges",
                                         "Cache-Control"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcasecmp(name, names[i]) == 0)
@@ -76,11 +76,14 @@ void web_refuse(const struct http_api *api, struct http_request *request,
         text_json(&json, refusal->text);
         text_put(&json, "}", 1);
     }
-    if (refusal->header.value != NULL)
+    bool has = refusal->header.value != NULL;
+    if (has)
         headers[count++] = refusal->header;
-    for (size_t i = 0; i < refusal->more_count && count < 2 + WEB_REFUSAL_MORE; i++)
-        if (!is_of_body(refusal->more[i].name))
+    for (size_t i = 0; i < refusal->more_count && count < 2 + WEB_REFUSAL_MORE; i++) {
+        const char *name = refusal->more[i].name;
+        if (!is_of_body(name) && !(has && strcasecmp(name, refusal->header.name) == 0))
             headers[count++] = refusal->more[i];
+    }
     if (json.failed)
         text_free(&json);
     struct http_response response = {

@@ -242,6 +242,10 @@ describe("what a handler returns", function()
         req:set_cookie("seen", "1")
         req:set_header("Content-Type", "text/html")
         req:set_header("ETag", '"1"')
+        req:set_header("Retry-After", 7)
+        if req.params.how == "later" then
+          return nil, { code = 429, message = "later", retry_after = 2 }
+        end
         if req.params.how == "raised" then error { code = 409, message = "taken" } end
         if req.params.how == "wrong" then req:set_header("X Y", 1) end
         return nil, { code = 409, message = "taken" }
@@ -250,8 +254,9 @@ describe("what a handler returns", function()
       local status, data, res = ask(svc, "GET", "/" .. how)
       assert.same({ 409, "taken", "1", "application/json", 1 }, { status, data.message,
         res.headers["x-request"], res.headers["content-type"], #res.cookies })
-      assert.is_nil(res.headers.etag)
+      assert.same({ n = 0, "7" }, { n = 0, res.headers["retry-after"], res.headers.etag })
     end
+    assert.equal("2", select(3, ask(svc, "GET", "/later")).headers["retry-after"])
     assert.equal(409, (ask(svc, "GET", "/wrong")))
     assert.equal(2, #svc:errors())
     clean_loop.expected_errors(0, 2)
