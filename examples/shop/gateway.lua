@@ -20,12 +20,16 @@ app.http.get("/api/shop", function()
   return { stock = stock.data, summary = summary.data }
 end)
 
-app.http.events("/api/events", function(send)
-  local reader = assert(app.js.subscribe("shop.done.*", {
-    ordered = true, stream = "SHOP_DONE", config = { deliver_policy = "new" },
-  }, function(msg)
-    send(msg.data)
-  end))
+-- A browser that comes again says which event it has seen last, and misses none.
+app.http.events("/api/events", function(send, req)
+  local seen = math.tointeger(tonumber((req.headers["Last-Event-ID"] or ""):match "^%d+$"))
+  local from = seen and { deliver_policy = "by_start_sequence", opt_start_seq = seen + 1 }
+    or { deliver_policy = "new" }
+  local reader = assert(app.js.subscribe("shop.done.*",
+    { ordered = true, stream = "SHOP_DONE", config = from }, function(msg)
+      send(msg.data, { id = msg.metadata.stream_sequence })
+    end))
   local _ <close> = setmetatable({}, { __close = function() reader:stop() end })
+  send("", { event = "ready" }) -- what happens from here on is told
   app.sleep(math.huge) -- until the page is closed
 end)

@@ -49,6 +49,8 @@ function happened({ state, sku, count }) {
 
 form.addEventListener("submit", order);
 const events = new EventSource("api/events");
-events.onopen = show;
+// Connected is not yet ready: what happens in between, nobody would tell.
+events.addEventListener("ready", () => { $("events").ariaBusy = "false"; show(); });
+events.onerror = () => { $("events").ariaBusy = "true"; };
 events.onmessage = (event) => happened(JSON.parse(event.data));
 show();
