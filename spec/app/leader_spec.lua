@@ -43,6 +43,17 @@ describe("app.leader", function()
 
   local function beats(svc) return #svc:calls "beat" end
 
+  ---What was given back is to be had when that has arrived, which may be behind the first look;
+  ---in fewer seconds than the lease has.
+  local function expect_to_lead(svc)
+    for _ = 1, 4 do
+      svc:advance(3)
+      local leads, msg = pcall(svc.expect, svc, "leads", { timeout = 5 })
+      if leads then return msg.data end
+    end
+    error "it does not lead"
+  end
+
   it("runs in one of two instances, with a token", function()
     local a = start()
     local first = a:expect "leads".data
@@ -101,8 +112,7 @@ describe("app.leader", function()
     local b = start()
     a:stop()
     assert.equal(1, #a:calls "ended")
-    b:advance(3)
-    assert.is_true(b:expect "leads".data.token > first)
+    assert.is_true(expect_to_lead(b).token > first)
   end)
 
   it("is given back by handle:stop()", function()
@@ -111,8 +121,7 @@ describe("app.leader", function()
     local b = start()
     assert(a:request("stop." .. a.instance_id))
     assert.is_false(a:expect "ended".data.leads)
-    b:advance(3)
-    b:expect "leads"
+    expect_to_lead(b)
     a:advance(60)
     assert.equal(1, #a:calls "leads")
   end)
@@ -140,8 +149,7 @@ describe("app.leader", function()
     local b = start()
     assert(a:reload(('app.config { name = "%s" } app.listen("other", print)'):format(name)))
     a:expect "ended"
-    b:advance(3)
-    b:expect "leads"
+    expect_to_lead(b)
   end)
 
   it("passes to another instance when its function fails", function()
