@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/heap.h"
 #include "host/cache/internal.h"
 
 /* What malloc() rounds sizes up to, with the header that it needs itself. */
@@ -14,6 +15,7 @@
 /* The cost of what waits to be linked, or for another one. Of more the copying takes longer
  * than the memory. */
 #define WRITE_MOST 1024
+#define CACHE_LINE 64
 
 /* ---- entries ---- */
 
@@ -40,10 +42,19 @@ static bool is_old(const struct cache_entry *entry, uint64_t now) {
 /* All that have the same cost have the same size, so that each may be the next one. */
 static struct cache_entry *allocate(struct cache *cache, uint64_t cost) {
     struct spare *spare = &cache->spares[cost / GRAIN % SPARES];
-    if (spare->cost != cost)
-        return malloc(cost - BUCKET - MALLOC_HEADER);
-    spare->cost = 0;
-    return spare->entry;
+    if (spare->cost == cost) {
+        spare->cost = 0;
+        return spare->entry;
+    }
+    struct cache_entry *entry = malloc(cost - BUCKET - MALLOC_HEADER);
+    heap_look();
+    return entry;
+}
+
+/* Asks the memory for bytes that were not looked at, and are copied next. */
+static void prefetch(const struct cache_entry *entry, uint64_t size) {
+    for (uint64_t at = 0; at < size; at += CACHE_LINE)
+        __builtin_prefetch((const char *)entry + at, 1);
 }
 
 /* Frees it, sooner or later. */
@@ -56,6 +67,7 @@ static void release(struct cache *cache, struct cache_entry *entry, uint64_t cos
     if (spare->cost != 0)
         free(spare->entry);
     *spare = (struct spare){entry, cost};
+    prefetch(entry, cost);
 }
 
 /* Frees what is not in the table any more. */
@@ -213,7 +225,9 @@ bool cache_get(struct cache *cache, struct cache_key key, uint64_t now,
         return false;
     }
     cache->stats.hits++;
-    touch(cache, entry);
+    if (entry_cost(entry) <= WRITE_MOST)
+        prefetch(entry, entry_cost(entry));
+    touch(cache, entry); /* waits for the neighbours meanwhile */
     *out = read_value(entry);
     return true;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/script/collector.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "host/base/container_of.h"
+#include "host/base/heap.h"
 #include "host/base/status.h"
 #include "host/script/pool.h"
 
@@ -124,7 +124,7 @@ static void give_back(struct collector *collector) {
     size_t size = measure(collector);
     if (collector->most - size < TRIM)
         return;
-    malloc_trim(0);
+    heap_trim();
     collector->most = size;
 }
 

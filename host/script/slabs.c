@@ -7,6 +7,9 @@
 #define GRAINS (SLABS_SIZE / SLABS_GRAIN)
 #define WORD_BITS 64
 #define WORDS (GRAINS / WORD_BITS)
+/* From so many bytes on slabs are parts of a huge page. */
+#define LARGE ((size_t)32 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Its address is a multiple of its size, so that blocks find it. */
 struct slab {
@@ -29,26 +32,50 @@ static size_t surplus(const void *at) {
     return (uintptr_t)at % SLABS_SIZE;
 }
 
+/* At a multiple of its size. */
+static void *map_aligned(size_t size) {
+    char *at = map(NULL, 2 * size);
+    if (at == NULL)
+        return NULL;
+    size_t before = (size - (uintptr_t)at % size) % size;
+    if (before > 0)
+        munmap(at, before);
+    munmap(at + before + size, size - before);
+    return at + before;
+}
+
 /* Below the one before, where the system would put it, too, if nothing else came between. */
 static void *map_slab(struct slabs *slabs) {
     char *at = map(slabs->next, SLABS_SIZE);
     if (at != NULL && surplus(at) != 0) {
         munmap(at, SLABS_SIZE);
-        at = map(NULL, 2 * SLABS_SIZE);
-        if (at == NULL)
-            return NULL;
-        size_t before = (SLABS_SIZE - surplus(at)) % SLABS_SIZE;
-        if (before > 0)
-            munmap(at, before);
-        munmap(at + before + SLABS_SIZE, SLABS_SIZE - before);
-        at += before;
+        at = map_aligned(SLABS_SIZE);
     }
     slabs->next = at != NULL ? at - SLABS_SIZE : NULL;
     return at;
 }
 
+/* What is read at random out of many slabs waits for the tables of pages more than for memory.
+ */
+static bool reserve(struct slabs *slabs) {
+    char *at = map_aligned(HUGE_PAGE);
+    if (at == NULL)
+        return false;
+    madvise(at, HUGE_PAGE, MADV_HUGEPAGE); /* if the system has one */
+    slabs->reserve = (struct slabs_piece){at, at + HUGE_PAGE};
+    return true;
+}
+
+static void *take_slab(struct slabs *slabs) {
+    bool reserved = slabs->reserve.at < slabs->reserve.end;
+    if (!reserved && (slabs->bytes < LARGE || !reserve(slabs)))
+        return map_slab(slabs);
+    slabs->reserve.at += SLABS_SIZE;
+    return slabs->reserve.at - SLABS_SIZE;
+}
+
 bool slabs_add(struct slabs *slabs, struct slabs_piece *out) {
-    struct slab *slab = map_slab(slabs);
+    struct slab *slab = take_slab(slabs);
     if (slab == NULL)
         return false;
     slabs->bytes += SLABS_SIZE;
@@ -124,5 +151,7 @@ void slabs_close(struct slabs *slabs) {
     list_move(&slabs->whole, &slabs->parted);
     for (struct list_node *node; (node = list_pop_front(&slabs->whole)) != NULL;)
         munmap(list_item(node, struct slab, node), SLABS_SIZE);
+    if (slabs->reserve.at < slabs->reserve.end)
+        munmap(slabs->reserve.at, (size_t)(slabs->reserve.end - slabs->reserve.at));
     *slabs = (struct slabs){0};
 }

@@ -15,17 +15,18 @@
 #define SLABS_GRAIN 16 /* the alignment of blocks; their sizes are multiples of it */
 #define SLABS_SIZE ((size_t)64 * 1024)
 
-/* Embedded in its owner; all zero has none. */
-struct slabs {
-    struct list whole, parted; /* of the second kind parts are marked */
-    size_t bytes;              /* of all */
-    size_t marked;             /* bytes of them that slabs_cut() gives away again */
-    char *next;                /* where a slab is asked for */
-};
-
 /* A piece of memory. */
 struct slabs_piece {
     char *at, *end;
+};
+
+/* Embedded in its owner; all zero has none. */
+struct slabs {
+    struct list whole, parted;  /* of the second kind parts are marked */
+    size_t bytes;               /* of all */
+    size_t marked;              /* bytes of them that slabs_cut() gives away again */
+    char *next;                 /* where a slab is asked for */
+    struct slabs_piece reserve; /* of slabs, once there are many: they share a huge page */
 };
 
 /* One more from the system. False without memory. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "spec/unit/huge.h"
 #include "spec/unit/test.h"
 
 #define LARGEST ((size_t)64 * SLABS_GRAIN)
@@ -86,11 +87,33 @@ static void a_slab_ends_where_it_ends(void) {
     CHECK_INT(slabs.bytes, 0);
 }
 
+/* A heap of 32 MB and more; its slabs go back one by one. */
+static void many_slabs_share_huge_pages(void) {
+    static struct slabs_piece pieces[700];
+    const size_t count = sizeof(pieces) / sizeof(pieces[0]);
+    struct slabs slabs = {0};
+    for (size_t i = 0; i < count; i++)
+        CHECK(slabs_add(&slabs, &pieces[i]));
+    CHECK_INT(slabs.bytes, count * SLABS_SIZE);
+    if (has_huge_pages()) {
+        CHECK(!is_huge(pieces[0].at));
+        CHECK(is_huge(pieces[count - 1].at));
+    }
+    for (size_t i = 0; i < count; i += 2)
+        mark(&slabs, pieces[i], LARGEST);
+    CHECK_INT(slabs.bytes, count / 2 * SLABS_SIZE);
+    for (size_t i = 1; i < count; i += 2)
+        memset(pieces[i].at, 1, size_of(pieces[i]));
+    slabs_close(&slabs);
+    CHECK_INT(slabs.bytes, 0);
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(a_slab_that_is_free_goes_back);
     RUN(neighbours_become_one_piece);
     RUN(what_is_in_use_is_in_no_piece);
     RUN(a_slab_ends_where_it_ends);
+    RUN(many_slabs_share_huge_pages);
     return test_end();
 }
