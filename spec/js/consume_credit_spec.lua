@@ -185,15 +185,13 @@ describe("a consume", function()
   end)
 
   it("is lost without heartbeats, but not with them", function()
-    start { heartbeat = 0.3, expires = 30 } -- two of them may pass
-    for _ = 1, 5 do
-      app.sleep(0.15)
-      say(100, "Idle Heartbeat")
-    end
+    start { heartbeat = 1.2, expires = 30 } -- two of them may pass
+    server_says(testing.server_url(), inbox, 100, "Idle Heartbeat", {}, nil,
+      { times = 9, pause = 0.35 })
     assert.same({}, lost)
     eventually("told", function() return lost[1] end)
     assert.is_true(lost[1].silent)
-    app.sleep(0.35) -- in which it is not told again
+    app.sleep(1.3) -- in which it is not told again
     assert.equal(1, #lost)
     local old = inbox
     box:resume()

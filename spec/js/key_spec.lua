@@ -85,7 +85,7 @@ describe("consuming in order per key", function()
     local deliveries = {}
     for i = 1, 3 do put("a", i) end
     for i = 1, 3 do put("b", i) end
-    assert(subscribe():consume({ key = by_body, backoff = { 0.3, 0.05 } }, function(msg)
+    assert(subscribe():consume({ key = by_body, backoff = { 1.5, 0.05 } }, function(msg)
       note(msg)
       if msg.data.customer ~= "a" or msg.data.i ~= 1 then return end
       deliveries[#deliveries + 1] = msg.metadata.num_delivered
@@ -98,7 +98,7 @@ describe("consuming in order per key", function()
     assert.same({ 1, 2, 3, 4 }, deliveries)
     eventually("acknowledged", function() return info().ack_floor.stream_seq == 6 end)
     assert.equal(0, info().num_redelivered) -- it has never left
-    assert.truthy(reports[1]:find("failed (delivery 1) and comes again in 0.3 s", 1, true))
+    assert.truthy(reports[1]:find("failed (delivery 1) and comes again in 1.5 s", 1, true))
     assert.equal(3, #reports)
   end)
 
@@ -222,11 +222,11 @@ describe("consuming in order per key", function()
   it("keeps what waits for its key from being delivered once more", function()
     local gate, seen, note = core.gate(), record()
     for i = 1, 3 do put("a", i) end
-    local handle = assert(subscribe({ ack_wait = 0.3 }):consume({ key = by_body },
+    local handle = assert(subscribe({ ack_wait = 1.5 }):consume({ key = by_body },
       function(msg)
         if note(msg)[2] == nil then gate:wait() end
       end))
-    app.sleep(0.9) -- three times its ack_wait
+    app.sleep(3.2) -- twice its ack_wait
     gate:open()
     eventually("all", function() return #seen.a == 3 end)
     eventually("acknowledged", function() return info().ack_floor.stream_seq == 3 end)
@@ -254,7 +254,7 @@ describe("consuming in order per key", function()
 
   it("begins with what a reader that is gone has left", function()
     local seen, note = record()
-    local psub = subscribe { ack_wait = 0.4 }
+    local psub = subscribe { ack_wait = 1.5 }
     for i = 1, 2 do
       put("a", i)
       put("b", i)
@@ -386,7 +386,7 @@ describe("consuming in order per key", function()
       backoff = { 0.1 } }, function(msg)
         app.publish("%s.seen", { version = version, customer = msg.data.customer,
           i = msg.data.i, begins = true })
-        app.sleep(0.05)
+        app.sleep(version == 1 and 0.3 or 0.01) -- a reload comes before all are handled
         if msg.data.fail and version == 1 then error "not in this version" end
         app.publish("%s.seen", { customer = msg.data.customer, i = msg.data.i })
       end)
@@ -442,7 +442,7 @@ describe("consuming in order per key", function()
     assert(app.js.publish(stream .. ".a", { customer = "a", i = 1, fail = true }))
     put("a", 2)
     local svc = own.start(SOURCE:format(1, stream, [["subject:2"]], 64, name, name))
-    eventually("the first one", function() return #events == 1 end)
+    eventually("the first one", function() return #events >= 1 end)
     assert(svc:reload(SOURCE:format(2, stream, [["subject:2"]], 64, name, name)))
     eventually("all", function() return info().ack_floor.stream_seq == 2 end)
     eventually("told", function() return events[#events] == "2 by 2" end)

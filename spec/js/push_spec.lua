@@ -60,9 +60,9 @@ describe("app.js.subscribe", function()
   it("keeps messages that wait, or are worked on, longer than ack_wait", function()
     local most, done = 0, 0
     local sub = assert(subscribe(stream .. ".>", { durable = "d", concurrency = 1,
-      config = { ack_wait = 0.4 } }, function(msg)
+      config = { ack_wait = 1.5 } }, function(msg)
       most = math.max(most, msg.metadata.num_delivered)
-      app.sleep(done == 0 and 1 or 0.1)
+      app.sleep(done == 0 and 2.5 or 0.1)
       done = done + 1
     end))
     put(8)
@@ -75,9 +75,9 @@ describe("app.js.subscribe", function()
   it("lets the members of a queue group keep what waits for them", function()
     local seen, done = {}, 0
     local sub = assert(subscribe(stream .. ".>", { queue = "q", concurrency = 1,
-      config = { ack_wait = 0.4 } }, function(msg)
+      config = { ack_wait = 1.5 } }, function(msg)
       seen[msg.data.i] = (seen[msg.data.i] or 0) + 1
-      app.sleep(0.15)
+      app.sleep(0.4)
       done = done + 1
     end))
     put(6)
@@ -89,12 +89,12 @@ describe("app.js.subscribe", function()
   it("drops what is more than 'pending' in front of a handler; it comes again", function()
     local seen, free = {}, false
     local sub = assert(subscribe(stream .. ".>", { durable = "d", concurrency = 1, pending = 2,
-      config = { ack_wait = 0.4 } }, function(msg)
+      config = { ack_wait = 1.5 } }, function(msg)
       seen[#seen + 1] = msg.data.i
       while not free do app.sleep(0.01) end
     end))
     put(5) -- one is worked on, two wait
-    eventually("two dropped", function() return sub.box:stats().dropped == 2 end)
+    eventually("two dropped", function() return sub.box:stats().dropped >= 2 end)
     free = true
     eventually("those again", function() return sub:info().ack_floor.stream_seq == 5 end)
     assert.equal(5, #seen)
@@ -275,7 +275,7 @@ describe("app.js.subscribe", function()
     eventually("the first message", function() return last == 1 end)
     assert(app.js.delete_consumer(stream, sub.consumer))
     put(1)
-    eventually("the second message", function() return last == 2 end, 3)
+    eventually("the second message", function() return last == 2 end)
   end)
 
   it("answers flow control, so that large amounts arrive", function()
@@ -353,7 +353,7 @@ describe("app.js.subscribe", function()
       local counts = {}
       eventually("all messages", function()
         local replies = assert(app.request_many(stream .. "_seen", nil,
-          { max = 2, timeout = 1 }))
+          { max = 2, timeout = 20 }))
         counts = { replies[1].data, replies[2] and replies[2].data or 0 }
         return counts[1] + counts[2] == 40
       end)
@@ -369,7 +369,7 @@ describe("app.js.subscribe", function()
           app.sleep(0.1)
         end)
       ]]):gsub("STREAM", stream)
-      local svc = testing.start(source)
+      local svc = testing.start(source, { drain_timeout = 20 })
       put(4)
       svc:expect(stream .. "_begun")
       eventually("all delivered", function()
