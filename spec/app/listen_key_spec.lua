@@ -141,7 +141,7 @@ describe("listening in order per key", function()
     app.listen("%s.>", { key = %s, queue = false }, function(msg)
       app.publish("%s-seen", { customer = msg.data.customer, i = msg.data.i, begins = true,
         version = %d })
-      app.sleep(0.03)
+      app.sleep(%g)
       app.publish("%s-seen", { customer = msg.data.customer, i = msg.data.i })
     end)
   ]]
@@ -165,14 +165,15 @@ describe("listening in order per key", function()
         begun[event.customer], last[event.customer] = true, event.i
         versions[event.version] = true
       end))
-      local svc = own.start(SOURCE:format(subject, case[1], subject, 1, subject))
+      -- The first version takes longer than a reload.
+      local svc = own.start(SOURCE:format(subject, case[1], subject, 1, 0.3, subject))
       assert(app.flush())
       for i = 1, 10 do
         put("a", i)
         put("b", i)
       end
       eventually("the first", function() return ended >= 2 end)
-      assert(svc:reload(SOURCE:format(subject, case[2], subject, 2, subject)))
+      assert(svc:reload(SOURCE:format(subject, case[2], subject, 2, 0.01, subject)))
       eventually("all", function() return ended == 20 end)
       assert.is_nil(wrong)
       assert.is_true(versions[1] and versions[2])

@@ -15,6 +15,10 @@ local SOURCE = [[
   app.listen("parts." .. app.instance_id, { queue = false }, function()
     return { list = app.json.array(group:partitions()), members = group:members() }
   end)
+  app.listen("go." .. app.instance_id, { queue = false }, function()
+    go_on = true
+    return true
+  end)
   app.listen("stop." .. app.instance_id, { queue = false }, function()
     group:stop()
     return true
@@ -152,12 +156,14 @@ describe("app.js.consumer_group", function()
     put(1, 3, 1, 1)
     local a = start("{ partitions = 1, ttl = 10 }", [[
       app.publish("begun", msg.data)
-      app.sleep(1)
+      while not go_on do app.sleep(0.01) end
     ]])
     a:expect "begun"
     local b = start "{ partitions = 1, ttl = 10 }"
     assert(a:request("stop." .. a.instance_id))
+    app.sleep(0.3)
     assert.same({}, b:calls "done")
+    assert(a:request("go." .. a.instance_id))
     handled(3, a, b)
     assert.same({ 1 }, by_key(a)[("0.%s.k1"):format(stream)])
     assert.same({ 2, 3 }, by_key(b)[("0.%s.k1"):format(stream)])
@@ -286,7 +292,9 @@ describe("app.js.consumer_group", function()
       shares(x, 0, y, 4)
       bucket:delete(stream .. ".billing")
       shares(x, 0, y, 0)
-      assert.is_true(#y:logs "nobody reads until it is described again: it was deleted" > 0)
+      eventually("word of it", function()
+        return #y:logs "nobody reads until it is described again: it was deleted" > 0
+      end)
       describe_group { max_members = 4, members = { "x" } }
       shares(x, 4, y, 0)
     end)

@@ -190,7 +190,7 @@ describe("elastic consumer groups", function()
     local subject = east:expect("begun").raw
     local west = start "west"
     assert(group:set_members { "west" })
-    app.sleep(0.3)
+    app.sleep(1) -- in which the first one hears of it
     assert.same({}, parts(west).list)
     assert.same({ 0 }, parts(east).list)
     assert(east:request("go." .. east.instance_id))
