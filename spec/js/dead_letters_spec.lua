@@ -59,7 +59,7 @@ describe("app.js.dead_letters", function()
   ---The stream forgets ids at once.
   local function forget(stream)
     assert(app.js.update_stream { name = stream, duplicate_window = 0.1 })
-    app.sleep(0.15)
+    app.sleep(0.6)
   end
 
   describe("shows", function()
@@ -183,7 +183,7 @@ describe("app.js.dead_letters", function()
       local id = ("%s:d:1:12.345678"):format(work)
       bury { id = id }
       assert(app.js.update_stream { name = dead, duplicate_window = 0.1 })
-      app.sleep(0.15)
+      app.sleep(0.6)
       bury { id = id }
       assert.equal(2, count(dead))
       assert.equal(2, assert(letters():redrive({})).redriven)

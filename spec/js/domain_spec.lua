@@ -57,7 +57,7 @@ local SOURCE = [[
 local function in_context(opts) return (SOURCE:gsub("app%.js", "app.js.context " .. opts)) end
 
 local function count_streams(client, prefix)
-  local reply, err = client.request(prefix .. ".STREAM.NAMES", "", { timeout = 1 })
+  local reply, err = client.request(prefix .. ".STREAM.NAMES", "", { timeout = 5 })
   return reply and reply.data.total, err
 end
 

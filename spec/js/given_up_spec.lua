@@ -80,7 +80,9 @@ describe("the log of a message that fails", function()
     assert.same({ stream = stream, consumer = "worker", sequence = 1, subject = stream .. ".a",
       deliveries = 2, reason = "the handler failed" }, line.fields)
     assert.equal(1, #lines "warn")
-    assert.equal(0, app.js.consumer_info(stream, "worker").num_ack_pending)
+    eventually("settled", function()
+      return app.js.consumer_info(stream, "worker").num_ack_pending == 0
+    end)
   end)
 
   it("has one error when a handler returns why, without a traceback", function()

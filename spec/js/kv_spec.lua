@@ -303,7 +303,7 @@ describe("app.js key-value", function()
     end)
 
     it("goes when its time is over", function()
-      local kv = create { ttl = 0.2 }
+      local kv = create { ttl = 1.5 }
       kv:put("a", "1")
       assert(kv:get "a")
       eventually("its end", function() return not kv:get "a" end)

@@ -21,7 +21,7 @@ describe("a request to CONSUMER.MSG.NEXT", function()
 
   it("gets its message, which can be acknowledged", function()
     put(1)
-    local msg = assert(app.request(next_subject, { batch = 1 }, { timeout = 2 }))
+    local msg = assert(app.request(next_subject, { batch = 1 }, { timeout = 15 }))
     assert.equal(1, msg.data.i)
     assert.equal(stream .. ".a", msg.subject)
     assert.equal(1, msg.metadata.stream_sequence)
@@ -36,7 +36,7 @@ describe("a request to CONSUMER.MSG.NEXT", function()
     for i = 1, 3 do
       app.spawn(function()
         local list = assert(app.request_many(next_subject, { batch = 2 },
-          { max = 2, timeout = 2 }))
+          { max = 2, timeout = 15 }))
         for _, msg in ipairs(list) do got[#got + 1] = msg.data.i end
         assert.equal(2, #list, i)
         waiting = waiting - 1
@@ -63,7 +63,7 @@ describe("a request to CONSUMER.MSG.NEXT", function()
 
   it("shows the server's status where there is none", function()
     local msg = assert(app.request(next_subject, { batch = 1, no_wait = true },
-      { timeout = 2 }))
+      { timeout = 15 }))
     assert.equal("404", msg.headers.Status)
     assert.equal("", msg.raw)
   end)
@@ -82,13 +82,13 @@ describe("a request to CONSUMER.MSG.NEXT", function()
 
   it("gives back what is more than it takes", function()
     put(3)
-    local msg = assert(app.request(next_subject, { batch = 3 }, { timeout = 2 }))
+    local msg = assert(app.request(next_subject, { batch = 3 }, { timeout = 15 }))
     assert.is_true(assert(msg:ack_sync()))
     local psub = app.js.pull_subscribe(nil, { stream = stream, durable = "c" })
     finally(function() psub:stop() end)
     local seen = {}
     eventually("the others", function()
-      for _, one in ipairs(assert(psub:fetch(2, { timeout = 0.5 }))) do
+      for _, one in ipairs(assert(psub:fetch(2, { timeout = 2 }))) do
         seen[one.data.i] = true
         assert(one:ack_sync())
       end

@@ -53,8 +53,8 @@ describe("an ordered consumer", function()
   it("can be read message by message", function()
     put(1, 2)
     local handle = open { filter = stream .. ".a", data_type = "string" }
-    assert.equal('{"i":1}', assert(handle:next(2)).data)
-    assert.equal(2, assert(handle:next(2)).metadata.stream_sequence)
+    assert.equal('{"i":1}', assert(handle:next(15)).data)
+    assert.equal(2, assert(handle:next(15)).metadata.stream_sequence)
     local msg, err = handle:next(0.05)
     assert.is_nil(msg)
     assert.equal("timeout", err.code)
@@ -104,10 +104,10 @@ describe("an ordered consumer", function()
     put(3, 3, stream .. ".b")
     local handle = open { filter = stream .. ".>",
       config = { deliver_policy = "last_per_subject", headers_only = true } }
-    local msg = assert(handle:next(2))
+    local msg = assert(handle:next(15))
     assert.equal(2, msg.metadata.stream_sequence)
     assert.equal("", msg.raw)
-    assert.equal(3, assert(handle:next(2)).metadata.stream_sequence)
+    assert.equal(3, assert(handle:next(15)).metadata.stream_sequence)
   end)
 
   it("reports an error of on_message and goes on", function()
@@ -144,14 +144,14 @@ describe("an ordered consumer", function()
     local handle = open { config = { deliver_policy = "new" } }
     delete_consumers()
     put(3, 3)
-    assert.equal(3, assert(handle:next(5)).data.i)
+    assert.equal(3, assert(handle:next(15)).data.i)
   end)
 
   it("ends with an error when the stream is deleted while it is read once", function()
     ordered.heartbeat = 0.1
     local handle = open {}
     assert(app.js.delete_stream(stream))
-    local msg, err = handle:next(5)
+    local msg, err = handle:next(15)
     assert.is_nil(msg)
     assert.equal(10059, err.err_code)
   end)
@@ -162,7 +162,7 @@ describe("an ordered consumer", function()
     assert(app.flush())
     local handle = open { data_type = "string" }
     for i = 1, 100 do
-      local msg = assert(handle:next(5))
+      local msg = assert(handle:next(15))
       assert.equal(i, msg.metadata.stream_sequence)
       if i % 10 == 0 then app.sleep(0.005) end
     end

@@ -81,7 +81,7 @@ describe("a priority group", function()
       put(3)
       assert.equal(2, ack_all(assert(subscribe("overflow"):fetch(2))))
       local psub = subscribe("overflow", { group = "jobs" })
-      assert.equal(1, ack_all(assert(psub:fetch(1, { timeout = 1 }))))
+      assert.equal(1, ack_all(assert(psub:fetch(1, { timeout = 15 }))))
     end)
 
     since.it("2.11", "must be one of the consumer", function()
@@ -102,6 +102,7 @@ describe("a priority group", function()
       local few = { min_pending = 3, timeout = 0.2 }
       assert.same({}, assert(psub:fetch(1, few)))
       put(1)
+      few.timeout = 15
       assert.equal(1, ack_all(assert(psub:fetch(1, few))))
     end)
 
@@ -112,6 +113,7 @@ describe("a priority group", function()
       local opts = { min_ack_pending = 1, timeout = 0.2 }
       assert.same({}, assert(psub:fetch(1, opts)))
       local held = assert(psub:fetch(1))
+      opts.timeout = 15
       assert.equal(1, ack_all(assert(psub:fetch(1, opts))))
       ack_all(held)
     end)
@@ -152,7 +154,7 @@ describe("a priority group", function()
       local handle = assert(other:consume({ expires = 2, heartbeat = 0.5 },
         function() got = got + 1 end))
       put(2)
-      eventually("the messages", function() return got == 2 end, 10)
+      eventually("the messages", function() return got == 2 end)
       -- The first one comes back with a pin that is not valid any more.
       put(1)
       assert.same({}, assert(one:fetch(1, { timeout = 0.5 })))
@@ -198,11 +200,11 @@ describe("a priority group", function()
           got[name] = ack_all(assert(psub:fetch(1, opts)))
         end)
       end
-      reader("second", second, { priority = 2, timeout = 0.5 })
+      reader("second", second, { priority = 2, timeout = 4 })
       eventually("one that waits", function()
         return app.js.consumer_info(stream, "prioritized").num_waiting == 1
       end)
-      reader("first", first, { timeout = 2 })
+      reader("first", first, { timeout = 15 })
       eventually("both", function()
         return app.js.consumer_info(stream, "prioritized").num_waiting == 2
       end)

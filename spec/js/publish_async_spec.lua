@@ -222,7 +222,7 @@ describe("app.js.publish_async", function()
           app.publish "all.sent"
           app.sleep(60)
         end)
-      ]]):format(stream))
+      ]]):format(stream), { drain_timeout = 20 })
       svc:expect "all.sent"
       assert.equal(0, svc:stop())
       assert.equal(200, app.js.stream_info(stream).state.messages)

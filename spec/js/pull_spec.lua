@@ -89,7 +89,7 @@ describe("app.js.pull_subscribe", function()
   it("wakes a fetch that waits when a message comes", function()
     local psub = subscribe(stream .. ".>", { durable = "d" })
     core.spawn(function() put(1) end)
-    local msgs = assert(psub:fetch(1, { timeout = 3 }))
+    local msgs = assert(psub:fetch(1, { timeout = 15 }))
     assert.equal(1, #msgs)
   end)
 
@@ -97,7 +97,7 @@ describe("app.js.pull_subscribe", function()
     put(1, stream .. ".x")
     put(1, stream .. ".y")
     local psub = subscribe(stream .. ".y")
-    local msgs = assert(psub:fetch(5, { timeout = 1 }))
+    local msgs = assert(psub:fetch(5, { no_wait = true }))
     assert.equal(1, #msgs)
     assert.equal(stream .. ".y", msgs[1].subject)
   end)
@@ -107,7 +107,7 @@ describe("app.js.pull_subscribe", function()
     local seen, ended = {}, 0
     for _ = 1, 3 do
       core.spawn(function()
-        for _, msg in ipairs(assert(psub:fetch(2, { timeout = 3 }))) do
+        for _, msg in ipairs(assert(psub:fetch(2, { timeout = 15 }))) do
           seen[#seen + 1] = msg.data.i
           msg:ack()
         end
@@ -222,9 +222,9 @@ describe("app.js.pull_subscribe", function()
     assert.equal(1, #assert(psub:fetch(1)))
     assert(app.js.update_consumer { stream = stream, durable_name = "d", max_batch = 2,
       max_expires = 1 })
-    assert.equal(2, #assert(psub:fetch(4, { timeout = 5 })))
+    assert.equal(2, #assert(psub:fetch(4, { timeout = 15 })))
     assert(app.js.update_consumer { stream = stream, durable_name = "d", max_bytes = 500 })
-    assert.equal(1, #assert(psub:fetch(1, { timeout = 2, max_bytes = 100000 })))
+    assert.equal(1, #assert(psub:fetch(1, { timeout = 15, max_bytes = 100000 })))
   end)
 
   it("says no_stream when no stream has the subject", function()
@@ -241,7 +241,7 @@ describe("app.js.pull_subscribe", function()
       fetching "d"
       app.js.delete_consumer(stream, "d")
     end)
-    local none, err = psub:fetch(1, { timeout = 3 })
+    local none, err = psub:fetch(1, { timeout = 15 })
     assert.is_nil(none)
     assert.equal("consumer_lost", err.code)
     none, err = psub:fetch(1, { timeout = 0.1 })
@@ -257,7 +257,7 @@ describe("app.js.pull_subscribe", function()
       app.js.delete_consumer(stream, "d")
       put(1)
     end)
-    local msgs = assert(psub:fetch(1, { timeout = 3 }))
+    local msgs = assert(psub:fetch(1, { timeout = 15 }))
     assert.equal(1, #msgs)
     assert.equal("d", msgs[1].metadata.consumer)
   end)
@@ -269,7 +269,7 @@ describe("app.js.pull_subscribe", function()
       fetching(name)
       psub:stop()
     end)
-    local none, err = psub:fetch(1, { timeout = 3 })
+    local none, err = psub:fetch(1, { timeout = 15 })
     assert.is_nil(none)
     assert.equal("closed", err.code)
     none, err = psub:fetch(1)
@@ -300,7 +300,7 @@ describe("app.js.pull_subscribe", function()
     end)
 
     local function next_msg(timeout)
-      return assert(psub:fetch(1, { timeout = timeout or 2 }))[1]
+      return assert(psub:fetch(1, { timeout = timeout or 15 }))[1]
     end
 
     it("can be acknowledged once", function()
@@ -328,7 +328,7 @@ describe("app.js.pull_subscribe", function()
     end)
 
     it("nak with a delay brings it later", function()
-      assert(next_msg():nak(0.3))
+      assert(next_msg():nak(1.5))
       assert.is_nil(next_msg(0.1))
       assert.equal(2, next_msg().metadata.num_delivered)
     end)
