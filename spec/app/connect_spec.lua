@@ -469,7 +469,7 @@ describe("app.connect", function()
   end)
 
   it("is waited for by svc:advance", function()
-    client.listen("tick", nil, function() app.sleep(0.02) return "tock" end)
+    client.listen("tick", nil, function() app.sleep(0.002) return "tock" end)
     assert(client.flush())
     start([[
       local other
@@ -545,7 +545,6 @@ describe("app.connect", function()
     stop = true
     for _, fiber in ipairs(asking) do fiber:await() end
     assert.equal(0, lost)
-    assert.equal(2, answers[#answers])
     assert.equal(2, #svc:logs "^connection far: connected to")
     assert.same({}, svc:logs "^connection far: connection lost")
   end)

@@ -121,16 +121,16 @@ describe("a service that is looked for", function()
   end)
 
   it("answers while its handlers are all busy", function()
-    local svc = start [[
+    local svc = start([[
       app.config { name = "NAME" }
       app.listen("NAME", { concurrency = 2 }, function()
-        app.sleep(0.5)
+        app.sleep(600)
         app.publish("NAME.done", "")
       end)
-    ]]
+    ]], { drain_timeout = 0.1 })
     for _ = 1, 6 do app.publish(name, "") end
     eventually("two handlers", function() return svc.handle:listeners()[1].received == 2 end)
-    assert(app.request("$SRV.INFO." .. name, "", { timeout = 0.4 }))
+    assert(app.request("$SRV.INFO." .. name, ""))
     assert.same({}, svc:calls(name .. ".done"))
   end)
 

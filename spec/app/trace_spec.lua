@@ -317,7 +317,7 @@ describe("a service with --otlp", function()
     run(([[
       local psub = app.js.pull_subscribe("%s.>", { durable = "d" })
       app.listen("%s", function()
-        local messages = assert(psub:fetch(10, { timeout = 1, no_wait = true }))
+        local messages = assert(psub:fetch(10, { timeout = 15, no_wait = true }))
         assert(psub:fetch(10, { no_wait = true }))
         return #messages
       end)
@@ -465,8 +465,8 @@ describe("the collector", function()
       collector:answer "200"
       child:expect "sent again"
       local spans = collector:spans()
-      assert.equal(2, #spans) -- the one that was refused has been written down, too
-      assert.equal(spans[1].spanId, spans[2].spanId)
+      assert.is_true(#spans >= 2) -- those that were refused have been written down, too
+      for _, span in ipairs(spans) do assert.equal(spans[1].spanId, span.spanId) end
     end)
   end
 

@@ -149,6 +149,7 @@ describe("middleware", function()
     local listener = app.listen("mw.plain", { queue = false }, function(msg)
       got[#got + 1] = { msg.raw, msg.headers.Via }
     end)
+    assert(app.flush())
     assert.same({ "app.js.publish", "app.js.publish_async" }, assert(ask("mw.test", "")).data)
     eventually("the last one", function() return #got >= 2 end)
     listener:stop()

@@ -52,13 +52,13 @@ describe("lunats test", function()
         local began = app.now()
         local _, err = svc:request("never", "")
         assert.equal("timeout", err.code)
-        assert.error_matches(function() svc:expect "done" end, "came within 0.05 s")
-        assert.is_true(app.now() - began < 1.5)
+        assert.error_matches(function() svc:expect "done" end, "came within 0.5 s")
+        assert.is_true(app.now() - began < 3.5) -- twice 2 s if nobody says so
       end)
     ]]
     local folder = project { one = impatient, two = impatient }
     for _, jobs in ipairs { "1", "2" } do
-      local status, output = test(folder, "--timeout", "0.05", "-j", jobs)
+      local status, output = test(folder, "--timeout", "0.5", "-j", jobs)
       assert.equal(0, status, output)
     end
   end)

@@ -110,7 +110,7 @@ for name, find in pairs(clients) do
         refused = call("msg_refuse", s .. ".theirs", "419", "nor tomorrow")
       end)
       local err = eventually("an answer", function()
-        local _, answer = app.request(s .. ".theirs", "x", { timeout = 2 })
+        local _, answer = app.request(s .. ".theirs", "x", { timeout = 15 })
         return answer.code ~= "no_responders" and answer
       end)
       assert.equal("service_error", err.code)

@@ -185,7 +185,7 @@ describe("the dashboard", function()
     for _, at in ipairs(expressions(dashboard)) do
       eventually("something in " .. at.title .. ": " .. at.expr, function()
         return #server:query(fill(at.expr)) > 0
-      end, 10)
+      end, 30)
     end
     for _, variable in ipairs(dashboard.templating.list) do
       local selector = (variable.definition or ""):match "^label_values%((.*), %w+%)$"
@@ -206,7 +206,7 @@ describe("the dashboard", function()
         asked = asked + 1
         eventually(("a sample of %s: %s"):format(rule.name, selector), function()
           return #server:query(selector) > 0
-        end, 10)
+        end, 30)
       end
     end
     assert.is_true(asked >= #rules)

@@ -174,6 +174,7 @@ describe("pg.pool", function()
         return rows or { code = err.code, message = err.message }
       end)
     ]]):format(server.dsn))
+    eventually("a connection", function() return assert(svc:request "ask").data[1] end)
     assert.same({ { n = 1 } }, assert(svc:request "ask").data)
     server:kill()
     eventually("an outage", function()

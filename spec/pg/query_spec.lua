@@ -154,6 +154,7 @@ describe("db:query", function()
   end)
 
   it("ends after its time, on the server as well", function()
+    assert(db:query "select 1") -- so that it has a connection
     local rows, err = db:query("select pg_sleep(60)", { timeout = 0.2 })
     assert.is_nil(rows)
     assert.equal("timeout", err.code)

@@ -50,7 +50,7 @@ describe("app.request_many", function()
   end)
 
   it("is limited by a rate and a bulkhead, also behind middleware", function()
-    start("rate = { limit = 1, per = 60 }, bulkhead = 1, timeout = 0.05",
+    start("rate = { limit = 1, per = 60 }, bulkhead = 1, timeout = 15",
       [[app.use("request", function(ctx, next)
         if ctx.name == "app.request_many" then app.publish("passed", ctx.opts.rate ~= nil) end
         return next(ctx)

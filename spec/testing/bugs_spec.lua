@@ -31,7 +31,7 @@ app.listen("sum", function(msg) return { sum = msg.data.a - msg.data.b } end)
   { "never answers", [[
 local x = 1
 app.listen("a", function(msg) x = 2 end)
-]], 'assert(svc:request("a", "", { timeout = 0.5 }))', "service.lua:2) has not answered" },
+]], 'assert(svc:request("a", "", { timeout = 1.5 }))', "service.lua:2) has not answered" },
   { "listens to another subject", [[
 app.listen("sum", print)
 app.listen("stock.get", print)
@@ -50,7 +50,7 @@ end)
 app.listen("a", function(msg)
   app.sleep(1e6)
 end)
-]], 'assert(svc:request("a", "", { timeout = 0.5 }))', "service.lua:2: in function" },
+]], 'assert(svc:request("a", "", { timeout = 1.5 }))', "service.lua:2: in function" },
   { "leaks a fiber", [[
 app.listen("a", function(msg)
   app.spawn(function()
@@ -88,7 +88,7 @@ describe("a service that", function()
     it(bug[1] .. " is caught with a message that points at it", function()
       local spec = SPEC:format(bug[2], bug.clock or "real", bug[3])
       local path = process.write("bug_spec.lua", spec)
-      local status, output = process.lunats_to_end { "test", path }
+      local status, output = process.lunats_to_end { "test", "--timeout", "20", path }
       assert.equal(1, status, output)
       assert.truthy(output:find(bug[4], 1, true), output)
     end)

@@ -1,4 +1,5 @@
 -- What svc:expect() says when its message does not come.
+local eventually = require "spec.support.eventually"
 local testing = require "lunats.testing"
 
 describe("svc:expect", function()
@@ -93,7 +94,9 @@ describe("svc:expect", function()
   it("says what the service has failed with", function()
     svc = testing.start 'app.listen("go", function() error "ouch" end)\n'
     svc:publish "go"
-    assert.matches("ouch\nstack traceback:.*the service has sent nothing", failure("done"))
+    eventually("the error", function()
+      return failure("done"):find "ouch\nstack traceback:.*the service has sent nothing"
+    end)
     svc:errors()
   end)
 

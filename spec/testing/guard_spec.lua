@@ -20,8 +20,8 @@ local function start(source, opts) return testing.start(source or SERVICE, opts)
 ---busted says of each test and block - { ok =, text = } by name - and the output.
 local function run(text)
   local folder = process.write("x_spec.lua", HEAD .. text):match "^(.*)/"
-  local status, output = process.lunats_to_end({ "test", "-o", "TAP", "x_spec.lua" },
-    { cwd = folder })
+  local status, output = process.lunats_to_end({ "test", "--timeout", "20", "-o", "TAP",
+    "x_spec.lua" }, { cwd = folder })
   local results, last = {}, nil
   for line in output:gmatch "[^\n]+" do
     local word, name = line:match "^(.-ok) %d+ %- (.*)$"

@@ -151,7 +151,7 @@ describe("lunats.testing", function()
     it("cut one service off", function()
       local svc = start('app.listen("ping", function() return "pong" end)\n',
         { server = broker.url })
-      svc:partition(0.2)
+      svc:partition(1)
       local _, err = svc:request("ping", "", { timeout = 0.1 })
       assert.truthy(err)
       eventually("a reply", function()
