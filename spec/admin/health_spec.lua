@@ -69,8 +69,8 @@ describe("a service", function()
     admin.expect_ready(url, 200)
     server:signal "STOP"
     local began = core.hrtime()
-    expect_reason(url, "disconnected", 12)
-    assert.is_true(core.hrtime() - began < 6)
+    expect_reason(url, "disconnected")
+    assert.is_true(core.hrtime() - began < 10) -- far less on a machine that is not busy
     is_alive(url)
     server:signal "CONT"
     admin.expect_ready(url, 200)
@@ -94,7 +94,7 @@ describe("a service", function()
 
   it("is not ready while it stops", function()
     local child, url = run([[app.listen("spec.slow", function() app.sleep(30) end)]], nil,
-      "--drain-timeout", "3")
+      "--drain-timeout", "60")
     child:expect "started, connected to"
     local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
     assert(conn.publish("spec.slow", 1))
@@ -103,6 +103,7 @@ describe("a service", function()
     expect_reason(url, "draining")
     is_alive(url)
     conn.close()
+    child:signal "KILL"
     child:wait()
   end)
 end)

@@ -1,5 +1,6 @@
 -- The port of app.http: --http, several services, reloads, stops, and clients of all kinds.
 local core = require "lunats.core"
+local eventually = require "spec.support.eventually"
 local lfs = require "lfs"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
@@ -129,8 +130,17 @@ describe("a request by HTTP", function()
   end)
 
   it("that runs at a stop is answered, a new one is told to come again", function()
+    local go
+    local gate = app.listen("spec.http.gate", function()
+      return eventually("the late one", function() return go end)
+    end)
+    finally(function() gate:stop() end)
     local child, url = run [[
-      app.http.get("/a", function() print "asked" app.sleep(0.5) return "done" end)]]
+      app.http.get("/a", function()
+        print "asked"
+        assert(app.request("spec.http.gate", "", { timeout = 20 }))
+        return "done"
+      end)]]
     local running = app.spawn(function() return web.get(url .. "/a").body end)
     child:expect "asked"
     child:signal "TERM"
@@ -138,6 +148,7 @@ describe("a request by HTTP", function()
     local late = web.get(url .. "/a")
     assert.equal(503, late.status)
     assert.equal("1", late.headers["retry-after"])
+    go = true
     assert.equal("done", running:await())
     assert.equal(0, child:wait())
   end)

@@ -8,7 +8,7 @@ local core = require "lunats.core"
 local M = {}
 
 ---A deadline for handles that close in their own time, not a duration.
-local PATIENCE = 3
+local PATIENCE = 15
 
 local errors = core.error_watch()
 local before, expected, at_most, test

@@ -56,12 +56,12 @@ for name, source in pairs(scripts) do
       local neighbour = process.write("neighbour.lua", NEIGHBOUR)
       local child = process.run(WORK .. source, { "--drain-timeout", "0", neighbour })
       child:expect "neighbour: started"
-      local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 15 })
+      local conn = assert(app.connect { server = testing.server_url(), connect_timeout = 60 })
       finally(function() conn.close() end)
       for _ = 1, 3 do
         local asked = {}
         for i = 1, 50 do
-          asked[i] = app.spawn(conn.request, "spec.neighbour", 1, { timeout = 15 })
+          asked[i] = app.spawn(conn.request, "spec.neighbour", 1, { timeout = 60 })
         end
         for i = 1, 50 do assert.is_true(assert(asked[i]:await()).data.here) end
       end

@@ -68,7 +68,15 @@ describe("a flood of one line", function()
     ]]):format(name)))
     child:expect "started, connected"
     for _ = 1, 300 do assert(app.publish(name, "x")) end
-    child:expect "ERROR %S+ repeated 200 times in 1 s: listener"
+    -- On a busy machine in more than a second, each of which has a hundred of its own.
+    eventually("all of them", function()
+      local told, all = 0, child:output()
+      for count in all:gmatch "ERROR %S+ repeated ([%d,]+) times in [%d.]+ s: listener" do
+        told = told + tonumber((count:gsub(",", "")))
+      end
+      local _, whole = all:gsub("ERROR %S+ listener", "")
+      return told > 0 and told + whole == 300
+    end)
   end)
 
   it("is none of lines that say different things", function()
@@ -201,11 +209,12 @@ describe("--log-subject", function()
         return child:count "still here" > before + count
       end)
     end
-    further_lines(3) -- those under way are refused as well
-    local refused = server:count "Publish Violation"
-    further_lines(10)
+    eventually("no more of them", function() -- those under way are refused as well
+      local refused = server:count "Publish Violation"
+      further_lines(10)
+      return server:count "Publish Violation" == refused
+    end)
     assert.equal(1, child:count "are not published")
-    assert.equal(refused, server:count "Publish Violation")
   end)
 
   it("has to be a subject", function()

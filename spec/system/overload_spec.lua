@@ -121,7 +121,7 @@ describe("a server that does not read", function()
         app.publish("hold", nil, { reply_to = "nobody" })
         while not held do app.sleep(0.01) end
         app.log.info "ready"
-        while app.flush(0.2) do app.sleep(0.01) end
+        while app.flush(1) do app.sleep(0.01) end
         for _, way in ipairs(ways) do
           for _ = 1, 200 do app.spawn(way[2]) end
           app.sleep(0.2)
@@ -151,7 +151,7 @@ describe("a server that does not read", function()
       }
       app.task(function()
         app.log.info "ready"
-        while app.flush(0.2) do app.sleep(0.01) end
+        while app.flush(1) do app.sleep(0.01) end
         for _ = 1, 200 do app.spawn(app.publish, "flood", body) end
         app.sleep(0.1)
         for _, way in ipairs(ways) do
@@ -175,7 +175,7 @@ describe("a server that does not read", function()
       app.task(function()
         local other = assert(app.connect { server = %q })
         app.log.info "ready"
-        while other.flush(0.2) do app.sleep(0.01) end
+        while other.flush(1) do app.sleep(0.01) end
         for _ = 1, 800 do app.spawn(function() other.publish("flood", body) end) end
         app.sleep(0.2)
         app.log.info(("waiting: %%d bytes."):format(other.nats.stats().buffered))

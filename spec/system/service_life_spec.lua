@@ -40,6 +40,8 @@ describe("a start", function()
     listen("lunats.events.>", { queue = false }, function(msg)
       events[#events + 1] = { subject = msg.subject, data = msg.data }
     end)
+    listen(s .. ".outside", function() return true end)
+    assert(app.flush())
     local child = process.run(([[
       app.config { name = "ordered", version = "1.0.1" }
       local s = "%s"
@@ -54,7 +56,6 @@ describe("a start", function()
       end)
       app.on_start(function() app.sleep(0.01) app.log.info "second hook" end)
     ]]):format(s))
-    listen(s .. ".outside", function() return true end)
     child:expect "a timer"
     assert_order(child, { "first hook, no_responders", "second hook", "started", "a task",
       "a timer" })
@@ -471,7 +472,7 @@ describe("--embedded", function()
         local status = process.lunats_to_end { "run", "-s", url,
           process.write("probe.lua", "app.task(function() os.exit(0) end)") }
         return status == 3
-      end, 10)
+      end)
     end
   end)
 

@@ -36,12 +36,18 @@ local function run(options, text)
 end
 
 local function answer(name)
-  local reply = app.request(name, "", { timeout = 1 })
+  local reply = app.request(name, "", { timeout = 5 })
   return reply and reply.data
 end
 
 local function becomes(name, value)
   eventually(("the answer %s"):format(value), function() return answer(name) == value end)
+end
+
+---That there were so many reloads: the log may tell of the last one behind its first answer.
+local function reloaded(child, times)
+  eventually("its log", function() return child:count "reloaded" >= times end)
+  assert.equal(times, child:count "reloaded")
 end
 
 describe("a service with --watch", function()
@@ -74,12 +80,15 @@ describe("a service with --watch", function()
       end
     end)
     finally(function() noisy = false end)
-    local began = core.hrtime()
+    local short = 0
     for value = 2, 13 do
+      local began = core.hrtime()
       write(path, source(name, value))
       becomes(name, value)
+      if core.hrtime() - began < 1 then short = short + 1 end
     end
-    assert.is_true(core.hrtime() - began < 11, "a burst lasts a second only if it must")
+    -- On a busy machine some take longer for other reasons.
+    assert.is_true(short >= 4, "a burst lasts a second only if it must")
   end)
 
   it("loads what is saved at any moment of a reload", function()
@@ -129,7 +138,7 @@ describe("a service with --watch", function()
     write(path, text:format(20))
     go_on = true
     becomes(name, 22)
-    assert.equal(1, child:count "reloaded")
+    reloaded(child, 1)
   end)
 
   it("reloads once for an editor that empties the file before it writes it", function()
@@ -141,7 +150,7 @@ describe("a service with --watch", function()
     becomes(name, 2)
     write(path, source(name, 3)) -- a second reload for the first change would have come before
     becomes(name, 3)
-    assert.equal(2, child:count "reloaded")
+    reloaded(child, 2)
     assert.equal(0, child:count "reload failed")
   end)
 
@@ -159,7 +168,7 @@ describe("a service with --watch", function()
     becomes(name, 2)
     write(path, text .. source(name, 3))
     becomes(name, 3)
-    assert.equal(2, child:count "reloaded")
+    reloaded(child, 2)
   end)
 
   it("looks for itself with --watch-poll, which implies --watch", function()
@@ -170,7 +179,7 @@ describe("a service with --watch", function()
     write(path .. "~", source(name, 3))
     assert(os.rename(path .. "~", path))
     becomes(name, 3)
-    assert.equal(2, child:count "reloaded")
+    reloaded(child, 2)
   end)
 
   it("goes on with what works through every kind of broken file", function()
@@ -287,9 +296,9 @@ describe("a service with --watch behind links", function()
   end
 
   ---The answer, and that each change was one reload.
-  local function reloaded(child, times, value)
+  local function reloaded_to(child, times, value)
     becomes(name, value)
-    eventually("its log", function() return child:count "reloaded" == times end)
+    reloaded(child, times)
   end
 
   it("reloads when what the script or a module leads to is edited", function()
@@ -299,9 +308,9 @@ describe("a service with --watch behind links", function()
     turn("svc/rates.lua", "../shared/rates.lua")
     local child = start(root .. "/svc/svc.lua")
     write(root .. "/shared/rates.lua", "return 2\n")
-    reloaded(child, 1, 2)
+    reloaded_to(child, 1, 2)
     write(root .. "/shared/svc.lua", source(name, 3))
-    reloaded(child, 2, 3)
+    reloaded_to(child, 2, 3)
   end)
 
   it("reloads at each update of a ConfigMap, once", function()
@@ -316,10 +325,10 @@ describe("a service with --watch behind links", function()
       release(("map/..%d"):format(value), value)
       turn("map/..data", ("..%d"):format(value))
       for _, file in ipairs { "svc.lua", "rates.lua", "" } do assert(os.remove(old .. file)) end
-      reloaded(child, value - 1, value)
+      reloaded_to(child, value - 1, value)
     end
     write(root .. "/map/..data/rates.lua", "return 6\n")
-    reloaded(child, 5, 6)
+    reloaded_to(child, 5, 6)
   end)
 
   it("reloads when its folder is turned to another release", function()
@@ -328,7 +337,7 @@ describe("a service with --watch behind links", function()
     turn("current", "1")
     local child = start(root .. "/current/svc.lua")
     turn("current", "2")
-    reloaded(child, 1, 2)
+    reloaded_to(child, 1, 2)
   end)
 
   it("reloads when the folder that it was started in is turned", function()
@@ -337,7 +346,7 @@ describe("a service with --watch behind links", function()
     turn("current", "1")
     local child = start("svc.lua", { cwd = root .. "/current" })
     turn("current", "2")
-    reloaded(child, 1, 2)
+    reloaded_to(child, 1, 2)
   end)
 end)
 
