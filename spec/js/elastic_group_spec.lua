@@ -174,7 +174,7 @@ describe("elastic consumer groups", function()
         for i = 2, #list do assert.truthy(list[i] > list[i - 1], "order") end
       end
     end
-    assert.equal(0, assert(group:info()).pending)
+    eventually("acknowledged", function() return assert(group:info()).pending == 0 end)
   end)
 
   since.it("2.11", "are left by a handler that runs before others read on", function()
@@ -266,10 +266,11 @@ describe("elastic consumer groups", function()
   end)
 
   since.it("2.11", "are read on when a consumer is deleted", function()
-    create { members = { "east" } }
+    local group = create { members = { "east" } }
     local svc = start "east"
     put(1, 3)
     handled(24, svc)
+    eventually("acknowledged", function() return assert(group:info()).pending == 0 end)
     assert(js.delete_consumer(stream .. "-billing", "east"))
     put(4, 6)
     handled(48, svc)
