@@ -20,7 +20,8 @@ describe("lunats new", function()
       local status, output, parent = new(name)
       assert.equal(0, status, output)
       local cwd = parent .. "/" .. name
-      local child = process.spawn({ process.lunats(), "test", "-o", "TAP" }, { cwd = cwd })
+      local child = process.spawn({ process.lunats(), "test", "--timeout", "20", "-o", "TAP" },
+        { cwd = cwd })
       assert.equal(0, child:wait(), child:output())
       assert.matches("ok 3", child:output())
     end)
@@ -31,7 +32,8 @@ describe("lunats new", function()
       local status, output, parent = new("order-mail_2", "--template", template)
       assert.equal(0, status, output)
       local cwd = parent .. "/order-mail_2"
-      local child = process.spawn({ process.lunats(), "test", "-o", "TAP" }, { cwd = cwd })
+      local child = process.spawn({ process.lunats(), "test", "--timeout", "20", "-o", "TAP" },
+        { cwd = cwd })
       assert.equal(0, child:wait(), child:output())
       assert.matches("ok " .. tests, child:output())
       child = process.spawn({ process.lunats(), "check", "--json", "order-mail_2.lua" },

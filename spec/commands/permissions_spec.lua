@@ -109,7 +109,7 @@ describe("lunats check --permissions", function()
     local path = process.write("svc.lua", [[
       app.config { name = "once" }
       app.timer(60, { singleton = true }, function() print "ticks" end)
-      app.leader("work", { ttl = 1 }, function() app.sleep(0.5) print "leads" end)
+      app.leader("work", { ttl = 4 }, function() app.sleep(2) print "leads" end)
       app.cron("* * * * * *", { catch_up = 60 }, function() print "runs" end)
       app.cron("@daily", { name = "other", dead_letter = "dead" }, print)
     ]])
@@ -127,10 +127,10 @@ describe("lunats check --permissions", function()
         local kv = assert(app.js.create_key_value { bucket = "static-consumer-groups" })
         assert(kv:put("P.described", { max_members = 2 }))
       end)
-      app.js.consumer_group("P", "said", { partitions = 2, ttl = 2 }, function(msg)
+      app.js.consumer_group("P", "said", { partitions = 2, ttl = 6 }, function(msg)
         print("said " .. msg.data)
       end)
-      app.js.consumer_group("P", "described", { ttl = 2 }, function(msg)
+      app.js.consumer_group("P", "described", { ttl = 6 }, function(msg)
         print("described " .. msg.data)
       end)
       app.timer(0.1, function() app.publish("1.p", "7") end)
@@ -155,9 +155,9 @@ describe("lunats check --permissions", function()
         assert(app.js.delete_elastic_group("E", "gone"))
         assert(#app.js.elastic_group_names "E" == 1)
       end)
-      app.js.consumer_group("E", "read", { elastic = true, member = "east", ttl = 2 },
+      app.js.consumer_group("E", "read", { elastic = true, member = "east", ttl = 6 },
         function(msg) print("east " .. msg.data) end)
-      app.js.consumer_group("E", "read", { elastic = true, member = "west", ttl = 2 },
+      app.js.consumer_group("E", "read", { elastic = true, member = "west", ttl = 6 },
         function(msg) print("west " .. msg.data) end)
       app.timer(0.1, function()
         for i = 1, 8 do app.publish("e." .. i, "7") end

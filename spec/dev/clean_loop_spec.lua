@@ -40,7 +40,10 @@ describe("clean_loop", function()
       'after "is dirty": 1 errors were logged, 0 expected; the first: boom' },
   } do
     it("fails a test that leaves " .. name, function()
-      local status, output = run(('it("is dirty", function() %s end)'):format(case[1]))
+      local status, output = run(([[
+        require("spec.support.clean_loop").patience = 3
+        it("is dirty", function() %s end)
+      ]]):format(case[1]))
       assert.equal(1, status, output)
       assert.truthy(output:find(case[2], 1, true), output)
     end)

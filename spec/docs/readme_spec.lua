@@ -42,7 +42,8 @@ local function write_files(path)
 end
 
 local function check_spec(folder, name)
-  local status, output = process.lunats_to_end({ "test", name }, { cwd = folder })
+  local status, output = process.lunats_to_end({ "test", "--timeout", "20", name },
+    { cwd = folder })
   assert.equal(0, status, output)
   assert.truthy(output:find("0 failures / 0 errors", 1, true), output)
 end

@@ -206,7 +206,9 @@ describe("examples/jetstream", function()
     local ticks = select(2, outputs.js_listen_pull:gsub("some parallel task", ""))
     assert.is_true(ticks >= 4, "the parallel task goes on while the other one waits")
     for _, durable in ipairs { "consumer-1", "consumer-2" } do
-      assert.equal(0, assert(app.js.consumer_info("test_stream", durable)).num_ack_pending)
+      eventually("its acknowledgements", function()
+        return assert(app.js.consumer_info("test_stream", durable)).num_ack_pending == 0
+      end)
     end
   end
 

@@ -125,7 +125,9 @@ for name, find in pairs(clients) do
       assert(app.js.add_consumer { stream = bucket, durable_name = "both" })
       assert(app.js.publish(bucket, "ours", { headers = { X = "ours" } }))
       assert.equal("ours", assert(call("msg_ack", bucket, "both")))
-      assert.equal(1, app.js.consumer_info(bucket, "both").ack_floor.stream_seq)
+      eventually("its acknowledgement", function()
+        return app.js.consumer_info(bucket, "both").ack_floor.stream_seq == 1
+      end)
       assert.equal(2, assert(call("msg_store", bucket, "theirs")))
       local psub = app.js.pull_subscribe(bucket, { stream = bucket, durable = "both" })
       local msg = assert(psub:fetch(1, { data_type = "string" }))[1]

@@ -127,10 +127,10 @@ describe("db:transaction", function()
     local kept
     assert(db:transaction(function(tx)
       kept = tx
-      local other = app.spawn(function() return tx:query "select pg_sleep(0.2)" end)
+      local other = app.spawn(function() return tx:query "select pg_sleep(1.5)" end)
       eventually("the other one", function()
         return #assert(db:query [[select 1 from pg_stat_activity
-          where state = 'active' and query = 'select pg_sleep(0.2)']]) == 1
+          where state = 'active' and query = 'select pg_sleep(1.5)']]) == 1
       end)
       assert.error_matches(function() tx:query "select 1" end, "another fiber uses")
       assert(other:await())

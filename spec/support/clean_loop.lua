@@ -5,10 +5,10 @@
 local busted = require "busted"
 local core = require "lunats.core"
 
-local M = {}
-
----A deadline for handles that close in their own time, not a duration.
-local PATIENCE = 15
+local M = {
+  ---Seconds: a deadline for handles that close in their own time, not a duration.
+  patience = 15,
+}
 
 local errors = core.error_watch()
 local before, expected, at_most, test
@@ -43,7 +43,7 @@ function M.before_each()
 end
 
 function M.after_each()
-  local deadline = core.hrtime() + PATIENCE
+  local deadline = core.hrtime() + M.patience
   collectgarbage() -- what nobody holds closes itself
   while excess() ~= "" and core.hrtime() < deadline do
     core.sleep(0.005)
