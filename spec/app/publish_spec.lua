@@ -98,7 +98,7 @@ describe("app.publish", function()
       if msg.data ~= n then wrong = wrong or n end
     end)
     for i = 1, 10000 do assert(app.publish(s, i)) end
-    eventually("all messages", function() return n == 10000 end, 20)
+    eventually("all messages", function() return n == 10000 end)
     assert.is_nil(wrong)
   end)
 
@@ -219,7 +219,7 @@ describe("app.request", function()
         done = done + 1
       end)
     end
-    eventually("all replies", function() return done == 1000 end, 20)
+    eventually("all replies", function() return done == 1000 end)
     assert.equal(0, wrong)
     assert.equal(0, app.nats.stats().pending_requests)
   end)

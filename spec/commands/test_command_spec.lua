@@ -38,7 +38,7 @@ local function sleeper()
   local text = ('it("x", function() assert(io.open(%q, "w")):close() app.sleep(1000) end)')
     :format(sign)
   return text, function()
-    eventually("a spec that sleeps", function() return lfs.attributes(sign) end, 20)
+    eventually("a spec that sleeps", function() return lfs.attributes(sign) end)
   end
 end
 

@@ -418,7 +418,7 @@ describe("psub:consume", function()
     local function round(count)
       local before = got
       for _ = 1, count do app.publish(stream .. ".a", "{}") end
-      eventually("all", function() return got == before + count end, 20)
+      eventually("all", function() return got == before + count end)
     end
     round(500)
     collectgarbage()
@@ -482,7 +482,7 @@ describe("psub:consume", function()
       eventually("20 messages", function() return handled() >= 20 end)
       fault(broker, svc)
       local before = handled()
-      eventually("more messages", function() return handled() > before + 20 end, 20)
+      eventually("more messages", function() return handled() > before + 20 end)
       -- What the server had delivered into the void comes again after ack_wait.
       local seen, last = {}, 0
       local function note()
@@ -499,7 +499,7 @@ describe("psub:consume", function()
           if not seen[seq] then return false end
         end
         return true
-      end, 20)
+      end)
     end
 
     it("goes on when the server is killed and comes back", function()

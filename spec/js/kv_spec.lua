@@ -381,7 +381,7 @@ describe("app.js key-value", function()
           done = done + 1
         end)
       end
-      eventually("all", function() return done == 8 end, 20)
+      eventually("all", function() return done == 8 end)
       assert.equal(40, kv:get("n").data)
     end)
   end)

@@ -292,7 +292,7 @@ describe("app.js key-value: watch", function()
     for burst = 1, 4 do
       last = eventually("a burst", function()
         return svc:request("burst", burst, { timeout = 20 })
-      end, 20).data
+      end).data
       if burst < 4 then
         own.stored(broker, ("burst %d, 30."):format(burst))
         own.outage(svc, broker)

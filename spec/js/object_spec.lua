@@ -184,7 +184,7 @@ describe("app.js object store", function()
           done = done + 1
         end)
       end
-      eventually("all", function() return done == 8 end, 20)
+      eventually("all", function() return done == 8 end)
       local info = store:info "a"
       assert.equal(info and info.chunks or 0, chunks(store))
       if info then assert.equal(tostring(info.size):rep(info.size), store:get "a") end

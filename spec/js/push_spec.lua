@@ -286,7 +286,7 @@ describe("app.js.subscribe", function()
         if seen % 50 == 0 then app.sleep(0.001) end
       end))
     for _ = 1, 300 do app.publish(stream .. ".a", payload) end
-    eventually("all", function() return seen == 300 end, 20)
+    eventually("all", function() return seen == 300 end)
   end)
 
   it("refuses pull consumers, other queues and other subjects", function()

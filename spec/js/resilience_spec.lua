@@ -111,7 +111,7 @@ describe("reading a stream while its server", function()
         -- What was under way has left coroutines in the pool: up to 256 publishes at a time.
         assert.is_true(last_memory(service) < memory + 1000, last_memory(service) - memory)
         -- What was delivered to nobody comes again after ack_wait.
-        eventually("every message", function() return not gap(service:output()) end, 20)
+        eventually("every message", function() return not gap(service:output()) end)
         assert.equal(0, service:stop(40))
         assert.is_nil(gap(service:output(), reader == "ordered"))
       end)

@@ -1,10 +1,10 @@
----Waits until a function returns a true value, and returns that; an error after 20 s: a
+---Waits until a function returns a true value, and returns that; an error after 40 s: a
 ---deadline for slow machines under load, not a duration.
 ---@param what string  for the message of the error
 ---@param fn function
 ---@param timeout number|nil
 return function(what, fn, timeout)
-  local deadline = app.now() + (timeout or 20)
+  local deadline = app.now() + (timeout or 40)
   while true do
     local result = fn()
     if result then return result end

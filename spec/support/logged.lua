@@ -8,5 +8,5 @@ return function(svc, pattern, count)
   return eventually(("the line %q"):format(pattern), function()
     local lines = svc:logs(pattern)
     return #lines >= (count or 1) and lines[#lines].message
-  end, 20)
+  end)
 end

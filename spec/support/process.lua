@@ -6,7 +6,7 @@ local testing = require "lunats.testing"
 local M = {}
 
 ---Slow machines under sanitizers and load: a deadline, not a duration.
-local PATIENCE = 20
+local PATIENCE = 40
 
 local process = {}
 process.__index = process

@@ -41,7 +41,7 @@ local function wait(self, pattern)
   end, function()
     local first, last, found = self:output():find(pattern, from)
     return first and { last = last, text = found or self:output():sub(first, last) }
-  end, 20)
+  end)
 end
 
 ---Waits for a pattern behind what the last call has found; its first capture, or the match.

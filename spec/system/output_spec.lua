@@ -38,7 +38,7 @@ local function start()
     eventually("the reader", function() return io.open(pipe .. ".out") end)
   end
   function self.output() return read(pipe .. ".out") end
-  eventually("an answer", function() return (app.request(subject, "here 0")) end, 20)
+  eventually("an answer", function() return (app.request(subject, "here 0")) end)
   return self
 end
 

@@ -218,7 +218,7 @@ describe("a top level that computes on and on", function()
     eventually("the end", function()
       child:signal "TERM"
       return child:status()
-    end, 20)
+    end)
     assert.equal(128 + 15, child:status())
   end)
 end)
