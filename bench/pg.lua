@@ -9,7 +9,8 @@ local ROUNDS = tonumber(os.getenv "PG_ROUNDS") or 7
 ---Those of bench/pg.c and ours, and what each is called.
 local PEERS = { { "text", "C, PQexecParams" }, { "plain", "lunats, prepare = false" },
   { "prepared", "C, PQexecPrepared" }, { "loop", "C, prepared, in a loop" },
-  { "rows", "C, in a loop, rows kept" }, { "lunats", "lunats" } }
+  { "rows", "C, in a loop, rows kept" }, { "tables", "C, in a loop, rows in Lua" },
+  { "lunats", "lunats" } }
 
 assert(not postgres.missing, postgres.missing)
 local server = postgres.start()
