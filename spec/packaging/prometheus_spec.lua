@@ -25,7 +25,7 @@ describe("Prometheus", function()
       children[i]:expect "started, connected to"
       urls[i] = admin.url(children[i])
     end
-    local server = prometheus.start(urls, { interval = "200ms" })
+    local server = prometheus.start(urls)
     server:expect('count(lunats_request_seconds_count{service="orders"} == 0)', 2)
     local began = app.now()
     local REQUESTS = 300
@@ -42,13 +42,13 @@ describe("Prometheus", function()
     server:expect("sum(lunats_requests_total)", REQUESTS)
     server:expect('sum(lunats_requests_total{code="200"})', REQUESTS)
     -- The window begins before the first request and ends after the last. Prometheus guesses
-    -- what it has not seen at both ends: about an interval each.
+    -- what it has not seen at the end: about an interval, which a busy machine makes longer.
     local now = app.now()
     local window = math.ceil(now - began) + 2
     local rate = server:value(("sum(rate(lunats_requests_total[%ds]))"):format(window), now)
     assert.is_true(rate * window >= REQUESTS, rate * window)
-    assert.is_true(rate * window <= REQUESTS * (1 + 0.6 / (now - began)), rate * window)
-    assert.equal(2, #server:query "sum by (instance) (lunats_requests_total) > 0")
+    assert.is_true(rate * window <= REQUESTS * 1.5, rate * window)
+    server:expect("count(sum by (instance) (lunats_requests_total) > 0)", 2)
     assert.equal(0, server:value "sum(resets(lunats_requests_total[1m]))")
     for _, child in ipairs(children) do assert.equal(0, child:stop()) end
     server:expect("max(up)", 0)

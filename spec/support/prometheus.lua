@@ -28,14 +28,14 @@ function M.check_metrics(text)
 end
 
 ---@param urls string[] of admin ports
----@param opts table|nil rules (path of a file), interval ("500ms")
+---@param opts table|nil rules (path of a file)
 function M.start(urls, opts)
-  local rules, interval = opts and opts.rules, opts and opts.interval or "500ms"
+  local rules = opts and opts.rules
   local targets = {}
   for i, url in ipairs(urls) do targets[i] = url:match "//([^/]+)" end
   local config = process.write("prometheus.yml", app.json.encode { -- JSON is YAML
-    global = { scrape_interval = interval, scrape_timeout = interval,
-      evaluation_interval = interval },
+    global = { scrape_interval = "500ms", scrape_timeout = "500ms",
+      evaluation_interval = "500ms" },
     rule_files = app.json.array { rules },
     scrape_configs = { { job_name = "lunats", honor_labels = true,
       static_configs = { { targets = targets } } } },
