@@ -68,8 +68,13 @@ static bool is_of_body(const char *name) {
 void web_refuse(const struct http_api *api, struct http_request *request,
                 const struct web_refusal *refusal) {
     struct text json = {0};
-    struct http_header headers[2 + WEB_REFUSAL_MORE];
-    size_t count = 0;
+    struct http_header few[2], *headers = few, *many = NULL;
+    size_t count = 0, more_count = refusal->more_count;
+    if (more_count > 0) {
+        many = calloc(2 + more_count, sizeof(*many));
+        headers = many != NULL ? many : few;
+        more_count = many != NULL ? more_count : 0;
+    }
     if (refusal->text != NULL) {
         headers[count++] = (struct http_header){"Content-Type", "application/json"};
         text_printf(&json, "{\"code\":%d,\"message\":", refusal->status);
@@ -79,7 +84,7 @@ void web_refuse(const struct http_api *api, struct http_request *request,
     bool has = refusal->header.value != NULL;
     if (has)
         headers[count++] = refusal->header;
-    for (size_t i = 0; i < refusal->more_count && count < 2 + WEB_REFUSAL_MORE; i++) {
+    for (size_t i = 0; i < more_count; i++) {
         const char *name = refusal->more[i].name;
         if (!is_of_body(name) && !(has && strcasecmp(name, refusal->header.name) == 0))
             headers[count++] = refusal->more[i];
@@ -94,6 +99,7 @@ void web_refuse(const struct http_api *api, struct http_request *request,
         .len = json.len,
     };
     api->answer(request, &response);
+    free(many);
 }
 
 void exchange_fail(struct exchange *exchange, int status, const char *text, double seconds) {

@@ -63,17 +63,15 @@ void exchange_end_trace(struct exchange *exchange, uint64_t now);
 void web_turn_away(struct web *web, const struct http_api *api, struct http_request *request,
                    const char *text);
 
-#define WEB_REFUSAL_MORE 32
-
 /* {"code": 404, "message": text} */
 struct web_refusal {
     int status;
-    const char *text;          /* NULL: no body */
-    struct http_header header; /* without a value: none */
-    const struct http_header
-        *more; /* WEB_REFUSAL_MORE of them at most, but what tells of a body */
+    const char *text;               /* NULL: no body */
+    struct http_header header;      /* without a value: none */
+    const struct http_header *more; /* besides, but for what tells of a body */
     size_t more_count;
 };
+/* Without memory for them `more` are left out. */
 void web_refuse(const struct http_api *api, struct http_request *request,
                 const struct web_refusal *refusal);
 

@@ -1,6 +1,10 @@
 -- Routes of app.http: which one a request meets, what its handler gets, what its answer is.
 local clean_loop = require "spec.support.clean_loop"
+local process = require "spec.support.process"
 local testing = require "lunats.testing"
+local web = require "spec.support.web"
+
+after_each(process.close_all)
 
 local function start(source, opts)
   local svc = testing.start(source .. "\n", opts)
@@ -260,6 +264,27 @@ describe("what a handler returns", function()
     assert.equal(409, (ask(svc, "GET", "/wrong")))
     assert.equal(2, #svc:errors())
     clean_loop.expected_errors(0, 2)
+  end)
+
+  it("that is an error has all of them, however many there are", function()
+    local source = [[
+      app.http.get("/:how", function(req)
+        for i = 1, 200 do req:set_header("X-" .. i, "v" .. i) end
+        if req.params.how == "raised" then error { code = 409, message = "taken" } end
+        return nil, { code = 409, message = "taken", retry_after = 2 }
+      end)]]
+    local svc = start(source)
+    local child = process.run(source, { "--http", "127.0.0.1:0" })
+    child:expect "started, connected to"
+    local url = web.url(child)
+    for _, how in ipairs { "/raised", "/returned" } do
+      for _, res in ipairs { select(3, ask(svc, "GET", how)), (web.get(url .. how)) } do
+        assert.equal(409, res.status)
+        for i = 1, 200 do assert.equal("v" .. i, res.headers["x-" .. i]) end
+      end
+    end
+    assert.equal(1, #svc:errors())
+    assert.equal(0, child:stop())
   end)
 
   it("may have a status, headers and a body of its own", function()
