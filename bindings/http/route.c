@@ -11,6 +11,21 @@
 
 #define ROUTE_TYPE "lunats.http.route"
 
+/* What lets a page of another origin read the answer, whatever comes of the handler. */
+static void set_cors(lua_State *L, const struct exchange *exchange) {
+    struct http_header headers[WEB_CORS_HEADERS];
+    size_t count = exchange_cors(exchange, headers);
+    if (count == 0)
+        return;
+    lua_pushliteral(L, "response_headers");
+    lua_createtable(L, 0, (int)count);
+    for (size_t i = 0; i < count; i++) {
+        lua_pushstring(L, headers[i].value);
+        lua_setfield(L, -2, headers[i].name);
+    }
+    lua_rawset(L, HTTP_AT_REQUEST);
+}
+
 static int body(lua_State *L) {
     struct exchange *exchange = lua_touserdata(L, HTTP_AT_EXCHANGE);
     exchange->fiber = fibers_current(script_fibers(script_of(L)));
@@ -19,6 +34,7 @@ static int body(lua_State *L) {
     exchange_begin_trace(exchange);
     lua_pushcfunction(L, http_on_error);
     push_http_request(L, exchange);
+    set_cors(L, exchange);
     lua_rawgeti(L, LUA_REGISTRYINDEX, web_route_options(exchange->route)->handler);
     lua_pushvalue(L, HTTP_AT_REQUEST);
     int status =
@@ -26,8 +42,8 @@ static int body(lua_State *L) {
     return http_outcome(L, status, (lua_KContext)exchange);
 }
 
-/* http.route(method | "any", path, { max_body = bytes, background = boolean, where = }, fn)
- * -> route. Checked by the Lua side. */
+/* http.route(method | "any", path, { max_body = bytes, background = boolean, where =,
+ * origins =, expose =, credentials = boolean }, fn) -> route. Checked by the Lua side. */
 static int http_route(lua_State *L) {
     static const char *const methods[] = {"any",   "GET",    "POST",    "PUT",
                                           "PATCH", "DELETE", "OPTIONS", NULL};
@@ -42,6 +58,9 @@ static int http_route(lua_State *L) {
     lua_getfield(L, 3, "max_body");
     lua_getfield(L, 3, "background");
     lua_getfield(L, 3, "where");
+    lua_getfield(L, 3, "origins");
+    lua_getfield(L, 3, "expose");
+    lua_getfield(L, 3, "credentials");
     int method = luaL_checkoption(L, 1, NULL, methods);
     struct web_route_options options = {
         .method = method > 0 ? methods[method] : NULL,
@@ -50,6 +69,9 @@ static int http_route(lua_State *L) {
         .body = body,
         .on_end = http_on_end,
         .where = luaL_checkstring(L, 7),
+        .origins = luaL_optstring(L, 8, NULL),
+        .expose = luaL_optstring(L, 9, NULL),
+        .credentials = lua_toboolean(L, 10),
     };
     options.path = luaL_checklstring(L, 2, &options.path_len);
     struct web_route **box = lua_newuserdatauv(L, sizeof(*box), 0);

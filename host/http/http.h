@@ -50,6 +50,8 @@ struct http_response {
     bool stream;                  /* instead of a body: write() and finish() follow */
 };
 
+#define HTTP_REFUSAL_HEADERS 4
+
 /* Limits of 0 are the defaults. */
 struct http_options {
     int fd;                   /* a listening socket that does not block; taken on success */
@@ -69,6 +71,10 @@ struct http_options {
     /* The port has answered by itself, as the body was too long or there was no room for it:
      * on_request() does not follow. May be NULL. */
     void (*on_refused)(void *owner, const struct http_request *request, int status);
+    /* Further headers of such an answer, borrowed until the next call; returns how many there
+     * are. May be NULL. */
+    size_t (*refusal_headers)(void *owner, const struct http_request *request,
+                              struct http_header out[HTTP_REFUSAL_HEADERS]);
     /* answer() follows, possibly from inside this call. */
     void (*on_request)(void *owner, struct http_request *request);
     /* The client or the port ends before this request was answered, or before its stream was

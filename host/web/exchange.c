@@ -68,9 +68,9 @@ static bool is_of_body(const char *name) {
 void web_refuse(const struct http_api *api, struct http_request *request,
                 const struct web_refusal *refusal) {
     struct text json = {0};
-    struct http_header few[2], *headers = few, *many = NULL;
+    struct http_header few[2 + WEB_CORS_HEADERS], *headers = few, *many = NULL;
     size_t count = 0, more_count = refusal->more_count;
-    if (more_count > 0) {
+    if (more_count > WEB_CORS_HEADERS) {
         many = calloc(2 + more_count, sizeof(*many));
         headers = many != NULL ? many : few;
         more_count = many != NULL ? more_count : 0;
@@ -140,7 +140,8 @@ static void end_unanswered(struct exchange *exchange, int status) {
     if (status == LN_ECANCELLED)
         exchange_fail(exchange, 503, "the service is stopping", -1);
     exchange_fail(exchange, 500, "internal error", -1);
-    exchange_refuse(exchange, NULL, 0);
+    struct http_header cors[WEB_CORS_HEADERS];
+    exchange_refuse(exchange, cors, exchange_cors(exchange, cors));
 }
 
 static void on_end(struct fiber *fiber, void *arg, int status, const char *text) {
@@ -193,7 +194,7 @@ void exchange_start(struct web_route *route, const struct http_api *api,
     struct exchange *exchange = calloc(1, sizeof(*exchange));
     if (exchange == NULL) {
         path_free(path);
-        web_turn_away(route->web, api, request, "out of memory");
+        web_turn_away(route->web, route, api, request, "out of memory");
         return;
     }
     exchange->route = route;

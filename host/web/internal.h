@@ -46,6 +46,17 @@ void web_wake(struct web *web, const struct web_route *route);
 struct web_route *route_find(const struct web *web, const char *method, const struct path *path,
                              int *status, char allow[WEB_ALLOW_SIZE]);
 
+/* The route that a request is for, if it serves just now or not; NULL: none. */
+const struct web_route *route_meant(const struct web *web, const char *method,
+                                    const struct path *path);
+
+/* ---- pages of other origins: cors.c ---- */
+
+/* As exchange_cors(); none for a route that is NULL. */
+size_t cors_headers(const struct web_route *route, const struct http_api *api,
+                    const struct http_request *request,
+                    struct http_header out[WEB_CORS_HEADERS]);
+
 /* ---- requests: exchange.c ---- */
 
 /* Without the host that some proxies put in front of it; web.c. */
@@ -59,9 +70,10 @@ void exchange_gone(struct exchange *exchange);
 /* Ends the span, if there is one; tracing.c. */
 void exchange_end_trace(struct exchange *exchange, uint64_t now);
 
-/* With 503, to come again: there is nobody for it just now. It is counted; web.c. */
-void web_turn_away(struct web *web, const struct http_api *api, struct http_request *request,
-                   const char *text);
+/* With 503, to come again: there is nobody for it just now. It is counted. `route` is the one
+ * that it is for, NULL: none; web.c. */
+void web_turn_away(struct web *web, const struct web_route *route, const struct http_api *api,
+                   struct http_request *request, const char *text);
 
 /* {"code": 404, "message": text} */
 struct web_refusal {

@@ -57,6 +57,20 @@ struct web_route *route_find(const struct web *web, const char *method, const st
     return NULL;
 }
 
+const struct web_route *route_meant(const struct web *web, const char *method,
+                                    const struct path *path) {
+    const struct web_route *idle = NULL;
+    list_each (struct web_route, route, &web->routes, node) {
+        if (route->stopped || !path_matches(&route->path, path) || !takes(route, method))
+            continue;
+        if (serves(route))
+            return route;
+        if (idle == NULL)
+            idle = route;
+    }
+    return idle;
+}
+
 /* ---- order ---- */
 
 static int compare(const struct web_route *a, const struct web_route *b) {
@@ -124,16 +138,37 @@ static int refuse(struct web_route *route, const struct web_route *rival, char *
     return LN_EINVAL;
 }
 
+static size_t size_of(const char *text) {
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+static const char *copy(char **to, const char *text, size_t size) {
+    char *at = *to;
+    *to += size;
+    return text != NULL ? memcpy(at, text, size) : NULL;
+}
+
+/* With a copy of all that the options have. */
+static struct web_route *make(const struct web_route_options *options) {
+    size_t path = options->path_len + 1, where = size_of(options->where),
+           origins = size_of(options->origins), expose = size_of(options->expose);
+    struct web_route *route = calloc(1, sizeof(*route) + path + where + origins + expose);
+    if (route == NULL)
+        return NULL;
+    char *to = (char *)(route + 1);
+    route->options = *options;
+    route->options.path = copy(&to, options->path, path);
+    route->options.where = copy(&to, options->where, where);
+    route->options.origins = copy(&to, options->origins, origins);
+    route->options.expose = copy(&to, options->expose, expose);
+    return route;
+}
+
 int web_route_open(struct web_route **out, struct web *web, struct script *script,
                    const struct web_route_options *options, char *error, size_t size) {
-    size_t path = options->path_len + 1, where = strlen(options->where) + 1;
-    struct web_route *route = calloc(1, sizeof(*route) + path + where);
+    struct web_route *route = make(options);
     if (route == NULL)
         return LN_ENOMEM;
-    char *text = (char *)(route + 1);
-    route->options = *options;
-    route->options.path = memcpy(text, options->path, path);
-    route->options.where = memcpy(text + path, options->where, where);
     route->web = web;
     route->script = script;
     const char *fault = path_template_parse(&route->path, options->path, options->path_len);

@@ -29,12 +29,18 @@ const char *web_path_of(const struct http_request *request) {
     return path != NULL ? path : "/";
 }
 
-void web_turn_away(struct web *web, const struct http_api *api, struct http_request *request,
-                   const char *text) {
+void web_turn_away(struct web *web, const struct web_route *route, const struct http_api *api,
+                   struct http_request *request, const char *text) {
+    struct http_header cors[WEB_CORS_HEADERS];
     web_statuses_add(&web->refused, 503);
-    web_refuse(
-        api, request,
-        &(struct web_refusal){.status = 503, .text = text, .header = {"Retry-After", "1"}});
+    web_refuse(api, request,
+               &(struct web_refusal){
+                   .status = 503,
+                   .text = text,
+                   .header = {"Retry-After", "1"},
+                   .more = cors,
+                   .more_count = cors_headers(route, api, request, cors),
+               });
 }
 
 static const char *reason_of(int status) {
@@ -52,14 +58,16 @@ static const char *reason_of(int status) {
     }
 }
 
-static void refuse(struct web *web, const struct http_api *api, struct http_request *request,
-                   int status, const char *allow) {
+static void refuse(struct web *web, const struct web_route *route, const struct http_api *api,
+                   struct http_request *request, int status, const char *allow) {
     if (status == 503) {
-        web_turn_away(web, api, request, "the service is starting or stopping");
+        web_turn_away(web, route, api, request, "the service is starting or stopping");
         return;
     }
+    struct http_header cors[WEB_CORS_HEADERS];
     web_statuses_add(&web->refused, status);
-    struct web_refusal refusal = {.status = status, .text = reason_of(status)};
+    struct web_refusal refusal = {.status = status, .text = reason_of(status), .more = cors};
+    refusal.more_count = cors_headers(route, api, request, cors);
     if (status == 204 || status == 405)
         refusal.header = (struct http_header){"Allow", allow};
     web_refuse(api, request, &refusal);
@@ -79,26 +87,28 @@ void web_run(struct web *web, const struct http_api *api, struct http_request *r
     int status;
     char allow[WEB_ALLOW_SIZE];
     if (strcmp(request->path, "*") == 0 && strcmp(request->method, "OPTIONS") == 0) {
-        refuse(web, api, request, 204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        refuse(web, NULL, api, request, 204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         return;
     }
     int rc = path_parse(&path, web_path_of(request));
     if (rc == LN_ENOMEM) {
-        web_turn_away(web, api, request, "out of memory");
+        web_turn_away(web, NULL, api, request, "out of memory");
         return;
     }
     if (rc < 0) {
-        refuse(web, api, request, 400, NULL);
+        refuse(web, NULL, api, request, 400, NULL);
         return;
     }
     struct web_route *route = route_find(web, request->method, &path, &status, allow);
-    bool fits = request->body_len <= body_limit(route);
+    const struct web_route *meant =
+        route != NULL ? route : route_meant(web, request->method, &path);
+    bool fits = request->body_len <= body_limit(meant);
     if (route != NULL && fits) {
         exchange_start(route, api, request, &path);
         return;
     }
     path_free(&path);
-    refuse(web, api, request, fits ? status : 413, allow);
+    refuse(web, meant, api, request, fits ? status : 413, allow);
 }
 
 void web_gone(struct http_request *request) {
@@ -129,11 +139,9 @@ static void on_room(void *owner, struct http_request *request) {
 
 static const struct web_route *find(const struct web *web, const struct http_request *request) {
     struct path path;
-    int status;
-    char allow[WEB_ALLOW_SIZE];
     if (path_parse(&path, web_path_of(request)) < 0)
         return NULL;
-    const struct web_route *route = route_find(web, request->method, &path, &status, allow);
+    const struct web_route *route = route_meant(web, request->method, &path);
     path_free(&path);
     return route;
 }
@@ -155,6 +163,12 @@ static void on_refused(void *owner, const struct http_request *request, int stat
                  "HTTP %s %s: too many bodies of requests are under way for their memory, one "
                  "more is answered with 503",
                  request->method, route->options.path);
+}
+
+static size_t refusal_headers(void *owner, const struct http_request *request,
+                              struct http_header out[HTTP_REFUSAL_HEADERS]) {
+    const struct web *web = owner;
+    return cors_headers(find(web, request), web->api, request, out);
 }
 
 /* ---- the port ---- */
@@ -197,6 +211,7 @@ static int open_port(struct web *web, char *error, size_t size) {
         .max_header = MAX_HEADER,
         .limit_body = limit_body,
         .on_refused = on_refused,
+        .refusal_headers = refusal_headers,
         .on_request = on_request,
         .on_gone = on_gone,
         .on_room = on_room,

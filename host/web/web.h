@@ -69,8 +69,13 @@ struct web_route_options {
     /* The fiber has ended; see fiber_end_fn. What it has not answered is answered after that.
      */
     void (*on_end)(struct exchange *exchange, int status, const char *text);
-    int handler;       /* reference in the registry */
-    const char *where; /* in which line; copied */
+    int handler; /* reference in the registry */
+    /* The option cors: the origins of pages that may read answers, with a blank after each, and
+     * "* " for any; copied. NULL: there is no such option. */
+    const char *origins;
+    const char *expose; /* what these pages see of the headers; copied. NULL: nothing more */
+    bool credentials;   /* they may send cookies */
+    const char *where;  /* in which line; copied */
 };
 
 /* As struct web_count has them, of all methods that meet the route. */
@@ -151,6 +156,12 @@ void exchange_fail(struct exchange *exchange, int status, const char *text, doub
 /* Answers with the failure, as {"code": 404, "message": text}, and with `own` headers but those
  * that tell of a body. */
 void exchange_refuse(struct exchange *exchange, const struct http_header *own, size_t count);
+
+#define WEB_CORS_HEADERS HTTP_REFUSAL_HEADERS
+
+/* What lets the page read the answer, by the option cors of its route: so many headers,
+ * borrowed from the route and the request, which has not been answered. */
+size_t exchange_cors(const struct exchange *exchange, struct http_header out[WEB_CORS_HEADERS]);
 
 /* Runs a request that has come some other way than by the port, as specs do; `api` answers.
  * See http_options for when on_gone() and on_room() are to be called. */

@@ -9,46 +9,38 @@ local OPTIONS = { origins = "string|table", credentials = "boolean", max_age = "
 ---Methods of the routes with `cors`, by path: the one answer to OPTIONS names them all.
 local methods = {}
 
----@return table { any =, origins = set, credentials =, max_age =, headers =, expose = }
+---@return table { origins = text, with a blank after each, credentials =, max_age =, headers =,
+---expose = }
 local function settings(what, cors)
   local own = type(cors) == "table" and not cors[1]
     and core.check(what .. ": cors", cors, OPTIONS)
     or { origins = cors == true and "*" or cors }
   local list = type(own.origins) == "table" and own.origins or { own.origins or "*" }
-  local set, any = {}, false
+  local any = false
   for _, origin in ipairs(list) do
     if origin ~= "*" and not (type(origin) == "string"
       and (origin == "null" or origin:find "^%a[%w+.-]*://[^/%s]+$")) then
       core.blame(("%s: cors: '%s' is no origin like https://example.com"):format(what,
         tostring(origin)))
     end
-    set[origin], any = true, any or origin == "*"
+    any = any or origin == "*"
   end
   if any and own.credentials then
     core.blame(what .. ": cors: credentials need a list of origins: with '*' every page could "
       .. "use them")
   end
-  return { any = any, origins = set, credentials = own.credentials,
-    max_age = own.max_age and own.max_age // 1 | 0,
+  return { origins = any and "* " or table.concat(list, " ") .. " ",
+    credentials = own.credentials, max_age = own.max_age and own.max_age // 1 | 0,
     headers = own.headers and table.concat(own.headers, ", "),
     expose = own.expose and table.concat(own.expose, ", ") }
 end
 
----Adds what lets the page read the answer; false: its origin may not.
-local function allow(req, own)
-  local origin = req.headers.origin
-  if not own.any then req:set_header("Vary", "Origin") end
-  if not origin or not (own.any or own.origins[origin]) then return false end
-  req:set_header("Access-Control-Allow-Origin", own.any and "*" or origin)
-  if own.credentials then req:set_header("Access-Control-Allow-Credentials", "true") end
-  if own.expose then req:set_header("Access-Control-Expose-Headers", own.expose) end
-  return true
-end
-
+---What lets the page read the answer is there before a handler runs (host/web/cors.c).
 local function preflight(own, list)
   return function(req)
+    local origin = rawget(req, "response_headers") or {}
     req:set_header("Allow", table.concat(list, ", ") .. ", OPTIONS")
-    if not allow(req, own) then return nil end
+    if not origin["Access-Control-Allow-Origin"] then return nil end
     req:set_header("Access-Control-Allow-Methods", table.concat(list, ", "))
     req:set_header("Access-Control-Allow-Headers",
       own.headers or req.headers["access-control-request-headers"])
@@ -57,9 +49,11 @@ local function preflight(own, list)
   end
 end
 
+---@param route table what http.route() gets, which learns who may read the answers
 ---@param answer_options function(fn) declares the route for OPTIONS
-function M.wrap(what, method, path, cors, fn, answer_options)
+function M.apply(what, method, path, cors, route, answer_options)
   local own = settings(what, cors)
+  route.origins, route.expose, route.credentials = own.origins, own.expose, own.credentials
   local list = methods[path]
   if not list then
     list = {}
@@ -69,10 +63,6 @@ function M.wrap(what, method, path, cors, fn, answer_options)
   for _, one in ipairs(method == "any" and { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" }
     or method == "GET" and { "GET", "HEAD" } or { method }) do
     list[#list + 1] = one
-  end
-  return function(req)
-    allow(req, own)
-    return fn(req)
   end
 end
 

@@ -96,7 +96,7 @@ function M.declare(what, method, path, opts, fn, background)
     end
   end
   if opts.cors then
-    handler = cors.wrap(what, method, path, opts.cors, handler, function(answer)
+    cors.apply(what, method, path, opts.cors, own, function(answer)
       http.route("OPTIONS", path, own, answer)
     end)
   end

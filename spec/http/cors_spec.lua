@@ -1,5 +1,15 @@
 -- The option cors: what browsers let pages of other origins do.
+local process = require "spec.support.process"
 local testing = require "lunats.testing"
+local web = require "spec.support.web"
+
+after_each(process.close_all)
+
+local function run(source, ...)
+  local child = process.run(source, { "--http", "127.0.0.1:0", ... })
+  child:expect "started, connected to"
+  return child, web.url(child)
+end
 
 local function start(cors)
   local svc = testing.start(([[
@@ -60,6 +70,88 @@ describe("cors", function()
         res.headers["access-control-allow-origin"], res.headers.vary })
     end
     assert.equal(1, #svc:errors())
+  end)
+
+  ---What a page may see of an answer.
+  local function shown(res)
+    local h = res.headers
+    return { res.status, h.vary, h["access-control-allow-origin"],
+      h["access-control-allow-credentials"], h["access-control-expose-headers"] }
+  end
+
+  local TOO_LONG = [[
+    app.http.post("/a", { max_body = 10, cors = { origins = { "https://x.y", "https://z.y" },
+      credentials = true, expose = { "X-One", "X-Two" } } }, print)
+    app.http.post("/any", { max_body = 10, cors = true }, print)
+    app.http.post("/none", { max_body = 10 }, print)
+  ]]
+
+  ---@param post function(path, origin) with a body that is too long
+  local function refuses(post)
+    for _, origin in ipairs { "https://x.y", "https://z.y" } do
+      assert.same({ 413, "Origin", origin, "true", "X-One, X-Two" }, shown(post("/a", origin)))
+    end
+    for _, origin in ipairs { "https://x.yz", "ttps://x.y", "https://x.y https://z.y", "" } do
+      assert.same({ 413, "Origin" }, shown(post("/a", origin)))
+    end
+    assert.same({ 413, nil, "*" }, shown(post("/any", "https://x.y")))
+    assert.same({ 413 }, shown(post("/none", "https://x.y")))
+    assert.same({ 404 }, { shown(post("/nothing", "https://x.y"))[1] })
+  end
+
+  it("lets pages read that a body is too long, before there is a handler", function()
+    local svc = testing.start(TOO_LONG)
+    finally(function() svc:stop() end)
+    refuses(function(path, origin)
+      return svc:http("POST", path, { body = ("x"):rep(11), headers = { Origin = origin } })
+    end)
+    local child, url = run(TOO_LONG)
+    refuses(function(path, origin)
+      return web.get(url .. path, "-d", ("x"):rep(11), "-H", "Origin: " .. origin)
+    end)
+    -- Told before the body is sent, as curl asks for with a larger one.
+    local large = process.write("large", ("x"):rep(2 * 2^20))
+    local res = web.get(url .. "/a", "--data-binary", "@" .. large,
+      "-H", "Expect: 100-continue", "-H", "Origin: https://x.y")
+    assert.same({ 413, "Origin", "https://x.y", "true", "X-One, X-Two" }, shown(res))
+    assert.equal(0, child:stop())
+  end)
+
+  it("lets pages read that the service is stopping", function()
+    local go = process.path "go"
+    local child, url = run(([[
+      app.http.get("/a", { cors = "https://x.y" }, function()
+        print "asked"
+        while not io.open(%q) do app.sleep(0.01) end
+      end)
+      app.http.post("/large", { cors = "https://x.y", max_body = "4M" }, print)]]):format(go))
+    local function get() return web.get(url .. "/a", "-H", "Origin: https://x.y") end
+    local running = app.spawn(get)
+    child:expect "asked"
+    child:signal "TERM"
+    child:expect "stopping"
+    assert.same({ 503, "Origin", "https://x.y" }, shown(get()))
+    local large = process.write("large", ("x"):rep(3 * 2^20))
+    assert.same({ 503, "Origin", "https://x.y" }, shown(web.get(url .. "/large",
+      "--data-binary", "@" .. large, "-H", "Expect:", "-H", "Origin: https://x.y")))
+    assert(io.open(go, "w")):close()
+    assert.same({ 204, "Origin", "https://x.y" }, shown(assert(running:await())))
+    assert.equal(0, child:wait())
+  end)
+
+  it("lets pages read that a handler was cancelled at a stop", function()
+    local child, url = run([[
+      app.http.get("/a", { cors = "https://x.y" }, function()
+        print "asked"
+        app.sleep(1000)
+      end)]], "--drain-timeout", "0.2")
+    local running = app.spawn(function()
+      return web.get(url .. "/a", "-H", "Origin: https://x.y")
+    end)
+    child:expect "asked"
+    child:signal "TERM"
+    assert.same({ 503, "Origin", "https://x.y" }, shown(assert(running:await())))
+    child:wait()
   end)
 
   it("has no credentials for everybody, and no nonsense", function()

@@ -49,7 +49,7 @@ describe("the memory of a service", function()
 
   it("has half of it for bodies that are under way; one more is 503, and told", function()
     local child, url, metrics = run("16M", [[
-      app.http.post("/", { max_body = "4M" }, function(req)
+      app.http.post("/", { max_body = "4M", cors = "https://x.y" }, function(req)
         if req.query.wait then
           print("waiting " .. #req.body)
           rawset(req, "body", nil)
@@ -66,8 +66,9 @@ describe("the memory of a service", function()
       child:expect(("waiting 2500000.-"):rep(i))
     end
     assert.is_true(used(metrics) - before >= 7500000)
-    local res = web.get(url .. "/", "--data-binary", "@" .. path)
-    assert.same({ 503, "1" }, { res.status, res.headers["retry-after"] })
+    local res = web.get(url .. "/", "--data-binary", "@" .. path, "-H", "Origin: https://x.y")
+    assert.same({ 503, "1", "https://x.y" }, { res.status, res.headers["retry-after"],
+      res.headers["access-control-allow-origin"] })
     child:expect "WARN .*HTTP POST /: too many bodies of requests are under way"
     assert.equal(204, web.get(url .. "/", "-d", "small").status)
     assert.equal(1, admin.samples(metrics)['lunats_http_refused_total{code="503"}'])

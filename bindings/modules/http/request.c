@@ -273,15 +273,18 @@ static enum MHD_Result refuse(struct request *request, struct MHD_Connection *mh
                                     last = {"Connection", "close"},
                                     later = {"Retry-After", "1"};
     const struct http_options *options = &request->connection->http->options;
-    const struct http_header headers[] = {kind, status == 400 ? last : later};
+    struct http_header headers[2 + HTTP_REFUSAL_HEADERS] = {kind};
+    size_t count = 1;
+    if (status != 413)
+        headers[count++] = status == 400 ? last : later;
+    if (options->refusal_headers != NULL)
+        count += options->refusal_headers(options->owner, &request->shown, headers + count);
     const char *text =
         status == 413   ? "{\"code\":413,\"message\":\"the body is too long\"}"
         : status == 400 ? "{\"code\":400,\"message\":\"the length of the body is ambiguous\"}"
                         : "{\"code\":503,\"message\":\"too busy\"}";
-    struct http_response refusal = {.status = status,
-                                    .headers = headers,
-                                    .header_count = status == 413 ? 1 : 2,
-                                    .body = strdup(text)};
+    struct http_response refusal = {
+        .status = status, .headers = headers, .header_count = count, .body = strdup(text)};
     refusal.len = refusal.body != NULL ? strlen(text) : 0;
     if (options->on_refused != NULL)
         options->on_refused(options->owner, &request->shown, status);
