@@ -61,6 +61,13 @@ static int core_exit(lua_State *L) {
     return lua_error(L);
 }
 
+/* core.leave(): the running fiber, which can wait, does not go on, as if it had called
+ * os.exit() itself */
+static int core_leave(lua_State *L) {
+    fiber_doom(fibers_current(script_fibers(script_of(L))));
+    return wait_for_end(L);
+}
+
 /* core.declare(): the script is a service, and more than a module of one */
 static int core_declare(lua_State *L) {
     script_set_declares(script_of(L));
@@ -264,6 +271,7 @@ static int core_worker_count(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"loading", core_loading},
     {"exit", core_exit},
+    {"leave", core_leave},
     {"declare", core_declare},
     {"declares", core_declares},
     {"set_phase", core_set_phase},

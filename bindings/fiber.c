@@ -13,6 +13,7 @@ struct handle {
     struct fiber *fiber; /* NULL: it has ended */
     struct gate *gate;   /* opened at its end; kept by the user value */
     bool failed;         /* with an error of its own, not cancelled */
+    bool left;           /* cancelled, in a script that has called os.exit() */
 };
 
 static struct fiber *current(lua_State *L) {
@@ -131,6 +132,7 @@ static void on_end(struct fiber *fiber, void *arg, int status, const char *text)
     lua_State *L = fiber_thread(fiber);
     struct handle *handle = arg;
     handle->failed = status == LN_ESCRIPT;
+    handle->left = status == LN_ECANCELLED && script_exiting(script_of(L));
     if (handle->failed)
         script_report_error(script_of(L),
                             &(struct script_error){.text = text, .kind = "fiber"});
@@ -177,12 +179,14 @@ static int core_fiber(lua_State *L) {
     return 1;
 }
 
-/* handle:ended() -> whether the fiber has, whether with an error that the log has */
+/* handle:ended() -> whether the fiber has, whether with an error that the log has, whether by
+ * the end of the process */
 static int fiber_ended(lua_State *L) {
     const struct handle *handle = luaL_checkudata(L, 1, FIBER_TYPE);
     lua_pushboolean(L, handle->fiber == NULL);
     lua_pushboolean(L, handle->failed);
-    return 2;
+    lua_pushboolean(L, handle->left);
+    return 3;
 }
 
 /* handle:cancel() -> boolean: whether there was something left to cancel */

@@ -304,7 +304,8 @@ function fiber:cancel() end
 function app.spawn(fn, ...) end
 
 ---Calls fn in a fiber of its own, for so many seconds at most. Then that is cancelled; its
----to-be-closed variables have run when app.timeout returns. Errors of fn are raised.
+---to-be-closed variables have run when app.timeout returns. Errors of fn are raised. Where fn calls
+---os.exit() the caller does not go on either.
 ---@param seconds number
 ---@param fn function
 ---@param ... any arguments

@@ -127,7 +127,7 @@ local function execute(request, out)
   seconds = math.max(0.001, math.min(seconds, MOST_SECONDS))
   local heart <close> = setmetatable({ beats = 0 }, stop_beating)
   core.background(beat, heart)
-  local done, ok, text = core.protect(fiber.timeout, seconds, run, fn, heart)
+  local done, ok, text = core.protect(fiber.bounded, seconds, run, fn, heart)
   if not done then -- the code has called os.exit(), or we are cancelled ourselves
     if core.cancelled() then error(ok, 0) end
     return false, "the service is stopping"

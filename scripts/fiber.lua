@@ -112,6 +112,32 @@ function fiber:cancel() return self.handle:cancel() end
 
 local bounded = { __close = function(self) self.fiber:cancel() end }
 
+---@return boolean in_time whether it has ended by itself
+local function within(self, seconds)
+  local _ <close> = setmetatable({ fiber = self }, bounded) -- when the caller is cancelled
+  if wait(self, seconds) then return true end
+  self:cancel()
+  wait(self)
+  return false
+end
+
+local function outcome(self, in_time, seconds)
+  if not in_time then
+    return nil, core.error("timeout", ("not done within %g s"):format(seconds))
+  end
+  local results = self.results
+  if results then return table.unpack(results, 1, results.n) end
+  self.trace = nil
+  if self.failed then error(self.value, 0) end
+  error(error_of(self), 0)
+end
+
+---app.timeout() for a caller that goes on, with an error, where fn has called os.exit().
+function M.bounded(seconds, fn, ...)
+  local self = M.spawn(fn, ...)
+  return outcome(self, within(self, seconds), seconds)
+end
+
 ---@param seconds number
 ---@param fn function
 function M.timeout(seconds, fn, ...)
@@ -122,17 +148,9 @@ function M.timeout(seconds, fn, ...)
       2)
   end
   local self = M.spawn(fn, ...)
-  local _ <close> = setmetatable({ fiber = self }, bounded) -- when the caller is cancelled
-  if not wait(self, seconds) then
-    self:cancel()
-    wait(self)
-    return nil, core.error("timeout", ("not done within %g s"):format(seconds))
-  end
-  local results = self.results
-  if results then return table.unpack(results, 1, results.n) end
-  self.trace = nil
-  if self.failed then error(self.value, 0) end
-  error(error_of(self), 0)
+  local in_time = within(self, seconds)
+  if in_time and select(3, self.handle:ended()) then core.leave() end
+  return outcome(self, in_time, seconds)
 end
 
 check.class("f", fiber)

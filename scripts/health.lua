@@ -17,7 +17,7 @@ end
 
 ---What speaks against it, or nil.
 local function look(timeout, fn)
-  local ok, result, why = core.protect(fiber.timeout, timeout, fn)
+  local ok, result, why = core.protect(fiber.bounded, timeout, fn)
   if core.cancelled() then error(result, 0) end
   if not ok then return text_of(select(2, core.caught(result))) end
   if result then return nil end

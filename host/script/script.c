@@ -594,3 +594,7 @@ void script_exit(struct script *script, int status, const char *where) {
     if (script->options.on_exit != NULL)
         script->options.on_exit(script->options.owner, script, status, where);
 }
+
+bool script_exiting(const struct script *script) {
+    return script->exiting;
+}

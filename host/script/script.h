@@ -209,5 +209,7 @@ void script_watch_errors(struct script *script, void (*fn)(void *owner, const ch
 
 /* The script asked for the end of the process (os.exit); `where` as above. */
 void script_exit(struct script *script, int status, const char *where);
+/* Whether it has. */
+bool script_exiting(const struct script *script);
 
 #endif

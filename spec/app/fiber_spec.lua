@@ -2,7 +2,10 @@
 local clean_loop = require "spec.support.clean_loop"
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
+local process = require "spec.support.process"
 local testing = require "lunats.testing"
+
+after_each(process.close_all)
 
 local function start(source)
   local svc = testing.start(source, { clock = "manual" })
@@ -252,6 +255,30 @@ describe("app.timeout", function()
     f:await()
     app.sleep(0)
     assert.is_true(closed)
+  end)
+
+  it("does not go on when the function calls os.exit", function()
+    for _, call in ipairs { "app.timeout(60, os.exit, 3)", "pcall(app.timeout, 60, os.exit, 3)",
+      "app.timeout(60, app.timeout, 60, function() app.sleep(0) os.exit(3) end)",
+      "app.timeout(60, table.sort, { 2, 1 }, function() os.exit(3) end)" } do
+      local child = process.run(([[
+        app.task(function() %s print "behind it" end)]]):format(call))
+      assert.equal(3, child:wait())
+      assert.equal(1, child:count "os.exit(3) was called: stopping")
+      assert.equal(0, child:count "ERROR", child:output())
+      assert.equal(0, child:count "behind it")
+    end
+  end)
+
+  it("tells the sender of a request what os.exit in its place does", function()
+    local answers = {}
+    for i, call in ipairs { "os.exit(0)", "app.timeout(60, os.exit, 0)" } do
+      local svc = testing.start('app.listen("fiber.exit", function() ' .. call .. ' end)')
+      local msg, err = svc:request("fiber.exit", "")
+      answers[i] = { msg and msg.data, err and err.code, err and err.message }
+      svc:stop()
+    end
+    assert.same(answers[1], answers[2])
   end)
 
   it("nests: the shorter one counts", function()
