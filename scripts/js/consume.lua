@@ -255,8 +255,9 @@ local function lost(self, why, silent)
     self.reader:set(is_gone(err) and "missing" or "silent", err.message)
     if is_gone(err) and delay > M.retry_first and not told then
       told = true
-      core.report(("psub:consume: %s is gone, waiting for it: %s"):format(describe(self),
-        err.message), facts_of(self), err)
+      local gone = err.code == "consumer_lost" and err or lost_error(self, err)
+      core.report(("psub:consume: %s; waiting for it"):format(gone.message), facts_of(self),
+        err)
     end
     core.sleep(delay)
     delay = math.min(delay * 2, M.retry_last)

@@ -165,7 +165,8 @@ describe("a consumer", function()
     api "CONSUMER.DELETE.S.worker"
     local reason = expect_reason(url, "consumer_missing")
     assert.equal("worker", reason.consumer)
-    child:expect "is gone, waiting for it"
+    child:expect "is gone: consumer not found [^\n]*; waiting for it"
+    assert.equal(1, select(2, child:output():gsub("is gone", "")))
     make()
     admin.expect_ready(url, 200)
     conn.close()
