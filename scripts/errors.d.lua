@@ -43,7 +43,7 @@
 ---| "not_found" # no such stream, consumer, message, key or object
 ---| "no_stream" # no stream stores the subject
 ---| "wrong_last_sequence" # an `expected_last_...` does not hold; the key has a value, or a newer one
----| "unsupported" # the server is too old for it: `field`
+---| "unsupported" # the server is too old for it, or the stream was made without it: `field`
 ---| "consumer_lost" # the consumer of a fetch is gone
 ---| "already_acked" # the message has been settled before
 ---| "exists" # object store: the name is taken

@@ -32,6 +32,7 @@ local CODES = {
 local NEEDED_FIELDS = {
   [errors.COUNTERS_DISABLED] = "allow_msg_counter", [errors.BATCHES_DISABLED] = "allow_atomic",
   [errors.SCHEDULES_DISABLED] = "allow_msg_schedules",
+  [errors.MESSAGE_TTL_DISABLED] = "allow_msg_ttl",
 }
 ---The server cannot do it just now.
 local RETRY = {

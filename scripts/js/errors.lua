@@ -21,6 +21,7 @@ return {
   DUPLICATE_IN_PROCESS = 10158,        -- duplicate message id is in process
   EXPECTATION_NOT_READY = 10163,       -- expected last sequence per subject unavailable
   WRONG_LAST_SEQUENCE_CONSTANT = 10164, -- the same as 10071, without the number
+  MESSAGE_TTL_DISABLED = 10166,        -- per-message TTL is disabled
   TOO_MANY_REQUESTS = 10167,
   COUNTERS_DISABLED = 10168,           -- message counters is disabled
   BATCHES_DISABLED = 10174,            -- atomic publish is disabled

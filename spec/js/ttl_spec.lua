@@ -26,9 +26,14 @@ describe("A ttl", function()
 
   since.it("2.11", "of a message is refused by a stream without allow_msg_ttl", function()
     local stream = own.stream "ttl"
-    local err = fails("jetstream", app.js.publish(stream .. ".a", "x", { ttl = 5 }))
-    assert.equal(10166, err.err_code)
-    fails("jetstream", app.js.publish_async(stream .. ".a", "x", { ttl = 5 }):await())
+    for _, send in ipairs { app.js.publish, function(...)
+      return app.js.publish_async(...):await()
+    end } do
+      local err = fails("unsupported", send(stream .. ".a", "x", { ttl = 5 }))
+      assert.same({ 10166, "allow_msg_ttl" }, { err.err_code, err.field })
+      assert.matches("^the stream was made without allow_msg_ttl: ", err.message)
+    end
+    assert.equal(0, app.js.stream_info(stream).state.messages)
   end)
 
   since.it("2.11", "of a message is never shorter than asked for", function()
