@@ -307,6 +307,13 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
     consume_leave(consume);
 }
 
+static void on_denied(struct link_observer *observer, const char *subject, const char *text) {
+    struct consume *consume = container_of(observer, struct consume, observer);
+    consume->busy++;
+    demand_denied(&consume->demand, subject, text);
+    consume_leave(consume);
+}
+
 /* ---- handover ---- */
 
 /* The consume of another version; `group` NULL: any. */
@@ -422,6 +429,7 @@ int consume_open(struct consume **out, struct link *link, struct clock *clock,
         consume->options.queue_bytes = QUEUE_BYTES;
     consume->end.fire = on_end;
     consume->observer.on_state = on_link_state;
+    consume->observer.on_denied = on_denied;
     if (options->key.kind != MESSAGE_KEY_NONE && (rc = consume_keys_open(consume)) < 0) {
         demand_close(&consume->demand);
         free(consume);

@@ -232,6 +232,11 @@ static void on_sub_error(void *owner, int status, const char *text) {
     lose(owner, status, text, false);
 }
 
+void demand_denied(struct demand *demand, const char *subject, const char *text) {
+    if (demand->sub != NULL && !pushes(demand) && strcmp(subject, demand->subject) == 0)
+        lose(demand, LN_EPERMISSION, text, false);
+}
+
 static void on_heartbeat_missed(struct heartbeat *heartbeat);
 
 static void watch(struct demand *demand) {

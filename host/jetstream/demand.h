@@ -91,6 +91,10 @@ int demand_start(struct demand *demand);
 /* After on_lost(): goes on with the inbox if there is one, else begins anew. */
 int demand_resume(struct demand *demand);
 
+/* The server does not permit to publish to `subject`: if that is where requests go, they have
+ * stopped. */
+void demand_denied(struct demand *demand, const char *subject, const char *text);
+
 /* Requests are made with max_batch, expires_ms and heartbeat_ms of `limits` from here on. */
 void demand_set_limits(struct demand *demand, const struct demand_options *limits);
 

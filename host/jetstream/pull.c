@@ -55,14 +55,15 @@ static struct fetch *find_resume(struct pull *pull) {
     return NULL;
 }
 
-/* Asks again for all fetches. An owner may change the list, so each step looks anew. */
-static void resume_all(struct pull *pull, int status) {
+/* Asks again for all fetches, or ends them with the status. An owner may change the list, so
+ * each step looks anew. */
+static void resume_all(struct pull *pull, int status, const char *text) {
     struct fetch *fetch;
     pull->busy++;
     while ((fetch = find_resume(pull)) != NULL) {
         fetch->resume = false;
         if (status < 0)
-            fetch_finish(fetch, status, NULL);
+            fetch_finish(fetch, status, text);
         else if (fetch->options.no_wait && fetch->count > 0)
             fetch_finish(fetch, LN_OK, NULL);
         else
@@ -86,7 +87,16 @@ static void on_link_state(struct link_observer *observer, enum link_state state)
         fetch->resume = state == LINK_CONNECTED || state == LINK_CLOSED;
     }
     if (state == LINK_CONNECTED || state == LINK_CLOSED)
-        resume_all(pull, state == LINK_CLOSED ? LN_ECLOSED : LN_OK);
+        resume_all(pull, state == LINK_CLOSED ? LN_ECLOSED : LN_OK, NULL);
+}
+
+static void on_denied(struct link_observer *observer, const char *subject, const char *text) {
+    struct pull *pull = container_of(observer, struct pull, observer);
+    if (strcmp(subject, pull->subject) != 0)
+        return;
+    list_each (struct fetch, fetch, &pull->fetches, node)
+        fetch->resume = fetch->state == ASKING;
+    resume_all(pull, LN_EPERMISSION, text);
 }
 
 /* ---- pulls ---- */
@@ -105,6 +115,7 @@ int pull_open(struct pull **out, struct link *link, struct clock *clock, const c
     pull->link = link;
     pull->clock = clock;
     pull->observer.on_state = on_link_state;
+    pull->observer.on_denied = on_denied;
     link_observe(link, &pull->observer);
     *out = pull;
     return LN_OK;
@@ -117,7 +128,7 @@ void pull_close(struct pull *pull) {
         destroy(idle);
     list_each (struct fetch, fetch, &pull->fetches, node)
         fetch->resume = true;
-    resume_all(pull, LN_ECLOSED);
+    resume_all(pull, LN_ECLOSED, NULL);
 }
 
 struct js_pin *pull_pin(const struct pull *pull) {

@@ -223,12 +223,21 @@ static void on_inbox_refused(void *owner, int status, const char *text) {
     tell_error(link, LN_EINBOX, status_text(LN_EINBOX));
 }
 
+/* Requests that are no calls: their answers come to an inbox of whoever observes. */
+static void tell_denied(struct link *link, const char *subject, const char *text) {
+    list_each (struct link_observer, at, &link->observers, node)
+        if (at->on_denied != NULL)
+            at->on_denied(at, subject, text);
+}
+
 static void on_refusal(void *owner, const struct refusal *refusal, const char *text) {
     struct link *link = owner;
     const char *subject = refusal->subject;
     if (refusal->kind == REFUSAL_PUBLISH) {
-        if (subject != NULL)
+        if (subject != NULL) {
             calls_fail_subject(link->calls, subject, strlen(subject), LN_EPERMISSION);
+            tell_denied(link, subject, text);
+        }
         tell_error(link, LN_EPERMISSION, text);
     } else if (subs_refused(link->subs, subject, refusal->queue, LN_EPERMISSION, text) == 0) {
         tell_error(link, LN_EPERMISSION, text);
