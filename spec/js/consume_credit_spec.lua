@@ -185,9 +185,9 @@ describe("a consume", function()
   end)
 
   it("is lost without heartbeats, but not with them", function()
-    start { heartbeat = 1.2, expires = 30 } -- two of them may pass
+    start { heartbeat = 2, expires = 30 } -- two of them may pass
     server_says(testing.server_url(), inbox, 100, "Idle Heartbeat", {}, nil,
-      { times = 9, pause = 0.35 })
+      { times = 9, pause = 0.55 })
     assert.same({}, lost)
     eventually("told", function() return lost[1] end)
     assert.is_true(lost[1].silent)
