@@ -356,7 +356,7 @@ describe("messages of a stream", function()
       app.task(function()
         local psub = assert(app.js.pull_subscribe("STREAM.>", { durable = "d" }))
         while true do
-          local opts = { timeout = 0.5, data_type = "string" }
+          local opts = { timeout = 5, data_type = "string" }
           for _, msg in ipairs(assert(psub:fetch(100, opts))) do
             app.log.info(("message %d of delivery %d."):format(
             msg.metadata.stream_sequence, msg.metadata.num_delivered))
@@ -373,7 +373,7 @@ describe("messages of a stream", function()
       app.task(function()
         local psub = assert(app.js.pull_subscribe("STREAM.>", { durable = "d" }))
         while true do
-          local opts = { timeout = 0.5, data_type = "string" }
+          local opts = { timeout = 5, data_type = "string" }
           for _, msg in ipairs(assert(psub:fetch(5, opts))) do
             app.log.info(("message %d of delivery %d."):format(
             msg.metadata.stream_sequence, msg.metadata.num_delivered))
