@@ -124,6 +124,7 @@ describe("a server that does not read", function()
         while app.flush(1) do app.sleep(0.01) end
         for _, way in ipairs(ways) do
           for _ = 1, 200 do app.spawn(way[2]) end
+          while app.nats.stats().buffered <= 2^19 do app.sleep(0.01) end
           app.sleep(0.2)
           app.log.info(("%%s: %%d bytes."):format(way[1], app.nats.stats().buffered))
         end
@@ -153,7 +154,7 @@ describe("a server that does not read", function()
         app.log.info "ready"
         while app.flush(1) do app.sleep(0.01) end
         for _ = 1, 200 do app.spawn(app.publish, "flood", body) end
-        app.sleep(0.1)
+        while app.nats.stats().buffered < 2^20 do app.sleep(0.01) end
         for _, way in ipairs(ways) do
           local _, err = way[2]()
           app.log.info(("%s: %s: %s"):format(way[1], err.code, err.message))
@@ -177,6 +178,7 @@ describe("a server that does not read", function()
         app.log.info "ready"
         while other.flush(1) do app.sleep(0.01) end
         for _ = 1, 800 do app.spawn(function() other.publish("flood", body) end) end
+        while other.nats.stats().buffered <= 2^16 do app.sleep(0.01) end
         app.sleep(0.2)
         app.log.info(("waiting: %%d bytes."):format(other.nats.stats().buffered))
       end)]]):format(server.url), { "--memory", "16M", "--ping-interval", "60" })
