@@ -54,8 +54,9 @@ struct dial {
     struct strings strings;
 };
 
-/* Threads that nobody waits for, and those of them and the others that are inside of nats.c. */
-static atomic_uint left_behind, in_nats;
+/* Threads that nobody waits for, and those of them and the others that are inside of nats.c, or
+ * of OpenSSL, which the end of the process takes down. */
+static atomic_uint left_behind, in_library;
 
 unsigned dial_left_behind(void) {
     return atomic_load(&left_behind);
@@ -66,9 +67,9 @@ const char *dial_library_version(void) {
 }
 
 bool dial_close_library(void) {
-    for (int i = 0; i < CLOSE_MS && atomic_load(&in_nats) > 0; i++)
+    for (int i = 0; i < CLOSE_MS && atomic_load(&in_library) > 0; i++)
         usleep(1000); /* their sockets are shut down */
-    if (atomic_load(&in_nats) > 0)
+    if (atomic_load(&in_library) > 0)
         return false;
     nats_CloseAndWait(CLOSE_MS);
     return true;
@@ -359,14 +360,14 @@ static void try_address(struct dial *dial, const struct addrinfo *address,
         return;
     snprintf(url, sizeof(url), "nats://%s%s%s:%s", six ? "[" : "", host, six ? "]" : "",
              dial->target.port);
-    atomic_fetch_add(&in_nats, 1);
+    atomic_fetch_add(&in_library, 1);
     for (int tries = 0; tries < UNLUCKY_MAX && !give_up(dial); tries++) {
         connect_once(dial, url);
         if (!dial->unlucky)
             break;
     }
     nats_ReleaseThreadMemory();
-    atomic_fetch_sub(&in_nats, 1);
+    atomic_fetch_sub(&in_library, 1);
     if (best->status == LN_OK || dial->attempt.connected)
         *best = dial->result;
 }
@@ -406,7 +407,9 @@ static int read_keys(struct dial *dial) {
 static void connect_all(struct dial *dial) {
     struct addrinfo *all = NULL;
     struct dial_result best = {.fd = -1};
-    if (read_keys(dial) != LN_OK || resolve(dial, &all) != LN_OK)
+    int rc = read_keys(dial);
+    atomic_fetch_sub(&in_library, 1);
+    if (rc != LN_OK || resolve(dial, &all) != LN_OK)
         return;
     for (struct addrinfo *at = all; at != NULL && !give_up(dial); at = at->ai_next)
         try_address(dial, at, &best);
@@ -527,8 +530,10 @@ int dial_start(struct dial **out, uv_loop_t *loop, struct clock *clock,
         release(dial);
         return rc;
     }
+    atomic_fetch_add(&in_library, 1); /* it begins there, see connect_all() */
     rc = uv_thread_create(&dial->thread, run, dial);
     if (rc < 0) {
+        atomic_fetch_sub(&in_library, 1);
         dial->refs = 1;
         uv_close((uv_handle_t *)&dial->async, on_closed);
         return rc;

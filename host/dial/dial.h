@@ -67,7 +67,8 @@ unsigned dial_left_behind(void);
 const char *dial_library_version(void);
 
 /* At the end of the process, when nobody dials: joins the threads of nats.c. False when a
- * thread that was left behind is stuck inside of nats.c: then only _exit() is safe. */
+ * thread that was left behind is stuck inside of nats.c or OpenSSL: then only _exit() is safe.
+ */
 bool dial_close_library(void);
 
 #endif

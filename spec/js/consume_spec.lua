@@ -6,6 +6,7 @@ local eventually = require "spec.support.eventually"
 local clean_loop = require "spec.support.clean_loop"
 local own = require "spec.support.own"
 local reporting = require "spec.support.reports"
+local since = require "spec.support.since"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
@@ -379,9 +380,12 @@ describe("psub:consume", function()
       eventually("the floor", function() return opts.config or psub.floor == 3 end)
       assert(app.js.delete_consumer(stream, psub.consumer))
       put(1)
-      eventually("the fourth", function() return got[#got] == 4 end)
-      -- What is declared starts where it is declared to start.
-      assert.equal(opts.config and 7 or 4, #got)
+      eventually("the fourth", function() return table.concat(got):find "4" end)
+      -- Newer servers may give a consumer the state of the one that they have just deleted.
+      if not since "2.11" then
+        -- What is declared starts where it is declared to start.
+        assert.equal(opts.config and "1 2 3 1 2 3 4" or "1 2 3 4", table.concat(got, " "))
+      end
       consume.check_interval = interval
     end)
   end
