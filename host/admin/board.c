@@ -241,6 +241,7 @@ static void put_connections(struct text *text, struct service *service) {
         if (count++ >= ADMIN_CONNECTIONS)
             continue;
         const struct link *link = connection_link(at);
+        const char *why = connection_failure(at);
         struct link_stats stats;
         struct link_info info;
         link_get_stats(link, &stats);
@@ -249,7 +250,7 @@ static void put_connections(struct text *text, struct service *service) {
         text_json(text, connection_name(at));
         member_bool(text, "connected", link_is_connected(link));
         member_string(text, "server", info.url);
-        member_string(text, "why", link_is_connected(link) ? NULL : connection_failure(at));
+        member_string(text, "why", link_is_connected(link) || *why == '\0' ? NULL : why);
         member_count(text, "reconnects", stats.reconnects);
         member_count(text, "in_msgs", stats.in_msgs);
         member_count(text, "out_msgs", stats.out_msgs);
