@@ -69,6 +69,15 @@ void link_unobserve(struct link_observer *observer) {
     list_remove(&observer->node);
 }
 
+/* The next one of `walk`, which had all of them: who is told may end any of them. */
+static struct link_observer *walk_on(struct link *link, struct list *walk) {
+    struct list_node *node = list_pop_front(walk);
+    if (node == NULL)
+        return NULL;
+    list_push_back(&link->observers, node);
+    return list_item(node, struct link_observer, node);
+}
+
 static void set_state(struct link *link, enum link_state state, int status, const char *text) {
     if (link->closing)
         return;
@@ -77,13 +86,9 @@ static void set_state(struct link *link, enum link_state state, int status, cons
         link->events.on_state(link->owner, state, status, text);
     struct list walk = {0};
     list_move(&walk, &link->observers);
-    for (struct list_node *node; (node = list_pop_front(&walk)) != NULL;) {
-        list_push_back(&link->observers, node);
-        if (!link->closing && link->state == state) {
-            struct link_observer *observer = list_item(node, struct link_observer, node);
-            observer->on_state(observer, state);
-        }
-    }
+    for (struct link_observer *at; (at = walk_on(link, &walk)) != NULL;)
+        if (!link->closing && link->state == state)
+            at->on_state(at, state);
 }
 
 static void tell_error(void *owner, int status, const char *text) {
@@ -225,8 +230,10 @@ static void on_inbox_refused(void *owner, int status, const char *text) {
 
 /* Requests that are no calls: their answers come to an inbox of whoever observes. */
 static void tell_denied(struct link *link, const char *subject, const char *text) {
-    list_each (struct link_observer, at, &link->observers, node)
-        if (at->on_denied != NULL)
+    struct list walk = {0};
+    list_move(&walk, &link->observers);
+    for (struct link_observer *at; (at = walk_on(link, &walk)) != NULL;)
+        if (!link->closing && at->on_denied != NULL)
             at->on_denied(at, subject, text);
 }
 

@@ -127,8 +127,7 @@ bool link_may_answer(const struct link *link, const char *subject);
 struct link_observer {
     struct list_node node; /* the link's */
     void (*on_state)(struct link_observer *observer, enum link_state state);
-    /* The server did not permit to publish to `subject`; `text` is its own. May be NULL. It may
-     * not end the observation of others. */
+    /* The server did not permit to publish to `subject`; `text` is its own. May be NULL. */
     void (*on_denied)(struct link_observer *observer, const char *subject, const char *text);
 };
 void link_observe(struct link *link, struct link_observer *observer);

@@ -73,6 +73,25 @@ describe("Without permission to ask a consumer for messages", function()
     assert.equal(1, ended)
   end)
 
+  it("who is told may end all others that are told", function()
+    denied(ask [[
+      local seen
+      local handles = {}
+      for i = 1, 5 do
+        local reader = app.js.pull_subscribe("s.>", { stream = "S", durable = "c" })
+        handles[i] = reader:consume({ on_error = function(err)
+          seen = seen or err
+          for k, handle in ipairs(handles) do
+            if k ~= i then handle:stop() end
+          end
+        end }, print)
+      end
+      for _, handle in ipairs(handles) do handle:closed(30) end
+      while not seen do app.sleep(0.01) end
+      return told(seen)
+    ]])
+  end)
+
   it("others go on", function()
     local answer, svc = ask [[
       local seen
