@@ -109,10 +109,23 @@ function some_schema(depth)
       made[word] = nil -- it needs another schema
     end
   end
-  -- ajv 8.17 takes an empty array for one that contains something then.
-  if made.prefixItems then made.contains = nil end
   return made
 end
+
+---ajv 8.17 looks for one item that fits in a variable that an empty array does not set, so that
+---what was there before counts: the array before it, or prefixItems. Not where it has to count.
+local function is_uncounted(made)
+  if type(made) ~= "table" then return false end
+  if made.contains ~= nil and not made.maxContains and (made.minContains or 1) == 1 then
+    return true
+  end
+  for _, part in pairs(made) do
+    if is_uncounted(part) then return true end
+  end
+  return false
+end
+
+local function has_empty_array(value) return json.encode(value):find("[]", 1, true) end
 
 ---A schema whose parts may refer to each other, and to all of it below a property.
 local function with_references(made)
@@ -140,13 +153,16 @@ test("schemas mean to ajv what they mean to lunats", function()
     i = i + 1
     local theirs = json.decode(line)
     assert.not_equal("refused", theirs, lines[i])
-    local check = schema.compile(json.decode(lines[i]).schema, "schema")
-    for k, value in ipairs(json.decode(lines[i]).values) do
+    local here = json.decode(lines[i])
+    local check = schema.compile(here.schema, "schema")
+    local uncounted = is_uncounted(here.schema)
+    for k, value in ipairs(here.values) do
       local where, rule = check(value)
       valid = valid + (where and 0 or 1)
-      assert.equal(theirs[k], where == nil, ("seed %d, %s, value %s: %s %s")
-        :format(seed, lines[i],
-        json.encode(value), tostring(where), tostring(rule)))
+      if not (uncounted and has_empty_array(value)) then
+        assert.equal(theirs[k], where == nil, ("seed %d, %s, value %s: %s %s"):format(seed,
+          lines[i], json.encode(value), tostring(where), tostring(rule)))
+      end
     end
   end
   assert.equal(SCHEMAS, i)
