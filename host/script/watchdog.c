@@ -35,9 +35,9 @@ static uint64_t cpu_ns(const struct watchdog *dog) {
     return (uint64_t)at.tv_sec * 1000 * NS_PER_MS + (uint64_t)at.tv_nsec;
 }
 
-/* Whether the loop's thread waits for something. Not for the disk, nor for its turn: that is
- * the machine's fault. */
-static bool sleeps(const struct watchdog *dog) {
+/* Of the loop's thread, as proc(5) has it: S waits for something, D for the disk, R computes
+ * or waits for its turn. */
+static char state_of(const struct watchdog *dog) {
     char path[64], text[512];
     snprintf(path, sizeof(path), "/proc/self/task/%d/stat", dog->id);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -45,10 +45,10 @@ static bool sleeps(const struct watchdog *dog) {
     if (fd >= 0)
         close(fd);
     if (len < 0)
-        return false;
+        return 'R';
     text[len] = '\0';
     const char *name_end = strrchr(text, ')'); /* the name may have any characters */
-    return name_end != NULL && strncmp(name_end, ") S", 3) == 0;
+    return name_end != NULL && name_end + 2 < text + len ? name_end[2] : 'R';
 }
 
 /* What the looks at a call have seen. Times are nanoseconds, on the clock or of the processor.
@@ -58,6 +58,7 @@ struct look {
     uint64_t since, cpu;     /* when it was seen first */
     uint64_t last, last_cpu; /* the last look */
     uint64_t slept;          /* so long, as far as it was seen */
+    uint64_t lost;           /* to the machine: it had no turn, or the process was stopped */
     bool asleep;             /* at the last look */
     uint64_t told;           /* spent when its error was seen; 0: not yet */
     uint64_t next_word;      /* held */
@@ -82,9 +83,13 @@ static uint64_t held(const struct look *look) {
 
 static void look_again(const struct watchdog *dog, struct look *look) {
     uint64_t now = uv_hrtime(), cpu = cpu_ns(dog), passed = now - look->last;
-    look->asleep = cpu - look->last_cpu < passed / 10 && sleeps(dog);
-    if (look->asleep) /* a process that was stopped has not slept all that time */
-        look->slept += passed < 2 * TICK_MS * NS_PER_MS ? passed : 2 * TICK_MS * NS_PER_MS;
+    uint64_t used = cpu - look->last_cpu, most = 2 * TICK_MS * NS_PER_MS;
+    char state = used < passed / 10 ? state_of(dog) : 'R';
+    if (state != 'R') /* a process that was stopped has not waited all that time */
+        used = passed < most ? passed : most;
+    look->asleep = state == 'S';
+    look->slept += look->asleep ? used : 0;
+    look->lost += passed > used ? passed - used : 0;
     look->last = now;
     look->last_cpu = cpu;
 }
@@ -202,7 +207,7 @@ static void follow(struct watchdog *dog, struct look *look) {
     enum interrupt_level level = level_of(dog, look);
     bool stalls = look_for_stall(dog, look);
     bool is_long = computed(look) >= BUSY_MS * NS_PER_MS ||
-                   look->last - look->since >= BLOCKED_MS * NS_PER_MS;
+                   look->last - look->since - look->lost >= BLOCKED_MS * NS_PER_MS;
     if (is_long || level != INTERRUPT_NONE)
         publish(dog, look);
     if (report(dog, look, level, stalls) || level != INTERRUPT_NONE)

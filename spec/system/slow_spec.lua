@@ -55,6 +55,25 @@ describe("what holds the loop", function()
     child:expect "WARN +svc: task shell has held the loop for"
   end)
 
+  it("is not named for what the machine took: the process was stopped", function()
+    local child = process.run [[
+      app.task({ name = "shell" }, function()
+        os.execute "sleep 0.2; kill -STOP $PPID"
+        os.execute "sleep 0.2" -- either is long enough to be looked at
+        app.log.info "goes on"
+      end)
+    ]]
+    eventually("a process that is stopped", function()
+      local file <close> = assert(io.open(("/proc/%d/stat"):format(child.pid)))
+      return file:read "a":find(") T ", 1, true)
+    end)
+    app.sleep(1.3) -- more than the second that is told
+    child:signal "CONT"
+    child:expect "goes on"
+    assert.equal(0, child:stop())
+    assert.equal(0, child:count "held the loop")
+  end)
+
   it("is named: a consumer", function()
     local stream = unique "slow"
     assert(app.js.add_stream { name = stream, subjects = { stream .. ".>" },
