@@ -167,7 +167,8 @@ function service:errors() end
 ---@return string[]
 function service:fibers(kind) end
 
----Moves the manual clock: timers, deadlines and back-offs fire in order, at once.
+---Moves the manual clock: timers, deadlines and back-offs fire in order, at once. Requests under
+---way are answered in between; what JetStream delivers is not waited for.
 ---@param seconds number
 function service:advance(seconds) end
 
