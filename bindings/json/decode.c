@@ -98,34 +98,47 @@ static bool check_utf8(struct decoder *d, const char *start, const char *quote, 
     return wrong == NULL || fail(d, "invalid UTF-8", wrong);
 }
 
-/* A string with escapes: the first is at `p`. It never gets longer than it was. */
-static bool push_escaped(struct decoder *d, const char *start, const char *p, uint64_t high) {
-    const char *quote = find_quote(p, d->end, &high);
-    luaL_Buffer buffer;
-    char *bytes = luaL_buffinitsize(d->L, &buffer, (size_t)(quote - start));
-    char *out = bytes;
-    memcpy(out, start, (size_t)(p - start));
-    out += p - start;
-    while (p < quote) { /* what fails clears the stack, which frees the buffer */
+/* Writes what stands from `start` to `quote`, whose first escape is at `p`. It never gets
+ * longer than it was. Sets *out to the end of what was written. */
+static bool copy_escaped(struct decoder *d, const char *start, const char *p, const char *quote,
+                         uint64_t high, char **out) {
+    memcpy(*out, start, (size_t)(p - start));
+    *out += p - start;
+    while (p < quote) {
         if (*p == '\\') {
             const char *message;
-            out = json_unescape(&p, d->end, out, &message);
-            if (out == NULL)
+            char *next = json_unescape(&p, d->end, *out, &message);
+            if (next == NULL)
                 return fail(d, message, p);
+            *out = next;
         } else if ((unsigned char)*p < 0x20) {
             return fail(d, CONTROL_BYTE, p);
         }
-        const char *stop = json_copy_plain(out, p, quote, &high);
-        out += stop - p;
+        const char *stop = json_copy_plain(*out, p, quote, &high);
+        *out += stop - p;
         p = stop;
     }
     if (quote == d->end)
         return fail(d, "string without its closing quote", start - 1);
-    if (!check_utf8(d, start, quote, high))
-        return false;
-    luaL_pushresultsize(&buffer, (size_t)(out - bytes));
-    d->next = quote + 1;
-    return true;
+    return check_utf8(d, start, quote, high);
+}
+
+/*
+ * A string with escapes: the first is at `p`.
+ *
+ * The buffer is ended here, whatever comes of it: a long one has to be closed, and where
+ * lua_settop() does that, Lua 5.4.4 (Debian 12) goes on with the stack that it had before, in
+ * freed memory, if the call of the box's __close has made that grow.
+ */
+static bool push_escaped(struct decoder *d, const char *start, const char *p, uint64_t high) {
+    const char *quote = find_quote(p, d->end, &high);
+    luaL_Buffer buffer;
+    char *bytes = luaL_buffinitsize(d->L, &buffer, (size_t)(quote - start)), *out = bytes;
+    bool fine = copy_escaped(d, start, p, quote, high, &out);
+    luaL_pushresultsize(&buffer, fine ? (size_t)(out - bytes) : 0);
+    if (fine)
+        d->next = quote + 1;
+    return fine;
 }
 
 /* memcmp() for keys: a call would cost more than the few overlapping words. */

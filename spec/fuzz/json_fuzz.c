@@ -18,6 +18,7 @@ static int decode(lua_State *L) {
     char *copy = fuzz_copy(text, len);
     bool ok = json_decode_with(L, copy, len, &options, &offset);
     free(copy);
+    HOLDS(lua_gettop(L) == 3);
     HOLDS(ok || (offset >= 1 && offset <= len + 1 && lua_type(L, -1) == LUA_TSTRING));
     lua_pushboolean(L, ok);
     return 2;

@@ -245,6 +245,37 @@ static void every_prefix_is_survived(void) {
     lua_close(L);
 }
 
+/* "[0,0,...," and a string with an escape, that is too long for the stack of a buffer. */
+static size_t write_long_string(char *out, int values, const char *end) {
+    char *at = out;
+    *at++ = '[';
+    for (int i = 0; i < values; i++, at += 2)
+        memcpy(at, "0,", 2);
+    memcpy(at, "\"\\n", 3);
+    memset(at + 3, 'x', LUAL_BUFFERSIZE);
+    at += 3 + LUAL_BUFFERSIZE;
+    memcpy(at, end, strlen(end));
+    return (size_t)(at - out) + strlen(end);
+}
+
+/* A long buffer has to be closed, which may take the last place of Lua's stack. */
+static void fails_with_any_place_left_on_the_stack(void) {
+    static const char *const ends[] = {"\\q\"]", "\1\"]", "\xff\"]", "", "\"]"};
+    lua_State *L = open_state();
+    for (int values = 0; values < 400; values++)
+        for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+            char text[2 * 400 + LUAL_BUFFERSIZE + 16];
+            size_t len = write_long_string(text, values, ends[i]);
+            lua_State *thread = lua_newthread(L); /* its stack is small */
+            bool decoded = decode_copy(thread, text, len);
+            CHECK(decoded == (i + 1 == sizeof(ends) / sizeof(ends[0])));
+            CHECK(lua_gettop(thread) == 1);
+            CHECK(lua_type(thread, 1) == (decoded ? LUA_TTABLE : LUA_TSTRING));
+            lua_settop(L, 0);
+        }
+    lua_close(L);
+}
+
 int main(int argc, char **argv) {
     test_begin(argc, argv);
     RUN(accepts_valid_texts);
@@ -256,5 +287,6 @@ int main(int argc, char **argv) {
     RUN(stores_long_containers_in_parts);
     RUN(guesses_sizes_of_objects);
     RUN(every_prefix_is_survived);
+    RUN(fails_with_any_place_left_on_the_stack);
     return test_end();
 }
