@@ -35,11 +35,14 @@ app.http.get("/greetings/:name", function(req)
 end)
 
 -- Each page reads the stream for itself. The id of an event is its sequence there: a browser
--- that comes again after an outage says which one it has seen last, and misses none.
+-- that comes again after an outage says which one it has seen last, and misses none. One that
+-- has seen none knows from `begin` where it stands.
 app.http.events("/events", function(send, req)
-  local seen = math.tointeger(tonumber((req.headers["Last-Event-ID"] or ""):match "^%d+$"))
-  local from = seen and { deliver_policy = "by_start_sequence", opt_start_seq = seen + 1 }
-    or { deliver_policy = "new" }
+  local last = req.headers["Last-Event-ID"] or ""
+  local seen = math.tointeger(tonumber(last:match "^%d+$"))
+    or assert(app.js.stream_info "ORDERS").state.last_seq
+  send("", { event = "begin", id = seen })
+  local from = { deliver_policy = "by_start_sequence", opt_start_seq = seen + 1 }
   local orders = assert(app.js.subscribe("orders.stored.*", { ordered = true, config = from },
     function(msg)
       send(msg.data, { event = "order", id = msg.metadata.stream_sequence })

@@ -20,13 +20,15 @@ app.http.get("/api/shop", function()
   return { stock = stock.data, summary = summary.data }
 end)
 
--- A browser that comes again says which event it has seen last, and misses none.
+-- A page that comes again says which event it has seen last, and misses none. One that has seen
+-- none knows from `begin` where it stands.
 app.http.events("/api/events", function(send, req)
-  local seen = math.tointeger(tonumber((req.headers["Last-Event-ID"] or ""):match "^%d+$"))
-  local from = seen and { deliver_policy = "by_start_sequence", opt_start_seq = seen + 1 }
-    or { deliver_policy = "new" }
-  local reader = assert(app.js.subscribe("shop.done.*",
-    { ordered = true, stream = "SHOP_DONE", config = from }, function(msg)
+  local last = req.headers["Last-Event-ID"] or req.query.after or ""
+  local seen = math.tointeger(tonumber(last:match "^%d+$"))
+    or assert(app.js.stream_info "SHOP_DONE").state.last_seq
+  send("", { event = "begin", id = seen })
+  local reader = assert(app.js.subscribe("shop.done.*", { ordered = true, stream = "SHOP_DONE",
+    config = { deliver_policy = "by_start_sequence", opt_start_seq = seen + 1 } }, function(msg)
       send(msg.data, { id = msg.metadata.stream_sequence })
     end))
   local _ <close> = setmetatable({}, { __close = function() reader:stop() end })

@@ -79,6 +79,16 @@ describe("examples/gateway.lua", function()
     assert.is_nil(again:output():find('"amount":4', 1, true))
   end)
 
+  it("gives a client what it has missed that had seen none", function()
+    local before = process.spawn { "curl", "-sN", url .. "/events" }
+    local id = before:expect "\nid: (%d+)\n"
+    before:signal "KILL"
+    local _, answer = order '{"sku":"B2","amount":6}'
+    local again = process.spawn { "curl", "-sN", "-H", "Last-Event-ID: " .. id,
+      url .. "/events" }
+    again:expect(("id: %d\ndata: {[^\n]*\"amount\":6"):format(answer.seq))
+  end)
+
   local seen = browser.missing and function(name)
     pending(("%s (needs %s)"):format(name, browser.missing))
   end or it

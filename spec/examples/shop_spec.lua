@@ -187,6 +187,38 @@ describe("examples/shop", function()
     assert.equal(390, page:step(8), "nothing sticks out on a phone")
   end)
 
+  -- A browser comes again by itself after a lost connection, and not after an answer 503.
+  test("has a page that misses nothing while the gateway is away, or is not ready", function()
+    if browser.missing then return pending("it wants " .. browser.missing) end
+    local function is_busy(busy)
+      return ("document.querySelector('#events[aria-busy=%s]') !== null"):format(busy)
+    end
+    local page = browser.start {
+      { "open", url .. "/" },
+      { "wait", is_busy(false) },
+      { "wait", is_busy(true) },
+      { "evaluate", "form.requestSubmit()" },
+      { "wait", "document.querySelector('#said').value === 'Not ordered: nobody is there'" },
+      { "wait", "events.readyState === EventSource.CLOSED" },
+      { "wait", "document.querySelector('#events li')?.textContent === '2 apple is paid'" },
+      { "wait", is_busy(false) },
+    }
+    page:step(2)
+    children.gateway:signal "KILL"
+    children.gateway:wait()
+    page:step(5)
+    assert(order("away", "apple", 2))
+    expect_state("away", "paid")
+    local http = url:match "//(.*)$"
+    local waits = process.spawn { process.lunats(), "run", "--retry", "--server",
+      "nats://127.0.0.1:1", "--http", http, "examples/shop/gateway.lua" }
+    waits:expect "HTTP at"
+    page:step(6)
+    waits:stop()
+    start("gateway", "--http", http):expect "started, connected to"
+    page:finish()
+  end)
+
   local function restart(name)
     children[name]:signal "KILL"
     children[name]:wait()

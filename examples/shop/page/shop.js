@@ -15,10 +15,20 @@ function say(text) {
   $("said").value = text;
 }
 
+// What the shop says, or that nobody says anything.
+async function ask(path, options) {
+  try {
+    const answer = await fetch(path, options);
+    return { ok: answer.ok, said: await answer.json() };
+  } catch {
+    return { ok: false, said: { message: "nobody is there" } };
+  }
+}
+
 async function show() {
-  const answer = await fetch("api/shop");
-  if (!answer.ok) return say("The shop does not answer: " + (await answer.json()).message);
-  const { stock, summary } = await answer.json();
+  const { ok, said } = await ask("api/shop");
+  if (!ok) return say("The shop does not answer: " + said.message);
+  const { stock, summary } = said;
   const articles = Object.entries(stock).sort();
   rows($("stock"), articles);
   if (!$("sku").options.length) $("sku").append(...articles.map(([sku]) => new Option(sku)));
@@ -31,9 +41,8 @@ async function order(event) {
   event.preventDefault();
   const id = (form.poor.checked ? "poor-" : "") + crypto.randomUUID();
   const body = JSON.stringify({ id, sku: form.sku.value, count: Number(form.count.value) });
-  const answer = await fetch("api/orders", { method: "POST", body });
-  const said = await answer.json();
-  say(answer.ok ? "Ordered." : said.message);
+  const { ok, said } = await ask("api/orders", { method: "POST", body });
+  say(ok ? "Ordered." : "Not ordered: " + said.message);
 }
 
 const STATES = { paid: "is paid", refused: "is refused", failed: "has failed", sold_out: "is sold out" };
@@ -47,10 +56,25 @@ function happened({ state, sku, count }) {
   waiting ??= setTimeout(() => { waiting = undefined; show(); }, 200);
 }
 
+// A browser comes again by itself when a connection is lost, but not after an error, as 503 of
+// a gateway that starts. A new EventSource has to be told what the one before has seen last.
+let events, last = "";
+function listen() {
+  events = new EventSource("api/events?after=" + last);
+  const seen = (event) => { last = event.lastEventId; };
+  // Connected is not yet ready: what happens in between, nobody would tell.
+  events.addEventListener("ready", (event) => {
+    seen(event);
+    $("events").ariaBusy = "false";
+    show();
+  });
+  events.onmessage = (event) => { seen(event); happened(JSON.parse(event.data)); };
+  events.onerror = () => {
+    $("events").ariaBusy = "true";
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
+  };
+}
+
 form.addEventListener("submit", order);
-const events = new EventSource("api/events");
-// Connected is not yet ready: what happens in between, nobody would tell.
-events.addEventListener("ready", () => { $("events").ariaBusy = "false"; show(); });
-events.onerror = () => { $("events").ariaBusy = "true"; };
-events.onmessage = (event) => happened(JSON.parse(event.data));
+listen();
 show();
