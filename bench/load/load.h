@@ -22,6 +22,7 @@ extern struct options {
     const char *url, *subject;
     int64_t count, warm_up;
     int size, window, subjects, ahead;
+    double rate; /* 0: none */
     enum envelope envelope;
     bool file;
 } options;
@@ -69,6 +70,9 @@ natsConnection *connection(void);
  * ms < 0 only for the room: there is more to send.
  */
 void turn(int ms);
+
+/* As turn(), for so many seconds, to some microseconds. */
+void turn_for(double seconds);
 
 /* The caller owns the subscription; its messages are read with take(). */
 natsSubscription *subscribe(const char *subject);

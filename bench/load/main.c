@@ -14,7 +14,8 @@
  *                                        to its first reply, memory
  * Options:
  *   -u URL      server                     -n N  messages           -b N  bytes of a payload
- *   -w N        requests under way         -k N  requests before the clock runs
+ *   -w N        requests under way, at most               -k N  requests before the clock runs
+ *   -r N        requests per second, evenly; without it as many as are answered
  *   -m N        %d in SUBJECT runs from 0 to N - 1        -a N  messages not reported yet
  *   -e FORMAT   envelope: plain, nest, moleculer              -f    the stream is a file
  *   -p NAME=PID a process whose CPU time counts, during the measured part alone
@@ -71,6 +72,9 @@ static bool set_option(int option, char *value) {
     case 'w':
         options.window = atoi(value);
         return options.window > 0;
+    case 'r':
+        options.rate = atof(value);
+        return options.rate > 0;
     case 'a':
         options.ahead = atoi(value);
         return options.ahead > 0;
@@ -99,7 +103,7 @@ int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     int option;
     argv++, argc--;
-    while ((option = getopt(argc, argv, "+u:n:k:b:w:a:m:p:e:f")) != -1)
+    while ((option = getopt(argc, argv, "+u:n:k:b:w:r:a:m:p:e:f")) != -1)
         if (!set_option(option, optarg))
             return 2;
     argv += optind, argc -= optind;

@@ -31,6 +31,7 @@ static struct {
     int64_t wrong;
     int64_t asked;  /* by answers(), and not yet answered */
     float *latency; /* microseconds; NULL: not measured */
+    int *slots_free, free;
     bool json;
 } requests;
 
@@ -148,20 +149,28 @@ static int take_reply(int64_t done) {
     return index;
 }
 
+/* Seconds until the next one is to be sent, or less than 0; with -r alone they are evenly
+ * spread. */
+static double due_in(int64_t sent, double began) {
+    return options.rate > 0 ? began + (double)sent / options.rate - now() : 0;
+}
+
 static void run_requests(int64_t count) {
     int64_t sent = 0, done = 0;
-    while (sent < options.window && sent < count) {
-        send_request((int)sent, sent);
-        sent++;
-    }
+    double began = now();
+    requests.free = options.window;
+    for (int i = 0; i < options.window; i++)
+        requests.slots_free[i] = i;
     while (done < count) {
-        if (!wait_for(requests.sub, PATIENCE))
+        double wait = 0;
+        while (sent < count && requests.free > 0 && (wait = due_in(sent, began)) <= 0)
+            send_request(requests.slots_free[--requests.free], sent++);
+        if (wait > 0)
+            turn_for(wait);
+        else if (!wait_for(requests.sub, PATIENCE))
             fail("replies are missing", NATS_TIMEOUT);
-        for (int n = pending(requests.sub); n > 0; n--) {
-            int index = take_reply(done++);
-            if (sent < count)
-                send_request(index, sent++);
-        }
+        for (int n = pending(requests.sub); n > 0; n--)
+            requests.slots_free[requests.free++] = take_reply(done++);
     }
 }
 
@@ -171,6 +180,7 @@ void prepare_requests(void) {
     size_t room = (size_t)options.size + 256;
     check("inbox", natsInbox_Create(&inbox));
     slots = allocate((size_t)options.window, sizeof(*slots));
+    requests.slots_free = allocate((size_t)options.window, sizeof(int));
     requests.packet = allocate(room + ENVELOPE, 1);
     for (int i = 0; i < options.window; i++) {
         slots[i].body = allocate(room, 1);
