@@ -198,11 +198,9 @@ static int decode(lua_State *L, bool url) {
     int size = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)len);
     for (size_t i = len; size > 0 && i > 0 && text[i - 1] == '='; i--)
         size--; /* DecodeBlock counts the padding */
-    if (size < 0) {
+    luaL_pushresultsize(&buffer, size > 0 ? (size_t)size : 0);
+    if (size < 0)
         lua_pushnil(L);
-        return 1;
-    }
-    luaL_pushresultsize(&buffer, (size_t)size);
     return 1;
 }
 
