@@ -45,6 +45,7 @@ function redis:pipeline(fn) end
 function redis:transaction(fn) end
 
 ---Calls fn with a pool of one connection, for commands that are about one: WATCH, SELECT, ...
+---One fiber at a time may ask in it; a second one raises. After a command without reply it is `closed`.
 ---@param fn fun(session: redis): any
 ---@return any ... the results of fn
 function redis:session(fn) end

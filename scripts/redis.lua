@@ -85,6 +85,7 @@ end }
 ---@class redis_lease
 ---@field socket socket|nil
 ---@field spoilt boolean  of no further use
+---@field busy boolean|nil  a fiber waits for replies
 ---@field changed boolean  not as the next one expects it
 local lease = {}
 lease.__index = lease
@@ -132,9 +133,11 @@ end
 
 -- ---- commands ------------------------------------------------------------------
 
----Sends commands and reads so many replies; errors of the server are in the list.
+---Sends commands and reads so many replies; errors of the server are in the list. Who is cut
+---off meanwhile leaves replies behind, which the next one must not take for its own.
 local function exchange(self, held, bytes, count)
   local socket, replies = held.socket, {}
+  held.spoilt = true
   socket:settimeout(self.timeout)
   local ok, err = socket:write(bytes)
   for i = 1, ok and count or 0 do
@@ -146,9 +149,25 @@ local function exchange(self, held, bytes, count)
     end
     replies[i] = reply == nil and refused or reply
   end
-  if ok then return replies end
-  held.spoilt = true
-  return nil, err
+  if not ok then return nil, err end
+  held.spoilt = false
+  return replies
+end
+
+---While a fiber waits for the replies to what it has asked in a session.
+local asking = { __close = function(self) self.held.busy = false end }
+
+local function ask_in_session(self, held, bytes, count)
+  if held.busy then
+    core.blame "redis: another fiber waits for a reply in this session; it needs one of its own"
+  end
+  if held.spoilt then
+    return nil, core.error("closed", "redis: the connection of the session is closed, as it is "
+      .. "over or a command on it has had no reply; begin another one with redis:session(fn)")
+  end
+  held.busy = true
+  local _ <close> = setmetatable({ held = held }, asking)
+  return exchange(self, held, bytes, count)
 end
 
 local errors = getmetatable(core.error("redis", ""))
@@ -168,12 +187,7 @@ end
 
 ---Sends commands over a connection of the pool, or over that of the session.
 local function run(self, bytes, count)
-  if self.held then
-    if self.held.spoilt then
-      return nil, core.error("closed", "redis: the connection of the session is closed")
-    end
-    return exchange(self, self.held, bytes, count)
-  end
+  if self.held then return ask_in_session(self, self.held, bytes, count) end
   local held <close> = take_turn(self)
   local ok, err = attach(self, held)
   if not ok then return nil, err end
@@ -195,6 +209,7 @@ local function check_command(self, name)
   elseif OF_A_SESSION[name] and not self.held then
     core.blame(("redis: %s is about one connection; call it in redis:session(fn)"):format(name))
   end
+  if self.held and OF_A_SESSION[name] then self.held.changed = true end
   return name
 end
 
@@ -203,7 +218,6 @@ end
 ---@return table|nil err
 function redis:command(name, ...)
   name = check_command(self, name)
-  if self.held and OF_A_SESSION[name] then self.held.changed = true end
   return single(run(self, encode(name, ...), 1))
 end
 

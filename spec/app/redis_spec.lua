@@ -134,6 +134,46 @@ describe("lunats.redis", function()
     assert.error_matches(function() db:session(function() error "broken" end) end, "broken")
   end)
 
+  it("gives nobody a connection of a session that is of another database", function()
+    local one = pool_of(server, { max = 1, idle = 60 })
+    one:set("a", "of 0")
+    for _, way in ipairs { "pipeline", "transaction" } do
+      one:session(function(s)
+        assert.equal("OK", s[way](s, function(p) p:select(3) end)[1])
+      end)
+      assert.equal("of 0", one:get "a")
+    end
+    server:stop() -- what is kept ends with it
+  end)
+
+  it("gives nobody the reply to a command of a session that was cut off", function()
+    local one = pool_of(server, { max = 1, idle = 60 })
+    one:set("a", "of a")
+    one:session(function(s)
+      local done, err = app.timeout(0.05, function() return s:blpop("q", 0) end)
+      assert.is_nil(done)
+      assert.equal("timeout", err.code)
+      local _, closed = s:get "a"
+      assert.equal("closed", closed.code)
+      assert.matches("begin another one with redis:session", closed.message)
+    end)
+    one:session(function(s) app.timeout(0.05, function() return s:blpop("q", 1) end) end)
+    assert.equal("of a", one:get "a") -- and not nil, as of BLPOP
+    server:stop() -- what is kept ends with it
+  end)
+
+  it("gives no other fiber the reply to a command of a session", function()
+    db:set("a", "of a")
+    db:session(function(s)
+      local first = app.spawn(function() return s:blpop("q", PATIENCE) end)
+      app.sleep(0)
+      assert.error_matches(function() s:get "a" end, "another fiber waits for a reply")
+      db:rpush("q", "x")
+      assert.equal("x", first:await(PATIENCE)[2])
+      assert.equal("of a", s:get "a")
+    end)
+  end)
+
   it("uses connections again, so many at once", function()
     local small = pool_of(server, { max = 2, idle = 60 })
     local ids, fibers = {}, {}
