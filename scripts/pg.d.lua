@@ -67,8 +67,8 @@ function pg.pool(opts) end
 ---@param value any
 function pg.json(value) end
 
----A parameter that is an array; app.json.null is NULL in it.
----@param list table
+---A parameter that is an array, with lists in it for dimensions; app.json.null is NULL in it.
+---@param list table without holes, of numbers, strings, booleans, what pg.json() and so on return, and lists of these
 function pg.array(list) end
 
 ---A parameter that is bytea.
@@ -76,7 +76,7 @@ function pg.array(list) end
 function pg.bytea(bytes) end
 
 ---A parameter that is a timestamptz.
----@param seconds number Unix time
+---@param seconds number Unix time, rounded to microseconds, from 4714 BC to 294276
 function pg.timestamp(seconds) end
 
 ---@class pg_pool

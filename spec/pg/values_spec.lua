@@ -148,6 +148,24 @@ describe("lunats.pg: values", function()
     assert.is_true(value("2 = any($1::int[])", pg.array { 1, 2 }))
   end)
 
+  it("go there in lists as they go there alone", function()
+    local floats = { 0.1 + 0.2, 1 / 3, 2.0 ^ 53, -1e300, 5e-324, math.huge, -math.huge }
+    assert.same(floats, value("$1::float8[]", pg.array(floats)))
+    local nan = value("$1::float8[]", pg.array { 0 / 0 })[1]
+    assert.is_true(nan ~= nan)
+    local whole = { 3.0, 1e15, -2.0 ^ 62, math.maxinteger, math.mininteger }
+    assert.same(whole, value("$1::bigint[]", pg.array(whole)))
+    for _, n in ipairs(whole) do assert.equal(n, value("$1::bigint", n)) end
+    assert.same({ { a = 'b"\\' }, app.json.null },
+      value("$1::jsonb[]", pg.array { pg.json { a = 'b"\\' }, app.json.null }))
+    assert.same({ "\0\xff\\", "" },
+      value("$1::bytea[]", pg.array { pg.bytea "\0\xff\\", pg.bytea "" }))
+    assert.same({ 0.5 }, value(
+      "array(select extract(epoch from x)::float8 from unnest($1::timestamptz[]) x)",
+      pg.array { pg.timestamp(0.5) }))
+    assert.same({ { 1 }, { 2 } }, value("$1::int[]", pg.array { pg.array { 1 }, { 2 } }))
+  end)
+
   it("are texts where they are points in time", function()
     assert.equal("2026-11-26", value "'2026-11-26'::date")
     assert.equal("2026-11-26 08:09:10.5", value "'2026-11-26 08:09:10.5'::timestamp")
@@ -189,6 +207,20 @@ describe("lunats.pg: values", function()
     for _, n in ipairs { 0, 1795680550.25, -1.5, 253402300799 } do
       assert.equal(n, value("extract(epoch from $1)::float8", pg.timestamp(n)))
     end
+    -- the last two are 44 BC and the year 44
+    for _, n in ipairs { -210866803200, 9224318015999, -63517824000, -60756825600 } do
+      assert.equal(n, value("extract(epoch from $1)::float8", pg.timestamp(n)))
+    end
+    for _ = 1, 50 do -- the number that is nearest to so many microseconds is that many of them
+      local micro = 1795680550 * 1000000 + math.random(0, 999999)
+      assert.equal(micro,
+        value("(extract(epoch from $1) * 1000000)::bigint", pg.timestamp(micro / 1e6)))
+    end
+    assert.equal(1, value("extract(epoch from $1)::float8", pg.timestamp(0.9999999)))
+    for _, n in ipairs { 2.0 ^ 63, -2.0 ^ 63, 1e17, 1e300, 9224318016000, math.mininteger } do
+      assert.error_matches(function() pg.timestamp(n) end,
+        "PostgreSQL has no time .* seconds since 1970")
+    end
     assert.error_matches(function() pg.timestamp(math.huge) end, "the time must be a number")
     assert.error_matches(function() pg.timestamp "now" end, "the time must be a number")
   end)
@@ -202,6 +234,11 @@ describe("lunats.pg: values", function()
     assert.error_matches(function() db:query("select $1, $2", { a = 1 }, 1) end,
       "parameter %$1 is a table: write pg.json%(t%) or pg.array%(t%)")
     assert.error_matches(function() pg.array { 1, nil, 3 } end, "without holes")
+    assert.error_matches(function() pg.array { { a = 1 } } end, "without holes.*JSON pg.json")
+    assert.error_matches(function() pg.array { { 1, a = 1 } } end, "without holes")
+    local endless = {}
+    endless[1] = endless
+    assert.error_matches(function() pg.array(endless) end, "at most 6 inside of each other")
     assert.error_matches(function() pg.array { fn } end, "no element can be a function")
     assert.error_matches(function() pg.bytea(1) end, "string")
     local rows, err = db:query("select $1::text", "a\0b")

@@ -43,13 +43,15 @@ static bool make_room(struct params *params, int count) {
     return true;
 }
 
-/* As few digits as read back as the same number, and none behind the point where there are
- * none: 3.0 fits an integer column. */
+/* As few digits as read back as the same number, and neither point nor exponent where there is
+ * no fraction: 3.0 and 1e15 fit an integer column. */
 static void write_float(char out[32], double value) {
     if (isnan(value)) {
         strcpy(out, "NaN");
     } else if (isinf(value)) {
         strcpy(out, value > 0 ? "Infinity" : "-Infinity");
+    } else if (fabs(value) < 0x1p63 && trunc(value) == value) {
+        snprintf(out, 32, "%.0f", value);
     } else {
         snprintf(out, 32, "%.15g", value);
         if (strtod(out, NULL) != value)
