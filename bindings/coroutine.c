@@ -175,7 +175,7 @@ static int co_pause(lua_State *L) {
 /* Whether it was co_pause() that has suspended the coroutine. */
 static bool has_yielded(lua_State *co) {
     lua_Debug at;
-    if (lua_status(co) != LUA_YIELD || !lua_getstack(co, 0, &at))
+    if (lua_status(co) != LUA_YIELD || !lua_getstack(co, 0, &at) || !lua_checkstack(co, 1))
         return false;
     lua_getinfo(co, "f", &at);
     bool same = lua_tocfunction(co, -1) == co_pause;

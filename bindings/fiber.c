@@ -208,7 +208,8 @@ static int push_fibers(lua_State *L) {
     struct fiber *fiber = NULL;
     while (count < most && (fiber = fibers_next(fibers, fiber)) != NULL) {
         lua_State *thread = fiber_thread(fiber);
-        luaL_checkstack(thread, 1, NULL);
+        if (!lua_checkstack(thread, 1)) /* luaL_checkstack() would raise there */
+            return luaL_error(L, "not enough memory");
         lua_createtable(L, 0, 2);
         lua_pushthread(thread);
         lua_xmove(thread, L, 1);

@@ -163,8 +163,9 @@ static int describe_error(lua_State *L) {
         lua_pushliteral(L, "coroutine.yield outside a coroutine of your own "
                            "(to wait, use app.sleep, app.request, ...)");
     } else {
-        lua_pushvalue(fiber->L, -1);
         lua_xmove(fiber->L, L, 1);
+        lua_pushvalue(L, -1);
+        lua_xmove(L, fiber->L, 1); /* back: a stack that is full has no place for a copy */
     }
     push_traceback(L, fiber->L, error_text(L, 2), 0);
     lua_pushvalue(L, 2);

@@ -13,16 +13,34 @@ local LEVELS = { ["read committed"] = true, ["repeatable read"] = true, serializ
 
 -- ---- one -----------------------------------------------------------------------
 
----The connection, for the innermost transaction only.
+---The connection, for the innermost transaction only; none when it has ended.
 local function conn_of(self)
   if not self.conn then core.blame "the transaction has ended" end
   if self.inner then core.blame "a transaction inside of this one has not ended" end
   return self.conn
 end
 
+---Whether a statement has ended the transaction. After "commit and chain" there is another one.
+local function is_over(conn, rows, info)
+  if conn:idle() then return true end
+  if not rows then return false end
+  if info.command == "COMMIT" then return true end
+  for _, one in ipairs(info) do -- of a pipeline
+    if one.command == "COMMIT" then return true end
+  end
+  return false
+end
+
+---Only the end of its function ends it: what came after would be kept whatever becomes of that.
 local function noted(self, rows, info)
   if not rows then self.failed = info end
-  return rows, info
+  if not is_over(self.conn, rows, info) then return rows, info end
+  local err = not rows and info or core.error("2D000", "a statement has ended the transaction: "
+    .. "its function returns to commit, or nil and an error to roll back")
+  repeat
+    self.conn, self.failed, self = nil, err, self.outer
+  until not self
+  return nil, err
 end
 
 function tx:query(sql, ...)
@@ -80,6 +98,7 @@ local function run(self, fn)
   local _ <close> = self
   local results = table.pack(fn(self))
   if failed(results) then return results end
+  if not self.conn then return nil, self.failed end
   if self.inner then core.blame "a transaction inside of this one has not ended" end
   local done, info = control(self, self.commit)
   if not done then

@@ -4,8 +4,8 @@ local own = require "spec.support.own"
 local postgres = require "spec.support.postgres"
 local testing = require "lunats.testing"
 
----Twenty fibers write numbers, each of them until it is there, and one listens. That none of four
----connections was free for a second is nothing odd on a busy machine.
+---Twenty fibers write numbers, each of them until it is there, and one listens. That none of
+---four connections was free for a second is nothing odd on a busy machine.
 local SERVICE = [[
   local db = require "lunats.pg".pool { dsn = %q, max = 4, wait = 1 }
   local next_number, done, odd, heard, begun, stop = 0, 0, {}, {}, 0, false

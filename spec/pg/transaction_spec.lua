@@ -51,6 +51,50 @@ describe("db:transaction", function()
     assert.equal(1, db:stats().size) -- and goes on with the same connection
   end)
 
+  for what, ends in pairs {
+    ["commit"] = function(tx) return tx:query "commit" end,
+    ["rollback"] = function(tx) return tx:query "rollback" end,
+    ["commit and chain"] = function(tx) return tx:query "commit and chain" end,
+    ["a script"] = function(tx) return tx:execute "select 1; commit" end,
+    ["a script that fails behind it"] = function(tx) return tx:execute "commit; select 1/0" end,
+    ["a pipeline"] = function(tx)
+      return tx:pipeline(function(p)
+        p:query "commit and chain"
+        p:query "select 1"
+      end)
+    end,
+  } do
+    it("is not ended by a statement: " .. what, function()
+      local why, afterwards
+      local result, err = db:transaction(function(tx)
+        local done
+        done, why = ends(tx)
+        assert.is_nil(done)
+        afterwards = select(2, pcall(set, tx, 1, 0))
+        return "done"
+      end)
+      assert.is_nil(result)
+      assert.equal(why, err)
+      assert.equal(what:find "fails" and "22012" or "2D000", err.code)
+      assert.matches("the transaction has ended", tostring(afterwards))
+      assert.equal(100, amount(1))
+      assert.is_true(nothing_left())
+      assert.equal("ok", db:transaction(function(tx)
+        assert(set(tx, 1, 100))
+        return "ok"
+      end))
+    end)
+  end
+
+  it("is not ended by a statement in a part of it", function()
+    local result, err = db:transaction(function(tx)
+      tx:transaction(function(part) part:query "commit" end)
+      return "done"
+    end)
+    assert.is_nil(result)
+    assert.equal("2D000", err.code)
+  end)
+
   it("keeps nothing when its function returns nil and an error", function()
     local ok, err = db:transaction(function(tx)
       assert(set(tx, 1, 0))
