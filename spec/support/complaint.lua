@@ -1,5 +1,5 @@
----The first warning or error that a log has, or nil. That the loop was held is not one: with the
----sanitizers a handler may take as long as is told.
+---The first warning or error that a log has, or nil. That the loop was held is not one: with
+---the sanitizers a handler may take as long as is told.
 ---@param output string
 ---@return string|nil line
 return function(output)
