@@ -45,6 +45,21 @@ function M.seconds(what, name, value)
   blame("%s: %s must be a number of seconds, 0 or more", what, name)
 end
 
+---A time to wait, 0 or more, which may be math.huge; nil passes.
+function M.timeout(what, name, value)
+  if value == nil or type(value) == "number" and value >= 0 then return end
+  blame("%s: %s must be a number of seconds, 0 or more (math.huge: for ever)", what, name)
+end
+
+---An age that is written in whole seconds; nil passes.
+---@return integer|nil
+function M.age(what, name, value)
+  if value == nil then return nil end
+  local whole = type(value) == "number" and math.tointeger(value // 1)
+  if not whole then blame("%s: %s must be a number of seconds", what, name) end
+  return whole
+end
+
 ---For functions without options: what they would ignore is a mistake.
 ---@param hint string|nil what the caller may have meant
 function M.no_options(what, opts, hint)

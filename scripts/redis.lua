@@ -282,7 +282,7 @@ end
 ---A view with another timeout for each command, for those that wait in the server.
 ---@param seconds number
 function redis:within(seconds)
-  check.seconds("redis:within", "the timeout", seconds or 0 / 0)
+  check.timeout("redis:within", "the timeout", seconds or 0 / 0)
   return setmetatable({ target = self.target, opts = self.opts, shared = self.shared,
     held = self.held, timeout = seconds }, redis)
 end
@@ -329,6 +329,9 @@ function M.pool(opts)
   core.check("redis.pool", opts, OPTIONS)
   opts = opts or {}
   check.whole("redis.pool", "max", opts.max, 1)
+  for _, name in ipairs { "timeout", "connect_timeout", "idle" } do
+    check.timeout("redis.pool", name, opts[name])
+  end
   local target = url.parse(opts.url or "redis://127.0.0.1")
   -- Connections to the same server are not the same for another user or database.
   target.pool = ("redis %s %s %d"):format(target.user or "",

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,20 +36,32 @@ static uint64_t cpu_ns(const struct watchdog *dog) {
     return (uint64_t)at.tv_sec * 1000 * NS_PER_MS + (uint64_t)at.tv_nsec;
 }
 
+/* Reads a file of /proc; an empty text where that fails. */
+static void read_text(const char *path, char *text, size_t size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, text, size - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[len > 0 ? len : 0] = '\0';
+}
+
 /* Of the loop's thread, as proc(5) has it: S waits for something, D for the disk, R computes
  * or waits for its turn. */
 static char state_of(const struct watchdog *dog) {
     char path[64], text[512];
     snprintf(path, sizeof(path), "/proc/self/task/%d/stat", dog->id);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-    if (fd >= 0)
-        close(fd);
-    if (len < 0)
-        return 'R';
-    text[len] = '\0';
+    read_text(path, text, sizeof(text));
     const char *name_end = strrchr(text, ')'); /* the name may have any characters */
-    return name_end != NULL && name_end + 2 < text + len ? name_end[2] : 'R';
+    return name_end != NULL && strlen(name_end) > 2 ? name_end[2] : 'R';
+}
+
+/* For how long this thread has waited for its turn, in nanoseconds: the second number of
+ * schedstat. 0 where the system does not count it. */
+static uint64_t waited_ns(void) {
+    char text[128], *end;
+    read_text("/proc/thread-self/schedstat", text, sizeof(text));
+    strtoull(text, &end, 10);
+    return strtoull(end, NULL, 10);
 }
 
 /* What the looks at a call have seen. Times are nanoseconds, on the clock or of the processor.
@@ -57,6 +70,7 @@ struct look {
     uint64_t turn;
     uint64_t since, cpu;     /* when it was seen first */
     uint64_t last, last_cpu; /* the last look */
+    uint64_t waited;         /* by this thread for its turn, until then */
     uint64_t slept;          /* so long, as far as it was seen */
     uint64_t lost;           /* to the machine: it had no turn, or the process was stopped */
     bool asleep;             /* at the last look */
@@ -83,15 +97,19 @@ static uint64_t held(const struct look *look) {
 
 static void look_again(const struct watchdog *dog, struct look *look) {
     uint64_t now = uv_hrtime(), cpu = cpu_ns(dog), passed = now - look->last;
-    uint64_t used = cpu - look->last_cpu, most = 2 * TICK_MS * NS_PER_MS;
+    uint64_t waited = waited_ns(), used = cpu - look->last_cpu;
     char state = used < passed / 10 ? state_of(dog) : 'R';
-    if (state != 'R') /* a process that was stopped has not waited all that time */
+    if (state !=
+        'R') { /* not all that time, if the process was stopped, and this thread, too */
+        uint64_t most = 2 * TICK_MS * NS_PER_MS + (waited - look->waited);
         used = passed < most ? passed : most;
+    }
     look->asleep = state == 'S';
     look->slept += look->asleep ? used : 0;
     look->lost += passed > used ? passed - used : 0;
     look->last = now;
     look->last_cpu = cpu;
+    look->waited = waited;
 }
 
 /* Says it to the loop, for the end of the call. */
@@ -219,8 +237,12 @@ static void look_at(struct watchdog *dog, struct look *look) {
     uint64_t turn = atomic_load_explicit(&dog->turn, memory_order_acquire);
     if (turn != look->turn) {
         uint64_t now = uv_hrtime(), cpu = cpu_ns(dog);
-        *look =
-            (struct look){.turn = turn, .since = now, .cpu = cpu, .last = now, .last_cpu = cpu};
+        *look = (struct look){.turn = turn,
+                              .since = now,
+                              .cpu = cpu,
+                              .last = now,
+                              .last_cpu = cpu,
+                              .waited = waited_ns()};
         atomic_store_explicit(&dog->interrupt.trace, INTERRUPT_TRACE_NONE,
                               memory_order_relaxed);
     } else if (turn % 2 == 0) {

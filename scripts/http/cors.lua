@@ -1,4 +1,5 @@
 ---Answers to pages of other origins: the option `cors` of a route.
+local check = require "lunats.check"
 local core = require "lunats.core"
 
 local M = {}
@@ -30,7 +31,8 @@ local function settings(what, cors)
       .. "use them")
   end
   return { origins = any and "* " or table.concat(list, " ") .. " ",
-    credentials = own.credentials, max_age = own.max_age and own.max_age // 1 | 0,
+    credentials = own.credentials,
+    max_age = check.age(what .. ": cors", "max_age", own.max_age),
     headers = own.headers and table.concat(own.headers, ", "),
     expose = own.expose and table.concat(own.expose, ", ") }
 end

@@ -56,13 +56,12 @@ local function is_unchanged(req, etag, modified)
   return req.headers["if-modified-since"] == modified
 end
 
-local function answer(req, path, file, about, opts)
+local function answer(req, path, file, about, age)
   local etag = etag_of(about)
   local modified = os.date("!%a, %d %b %Y %H:%M:%S GMT", about.mtime)
   local headers = { ETag = etag, ["Last-Modified"] = modified, ["Accept-Ranges"] = "bytes",
     ["X-Content-Type-Options"] = "nosniff",
-    ["Cache-Control"] = opts.max_age and ("max-age=%d"):format(opts.max_age // 1)
-      or "no-cache" }
+    ["Cache-Control"] = age and "max-age=" .. age or "no-cache" }
   if is_unchanged(req, etag, modified) then
     return routes.raw_response { status = 304, headers = headers }
   end
@@ -86,7 +85,7 @@ local function slash_behind(req)
     headers = { Location = req.path:gsub("^/+", "/") .. "/" } }
 end
 
-local function serve(folder, index, opts)
+local function serve(folder, index, age)
   return function(req)
     local path = req.params["*"]
     if path:find "%z" or is_hidden(path) then return nil, NOT_FOUND end
@@ -99,7 +98,7 @@ local function serve(folder, index, opts)
       file, about = routes.open_file(folder, path)
     end
     if not file then return nil, NOT_FOUND end
-    return answer(req, path, file, about, opts)
+    return answer(req, path, file, about, age)
   end
 end
 
@@ -108,6 +107,7 @@ return function(path, folder, opts)
   check.string(what, "the path", path)
   check.string(what, "the folder", folder)
   opts = core.check(what, opts, OPTIONS)
+  local age = check.age(what, "max_age", opts.max_age)
   if folder:sub(1, 1) ~= "/" then folder = base .. "/" .. folder end
   local refused = core.unreadable and core.unreadable(folder)
   if refused then core.blame(("%s: %s"):format(what, refused)) end
@@ -115,7 +115,7 @@ return function(path, folder, opts)
   if not real then core.blame(("%s: %s is no folder"):format(what, folder)) end
   path = path:gsub("/$", "")
   local all = { routes.declare(what, "GET", path .. "/*", { cors = opts.cors },
-    serve(real, opts.index or "index.html", opts)) }
+    serve(real, opts.index or "index.html", age)) }
   if path ~= "" then -- links of the index are relative to the folder
     all[2] = routes.declare(what, "GET", path, nil, function(req) return slash_behind(req) end)
   end

@@ -1,5 +1,6 @@
 ---What a request has besides the fields that it comes with: query, data, cookies, read when
 ---they are first asked for.
+local check = require "lunats.check"
 local core = require "lunats.core"
 local json = require "lunats.json"
 
@@ -137,6 +138,7 @@ return function(http)
   ---unless the options say otherwise.
   function request:set_cookie(name, value, opts)
     opts = core.check("req:set_cookie", opts, COOKIE)
+    local age = check.age("req:set_cookie", "max_age", opts.max_age)
     if type(name) ~= "string" or not name:find "^[%w_.!#$&'*+^`|~-]+$" then
       core.blame "req:set_cookie: that is not the name of a cookie"
     end
@@ -153,7 +155,7 @@ return function(http)
     local parts = { name .. "=" .. value, "Path=" .. (opts.path or "/"),
       "SameSite=" .. same_site }
     if opts.domain then parts[#parts + 1] = "Domain=" .. opts.domain end
-    if opts.max_age then parts[#parts + 1] = ("Max-Age=%d"):format(opts.max_age // 1) end
+    if age then parts[#parts + 1] = "Max-Age=" .. age end
     if opts.secure then parts[#parts + 1] = "Secure" end
     if opts.http_only ~= false then parts[#parts + 1] = "HttpOnly" end
     local headers = rawget(self, "response_headers") or {}

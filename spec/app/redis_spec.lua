@@ -74,6 +74,10 @@ describe("lunats.redis", function()
       { "the url begins with redis://", function() redis.pool { url = "http://a" } end },
       { "the number of a database", function() redis.pool { url = "redis://a/b" } end },
       { "needs a host", function() redis.pool { url = "redis://a:b" } end },
+      { "redis.pool: timeout must be a number", function() redis.pool { timeout = -1 } end },
+      { "redis.pool: idle must be a number", function() redis.pool { idle = 0 / 0 } end },
+      { "the timeout must be a number", function() db:within(-1) end },
+      { "the timeout must be a number", function() db:within() end },
       { "unknown option 'uri'.*url", function() redis.pool { uri = "redis://a" } end },
     } do
       assert.error_matches(case[2], case[1])

@@ -360,7 +360,8 @@ describe("cookies", function()
 
   it("are refused when they would be something else", function()
     for _, arguments in ipairs { '"a b", "1"', '"a", "1;2"', '"a", "1", { path = "/;x" }',
-      '"a", "1", { same_site = "no" }', '"a", 1', '"a", "1", { maxage = 1 }' } do
+      '"a", "1", { same_site = "no" }', '"a", 1', '"a", "1", { maxage = 1 }',
+      '"a", "1", { max_age = 0 / 0 }', '"a", "1", { max_age = math.huge }' } do
       local svc = testing.start(
         ('app.http.get("/", function(req) req:set_cookie(%s) end)\n'):format(arguments))
       assert.equal(500, svc:http("GET", "/").status, arguments)
