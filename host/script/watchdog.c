@@ -99,8 +99,8 @@ static void look_again(const struct watchdog *dog, struct look *look) {
     uint64_t now = uv_hrtime(), cpu = cpu_ns(dog), passed = now - look->last;
     uint64_t waited = waited_ns(), used = cpu - look->last_cpu;
     char state = used < passed / 10 ? state_of(dog) : 'R';
-    if (state !=
-        'R') { /* not all that time, if the process was stopped, and this thread, too */
+    if (state != 'R') {
+        /* Not all that time, if the process was stopped, and this thread with it. */
         uint64_t most = 2 * TICK_MS * NS_PER_MS + (waited - look->waited);
         used = passed < most ? passed : most;
     }

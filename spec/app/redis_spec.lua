@@ -222,6 +222,7 @@ describe("lunats.redis", function()
   it("gives up a command in time, and a connection with it", function()
     local _, err = db:within(0.05):blpop("q", 0)
     assert.equal("timeout", err.code)
+    assert.equal("OK", db:within(math.huge):set("forever", 1))
     assert.is_nil(db:get "q")
   end)
 

@@ -160,6 +160,7 @@ describe("cors", function()
       ['"x.y"'] = "'x.y' is no origin",
       ['{ origin = "https://x.y" }'] = "origin",
       ['{ origins = { 1 } }'] = "'1' is no origin",
+      ['{ max_age = 0 / 0 }'] = "cors: max_age must be a number of seconds",
     } do
       local ok, err = pcall(testing.start,
         ('app.http.get("/a", { cors = %s }, print)\n'):format(source))

@@ -113,6 +113,7 @@ describe("app.http.files", function()
       ['app.http.files("/a")'] = "the folder",
       ['app.http.files("a", "/etc")'] = "must begin with '/'",
       ['app.http.files("/a", "/etc", { indx = "x" })'] = "indx",
+      ['app.http.files("/a", "/etc", { max_age = math.huge })'] = "max_age must be a number",
     } do
       local ok, err = pcall(testing.start, source .. "\n")
       assert.is_false(ok)

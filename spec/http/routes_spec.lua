@@ -365,7 +365,9 @@ describe("cookies", function()
       local svc = testing.start(
         ('app.http.get("/", function(req) req:set_cookie(%s) end)\n'):format(arguments))
       assert.equal(500, svc:http("GET", "/").status, arguments)
-      assert.equal(1, #svc:errors())
+      local errors = svc:errors()
+      assert.equal(1, #errors)
+      assert.matches("req:set_cookie: ", errors[1])
       svc:stop()
     end
   end)
