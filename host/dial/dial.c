@@ -54,8 +54,8 @@ struct dial {
     struct strings strings;
 };
 
-/* Threads that nobody waits for, and those of them and the others that are inside of nats.c, or
- * of OpenSSL, which the end of the process takes down. */
+/* Threads that nobody waits for, and those of them and the others that may be inside of nats.c or
+ * of OpenSSL, which the end of the process takes down: all that are not asking for a name. */
 static atomic_uint left_behind, in_library;
 
 unsigned dial_left_behind(void) {
@@ -360,23 +360,24 @@ static void try_address(struct dial *dial, const struct addrinfo *address,
         return;
     snprintf(url, sizeof(url), "nats://%s%s%s:%s", six ? "[" : "", host, six ? "]" : "",
              dial->target.port);
-    atomic_fetch_add(&in_library, 1);
     for (int tries = 0; tries < UNLUCKY_MAX && !give_up(dial); tries++) {
         connect_once(dial, url);
         if (!dial->unlucky)
             break;
     }
     nats_ReleaseThreadMemory();
-    atomic_fetch_sub(&in_library, 1);
     if (best->status == LN_OK || dial->attempt.connected)
         *best = dial->result;
 }
 
+/* May take long, and needs nothing of the library: the end of the process does not wait for it. */
 static int resolve(struct dial *dial, struct addrinfo **out) {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct dial_result *result = &dial->result;
     note_step(dial, -1);
+    atomic_fetch_sub(&in_library, 1);
     int rc = getaddrinfo(dial->target.host, dial->target.port, &hints, out);
+    atomic_fetch_add(&in_library, 1);
     if (rc == 0)
         return LN_OK;
     result->status = LN_ENOSERVER;
@@ -407,9 +408,7 @@ static int read_keys(struct dial *dial) {
 static void connect_all(struct dial *dial) {
     struct addrinfo *all = NULL;
     struct dial_result best = {.fd = -1};
-    int rc = read_keys(dial);
-    atomic_fetch_sub(&in_library, 1);
-    if (rc != LN_OK || resolve(dial, &all) != LN_OK)
+    if (read_keys(dial) != LN_OK || resolve(dial, &all) != LN_OK)
         return;
     for (struct addrinfo *at = all; at != NULL && !give_up(dial); at = at->ai_next)
         try_address(dial, at, &best);
@@ -430,7 +429,8 @@ static void run(void *arg) {
     else
         uv_async_send(&dial->async);
     uv_mutex_unlock(&dial->mutex);
-    release(dial);
+    release(dial); /* may free a session of OpenSSL */
+    atomic_fetch_sub(&in_library, 1);
 }
 
 /* ---- the side of the loop ---- */
@@ -530,7 +530,7 @@ int dial_start(struct dial **out, uv_loop_t *loop, struct clock *clock,
         release(dial);
         return rc;
     }
-    atomic_fetch_add(&in_library, 1); /* it begins there, see connect_all() */
+    atomic_fetch_add(&in_library, 1); /* until the end of run() */
     rc = uv_thread_create(&dial->thread, run, dial);
     if (rc < 0) {
         atomic_fetch_sub(&in_library, 1);
