@@ -6,7 +6,7 @@
 -- POST /orders            {"sku": "A1", "amount": 2}  ->  201 {"status": "created", ...}
 -- GET  /orders/count      {"orders": 17}
 -- GET  /greetings/:name   {"text": "Hello, Ada!"}
--- GET  /events            each order that was stored, as a server-sent event
+-- GET  /events?after=17   each order that was stored (behind that one), as a server-sent event
 --
 -- What does not fit the schema gets 400 with the place and the rule, and is seen by no service;
 -- errors of the services are passed on with their codes: 422 for an order that cannot be.
@@ -38,7 +38,7 @@ end)
 -- that comes again after an outage says which one it has seen last, and misses none. One that
 -- has seen none knows from `begin` where it stands.
 app.http.events("/events", function(send, req)
-  local last = req.headers["Last-Event-ID"] or ""
+  local last = req.headers["Last-Event-ID"] or req.query.after or ""
   local seen = math.tointeger(tonumber(last:match "^%d+$"))
     or assert(app.js.stream_info "ORDERS").state.last_seq
   send("", { event = "begin", id = seen })
@@ -69,11 +69,24 @@ form.addEventListener("submit", async event => {
   const answer = await res.json()
   document.querySelector("output").textContent = answer.message || answer.status
 })
-new EventSource("events").addEventListener("order", event => {
-  const order = JSON.parse(event.data), item = document.createElement("li")
-  item.textContent = `${order.amount} of ${order.sku} (${order.id})`
-  list.prepend(item)
-})
+
+// A browser comes again by itself after an outage, but not after an error, as 503 of a gateway
+// that starts: a new EventSource has to be told what the one before has seen last.
+let events, last = ""
+function listen() {
+  events = new EventSource("events?after=" + last)
+  events.addEventListener("begin", event => { last = event.lastEventId })
+  events.addEventListener("order", event => {
+    last = event.lastEventId
+    const order = JSON.parse(event.data), item = document.createElement("li")
+    item.textContent = `${order.amount} of ${order.sku} (${order.id})`
+    list.prepend(item)
+  })
+  events.onerror = () => {
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 1000)
+  }
+}
+listen()
 </script>
 </html>
 ]]

@@ -1,6 +1,7 @@
 ---The gateway of the examples, with the two services behind it: as curl sees it, and a browser.
 local browser = require "spec.support.browser"
 local process = require "spec.support.process"
+local testing = require "lunats.testing"
 local web = require "spec.support.web"
 
 local child, url
@@ -84,9 +85,12 @@ describe("examples/gateway.lua", function()
     local id = before:expect "\nid: (%d+)\n"
     before:signal "KILL"
     local _, answer = order '{"sku":"B2","amount":6}'
-    local again = process.spawn { "curl", "-sN", "-H", "Last-Event-ID: " .. id,
-      url .. "/events" }
-    again:expect(("id: %d\ndata: {[^\n]*\"amount\":6"):format(answer.seq))
+    for _, again in ipairs {
+      process.spawn { "curl", "-sN", "-H", "Last-Event-ID: " .. id, url .. "/events" },
+      process.spawn { "curl", "-sN", url .. "/events?after=" .. id },
+    } do
+      again:expect(("id: %d\ndata: {[^\n]*\"amount\":6"):format(answer.seq))
+    end
   end)
 
   local seen = browser.missing and function(name)
@@ -102,5 +106,37 @@ describe("examples/gateway.lua", function()
       { "wait", "document.querySelector('output').textContent === 'created'" },
     }
     assert.is_true(run:finish())
+  end)
+
+  -- A browser comes again by itself after a lost connection, and not after an answer 503.
+  seen("has a page that misses nothing while the gateway is away, or is not ready", function()
+    local function start(http)
+      local gateway = process.spawn { process.lunats(), "run", "--server",
+        testing.server_url(), "--http", http, "examples/orders.lua",
+        "examples/gateway.lua" }
+      gateway:expect "gateway: started"
+      return gateway, web.url(gateway)
+    end
+    local gateway, at = start "127.0.0.1:0"
+    local page = browser.start {
+      { "open", at .. "/" },
+      { "wait", "last !== ''" },
+      { "wait", "events.readyState === EventSource.CONNECTING" },
+      { "wait", "events.readyState === EventSource.CLOSED" },
+      { "wait", "document.querySelector('ul').textContent.includes('7 of B2')" },
+    }
+    page:step(2)
+    gateway:signal "KILL"
+    gateway:wait()
+    page:step(3)
+    local http = at:match "//(.*)$"
+    local waits = process.spawn { process.lunats(), "run", "--retry", "--server",
+      "nats://127.0.0.1:1", "--http", http, "examples/gateway.lua" }
+    waits:expect "HTTP at"
+    page:step(4)
+    assert(app.js.publish("orders.stored.B2", { id = "7", sku = "B2", amount = 7 }))
+    waits:stop()
+    start(http)
+    assert.is_true(page:finish())
   end)
 end)
