@@ -32,7 +32,7 @@ end
 ---@param facts table<string, string>  gets the schemas as JSON, to be shown
 ---@return function
 function M.handler(what, schemas, fn, facts)
-  schemas = core.check(what .. ": schema", schemas, OPTIONS)
+  schemas = core.check(what .. ": schema of request and response", schemas, OPTIONS)
   local check = {}
   for _, name in ipairs { "request", "response" } do
     if schemas[name] ~= nil then

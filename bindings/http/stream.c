@@ -70,8 +70,9 @@ static int go_on(lua_State *L) {
 /* write(bytes) -> true | nil, err */
 static int writer_call(lua_State *L) {
     luaL_checkudata(L, 1, WRITER_TYPE);
-    luaL_checkstring(L, 2);
     lua_settop(L, 2);
+    if (lua_tostring(L, 2) == NULL)
+        raise_error(L, "write: the bytes must be a string, not a %s", luaL_typename(L, 2));
     lua_pushinteger(L, 0);
     return go_on(L);
 }

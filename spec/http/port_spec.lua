@@ -192,6 +192,8 @@ describe("a stream", function()
       app.http.get("/", function()
         local headers = { ["Content-Type"] = "text/csv" }
         return app.http.response { headers = headers, stream = function(write)
+          local _, err = pcall(write, nil)
+          assert(err:find("write: the bytes must be a string, not a nil", 1, true), err)
           assert(write "one\n")
           while not app.state.go do app.sleep(0.01) end
           assert(write "two\n")
