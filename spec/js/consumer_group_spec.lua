@@ -1,29 +1,11 @@
 -- app.js.consumer_group: the partitions of a stream, each read by one member at a time.
 local eventually = require "spec.support.eventually"
+local group = require "spec.support.group"
 local own = require "spec.support.own"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
----OPTIONS and HANDLER are replaced.
-local SOURCE = [[
-  app.config { name = "orders" }
-  local group = app.js.consumer_group("STREAM", "billing", OPTIONS, function(msg, partition)
-    HANDLER
-    app.publish("done", { subject = msg.subject, i = msg.data, number = partition.number,
-      token = partition.token, instance = app.instance_id })
-  end)
-  app.listen("parts." .. app.instance_id, { queue = false }, function()
-    return { list = app.json.array(group:partitions()), members = group:members() }
-  end)
-  app.listen("go." .. app.instance_id, { queue = false }, function()
-    go_on = true
-    return true
-  end)
-  app.listen("stop." .. app.instance_id, { queue = false }, function()
-    group:stop()
-    return true
-  end)
-]]
+local by_key, handled, parts = group.by_key, group.handled, group.parts
 
 describe("app.js.consumer_group", function()
   local broker, nats, stream
@@ -48,8 +30,7 @@ describe("app.js.consumer_group", function()
   end)
 
   local function source(options, handler)
-    return (SOURCE:gsub("%u%u%u%u+", { STREAM = stream, HANDLER = handler or "",
-      OPTIONS = options or "{ partitions = 4, ttl = 10 }" }))
+    return group.service(stream, options or "{ partitions = 4, ttl = 10 }", handler)
   end
 
   local function start(options, handler, begin)
@@ -64,10 +45,6 @@ describe("app.js.consumer_group", function()
           tostring(i)))
       end
     end
-  end
-
-  local function parts(svc)
-    return assert(svc:request("parts." .. svc.instance_id)).data
   end
 
   ---Waits until these read so many each, of all partitions.
@@ -85,35 +62,6 @@ describe("app.js.consumer_group", function()
       end
       return true
     end)
-  end
-
-  ---Waits until these have handled so many messages, and returns how often one was handled
-  ---again.
-  local function handled(count, ...)
-    local services, again = { ... }, 0
-    eventually(count .. " messages", function()
-      local seen, total = {}, 0
-      again = 0
-      for _, svc in ipairs(services) do
-        for _, call in ipairs(svc:calls "done") do
-          local id = call.data.subject .. "=" .. call.data.i
-          if seen[id] then again = again + 1 else total = total + 1 end
-          seen[id] = true
-        end
-      end
-      return total == count
-    end)
-    return again
-  end
-
-  ---The numbers that a service has handled, by subject.
-  local function by_key(svc)
-    local lists = {}
-    for _, call in ipairs(svc:calls "done") do
-      local list = lists[call.data.subject] or {}
-      lists[call.data.subject], list[#list + 1] = list, call.data.i
-    end
-    return lists
   end
 
   it("reads all partitions in one member, each in order", function()

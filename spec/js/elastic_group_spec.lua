@@ -1,32 +1,14 @@
 -- Elastic consumer groups: made and changed in a bucket, read by one process for each member.
 local elastic = require "lunats.js.elastic"
 local eventually = require "spec.support.eventually"
+local groups = require "spec.support.group"
 local json = require "lunats.json"
 local own = require "spec.support.own"
 local since = require "spec.support.since"
 local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
----OPTIONS and HANDLER are replaced.
-local SOURCE = [[
-  app.config { name = "orders" }
-  local group = app.js.consumer_group("STREAM", "billing", OPTIONS, function(msg, partition)
-    HANDLER
-    app.publish("done", { subject = msg.subject, i = msg.data, number = partition.number,
-      token = partition.token })
-  end)
-  app.listen("parts." .. app.instance_id, { queue = false }, function()
-    return { list = app.json.array(group:partitions()), members = group:members() }
-  end)
-  app.listen("go." .. app.instance_id, { queue = false }, function()
-    go_on = true
-    return true
-  end)
-  app.listen("stop." .. app.instance_id, { queue = false }, function()
-    group:stop()
-    return true
-  end)
-]]
+local by_key, handled, parts = groups.by_key, groups.handled, groups.parts
 
 describe("elastic consumer groups", function()
   local broker, nats, js, stream
@@ -56,10 +38,7 @@ describe("elastic consumer groups", function()
     return assert(js.create_elastic_group(stream, "billing", opts))
   end
 
-  local function source(options, handler)
-    return (SOURCE:gsub("%u%u%u%u+", { STREAM = stream, HANDLER = handler or "",
-      OPTIONS = options }))
-  end
+  local function source(...) return groups.service(stream, ...) end
 
   ---@param ttl number|nil  short where a test waits for it to be over
   local function start(member, handler, begin, ttl)
@@ -76,41 +55,11 @@ describe("elastic consumer groups", function()
     end
   end
 
-  local function parts(svc)
-    return assert(svc:request("parts." .. svc.instance_id)).data
-  end
-
   local function reads(svc, ...)
     local wanted = { ... }
     eventually("shares", function()
       return table.concat(parts(svc).list, " ") == table.concat(wanted, " ")
     end)
-  end
-
-  ---Waits until so many different messages were handled.
-  local function handled(count, ...)
-    local services = { ... }
-    eventually(count .. " messages", function()
-      local seen, total = {}, 0
-      for _, svc in ipairs(services) do
-        for _, call in ipairs(svc:calls "done") do
-          local id = call.data.subject .. "=" .. call.data.i
-          if not seen[id] then total = total + 1 end
-          seen[id] = true
-        end
-      end
-      return total == count
-    end)
-  end
-
-  ---The numbers that a service has handled, by subject.
-  local function by_key(svc)
-    local lists = {}
-    for _, call in ipairs(svc:calls "done") do
-      local list = lists[call.data.subject] or {}
-      lists[call.data.subject], list[#list + 1] = list, call.data.i
-    end
-    return lists
   end
 
   since.it("2.11", "are read by a member, each key in order, under their subjects", function()

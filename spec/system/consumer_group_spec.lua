@@ -1,26 +1,15 @@
 -- A consumer group of processes, one of which is killed, or freezes for longer than its leases
 -- last. What a handler does is a message in a second stream, which has the order of all.
 local eventually = require "spec.support.eventually"
+local group = require "spec.support.group"
 local own = require "spec.support.own"
 local process = require "spec.support.process"
 local testing = require "lunats.testing"
 
 local TTL, KEYS, PARTITIONS = 2, 12, 4
 
-local SOURCE = ([[
-  app.config { name = "ledger" }
-  local group = app.js.consumer_group("WORK", "ledger", { partitions = %d, ttl = %g,
-    key = "subject:3" }, function(msg)
-      app.sleep(0.005)
-      local ack, err = app.js.publish("done." .. msg.subject:match "[^.]+$", msg.data,
-        { msg_id = msg.subject .. "=" .. msg.data })
-      return ack and true, err
-    end)
-  app.on_start(function() print("instance " .. app.instance_id .. ".") end)
-  app.timer(0.05, function()
-    app.publish("parts." .. app.instance_id, group:partitions())
-  end)
-]]):format(PARTITIONS, TTL)
+local SOURCE = group.process(('{ partitions = %d, ttl = %g, key = "subject:3" }')
+  :format(PARTITIONS, TTL))
 
 describe("A consumer group of processes", function()
   local broker, nats, children, parts, sent
@@ -62,19 +51,7 @@ describe("A consumer group of processes", function()
 
   local function done() return assert(nats.js.stream_info "DONE").state.messages end
 
-  ---All of it, and each key in order.
-  local function check()
-    local last, seen = {}, 0
-    local sub = assert(nats.js.subscribe("done.*", { stream = "DONE", ordered = true },
-      function(msg)
-        local before = last[msg.subject] or 0
-        assert(msg.data == before + 1, ("%s: %d behind %d"):format(msg.subject, msg.data,
-          before))
-        last[msg.subject], seen = msg.data, seen + 1
-      end))
-    eventually("each message, in order", function() return seen == sent * KEYS end)
-    sub:stop()
-  end
+  local function check() group.expect_order(nats, sent * KEYS) end
 
   it("goes on when one is killed and its leases are over, in order", function()
     put(100)

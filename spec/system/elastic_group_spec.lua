@@ -1,28 +1,13 @@
 -- An elastic consumer group of processes: one is killed or freezes, members come and go. What a
 -- handler does is a message in another stream, which has the order of all.
 local eventually = require "spec.support.eventually"
+local groups = require "spec.support.group"
 local own = require "spec.support.own"
 local process = require "spec.support.process"
 local since = require "spec.support.since"
 local testing = require "lunats.testing"
 
 local TTL, KEYS, PARTITIONS = 2, 12, 4
-
-local SOURCE = ([[
-  app.config { name = "ledger" }
-  local group = app.js.consumer_group("WORK", "ledger", { elastic = true, member = "MEMBER",
-    ttl = %g, key = "subject:2" }, function(msg)
-      app.sleep(0.005)
-      local ack, err = app.js.publish("done." .. msg.subject:match "[^.]+$", msg.data,
-        { msg_id = msg.subject .. "=" .. msg.data })
-      if ack and ack.duplicate then app.publish("again", msg.subject .. "=" .. msg.data) end
-      return ack and true, err
-    end)
-  app.on_start(function() print("instance " .. app.instance_id .. ".") end)
-  app.timer(0.05, function()
-    app.publish("parts." .. app.instance_id, group:partitions())
-  end)
-]]):format(TTL)
 
 describe("An elastic consumer group of processes", function()
   local broker, nats, group, parts, sent, again
@@ -48,8 +33,9 @@ describe("An elastic consumer group of processes", function()
   end)
 
   local function run(member)
-    local child = process.run((SOURCE:gsub("MEMBER", member)), {},
-      { servers = { broker.url } })
+    local source = groups.process(
+      ('{ elastic = true, member = %q, ttl = %g, key = "subject:2" }'):format(member, TTL))
+    local child = process.run(source, {}, { servers = { broker.url } })
     child.id = child:expect "instance (%w+)%."
     return child
   end
@@ -76,16 +62,7 @@ describe("An elastic consumer group of processes", function()
       return ("all: %d of %d, %d wait"):format(done(), sent * KEYS,
         assert(group:info()).pending)
     end, function() return done() == sent * KEYS end, 60)
-    local last, seen = {}, 0
-    local sub = assert(nats.js.subscribe("done.*", { stream = "DONE", ordered = true },
-      function(msg)
-        local before = last[msg.subject] or 0
-        assert(msg.data == before + 1, ("%s: %d behind %d"):format(msg.subject, msg.data,
-          before))
-        last[msg.subject], seen = msg.data, seen + 1
-      end))
-    eventually("each message, in order", function() return seen == sent * KEYS end)
-    sub:stop()
+    groups.expect_order(nats, sent * KEYS)
     eventually("acknowledged", function() return assert(group:info()).pending == 0 end)
   end
 
