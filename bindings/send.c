@@ -59,9 +59,9 @@ static int publish_now(lua_State *L, struct link *link) {
         lua_getfield(L, 3, "headers");
         out.headers = check_headers(L, -1, &out.header_count);
     }
-    out.data = check_message(L, 2, &out.len);
     struct span span = {0};
     trace_outgoing(L, &out, &span);
+    out.data = check_message(L, 2, &out.len); /* last: see there */
     int rc = link_publish(link, &out);
     trace_sent(&span, SPAN_PRODUCER, out.subject, rc);
     if (rc == LN_EFULL)
@@ -197,7 +197,7 @@ static const struct option request_options[] = {
  * their enum msg_data. */
 enum { AT_CODEC = 4, AT_TYPE = 5 };
 
-/* Fills in what subject (1), message (2) and options (3) say. */
+/* Fills in what subject (1) and options (3) say. */
 static void check_request(lua_State *L, struct link_out *out, bool literal) {
     out->subject = literal ? check_pattern(L, 1) : check_subject(L, 1);
     out->checked = true; /* the link adds a reply subject of its own making */
@@ -205,7 +205,6 @@ static void check_request(lua_State *L, struct link_out *out, bool literal) {
         lua_getfield(L, 3, "headers");
         out->headers = check_headers(L, -1, &out->header_count);
     }
-    out->data = check_message(L, 2, &out->len);
 }
 
 static int push_request_failure(lua_State *L, struct link *link, int rc) {
@@ -285,6 +284,7 @@ static int request(lua_State *L) {
         return wait_to_fail(L, fiber, push_expired(L));
     struct span span = {0};
     trace_outgoing(L, &out, &span);
+    out.data = check_message(L, 2, &out.len);
 
     struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
     wait->fiber = fiber;
@@ -494,6 +494,7 @@ static int request_many(lua_State *L) {
     check_request(L, &out, false);
     struct span span = {0};
     trace_outgoing(L, &out, &span);
+    out.data = check_message(L, 2, &out.len);
 
     struct many_wait *wait = fiber_begin_wait(fiber, abandon_many);
     wait->fiber = fiber;

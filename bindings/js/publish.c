@@ -81,9 +81,9 @@ static int publish(lua_State *L) {
     if (link_congested(link))
         return room_wait_until(L, link, "app.js.publish", ms, 3, publish_later);
     struct link_out out = {.subject = check_subject(L, 1), .checked = true};
-    out.data = check_message(L, 2, &out.len);
     struct span span = {0};
     trace_outgoing(L, &out, &span);
+    out.data = check_message(L, 2, &out.len);
     struct publish_wait *wait = fiber_begin_wait(fiber, abandon);
     trace_await(&wait->trace, &span, out.subject);
     wait->fiber = fiber;

@@ -139,9 +139,9 @@ static int send_message(lua_State *L, struct publisher *publisher) {
     if (link_congested(link) && can_wait(L))
         return room_wait(L, link, "app.js.publish_async", send_later);
     struct link_out out = {.subject = check_subject(L, 2), .checked = true};
-    out.data = check_message(L, 3, &out.len);
     struct span span = {0};
     trace_outgoing(L, &out, &span);
+    out.data = check_message(L, 3, &out.len);
     struct slot *slot = take_slot(publisher);
     if (slot == NULL)
         return push_failure(L, LN_ENOMEM, NULL);

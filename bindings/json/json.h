@@ -13,8 +13,9 @@
 
 /*
  * Encodes the value at `idx`. Returns the bytes, which live in a scratch buffer of this Lua
- * state: borrowed until the next json_encode() on it. Leaves the stack as it was.
- * Raises an error that names the path ("values[3].f: cannot encode a function").
+ * state: borrowed until the next json_encode() on it, which may come with any call that may
+ * take memory of Lua, as a finalizer may encode. Leaves the stack as it was. Raises an error
+ * that names the path ("values[3].f: cannot encode a function").
  */
 const char *json_encode(lua_State *L, int idx, size_t *len);
 
@@ -23,8 +24,8 @@ const char *json_encode(lua_State *L, int idx, size_t *len);
 const char *json_encode_sorted(lua_State *L, int idx, size_t *len);
 
 /*
- * The bytes of a message: a string as it is, nil as empty, anything else as JSON. Borrowed:
- * until the next message is encoded or the value leaves the stack.
+ * The bytes of a message: a string as it is, nil as empty, anything else as JSON. Borrowed as
+ * above, or until the value leaves the stack: the last of all checks.
  */
 const char *check_message(lua_State *L, int arg, size_t *len);
 

@@ -17,8 +17,9 @@ bool trace_current(lua_State *L, char trace_id[2 * TRACE_ID_BYTES + 1],
 
 /*
  * Adds the headers of the trace to a message that is about to be sent, those that the script
- * has not given itself, and begins its span: `span` is all zero. The last of the checks, as it
- * may raise; then the caller sends, and ends the span with span_sent(), if span->tracer is set.
+ * has not given itself, and begins its span: `span` is all zero. The last of the checks but
+ * check_message(); then the caller sends, and ends the span with span_sent(), if span->tracer
+ * is set. Owns nothing: where that raises the span is none.
  */
 void trace_outgoing(lua_State *L, struct link_out *out, struct span *span);
 

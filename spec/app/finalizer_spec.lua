@@ -30,6 +30,17 @@ local DISTURBED = [[
   end
 ]]
 
+-- Calls fn when a finalizer that calls `act` runs as soon as Lua is asked for memory.
+local AT_ONCE = [[
+  local function at_once(act, fn, ...)
+    collectgarbage "generational"
+    collectgarbage "stop"
+    setmetatable({}, { __gc = act })
+    collectgarbage "restart"
+    return fn(...)
+  end
+]]
+
 ---@return testing.service svc  that has done it
 local function disturbed(source)
   local svc = testing.start(DISTURBED .. source)
@@ -118,6 +129,46 @@ describe("a finalizer", function()
       app.listen("wrong", function() return wrong end)
     ]]
     assert.equal(0, svc:request("wrong").data)
+  end)
+
+  it("may encode JSON while that of a message is sent, with a trace and a deadline", function()
+    local svc = testing.start(AT_ONCE .. [[
+      local value = { text = ("x"):rep(3000) }
+      local wanted, wrong, came = app.json.encode(value), {}, 0
+      local function look(msg)
+        came = came + 1
+        if msg.raw ~= wanted then wrong[#wrong + 1] = msg.raw:sub(1, 30) end
+        return true
+      end
+      app.listen("sink", look)
+      app.on_start(function()
+        assert(app.js.add_stream { name = "FINALIZER3", subjects = { "spec.gc4.>" },
+          storage = "memory" })
+        app.js.subscribe("spec.gc4.>", { stream = "FINALIZER3", ordered = true }, look)
+        assert(app.js.publish("spec.gc4.first", value))
+      end)
+      local function encode() app.json.encode { other = ("y"):rep(9000) } end
+      local opts = { timeout = 5, max = 1 }
+      app.listen("work", function()
+        app.js.publish_async("spec.gc4.second", value)
+        for _ = 1, 3 do
+          at_once(encode, app.publish, "sink", value)
+          at_once(encode, app.request, "sink", value)
+          at_once(encode, app.request_many, "sink", value, opts)
+          at_once(encode, app.js.publish, "spec.gc4.a", value)
+          at_once(encode, app.js.publish_async, "spec.gc4.b", value)
+        end
+        assert(app.js.flush(5))
+        while came < 17 do app.sleep(0.01) end
+        return wrong
+      end)
+      app.on_stop(function() app.js.delete_stream "FINALIZER3" end)
+    ]])
+    finally(function() svc:stop() end)
+    local wrong = assert(svc:request("work", "", { timeout = 10, headers = {
+      ["Request-Timeout-Ms"] = "10000",
+      traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" } })).data
+    assert.same({}, wrong)
   end)
 
   it("may stop listeners that are being listed", function()
