@@ -36,63 +36,60 @@ static const char *check_value(lua_State *L, int index, const char *name) {
     return value;
 }
 
-static size_t count_values(lua_State *L, int index) {
-    size_t count = 0;
-    if (!lua_istable(L, index))
-        return 0;
-    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1))
-        count += lua_istable(L, -1) ? lua_rawlen(L, -1) : 1;
-    return count;
+/* Adds a name and what is on top of the stack, which it pops, to the list at `list`. */
+static void add(lua_State *L, int list, lua_Integer *count, int name) {
+    lua_pushvalue(L, name);
+    lua_rawseti(L, list, 2 * *count + 1);
+    lua_rawseti(L, list, 2 * *count + 2);
+    ++*count;
 }
 
-struct filling {
-    struct http_header *array;
-    size_t count, size;
-    int keep; /* index of a table that keeps the values alive */
-    bool type;
-};
-
-/* The value is on top of the stack and is popped. */
-static void add(lua_State *L, struct filling *filling, const char *name) {
-    if (filling->count == filling->size)
-        raise_error(L, "app.http.response: the headers change");
-    filling->array[filling->count].name = name;
-    filling->array[filling->count].value = check_value(L, -1, name);
-    filling->type |= strcasecmp(name, "Content-Type") == 0;
-    filling->count++;
-    lua_rawseti(L, filling->keep, (lua_Integer)filling->count); /* a number became a string */
-}
-
-static void fill(lua_State *L, int index, struct filling *filling) {
+/*
+ * Adds the names and values of the table at `index` to the list, and checks the names. Nothing
+ * here can run Lua, so this is the table as it is at one moment; what a list has is counted as
+ * it is read: its length may be anything, as Lua takes a hole for its end.
+ */
+static void add_pairs(lua_State *L, int index, int list, lua_Integer *count) {
     if (!lua_istable(L, index))
         return;
-    for (lua_pushnil(L); lua_next(L, index) != 0;) {
-        check_name(L, -2);
-        const char *name = lua_tostring(L, -2);
-        if (!lua_istable(L, -1)) {
-            add(L, filling, name);
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) { /* name, value */
+        int name = lua_gettop(L) - 1;
+        check_name(L, name);
+        if (!lua_istable(L, name + 1)) {
+            lua_pushvalue(L, name + 1);
+            add(L, list, count, name);
             continue;
         }
-        size_t values = lua_rawlen(L, -1);
+        size_t values = lua_rawlen(L, name + 1);
         for (size_t i = 1; i <= values; i++) {
-            lua_rawgeti(L, -1, (lua_Integer)i);
-            add(L, filling, name);
+            if (lua_rawgeti(L, name + 1, (lua_Integer)i) == LUA_TNIL)
+                check_value(L, -1, lua_tostring(L, name)); /* raises */
+            add(L, list, count, name);
         }
-        lua_pop(L, 1);
     }
 }
 
 struct http_header *check_http_headers(lua_State *L, int index, int more, size_t *count,
                                        bool *type) {
+    lua_Integer pairs = 0;
     index = lua_absindex(L, index);
     more = lua_absindex(L, more);
-    struct filling filling = {.size = count_values(L, index) + count_values(L, more)};
-    filling.array = lua_newuserdatauv(L, (filling.size + 1) * sizeof(*filling.array), 0);
-    lua_createtable(L, (int)filling.size, 0);
-    filling.keep = lua_gettop(L);
-    fill(L, index, &filling);
-    fill(L, more, &filling);
-    *count = filling.count;
-    *type = filling.type;
-    return filling.array;
+    lua_createtable(L, 8, 0); /* keeps names and values alive */
+    int list = lua_gettop(L);
+    add_pairs(L, index, list, &pairs);
+    add_pairs(L, more, list, &pairs);
+    struct http_header *headers =
+        lua_newuserdatauv(L, ((size_t)pairs + 1) * sizeof(*headers), 0);
+    *type = false;
+    for (lua_Integer i = 0; i < pairs; i++) {
+        lua_rawgeti(L, list, 2 * i + 1);
+        lua_rawgeti(L, list, 2 * i + 2);
+        headers[i].name = lua_tostring(L, -2);
+        headers[i].value = check_value(L, -1, headers[i].name);
+        lua_rawseti(L, list, 2 * i + 2); /* a number became a string */
+        lua_pop(L, 1);
+        *type |= strcasecmp(headers[i].name, "Content-Type") == 0;
+    }
+    *count = (size_t)pairs;
+    return headers;
 }

@@ -171,6 +171,23 @@ describe("a finalizer", function()
     assert.same({}, wrong)
   end)
 
+  it("may change the headers of an answer", function()
+    local svc = testing.start [[
+      collectgarbage("generational", 1, 1)
+      local headers
+      local function clear() for name in pairs(headers) do headers[name] = nil end end
+      app.http.get("/", function()
+        headers = {}
+        for i = 1, 400 do headers["X-" .. ("n"):rep(60) .. i] = i + 0.5 end
+        for _ = 1, 4 do setmetatable({}, { __gc = clear }) end
+        local _ = ("x"):rep(math.random(3000))
+        return app.http.response { headers = headers, body = { ("x"):rep(math.random(1e6)) } }
+      end)
+    ]]
+    finally(function() svc:stop() end)
+    for _ = 1, 100 do assert.equal(200, assert(svc:http("GET", "/")).status) end
+  end)
+
   it("may stop listeners that are being listed", function()
     disturbed [[
       local handles = {}

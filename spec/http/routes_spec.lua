@@ -325,6 +325,22 @@ describe("what a handler returns", function()
     end
   end)
 
+  it("has the values of a list, and not as many as its length says", function()
+    local svc = start [[
+      local lying = require "spec.support.lying_list"
+      app.http.get("/:bits", function(req)
+        local list = lying((1 << tonumber(req.params.bits)) - 1)
+        return app.http.response { headers = { a = { "a", "b" }, b = list }, body = 1 }
+      end)]]
+    for _, bits in ipairs { 30, 59, 60, 61, 62 } do
+      local status, data = ask(svc, "GET", "/" .. bits)
+      assert.equal(500, status)
+      assert.matches("header b: a string, a number or a list", data.message, 1, true)
+    end
+    assert.equal(5, #svc:errors())
+    clean_loop.expected_errors(0, 5)
+  end)
+
   it("that is raised is logged, and told as 500 or its code", function()
     local svc = start [[
       app.http.get("/raise", function() error "boom" end)
