@@ -270,14 +270,12 @@ static int respond_later(lua_State *L, int status, lua_KContext context) {
 static int respond(lua_State *L) {
     static const struct option known[] = {{"headers", "table"}, {NULL, NULL}};
     struct msg *msg = check_msg(L, 1);
-    struct link *link = message_link(L, msg->client);
+    struct link *link = push_message_link(L, msg->client);
     struct link_out out = {.subject = msg->reply, .checked = true};
     if (link == NULL)
         return push_failure(L, LN_ECLOSED, NULL);
-    if (link_congested(link) && room_can_wait(L)) {
-        lua_settop(L, 3);
+    if (link_congested(link) && room_can_wait(L))
         return room_wait(L, link, "msg:respond", respond_later);
-    }
     if (link_full(link))
         return room_push_full(L, link, "");
     if (check_options(L, 3, "msg:respond", known)) {

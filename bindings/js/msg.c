@@ -39,7 +39,7 @@ static int push_already_acked(lua_State *L) {
 /* ---- settling ---- */
 
 static int send_ack(lua_State *L, const struct msg *msg, const char *ack) {
-    struct link *link = message_link(L, msg->client);
+    struct link *link = push_message_link(L, msg->client);
     if (link == NULL)
         return push_failure(L, LN_ECLOSED, NULL);
     struct link_out out = {
@@ -113,7 +113,7 @@ static bool takes_reason(struct link *link) {
 
 static int term(lua_State *L, struct msg *msg, const char *reason) {
     char ack[sizeof(TERM) + REASON_MAX] = "+TERM";
-    if (*reason != '\0' && takes_reason(message_link(L, msg->client)))
+    if (*reason != '\0' && takes_reason(push_message_link(L, msg->client)))
         snprintf(ack, sizeof(ack), TERM "%s", reason);
     return settle(L, msg, ack);
 }
@@ -178,7 +178,7 @@ static int msg_in_progress(lua_State *L) {
         return push_already_acked(L);
     if (!msg_answerable(msg))
         return push_refused(L, msg);
-    struct link *link = message_link(L, msg->client);
+    struct link *link = push_message_link(L, msg->client);
     if (link != NULL && link_full(link)) /* unlike an ack it may be said without end */
         return room_push_full(L, link, "");
     int pushed = send_ack(L, msg, "+WPI");
@@ -228,7 +228,7 @@ static int ack_done(lua_State *L, int status, lua_KContext context) {
 static int msg_ack_sync(lua_State *L) {
     struct msg *msg = check_js_msg(L, "msg:ack_sync");
     uint64_t ms = lua_isnoneornil(L, 2) ? ACK_SYNC_TIMEOUT_MS : check_ms(L, 2);
-    struct link *link = message_link(L, msg->client);
+    struct link *link = push_message_link(L, msg->client); /* stays there while it waits */
     struct fiber *fiber = check_fiber(L, "msg:ack_sync");
     if (link == NULL)
         return wait_to_fail(L, fiber, push_failure(L, LN_ECLOSED, NULL));

@@ -196,7 +196,8 @@ struct link *check_link(lua_State *L);
 /* The link of this one, NULL = the script's own. */
 struct link *check_link_of(lua_State *L, const struct connection_handle *handle);
 
-/* The link that a message has come by, see struct who. NULL: its connection is gone. */
-struct link *message_link(lua_State *L, unsigned id);
+/* The link that a message has come by, see struct who. NULL: its connection is gone. Pushes a
+ * value that keeps it: nobody else may have the connection any more. */
+struct link *push_message_link(lua_State *L, unsigned id);
 
 #endif

@@ -84,13 +84,15 @@ struct link *check_link(lua_State *L) {
     return check_link_of(L, handle_of(L));
 }
 
-struct link *message_link(lua_State *L, unsigned id) {
-    if (id == 0)
+struct link *push_message_link(lua_State *L, unsigned id) {
+    if (id == 0) {
+        lua_pushnil(L);
         return check_own_link(L);
+    }
     push_handles(L);
     lua_rawgeti(L, -1, id);
+    lua_remove(L, -2);
     const struct connection_handle *handle = lua_touserdata(L, -1);
-    lua_pop(L, 2);
     return handle != NULL && handle->connection != NULL ? connection_link(handle->connection)
                                                         : NULL;
 }

@@ -188,6 +188,39 @@ describe("a finalizer", function()
     for _ = 1, 100 do assert.equal(200, assert(svc:http("GET", "/")).status) end
   end)
 
+  it("may take the connection of a message with it that is being answered", function()
+    local broker = testing.broker()
+    local svc = testing.start(AT_ONCE .. ([[
+      app.listen("work", function()
+        local err
+        for i = 1, 4 do
+          local conn, ok = assert(app.connect { server = %q }), nil
+          conn.listen("asked", function(msg)
+            conn.publish(msg.reply_to, "x", { reply_to = "answers" })
+          end)
+          local msg = assert(conn.request("asked", "x"))
+          assert(msg.reply_to == "answers")
+          conn.close()
+          app.sleep(0.2) -- it is gone for the server; here as long as somebody has it
+          conn = nil
+          local opts = setmetatable({}, { __index = function(_, name)
+            collectgarbage()
+            collectgarbage()
+            return name == "headers" and { a = 1 } or nil
+          end })
+          ok, err = msg:respond("x", i > 2 and opts or { headers = {} })
+          assert(not ok and err.code == "closed", err)
+        end
+        return err.code
+      end)
+    ]]):format(broker.url))
+    finally(function()
+      svc:stop()
+      broker:stop()
+    end)
+    assert.equal("closed", assert(svc:request("work", "", { timeout = 10 })).raw)
+  end)
+
   it("may stop listeners that are being listed", function()
     disturbed [[
       local handles = {}
