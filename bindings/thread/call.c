@@ -311,11 +311,14 @@ static int call_gc(lua_State *L) {
     return 0;
 }
 
+static bool is_closed(const struct workers *workers) {
+    return workers->crew == NULL || workers->closing;
+}
+
 /* Hands it to a thread; the crew has a reference then. */
 static int submit(struct workers *workers, struct call *call) {
     atomic_fetch_add(&call->refs, 1);
-    bool closed = workers->crew == NULL || workers->closing;
-    int rc = closed ? LN_ECLOSED : crew_submit(workers->crew, &call->job);
+    int rc = is_closed(workers) ? LN_ECLOSED : crew_submit(workers->crew, &call->job);
     if (rc < 0)
         atomic_fetch_sub(&call->refs, 1);
     return rc;
@@ -385,6 +388,8 @@ static int workers_call(lua_State *L) {
     const char *what = luaL_checkstring(L, 2), *module = luaL_checkstring(L, 3),
                *function = luaL_checkstring(L, 4);
     struct fiber *fiber = check_fiber(L, what);
+    if (is_closed(workers))
+        return wait_to_fail(L, fiber, push_submit_failure(L, LN_ECLOSED));
     luaL_checkstack(L, 8, "too many arguments");
     struct call *call = push_call(L, workers, module, function);
     lua_insert(L, 5);
@@ -392,7 +397,7 @@ static int workers_call(lua_State *L) {
     lua_insert(L, 6); /* workers, what, module, function, call, text, arguments */
     plain_write(L, &call->in, 7, lua_tostring(L, 6));
     lua_settop(L, 5);
-    set_room(workers->script, workers->account);
+    set_room(workers->script, call->account);
     int rc = submit(workers, call);
     if (rc < 0) {
         push_submit_failure(L, rc);
@@ -419,6 +424,10 @@ static int workers_close(lua_State *L) {
         can_wait(L) && !fiber_cancelled(fibers_current(script_fibers(workers->script)));
     struct fiber *fiber = waits ? check_fiber(L, "t:close") : NULL;
     lua_settop(L, 1);
+    if (is_closed(workers)) { /* finalizers see it so at the end of the script */
+        lua_pushboolean(L, 1);
+        return 1;
+    }
     struct call *call = push_call(L, workers, "", "the end");
     call->quits = true;
     call->workers = workers;

@@ -130,6 +130,8 @@ static void write_table(struct writer *w, int index) {
         shape.pairs++;
     }
     w->depth--;
+    if ((uint64_t)shape.array > shape.pairs) /* where there are holes any of them is its end */
+        shape.array = (int32_t)shape.pairs;
     memcpy(w->plain->bytes + at, &shape, sizeof(shape));
 }
 

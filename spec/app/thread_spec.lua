@@ -271,6 +271,33 @@ describe("app.thread", function()
   end)
 end)
 
+describe("app.thread, where it could take what there is not,", function()
+  it("copies a list with holes in the memory that it needs, whatever its length", function()
+    local svc = start({}, "app.config { limits = { memory = 30e6 } }\n")
+    assert.same(2 ^ 28, data(svc, [[
+      local list = require "spec.support.lying_list"(1 << 28)
+      local same = assert(app.thread("blocking", "same", list))
+      for key, value in pairs(list) do assert(same[key] == value) end
+      return #list]]))
+  end)
+
+  it("ends with the script, in finalizers of which it is closed", function()
+    local svc = start({}, [[
+      local state = app.thread.open "blocking"
+      setmetatable({}, { __gc = function()
+        assert(state:close())
+        assert(not pcall(state.call, state, "count"))
+        assert(not pcall(app.thread, "blocking", "count"))
+      end })
+      local older
+      older = setmetatable({}, { __gc = function() assert(older.state:close()) end })
+      older.state = app.thread.open "blocking"
+    ]])
+    assert.equal(0, svc:stop())
+    assert.same({}, svc:errors())
+  end)
+end)
+
 describe("a call of app.thread", function()
   local function holding(svc, gate)
     svc:publish(subject(svc), ('return app.thread("blocking", "wait", "%s")'):format(gate))
