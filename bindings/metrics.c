@@ -83,10 +83,16 @@ static int meter_gc(lua_State *L) {
 
 /* ---- counting ---- */
 
+/* Finalizers see those that are gone at the end of the script, and whoever has called __gc. */
+static const struct meter *check_here(lua_State *L, const struct meter_box *box) {
+    if (box->meter == NULL)
+        raise_error(L, "the metric is gone");
+    return box->meter;
+}
+
 static struct meter_box *check_meter(lua_State *L, enum meter_type type) {
     struct meter_box *box = check_self(L, classes[type]);
-    if (box->meter == NULL) /* only in finalizers, at the end of the script */
-        raise_error(L, "the metric is gone");
+    check_here(L, box);
     return box;
 }
 
@@ -95,22 +101,21 @@ static int refuse(lua_State *L, const struct meter *meter, const char *what,
     return raise_error(L, "metric %s: %s '%s'", meter->options.name, what, label);
 }
 
-/* A value of the label; it stays on the stack. */
-static const char *check_value(lua_State *L, int labels, const struct meter *meter,
-                               const char *label) {
-    switch (lua_getfield(L, labels, label)) {
-    case LUA_TNIL:
+/* The value of a label; it stays on the stack. Whatever runs meanwhile, a metamethod of the
+ * labels or a finalizer, the metric is here afterwards. */
+static const char *check_value(lua_State *L, int labels, const struct meter_box *box,
+                               size_t i) {
+    int type = lua_getfield(L, labels, check_here(L, box)->options.labels[i]);
+    const char *value = type == LUA_TNUMBER || type == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    const struct meter *meter = check_here(L, box);
+    const char *label = meter->options.labels[i];
+    if (type == LUA_TNIL)
         refuse(L, meter, "no value for the label", label);
-        break;
-    case LUA_TBOOLEAN:
+    if (type == LUA_TBOOLEAN)
         return lua_toboolean(L, -1) ? "true" : "false";
-    case LUA_TNUMBER:
-    case LUA_TSTRING:
-        break;
-    default:
+    if (value == NULL)
         refuse(L, meter, "a string, a number or a boolean expected for the label", label);
-    }
-    return lua_tostring(L, -1);
+    return value;
 }
 
 static void check_no_other(lua_State *L, int labels, const struct meter *meter) {
@@ -142,7 +147,7 @@ static struct series *check_series(lua_State *L, struct meter_box *box, int arg)
         refuse(L, meter, "no value for the label", meter->options.labels[0]);
     }
     for (size_t i = 0; i < meter->options.label_count; i++)
-        values[i] = check_value(L, arg, meter, meter->options.labels[i]);
+        values[i] = check_value(L, arg, box, i);
     struct series *series = meter_series(box->meter, values);
     if (series == NULL && !box->warned) {
         box->warned = true;

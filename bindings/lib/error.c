@@ -102,6 +102,7 @@ bool is_raised(lua_State *L, int index) {
 
 /* Of one that is passed on by a fiber that was cancelled meanwhile. */
 static int raised_tostring(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
     lua_rawgeti(L, 1, RAISED_TRACE);
     return 1;
 }

@@ -314,6 +314,22 @@ describe("a finalizer", function()
     assert.same({}, svc:errors())
   end)
 
+  it("takes a metric from who is counting with it", function()
+    local svc = testing.start [[
+      local options = { name = "a_total", help = "x", labels = { "a", "b" } }
+      local counter = app.metrics.counter(options)
+      app.listen("work", function()
+        local gone = setmetatable({}, { __index = function()
+          getmetatable(counter).__gc(counter)
+          return "x"
+        end })
+        return select(2, pcall(counter.inc, counter, 1, gone))
+      end)
+    ]]
+    finally(function() svc:stop() end)
+    assert.matches("the metric is gone", assert(svc:request("work", "")).raw)
+  end)
+
   it("changes a cache in the middle of its functions", function()
     disturbed [[
       local cache = app.cache("disturbed", { max_bytes = 20000 })
