@@ -26,6 +26,17 @@ describe("lunats.pg: values", function()
     assert.equal(4294967295, value "4294967295::oid")
   end)
 
+  it("are what was given, though a script has changed a typed one", function()
+    collectgarbage("generational", 1, 1)
+    finally(function() collectgarbage "generational" end)
+    for i = 1, 500 do
+      local typed = pg.json { 1 }
+      typed[1] = 123456789 + i
+      local _ = ("x"):rep(math.random(3000))
+      assert.equal(123456789 + i, value(i .. " - " .. i .. " + $1::json::text::bigint", typed))
+    end
+  end)
+
   it("are floats that read back as the same", function()
     for _, n in ipairs { 0.1, -2.5, 1e300, 5e-324, 1 / 3, 1.7976931348623157e308 } do
       assert.equal(n, value("$1::float8", n))

@@ -90,18 +90,19 @@ static bool is_typed(lua_State *L, int arg) {
     return same;
 }
 
-/* The table stays on the stack, and with it the text. */
+/* The text takes the place of the table, which is the script's and may change. */
 static void take_typed(lua_State *L, int arg, struct params *params, int i) {
     size_t len;
-    lua_rawgeti(L, arg, 1);
     lua_rawgeti(L, arg, 2);
     lua_rawgeti(L, arg, 3);
-    params->values[i] = lua_tolstring(L, -3, &len);
-    params->bytes += len;
-    params->lengths[i] = (int)len;
     params->types[i] = (Oid)lua_tointeger(L, -2);
     params->formats[i] = lua_toboolean(L, -1);
-    lua_pop(L, 3);
+    lua_pop(L, 2);
+    lua_rawgeti(L, arg, 1);
+    lua_replace(L, arg);
+    params->values[i] = lua_tolstring(L, arg, &len);
+    params->bytes += len;
+    params->lengths[i] = (int)len;
 }
 
 /* False: a text with a zero byte. */
