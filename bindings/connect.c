@@ -156,7 +156,7 @@ static int handle_begin(lua_State *L) {
 /* handle:partition(seconds): the connection is lost for that long. */
 static int handle_partition(lua_State *L) {
     struct connection_handle *handle = check_handle(L);
-    link_partition(connection_link(handle->connection), (uint32_t)check_ms(L, 2));
+    link_partition(connection_link(handle->connection), short_ms(check_ms(L, 2)));
     return 0;
 }
 

@@ -295,7 +295,7 @@ static int request(lua_State *L) {
     char inbox[LINK_INBOX_SIZE];
     int rc = own_inbox(link, &out, inbox, on_own_reply, on_own_error, wait, &wait->own);
     if (rc == LN_OK)
-        rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
+        rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, short_ms(ms),
                           on_reply);
     if (rc < 0) {
         trace_answered_with(&wait->trace, kind_of(wait), rc, NULL);
@@ -512,7 +512,7 @@ static int request_many(lua_State *L) {
     int rc =
         own_inbox(link, &out, inbox, on_own_many_reply, on_own_many_error, wait, &wait->own);
     if (rc == LN_OK)
-        rc = link_request_many(link, &wait->call, wait->clock, &out, (uint32_t)ms,
+        rc = link_request_many(link, &wait->call, wait->clock, &out, short_ms(ms),
                                on_many_reply);
     if (rc < 0) {
         trace_answered_with(&wait->trace, SPAN_CLIENT, rc, NULL);
@@ -569,7 +569,7 @@ static int core_flush(lua_State *L) {
     struct request_wait *wait = fiber_begin_wait(fiber, abandon_request);
     wait->fiber = fiber;
     wait->link = link;
-    int rc = link_flush(link, &wait->call, script_clock(script_of(L)), (uint32_t)ms, on_reply);
+    int rc = link_flush(link, &wait->call, script_clock(script_of(L)), short_ms(ms), on_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);
         return wait_to_fail(L, fiber, push_status(L, rc, NULL));

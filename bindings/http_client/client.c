@@ -80,7 +80,7 @@ static void check_ask(lua_State *L, struct http_ask *ask, struct span *span) {
         .tls_cert = field_string(L, "cert"),
         .tls_key = field_string(L, "key"),
         .proxy = field_string(L, "proxy"),
-        .connect_ms = (uint32_t)option_ms(L, 2, "connect_timeout", 0),
+        .connect_ms = short_ms(option_ms(L, 2, "connect_timeout", 0)),
         .tls_unverified = field_true(L, "unverified"),
         .sink = &exchange_sink,
         .on_done = exchange_done,

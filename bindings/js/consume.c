@@ -355,8 +355,8 @@ static uint32_t number_field(lua_State *L, int arg, const char *name, lua_Intege
 static void take_limits(lua_State *L, int arg, struct consume_box *box,
                         struct consume_options *out) {
     out->max_batch = number_field(L, arg, "max_batch", INT32_MAX);
-    out->expires_ms = (uint32_t)option_ms(L, arg, "expires", 30000);
-    out->heartbeat_ms = (uint32_t)option_ms(L, arg, "heartbeat", 5000);
+    out->expires_ms = short_ms(option_ms(L, arg, "expires", 30000));
+    out->heartbeat_ms = short_ms(option_ms(L, arg, "heartbeat", 5000));
     out->ack_wait_ms = option_ms(L, arg, "ack_wait", 0);
     box->max_deliver = number_field(L, arg, "max_deliver", INT32_MAX);
 }
@@ -385,7 +385,7 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     consume_keys_take(L, 4, box, out);
     out->beside_max = number_field(L, 4, "beside", INT32_MAX);
     out->settle_count = number_field(L, 4, "settle", INT32_MAX);
-    out->settle_ms = (uint32_t)option_ms(L, 4, "settle_time", 0);
+    out->settle_ms = short_ms(option_ms(L, 4, "settle_time", 0));
     lua_getfield(L, 4, "auto_ack");
     box->auto_ack = lua_toboolean(L, -1);
     lua_getfield(L, 4, "strip");
@@ -573,9 +573,9 @@ static bool taken_over(const struct connection_handle *handle, const char *consu
 static int js_taken_over(lua_State *L) {
     const char *consumer = luaL_checkstring(L, 1);
     const struct connection_handle *handle = lua_touserdata(L, lua_upvalueindex(1));
-    lua_pushboolean(L, handle != NULL
-                           ? taken_over(handle, consumer, script_of(L))
-                           : consume_of_other_version(check_link(L), consumer, script_of(L)));
+    struct link *link = check_link(L); /* raises for one that is gone, too */
+    lua_pushboolean(L, handle != NULL ? taken_over(handle, consumer, script_of(L))
+                                      : consume_of_other_version(link, consumer, script_of(L)));
     return 1;
 }
 

@@ -134,17 +134,17 @@ static int js_lease(lua_State *L) {
     };
     luaL_argcheck(L, link_subject_ok(options.subject, strlen(options.subject)), 1, "subject");
     luaL_argcheck(L, options.ttl_ms >= 100, 1, "ttl");
+    lua_getfield(L, 1, "drains");
+    bool drains = lua_toboolean(L, -1);
     struct lease_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     memset(box, 0, sizeof(*box));
     luaL_setmetatable(L, LEASE_TYPE);
+    box->script = script_of(L);
+    box->drains = drains;
     options.owner = box;
     int rc = lease_open(&box->lease, link, script_clock(script_of(L)), &options);
     if (rc < 0)
         return luaL_error(L, "js_lease: %s", status_text(rc));
-    box->script = script_of(L);
-    lua_getfield(L, 1, "drains");
-    box->drains = lua_toboolean(L, -1);
-    lua_pop(L, 1);
     box->fence.holds = holds;
     box->fence.on_empty = on_empty;
     box->resource.drain = on_script_drain;

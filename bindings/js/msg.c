@@ -240,7 +240,7 @@ static int msg_ack_sync(lua_State *L) {
     wait->fiber = fiber;
     wait->link = link;
     struct link_out out = {.subject = msg->reply, .data = "+ACK", .len = 4};
-    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
+    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, short_ms(ms),
                           on_ack_reply);
     if (rc < 0) {
         fiber_end_wait(fiber);

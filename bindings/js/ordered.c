@@ -136,7 +136,7 @@ static int ordered_box_created(lua_State *L) {
     const char *subject = check_subject(L, 3);
     if (box->ordered == NULL)
         return push_closed(L);
-    return push_status(L, ordered_created(box->ordered, (uint32_t)ms, subject), NULL);
+    return push_status(L, ordered_created(box->ordered, short_ms(ms), subject), NULL);
 }
 
 /* ordered:sequence() -> the stream sequence of the last message, 0 if there was none */

@@ -88,7 +88,7 @@ static int publish(lua_State *L) {
     trace_await(&wait->trace, &span, out.subject);
     wait->fiber = fiber;
     wait->link = link;
-    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, (uint32_t)ms,
+    int rc = link_request(link, &wait->call, script_clock(script_of(L)), &out, short_ms(ms),
                           on_reply);
     if (rc < 0) {
         trace_answered_with(&wait->trace, SPAN_PRODUCER, rc, NULL);

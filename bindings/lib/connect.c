@@ -32,8 +32,7 @@ static bool flag_field(lua_State *L, int arg, const char *name) {
 
 /* Seconds as milliseconds; 0 when absent. */
 static uint32_t ms_field(lua_State *L, int arg, const char *name) {
-    uint64_t ms = option_ms(L, arg, name, 0);
-    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+    return short_ms(option_ms(L, arg, name, 0));
 }
 
 static uint32_t bytes_field(lua_State *L, const char *what, int arg, const char *name) {

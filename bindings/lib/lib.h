@@ -152,6 +152,11 @@ uint64_t option_ms(lua_State *L, int arg, const char *name, uint64_t def);
 /* Seconds at `arg` as milliseconds. */
 uint64_t check_ms(lua_State *L, int arg);
 
+/* For what takes no more of them: seven weeks, in the place of what is longer. */
+static inline uint32_t short_ms(uint64_t ms) {
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
 /* A subject to publish to, or to subscribe to. */
 const char *check_subject(lua_State *L, int arg);
 const char *check_pattern(lua_State *L, int arg);

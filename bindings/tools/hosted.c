@@ -484,7 +484,7 @@ static int hosted_listeners(lua_State *L) {
 
 /* service:partition(seconds): its connection is lost for that long. */
 static int hosted_partition(lua_State *L) {
-    link_partition(service_link(check_running(L)), (uint32_t)check_ms(L, 2));
+    link_partition(service_link(check_running(L)), short_ms(check_ms(L, 2)));
     return 0;
 }
 

@@ -51,4 +51,17 @@ describe("app.request", function()
     assert.is_nil(reply)
     assert.equal("timeout", err.code)
   end)
+
+  it("has its time, though it be longer than the milliseconds of seven weeks", function()
+    local s = subject "slow"
+    listen(s, function()
+      app.sleep(0.1)
+      return true
+    end)
+    for _, timeout in ipairs { 2^32 / 1000, 2^33 / 1000 + 0.01, 1e300, math.huge } do
+      assert(app.request(s, "x", { timeout = timeout }))
+      assert.equal(1, #assert(app.request_many(s, "x", { timeout = timeout, max = 1 })))
+      assert(app.flush(timeout))
+    end
+  end)
 end)
