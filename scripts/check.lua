@@ -28,6 +28,13 @@ function M.string(what, name, value)
   end
 end
 
+---A value that is no name as errors show it: whatever has a __tostring does not get to run it.
+function M.shown(value)
+  local kind = type(value)
+  local plain = kind == "string" or kind == "number" or kind == "boolean"
+  return plain and tostring(value):sub(1, 100) or kind
+end
+
 ---An integer from `least` on, up to `most` where that is given; nil passes.
 function M.whole(what, name, value, least, most)
   if value == nil

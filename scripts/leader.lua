@@ -162,7 +162,7 @@ local function check_name(what, name)
   if type(name) ~= "string" or not name:find(NAME) or name:find "%.%." or name:find "%.$"
     or #name > 200 then
     core.blame(("%s: the name '%s' of a lease may have letters, digits, '_', '-', '=', '/' and "
-      .. "single dots between them"):format(what, tostring(name):sub(1, 100)))
+      .. "single dots between them"):format(what, check.shown(name)))
   end
 end
 

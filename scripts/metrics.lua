@@ -1,5 +1,6 @@
 ---app.metrics: what a script counts, shown by /metrics of the admin port.
 local core = require "lunats.core"
+local check = require "lunats.check"
 
 local M = {}
 
@@ -19,7 +20,7 @@ end
 local function check_name(what, name)
   if type(name) ~= "string" or not name:find "^[%a_:][%w_:]*$" then
     fail(what, "the name '%s' may hold letters, digits and '_', no digit at its beginning",
-      tostring(name))
+      check.shown(name))
   end
   if name:find "^lunats_" then fail(what, "names with 'lunats_' are those of the host") end
   local total = name:find "_total$" ~= nil
@@ -38,7 +39,7 @@ local function check_labels(what, labels)
   for i = 1, #labels do
     local label = labels[i]
     if type(label) ~= "string" or not label:find "^[%a_][%w_]*$" or label:find "^__" then
-      fail(what, "the label '%s' may hold letters, digits and '_'", tostring(label))
+      fail(what, "the label '%s' may hold letters, digits and '_'", check.shown(label))
     end
     if label == "service" or label == "le" then
       fail(what, "the label '%s' is set by the host", label)

@@ -258,7 +258,7 @@ function M.consumer_group(stream, name, opts, fn)
   api.check_name(stream, WHAT .. ": the stream")
   if type(name) ~= "string" or not name:find "^[%w_=-]+$" or #name > 100 then
     core.blame(("%s: the name '%s' of a group may have letters, digits, '_', '-' and '='")
-      :format(WHAT, tostring(name):sub(1, 100)))
+      :format(WHAT, check.shown(name)))
   end
   opts = core.check(WHAT, opts, OPTIONS)
   check_own(opts)

@@ -23,7 +23,7 @@ local function check_names(what, stream, name)
   end
   if type(name) ~= "string" or not name:find "^[%w_=-]+$" or #name > 100 then
     core.blame(("%s: the name '%s' of a group may have letters, digits, '_', '-' and '='")
-      :format(what, tostring(name):sub(1, 100)))
+      :format(what, check.shown(name)))
   end
 end
 
