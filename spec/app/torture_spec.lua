@@ -15,7 +15,8 @@ describe("a service that calls everything with anything", function()
     finally(function() broker:stop() end)
     local env = { NATS_URL = broker.url, LN_TORTURE_SEED = SEED }
     local status, output = process.lunats_to_end({ "run", "--log-level", "off",
-      "--slice", "1000", "--drain-timeout", "30", "spec/support/torture.lua" },
+      "--slice", "1000", "--drain-timeout", "30", "--http", "127.0.0.1:0",
+      "spec/support/torture.lua" },
       { env = env, timeout = 120 * FACTOR })
     local complaints = {}
     for line in output:gmatch "COMPLAINT ([^\n]*)" do complaints[#complaints + 1] = line end

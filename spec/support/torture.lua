@@ -9,7 +9,8 @@ local CALLS = (tonumber(os.getenv "LN_TORTURE") or 1) * 60 -- in each stage
 
 math.randomseed(SEED)
 print("seed " .. SEED)
-if os.getenv "LN_GC_STRESS" == "1" then collectgarbage("incremental", 1, 1000, 1) end
+local STRESS = os.getenv "LN_GC_STRESS" == "1"
+if STRESS then collectgarbage("incremental", 1, 1000, 1) end
 if not allow then app.config { name = "torture" } end
 
 local random = math.random
@@ -33,6 +34,9 @@ local function fault_of(name, text)
   if text:find "^lunats/" then return "blames lunats: " .. text end
   local number, of = text:match "bad argument #(%-?%d+) to '([^']+)'"
   if number and tonumber(number) < 1 then return "no such argument: " .. text end
+  -- string.rep and next were called by whoever was given them.
+  local theirs = of and of:find "^string%." or text:find("table expected, got no value", 1, true)
+  if theirs then return nil end
   if of == "?" or of and of:match "[^.:]+$" ~= name then return "argument of what: " .. text end
   if text:find "attempt to %l+ a%l* %l+ value" and not text:find "torture%.lua" then
     return "unchecked: " .. text
@@ -121,6 +125,70 @@ local VALUES = {
 
 local function wrong() return pick(VALUES)() end
 
+-- ---- what runs in the middle of a call -----------------------------------------------
+
+local call_any -- below
+local STOPS = { "stop", "close", "cancel", "drain", "commit", "discard", "__gc", "__close" }
+local given = {} -- the tables that are arguments of calls under way
+local depth = 0
+
+local ACTS = {
+  collectgarbage,
+  function() app.json.encode { other = ("y"):rep(9000), list = { 1, 2, 3 } } end,
+  function()
+    for _, t in ipairs(given) do
+      for key in next, t do t[key] = nil end
+    end
+    collectgarbage()
+  end,
+  function()
+    for _, t in ipairs(given) do
+      for i = 1, 50 do t["more" .. i] = { i } end
+    end
+  end,
+  function()
+    local object = pick(objects)
+    local meta = debug.getmetatable(object)
+    local methods = meta and meta.__index
+    if type(methods) ~= "table" then methods = meta end
+    local name = pick(STOPS)
+    if type(methods) == "table" and rawget(methods, name) then methods[name](object) end
+    collectgarbage()
+  end,
+  function(stage) call_any(stage) end,
+  function(stage) call_any(stage) end,
+}
+
+---What a metamethod or a finalizer may do to the call in which it runs.
+local function act(stage)
+  if depth > 2 then return end
+  depth = depth + 1
+  pcall(pick(ACTS), stage)
+  depth = depth - 1
+end
+
+---A finalizer that does it runs as soon as Lua is asked for memory.
+local function disturb(stage)
+  if STRESS or random(3) > 1 then return end
+  collectgarbage "generational"
+  collectgarbage "stop"
+  pcall(setmetatable, {}, { __gc = function() act(stage) end })
+  collectgarbage "restart"
+end
+
+---The same options, some of them by a metamethod.
+local function hide(opts, stage)
+  local hidden = {}
+  for name in pairs(opts) do
+    if random(2) == 1 then hidden[name] = opts[name] end
+  end
+  for name in pairs(hidden) do opts[name] = nil end
+  return setmetatable(opts, { __index = function(_, name)
+    act(stage)
+    return hidden[name]
+  end })
+end
+
 local SUBJECTS = { "torture.a", "torture.b", "torture.stored.a", "torture.stored.b" }
 
 ---@return table opts some of them right, some of them wrong
@@ -138,7 +206,7 @@ end
 
 local names_of = {} -- of options, by the type of the parameter
 
-local function right(param, owner)
+local function right(param, owner, stage)
   local name, kind = param.name, param.type
   if declarations.is_options(param) then
     if not names_of[kind] then
@@ -148,7 +216,9 @@ local function right(param, owner)
       end
       table.sort(names_of[kind])
     end
-    return options(names_of[kind])
+    local opts = options(names_of[kind])
+    given[#given + 1] = opts
+    return random(4) == 1 and hide(opts, stage) or opts
   end
   if kind:find "^fun%(" then return function(...) return ... end end
   if name == "subject" or name == "to" then return pick(SUBJECTS) end
@@ -159,16 +229,20 @@ local function right(param, owner)
   if name == "timeout" or name == "seconds" or name == "interval" then return 0.01 end
   if kind:find "^integer" or kind:find "^number" then return random(3) end
   if kind:find "^boolean" then return true end
-  if kind:find "^table" then return { a = 1 } end
+  if kind:find "^table" then
+    local t = { a = 1 }
+    given[#given + 1] = t
+    return random(4) == 1 and hide(t, stage) or t
+  end
   return pick { "a", "torture", '{"a":1}' }
 end
 
-local function arguments(params, owner)
+local function arguments(params, owner, stage)
   local args = { n = #params }
   local broken = random(0, #params + 1)
   for i, param in ipairs(params) do
     local is_wrong = i == broken or random(8) == 1
-    if is_wrong then args[i] = wrong() else args[i] = right(param, owner) end
+    if is_wrong then args[i] = wrong() else args[i] = right(param, owner, stage) end
   end
   if random(10) == 1 then args.n = random(0, #params) end
   if random(10) == 1 then
@@ -224,7 +298,8 @@ local function call_declared(stage)
   local fn = pick(FUNCTIONS)
   local owner = owners[fn.owner]
   if owner == nil then return end
-  local args, target = arguments(fn.params, fn.owner), owner
+  if depth == 0 then given = {} end
+  local args, target = arguments(fn.params, fn.owner, stage), owner
   if fn.name == "on_start" and type(args[1]) == "function" then return end -- which would fail
   local method = fn.method
   if method and random(6) == 1 then -- another self
@@ -235,13 +310,15 @@ local function call_declared(stage)
     if type(target) ~= "table" or not rawget(target, fn.name) then return end
   end
   local where = ("%s, %s.%s"):format(stage, fn.owner, fn.name)
-  local ok, first, second = starved(caller(fn.name, method), target, args)
+  local call = caller(fn.name, method)
+  disturb(stage)
+  local ok, first, second = starved(call, target, args)
   check_results(where, fn.name, ok, first, second)
   keep(first)
 end
 
 ---Metamethods can be had by getmetatable().
-local function call_meta()
+local function call_meta(stage)
   local meta = debug.getmetatable(pick(objects))
   if not meta then return end
   local names = {}
@@ -251,11 +328,13 @@ local function call_meta()
   if #names == 0 then return end
   table.sort(names)
   local fn = meta[pick(names)]
-  starved(fn, random(3) > 1 and pick(objects) or wrong(), wrong(), wrong())
+  local self, first, second = random(3) > 1 and pick(objects) or wrong(), wrong(), wrong()
+  disturb(stage)
+  starved(fn, self, first, second)
 end
 
-local function call_any(stage)
-  if random(12) == 1 then call_meta() else call_declared(stage) end
+function call_any(stage)
+  if random(12) == 1 then call_meta(stage) else call_declared(stage) end
 end
 
 local function finished(stage) print("stage " .. stage) end
@@ -273,7 +352,8 @@ end
 -- ---- what functions belong to ------------------------------------------------------
 
 local TABLES = { app = app, ["app.log"] = app.log, ["app.crypto"] = app.crypto,
-  ["app.nats"] = app.nats, ["app.metrics"] = app.metrics, json = app.json, js = app.js }
+  ["app.nats"] = app.nats, ["app.metrics"] = app.metrics, json = app.json, js = app.js,
+  ["app.http"] = app.http, ["app.thread"] = app.thread, tcp = app.tcp }
 for name, value in pairs(TABLES) do owners[name] = value end
 
 local function metric(kind)
@@ -285,6 +365,7 @@ owners.metric_histogram = metric "histogram"
 owners.group, owners.mutex = app.group "torture", app.mutex()
 owners.cache = app.cache "torture"
 owners.periodic = app.timer(1e3, function() end)
+owners.thread = app.thread.open "string"
 
 local function add_objects()
   for name, owner in pairs(owners) do
@@ -312,6 +393,10 @@ local function open_all()
   owners.stored_msg = assert(js.get_msg("TORTURE", { last_by_subject = "torture.stored.a" }))
   owners.msg = assert(owners.psub:fetch(1))[1]
   owners.connection = assert(app.connect { server = os.getenv "NATS_URL" })
+  local host, port = os.getenv "NATS_URL":match "@?([%d.]+):(%d+)$"
+  owners.socket = assert(app.tcp.connect(host, tonumber(port)))
+  owners.leader = app.leader("torture", function() app.sleep(1e3) end)
+  owners.cron_job = app.cron("0 0 1 1 *", function() end)
   objects[#objects + 1] = select(2, app.request("torture.nobody", "x"))
   add_objects()
 end
@@ -332,6 +417,7 @@ if allow then
   return
 end
 owners.listener = app.listen("torture.a", function(msg) return msg.raw end)
+owners.route = app.http.get("/torture", function() return 1 end)
 burst "top level"
 
 app.on_start(function()
