@@ -283,7 +283,31 @@ describe("routes", function()
   end)
 end)
 
+---Of a process, in hundredths of a second.
+local function processor_time(pid)
+  local file <close> = assert(io.open(("/proc/%d/stat"):format(pid)))
+  local user, system = file:read "a":match("%) %a" .. (" %-?%d+"):rep(10) .. " (%d+) (%d+)")
+  return user + system
+end
+
 describe("what is no request", function()
+  -- libmicrohttpd wants to run again at once as long as the bytes of such a client wait in it.
+  it("holds up nobody, and costs next to nothing, while its line does not end", function()
+    local child, url = run(HELLO:format("a", "hello"))
+    local host, port = url:match "//(.*):(%d+)$"
+    for _, rest in ipairs { "1;" .. ("x"):rep(200000), "0\r\n" .. ("x"):rep(200000) } do
+      local s = assert(app.tcp.connect(host, tonumber(port), { timeout = 0.5 }))
+      s:write("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" .. rest)
+      local before = processor_time(child.pid)
+      assert.equal("hello", web.get(url .. "/a").body)
+      app.sleep(1)
+      assert.equal("hello", web.get(url .. "/a").body)
+      assert.truthy(processor_time(child.pid) - before < 50)
+      s:close()
+    end
+    assert.equal(0, child:stop())
+  end)
+
   it("is refused, and harms nobody", function()
     local child, url = run(HELLO:format("a", "hello"))
     for _, bytes in ipairs { "GET /a HTTP/0.9\r\n\r\n", "GET\r\n\r\n",

@@ -2,8 +2,9 @@
 /*
  * An HTTP client: libcurl's multi interface, without threads of ours. It says which sockets it
  * wants to hear of, each of them a poll of the loop, and when it wants to be called; each event
- * runs it. Nothing of it is called from inside one of its callbacks: a timer that is due at
- * once does that.
+ * runs it. Nothing of it is called from inside one of its callbacks: an idle handle does that
+ * where it wants to run at once, as libuv before 1.45 looks at nothing else while a timer of
+ * 0 ms starts itself again.
  *
  * Where the library would wait for a thread that resolves a name, it is told not to
  * (CURLOPT_QUICK_EXIT).
@@ -64,15 +65,22 @@ static void on_time(uv_timer_t *timer) {
     run(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
+static void on_soon(uv_idle_t *soon) {
+    uv_idle_stop(soon);
+    run(soon->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
 static int on_timer_wish(CURLM *multi, long ms, void *owner) {
     (void)multi;
     struct http_client *client = owner;
     if (client->closing)
         return 0;
-    if (ms < 0)
-        uv_timer_stop(&client->timer);
-    else
+    uv_timer_stop(&client->timer);
+    uv_idle_stop(&client->soon);
+    if (ms > 0)
         uv_timer_start(&client->timer, on_time, (uint64_t)ms, 0);
+    else if (ms == 0)
+        uv_idle_start(&client->soon, on_soon);
     return 0;
 }
 
@@ -161,10 +169,12 @@ static int client_open(struct http_client **out, uv_loop_t *loop) {
     }
     client->loop = loop;
     client->bundle = about->age >= CURLVERSION_SEVENTH ? about->cainfo : NULL;
-    client->handles = 1;
+    client->handles = 2;
     uv_timer_init(loop, &client->timer); /* cannot fail */
+    uv_idle_init(loop, &client->soon);
     uv_unref((uv_handle_t *)&client->timer);
-    client->timer.data = client;
+    uv_unref((uv_handle_t *)&client->soon);
+    client->timer.data = client->soon.data = client;
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wish);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer_wish);
@@ -176,7 +186,7 @@ static int client_open(struct http_client **out, uv_loop_t *loop) {
     return LN_OK;
 }
 
-static void on_timer_closed(uv_handle_t *handle) {
+static void on_handle_closed(uv_handle_t *handle) {
     on_one_closed(handle->data);
 }
 
@@ -195,7 +205,8 @@ static void client_close(struct http_client *client, void (*on_closed)(void *own
     curl_easy_cleanup(client->spare);
     curl_multi_cleanup(client->multi);
     curl_global_cleanup();
-    uv_close((uv_handle_t *)&client->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&client->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&client->soon, on_handle_closed);
 }
 
 static const struct http_client_api api = {

@@ -15,12 +15,13 @@ struct http_client {
     CURLM *multi;
     uv_loop_t *loop;
     uv_timer_t timer; /* when the library wants to run */
+    uv_idle_t soon;   /* and when that is at once */
     CURL *spare;      /* for the next call; or NULL */
     const char
         *bundle; /* file of the authorities that the system trusts; NULL: there is none */
     struct list calls, sockets;
     struct list news; /* calls whose sink has got something */
-    int handles;      /* polls and the timer, as long as they are not closed */
+    int handles;      /* polls, the timer and the idle one, as long as they are not closed */
     bool closing;
     void (*on_closed)(void *owner);
     void *close_owner;

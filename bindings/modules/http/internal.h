@@ -16,14 +16,17 @@ struct http {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;          /* of the daemon's epoll descriptor */
     uv_timer_t run;          /* the daemon has something to do without an event */
+    uv_idle_t soon;          /* and at once */
     uv_timer_t sweep;        /* deadlines of connections; runs while there are some */
     uv_timer_t bound;        /* of close() */
     struct list connections; /* that whose turn began first is the first */
     size_t count;            /* of the connections */
     size_t unread;           /* bytes of the answers that are under way */
     size_t bodies;           /* bytes of the bodies that have come */
-    size_t handles;          /* of the four, not closed yet */
+    size_t handles;          /* of the five, not closed yet */
     bool again;              /* run() shall be called once more */
+    bool moved;              /* something has happened in this run */
+    unsigned barren;         /* runs in a row in which nothing has, and that want another one */
     bool closing;
     bool quiet; /* it takes no more connections */
     void (*on_closed)(void *owner);

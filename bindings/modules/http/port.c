@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A port: libmicrohttpd without threads. Its epoll descriptor is polled by the loop, and each
- * event, or a timer where it wants no event, runs it. How long a client may take is seen to
+ * event, or a timer where it wants no event, runs it. What it wants at once waits for an idle
+ * handle, not for a timer of 0 ms: libuv before 1.45 runs such a timer again and again without
+ * ever looking at anything else. How long a client may take is seen to
  * here: the library only knows how long it is silent, and one byte every few seconds would hold
  * a connection for ever. A connection whose time is over is shut down, which the library sees
  * as the end of its client.
@@ -17,25 +19,45 @@
 #include "host/base/status.h"
 
 #define SWEEP_MS 500
+#define BARREN_MAX 8                  /* runs in a row in which nothing has happened */
+#define BARREN_MS 10                  /* until the next one then */
 #define PATIENCE_MS 100               /* with a client, when there is no room for others */
 #define UNREAD_MAX ((size_t)64 << 20) /* bytes of all answers that are not read yet */
 
 /* ---- running the daemon ---- */
 
 static void on_run(uv_timer_t *timer);
+static void on_soon(uv_idle_t *soon);
 
+/*
+ * The library wants to run at once as long as bytes of a client wait in it, also where it can
+ * do nothing with them: a line before a piece of a body that is longer than its memory, for
+ * example. Then it has to wait.
+ */
 static void run(struct http *http) {
     MHD_UNSIGNED_LONG_LONG ms = 0;
-    http->again = false;
+    http->again = http->moved = false;
+    uv_idle_stop(&http->soon);
     MHD_run(http->daemon);
-    if (http->again || MHD_get_timeout(http->daemon, &ms) == MHD_YES)
+    bool wanted = http->again || MHD_get_timeout(http->daemon, &ms) == MHD_YES;
+    bool barren = wanted && ms == 0 && !http->again && !http->moved;
+    http->barren = barren ? http->barren + 1 : 0;
+    if (http->barren > BARREN_MAX)
+        ms = BARREN_MS;
+    if (wanted && ms > 0)
         uv_timer_start(&http->run, on_run, ms, 0);
     else
         uv_timer_stop(&http->run);
+    if (wanted && ms == 0)
+        uv_idle_start(&http->soon, on_soon);
 }
 
 static void on_run(uv_timer_t *timer) {
     run(timer->data);
+}
+
+static void on_soon(uv_idle_t *soon) {
+    run(soon->data);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events) {
@@ -45,7 +67,7 @@ static void on_event(uv_poll_t *poll, int status, int events) {
 
 void port_run_soon(struct http *http) {
     http->again = true;
-    uv_timer_start(&http->run, on_run, 0, 0);
+    uv_idle_start(&http->soon, on_soon);
 }
 
 /* ---- connections ---- */
@@ -56,6 +78,7 @@ static void cut(const struct connection *connection) {
 
 /* The list is in the order in which their turns began. */
 void connection_give(struct connection *connection, uint32_t ms) {
+    connection->http->moved = true;
     list_push_back(&connection->http->connections, &connection->node);
     connection->since = uv_now(connection->http->loop);
     connection->deadline = ms != 0 ? connection->since + ms : UINT64_MAX;
@@ -220,9 +243,10 @@ static void close_handle(struct http *http, void *handle) {
 }
 
 static void close_handles(struct http *http) {
-    http->handles = 4;
+    http->handles = 5;
     close_handle(http, &http->poll);
     close_handle(http, &http->run);
+    close_handle(http, &http->soon);
     close_handle(http, &http->sweep);
     close_handle(http, &http->bound);
 }
@@ -330,9 +354,11 @@ static int http_open(struct http **out, uv_loop_t *loop, const struct http_optio
         return rc;
     }
     uv_timer_init(loop, &http->run); /* cannot fail */
+    uv_idle_init(loop, &http->soon);
     uv_timer_init(loop, &http->sweep);
     uv_timer_init(loop, &http->bound);
-    http->poll.data = http->run.data = http->sweep.data = http->bound.data = http;
+    http->poll.data = http->run.data = http->soon.data = http;
+    http->sweep.data = http->bound.data = http;
     uv_poll_start(&http->poll, UV_READABLE, on_event);
     port_run_soon(http);
     *out = http;

@@ -395,6 +395,7 @@ enum MHD_Result request_go_on(void *cls, struct MHD_Connection *mhd, const char 
     struct request *request = *context;
     if (request == NULL)
         return MHD_NO;
+    request->connection->http->moved = true;
     if (request->state == HEADER)
         return begin_body(request, mhd, method);
     if (*upload_len > 0) {
