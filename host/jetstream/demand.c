@@ -208,22 +208,23 @@ static void on_msg(void *owner, struct message *msg) {
     heartbeat_heard(&demand->heartbeat);
     demand->heard = true;
     enum js_status status = js_classify(msg);
-    if (status == JS_DATA && msg->reply != NULL && !is_proven(demand, msg->reply)) {
-        answer_refused(&demand->refusals, NULL, "consumer", demand->consumer, msg->reply);
+    if (status == JS_DATA && !js_comes_from(msg->reply, demand->consumer)) {
+        if (msg->reply != NULL) /* somebody else wrote to our inbox */
+            answer_refused(&demand->refusals, NULL, "consumer", demand->consumer, msg->reply);
         message_free(msg);
         return;
     }
     if (demand->options.pin != NULL)
         js_pin_learn(demand->options.pin, msg, status);
-    if (status == JS_DATA && msg->reply != NULL) {
+    if (status == JS_DATA) {
         demand->absent = 0;
         weigh(demand, msg);
         demand->events->on_msg(demand, msg);
         return;
     }
-    if (status != JS_DATA && pushes(demand))
+    if (pushes(demand))
         on_push_status(demand, msg);
-    else if (status != JS_DATA) /* else somebody else wrote to our inbox */
+    else
         on_status(demand, msg, status);
     message_free(msg);
 }

@@ -253,9 +253,10 @@ static bool outdated(const struct fetch *fetch, struct message *msg) {
 }
 
 static void on_data(struct fetch *fetch, struct message *msg) {
-    if (msg->reply != NULL && !js_answer_ok(msg->reply, fetch->consumer)) {
-        answer_refused(&fetch->refusals, NULL, "consumer", fetch->consumer, msg->reply);
-        message_free(msg); /* somebody else wrote to our inbox */
+    if (!js_comes_from(msg->reply, fetch->consumer)) { /* somebody else wrote to our inbox */
+        if (msg->reply != NULL)
+            answer_refused(&fetch->refusals, NULL, "consumer", fetch->consumer, msg->reply);
+        message_free(msg);
     } else if (fetch->state == OVER || fetch->state == IDLE) {
         js_return_message(fetch->link, msg);
     } else if (fetch->count > 0 && tally_full(msg->tally, 0)) {

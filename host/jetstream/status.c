@@ -39,20 +39,20 @@ static size_t split(const char *text, struct js_slice *tokens, size_t max) {
     }
 }
 
+#define DIGITS_MAX 19 /* of an int64_t */
+
+/* Larger ones are no numbers of a stream, and no integers of Lua. */
 static bool parse_number(struct js_slice token, uint64_t *out) {
     uint64_t value = 0;
-    if (token.len == 0)
+    if (token.len == 0 || token.len > DIGITS_MAX)
         return false;
     for (size_t i = 0; i < token.len; i++) {
         if (token.at[i] < '0' || token.at[i] > '9')
             return false;
-        uint64_t digit = (uint64_t)(token.at[i] - '0');
-        if (value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
+        value = value * 10 + (uint64_t)(token.at[i] - '0');
     }
     *out = value;
-    return true;
+    return value <= INT64_MAX;
 }
 
 bool js_parse_reply(const char *reply, struct js_meta *out) {
@@ -72,8 +72,7 @@ bool js_parse_reply(const char *reply, struct js_meta *out) {
     uint64_t timestamp;
     if (at[0].len == 0 || at[1].len == 0 || !parse_number(at[2], &out->num_delivered) ||
         !parse_number(at[3], &out->stream_seq) || !parse_number(at[4], &out->consumer_seq) ||
-        !parse_number(at[5], &timestamp) || timestamp > INT64_MAX ||
-        !parse_number(at[6], &out->num_pending))
+        !parse_number(at[5], &timestamp) || !parse_number(at[6], &out->num_pending))
         return false;
     out->stream = at[0];
     out->consumer = at[1];
@@ -104,6 +103,11 @@ bool js_answer_ok(const char *subject, const char *consumer) {
         return true;
     struct js_meta meta;
     return js_parse_reply(subject, &meta) && names(meta.stream.at, consumer);
+}
+
+bool js_comes_from(const char *reply, const char *consumer) {
+    struct js_meta meta;
+    return js_parse_reply(reply, &meta) && js_answer_ok(reply, consumer);
 }
 
 bool js_delivered(const char *pattern, const char *subject, const char *reply) {

@@ -39,8 +39,8 @@ struct js_meta {
 };
 
 /*
- * Reads "$JS.ACK...." of either version. Returns false for anything else, NULL included; *out
- * is undefined then.
+ * Reads "$JS.ACK...." of either version. Returns false for anything else, NULL and numbers
+ * beyond INT64_MAX included; *out is undefined then.
  */
 bool js_parse_reply(const char *reply, struct js_meta *out);
 
@@ -50,6 +50,13 @@ bool js_parse_reply(const char *reply, struct js_meta *out);
  * this consumer, or no subject of the server at all.
  */
 bool js_answer_ok(const char *subject, const char *consumer);
+
+/*
+ * Whether a message with this reply subject (NULL: without one) that came to a reader of
+ * `consumer`, as above, is one of the stream: those of a consumer say which one, whatever its
+ * ack_policy. All that is done with a message needs to know it.
+ */
+bool js_comes_from(const char *reply, const char *consumer);
 
 /*
  * Whether a message with this reply subject was delivered by a consumer to a subscription to

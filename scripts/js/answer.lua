@@ -8,19 +8,20 @@ local schema = require "lunats.js.schema"
 
 -- ---- the fields -------------------------------------------------------------
 
----Kinds are those of schema.lua, and "name", which may be part of a subject. Fields that are
----not named here may be anything.
+---Kinds are those of schema.lua, and "name", which may be part of a subject, "sequence", with
+---which one may calculate and ask again, and "counts" by names. Fields that are not named here
+---may be anything.
 local LIST = schema.LIST
 
-local STATE = { messages = "count", bytes = "count", first_seq = "count", last_seq = "count",
-  subjects = "table" }
+local STATE = { messages = "count", bytes = "count", first_seq = "sequence",
+  last_seq = "sequence", subjects = "counts" }
 local STREAM = { config = schema.fields.stream, state = STATE, created = "string",
   total = "count" }
-local SEQUENCES = { consumer_seq = "count", stream_seq = "count" }
+local SEQUENCES = { consumer_seq = "sequence", stream_seq = "sequence" }
 local CONSUMER = { name = "name", stream_name = "name", created = "string",
   config = schema.fields.consumer, delivered = SEQUENCES, ack_floor = SEQUENCES,
   num_pending = "count", num_ack_pending = "count", push_bound = "boolean" }
-local MESSAGE = { subject = "string", seq = "count", data = "string", hdrs = "string",
+local MESSAGE = { subject = "string", seq = "sequence", data = "string", hdrs = "string",
   time = "string" }
 local ERROR = { code = "whole", err_code = "whole", description = "string" }
 
@@ -57,6 +58,16 @@ local function is_whole(value)
     or type(value) == "number" and (value >= 2^63 or value < -2^63)
 end
 
+local function is_count(value) return is_whole(value) and value >= 0 end
+local function is_sequence(value) return math.type(value) == "integer" and value >= 0 end
+
+local function is_counts(value)
+  for name, one in pairs(value) do
+    if type(name) ~= "string" or not is_sequence(one) then return false end
+  end
+  return type_of(value) == "table"
+end
+
 local function is_words(value)
   for name, one in pairs(value) do
     if type(name) ~= "string" or type(one) ~= "string" then return false end
@@ -69,7 +80,8 @@ local SCALARS = {
   boolean = function(value) return type(value) == "boolean" end,
   table = function(value) return type_of(value) == "table" end,
   words = function(value) return type(value) == "table" and is_words(value) end,
-  whole = is_whole, count = is_whole,
+  counts = function(value) return type(value) == "table" and is_counts(value) end,
+  whole = is_whole, count = is_count, sequence = is_sequence,
   name = function(value) return type(value) == "string" and core.js_name_ok(value) end,
 }
 SCALARS.subject = SCALARS.string

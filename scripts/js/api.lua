@@ -158,20 +158,38 @@ function M.done(op, body)
   return reply.success == true
 end
 
+---Of pages that repeat themselves, and of what has more than anybody makes, there is no end.
+---@return table err
+function M.repeats(op)
+  return M.failure("jetstream", "%s: the pages of the answer come without end", op)
+end
+
+local MOST_ITEMS = 1000000
+
+---What names a stream or a consumer in a list.
+local function name_of(item)
+  if type(item) ~= "table" then return item end
+  return item.name or type(item.config) == "table" and item.config.name or item
+end
+
 ---All pages of a list, in the units of the wire.
 ---@param op string
 ---@param field string of the answer that holds the list
 ---@param body table
 ---@return table[]|nil items, table|nil err
 function M.pages(op, field, body)
-  local items = {}
+  local items, seen = {}, {}
   while true do
     body.offset = #items > 0 and #items or nil
     local reply, err = M.raw(op, next(body) and body or nil)
     if not reply then return nil, err end
-    local page = type(reply[field]) == "table" and reply[field] or {}
-    for _, item in ipairs(page) do items[#items + 1] = item end
+    local page, new = type(reply[field]) == "table" and reply[field] or {}, false
+    for _, item in ipairs(page) do
+      local name = name_of(item)
+      items[#items + 1], new, seen[name] = item, new or not seen[name], true
+    end
     if #page == 0 or #items >= (reply.total or 0) then return items end
+    if not new or #items > MOST_ITEMS then return nil, M.repeats(op) end
   end
 end
 

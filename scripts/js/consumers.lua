@@ -83,7 +83,8 @@ function M.create_request(stream, name, wire)
   local op = ("CONSUMER.CREATE.%s.%s"):format(stream, name)
   -- The form that permissions can tell apart by filter; a wildcard cannot be part of it.
   local filter = wire.filter_subject
-  if filter and filter ~= "" and not filter:find "[*>]" then op = op .. "." .. filter end
+  -- Nor may what is no subject, which only a server can have made one of.
+  if filter and pcall(core.check_subject, filter) then op = op .. "." .. filter end
   return op, { stream_name = stream, config = wire }
 end
 

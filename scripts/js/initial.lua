@@ -5,7 +5,6 @@
 ---the subjects that exist are listed at the beginning, and everything has been seen when each
 ---of them has come, or is gone. A value that is replaced all the time comes as well: whatever
 ---is the newest one at a moment lies before the reader, or has been read.
-local json = require "lunats.json"
 local api = require "lunats.js.api"
 
 ---What servers write for bytes that are not UTF-8: such a subject cannot be recognized.
@@ -19,28 +18,32 @@ local REPLACEMENT = "\xEF\xBF\xBD"
 local initial = {}
 initial.__index = initial
 
----@return integer|nil count, table|nil err
-local function add_page(self, filter, offset, subjects)
+---@param seen table<string, true> of the pages before, of this filter
+---@return integer|nil count 0: it was the last one
+---@return table|nil err
+local function add_page(self, filter, offset, subjects, seen)
   local reply, err = api.raw("STREAM.INFO." .. self.stream,
     { subjects_filter = filter, offset = offset > 0 and offset or nil })
   if not reply then return nil, err end
   self.last, self.created = self.last or reply.state.last_seq, reply.created
-  local page, count = reply.state.subjects, 0
-  if page == nil or page == json.null then return 0 end
+  local page, count, new = reply.state.subjects or {}, 0, false
   for subject, messages in pairs(page) do
     count = count + 1
+    new, seen[subject] = new or not seen[subject], true
     if not subject:find(REPLACEMENT, 1, true) then subjects[subject] = messages end
   end
-  return offset + count < (reply.total or 0) and count or 0
+  if count == 0 or offset + count >= (reply.total or 0) then return 0 end
+  if not new then return nil, api.repeats("STREAM.INFO." .. self.stream) end
+  return count
 end
 
 ---@return table<string, integer>|nil subjects with the number of their messages, table|nil err
 local function list(self)
   local subjects = {}
   for _, filter in ipairs(self.filters) do
-    local offset = 0
+    local offset, seen = 0, {}
     repeat
-      local count, err = add_page(self, filter, offset, subjects)
+      local count, err = add_page(self, filter, offset, subjects, seen)
       if not count then return nil, err end
       offset = offset + count
     until count == 0

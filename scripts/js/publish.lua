@@ -87,7 +87,7 @@ local function pub_ack(subject, msg)
   if type(ack) ~= "table" then ack = {} end
   if type(ack.error) == "table" then return nil, api.error(ack.error) end
   local named = type(ack.stream) == "string" and core.js_name_ok(ack.stream)
-  if not named or math.type(ack.seq) ~= "integer" then
+  if not named or math.type(ack.seq) ~= "integer" or ack.seq < 1 then
     return nil, api.failure("jetstream", "the answer to '%s' does not come from a stream: "
       .. "another subscriber of the subject has replied", subject)
   end

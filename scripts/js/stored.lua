@@ -99,7 +99,7 @@ local function get_direct(stream, query)
   local headers = msg.headers
   local sequence = math.tointeger(tonumber(M.last(headers, "Nats-Sequence")))
   local subject = M.last(headers, "Nats-Subject")
-  if sequence and subject then
+  if sequence and sequence > 0 and subject then
     return {
       subject = subject, sequence = sequence, data = msg.raw,
       created = M.unix(M.last(headers, "Nats-Time-Stamp")), headers = headers,
@@ -110,12 +110,23 @@ local function get_direct(stream, query)
     headers.Description or "")
 end
 
+---Whoever goes from one message to the next must not be led back to where it has been.
+---@param sequence integer of what has come
+local function is_answer(query, sequence)
+  if query.next_by_subj then return sequence >= query.seq end
+  return query.seq == nil or sequence == query.seq
+end
+
 ---@param config table of the stream
----@param query table { last_by_subj = } or { seq = }
+---@param query table { last_by_subj = }, { seq = } or { seq =, next_by_subj = }
 ---@return js.stored_message|nil message, table|nil err
 function M.get(config, query)
-  if config.allow_direct then return get_direct(config.name, query) end
-  return get_from_leader(config.name, query)
+  local get = config.allow_direct and get_direct or get_from_leader
+  local message, err = get(config.name, query)
+  if not message or is_answer(query, message.sequence) then return message, err end
+  return nil, api.failure("jetstream", "the stream '%s' was asked for message %d%s, and "
+    .. "message %d has come", config.name, query.seq,
+    query.next_by_subj and " or a later one" or "", message.sequence)
 end
 
 return M

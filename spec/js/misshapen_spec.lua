@@ -21,7 +21,9 @@ describe("an answer of the JetStream API that makes no sense", function()
   setup(function()
     api, answers = unique "api", {}
     listener = app.listen(api .. ".>", { queue = false }, function(msg)
-      return answers[msg.subject:sub(#api + 2)] or answers.any
+      local answer = answers[msg.subject:sub(#api + 2)] or answers.any
+      if type(answer) == "function" then return answer(msg) end
+      return answer
     end)
     svc = testing.start([[
       app.listen("call", { data_type = "string" }, function(msg)
@@ -101,6 +103,62 @@ describe("an answer of the JetStream API that makes no sense", function()
     refused(get, message(nil), "answer.message is missing")
     refused(get, message { seq = 1 }, "answer.message.subject is missing")
     refused(get, message { subject = "s", seq = 1, data = "*" }, "no base64")
+    refused(get, message { subject = "s", seq = -1 }, "answer.message.seq is a number")
+    refused(get, message { subject = "s", seq = 2^63 }, "answer.message.seq is a number")
+  end)
+
+  it("is refused as a message that was not asked for", function()
+    answers = { any = { message = { subject = "s", seq = 3 } },
+      ["STREAM.INFO.S"] = { config = { name = "S" }, state = with(STATE, { last_seq = 9 }) } }
+    refused('js.get_msg("S", { seq = 4 })', answers, "message 3 has come")
+    refused('js.get_msg("S", { seq = 4, next_by_subject = ">" })', answers,
+      "message 3 has come")
+    refused('js.dead_letters("S"):list { first = 4 }', answers, "message 3 has come")
+    local reply = call 'js.get_msg("S", { seq = 2, next_by_subject = ">" })'
+    assert.equal(3, reply.result.sequence)
+  end)
+
+  it("is refused as a list without end", function()
+    local endless = { total = 1000000000000000, streams = { "A", "B" } }
+    refused("js.stream_names()", endless, "without end")
+    endless.streams = { { config = { name = "A" }, state = STATE } }
+    refused("js.streams()", endless, "without end")
+    refused('js.consumers "S"', { total = 9, consumers = { CONSUMER } }, "without end")
+  end)
+
+  describe("of a bucket", function()
+    local function bucket(state, more)
+      local info = { config = { name = "KV_B", max_msgs_per_subject = 1 },
+        total = 1000000000000000, state = with(STATE, state) }
+      return with(more or {}, { any = {}, ["STREAM.INFO.KV_B"] = info })
+    end
+
+    it("is refused as what there is", function()
+      local keys = [[(function()
+        local kv, err = js.key_value "B"
+        if not kv then return nil, err end
+        return kv:keys()
+      end)()]]
+      for _, count in ipairs { "x", -1, 1.5, app.json.array {} } do
+        refused(keys, bucket { subjects = { ["$KV.B.a"] = count } },
+          "answer.state.subjects is")
+      end
+      refused(keys, bucket { subjects = { ["$KV.B.a"] = 1 } }, "without end")
+    end)
+
+    it("is refused as an acknowledgement", function()
+      for _, seq in ipairs { 0, -1, 2^63 } do
+        refused('js.key_value("B"):put("a", 1)', bucket({}, { ["$KV.B.a"] =
+          { stream = "KV_B", seq = seq } }), "does not come from a stream")
+      end
+    end)
+  end)
+
+  it("makes no subject of what is none", function()
+    local config = { durable_name = "C", filter_subject = "a b." }
+    answers = { any = with(CONSUMER, { config = config }) }
+    local update = 'js.update_consumer { stream = "S", durable_name = "C", max_deliver = 2 }'
+    assert.is_nil(call(update).raised)
   end)
 
   it("is a refusal that nothing is known of", function()
@@ -121,6 +179,36 @@ describe("an answer of the JetStream API that makes no sense", function()
         assert.equal(code, reply.err.err_code)
       end
     end
+  end)
+
+  -- All that is done with a message needs to know which one of the stream it is.
+  it("is no message of a consumer", function()
+    local info = { config = { name = "S" }, state = STATE }
+    local sent = 0
+    local function deliver(msg)
+      app.publish(msg.reply_to, "{}", { reply_to = "elsewhere" })
+      app.publish(msg.reply_to, "{}")
+      sent = sent + 1
+    end
+    answers = { any = CONSUMER, ["STREAM.INFO.S"] = info, ["CONSUMER.MSG.NEXT.S.C"] = deliver }
+    local subscribe = 'js.pull_subscribe(nil, { stream = "S", durable = "C" })'
+    local reply = call(("#(%s:fetch(7, { timeout = 0.3 }) or {})"):format(subscribe))
+    assert.is_nil(reply.raised)
+    assert.equal(0, reply.result)
+    assert.truthy(sent > 0)
+    sent = 0
+    reply = call(([[(function()
+      local seen, psub = 0, %s
+      local handle = assert(psub:consume({ expires = 1, heartbeat = 0.2 }, function(msg)
+        seen = seen + 1
+        error "seen"
+      end))
+      app.sleep(0.3)
+      psub:stop()
+      return { seen = seen, received = handle:stats().received }
+    end)()]]):format(subscribe))
+    assert.same({ seen = 0, received = 0 }, reply.result)
+    assert.truthy(sent > 0)
   end)
 
   it("is a bucket no more", function()

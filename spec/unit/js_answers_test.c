@@ -4,8 +4,8 @@
 
 #include "spec/unit/jetstream.h"
 
-/* Answers requests for messages in place of a server. Its messages have no reply subject: the
- * server lets nobody else use those of JetStream. */
+/* Answers requests for messages in place of a server. The messages are those of a stream, which
+ * it asks the server for: nobody else may use the reply subjects of JetStream. */
 static struct fake {
     struct link_sub *requests;
     int asked;
@@ -31,11 +31,14 @@ static bool wait_asked(int times) {
 
 static struct pull *open_fake(void (*do_answer)(struct fake *)) {
     struct pull *pull = NULL;
+    char subject[64];
+    if (!make("", 6))
+        abort();
     memset(&fake, 0, sizeof(fake));
     fake.answer = do_answer;
-    link_subscribe(link_, "FAKE.CONSUMER.MSG.NEXT.S.c", NULL, on_fake_request, NULL, &fake,
-                   &fake.requests);
-    if (pull_open(&pull, link_, real_clock, "FAKE", "S", "c") < 0)
+    snprintf(subject, sizeof(subject), "FAKE.CONSUMER.MSG.NEXT.%s.c", stream);
+    link_subscribe(link_, subject, NULL, on_fake_request, NULL, &fake, &fake.requests);
+    if (pull_open(&pull, link_, real_clock, "FAKE", stream, "c") < 0)
         abort();
     return pull;
 }
@@ -50,7 +53,16 @@ static void say(const char *to, const char *status, const char *text) {
 }
 
 static void deliver(const char *to) {
-    link_publish(link_, &(struct link_out){.subject = to, .data = "x", .len = 1});
+    char subject[64];
+    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.c", stream);
+    link_publish(link_,
+                 &(struct link_out){.subject = subject, .reply = to, .data = "1", .len = 1});
+}
+
+/* What any client could send, if it knew where to. */
+static void stray(const char *to, const char *reply) {
+    link_publish(link_,
+                 &(struct link_out){.subject = to, .reply = reply, .data = "x", .len = 1});
 }
 
 static void answer_moved_then_data(struct fake *f) {
@@ -89,6 +101,26 @@ static void a_status_of_an_earlier_request_is_ignored(void) {
     CHECK(run_until(&got.done, 2000));
     CHECK_INT(fetch_status(got.fetch), LN_OK);
     CHECK_INT(fetch_count(got.fetch), 1);
+    acknowledge(&got);
+    close_fake(pull);
+}
+
+static void answer_with_strays(struct fake *f) {
+    stray(f->replies[0], NULL);
+    stray(f->replies[0], "elsewhere");
+    deliver(f->replies[0]);
+}
+
+static void what_comes_from_no_consumer_is_not_kept(void) {
+    struct pull *pull = open_fake(answer_with_strays);
+    struct got got;
+    CHECK_INT(start(pull, &got, (struct fetch_options){.batch = 1, .timeout_ms = 3000}), LN_OK);
+    CHECK(run_until(&got.done, 2000));
+    CHECK_INT(fetch_status(got.fetch), LN_OK);
+    CHECK_INT(fetch_count(got.fetch), 1);
+    struct js_meta meta;
+    CHECK(js_parse_reply(fetch_msg(got.fetch, 0)->reply, &meta));
+    CHECK_INT(meta.stream_seq, 1);
     acknowledge(&got);
     close_fake(pull);
 }
@@ -192,6 +224,7 @@ static void refuses_what_cannot_be_asked(void) {
 static void run_all(void) {
     RUN(asks_again_after_a_leadership_change);
     RUN(a_status_of_an_earlier_request_is_ignored);
+    RUN(what_comes_from_no_consumer_is_not_kept);
     RUN(a_message_too_many_is_not_kept);
     RUN(a_refusal_ends_a_fetch);
     RUN(requests_say_what_was_asked);

@@ -33,12 +33,12 @@ static void reply_version_1(void) {
 
 static void reply_version_2(void) {
     struct js_meta m;
-    CHECK(js_parse_reply("$JS.ACK.hub.Xh4sh.ORDERS.work.3.18446744073709551615.2.1.0.rnd", &m));
+    CHECK(js_parse_reply("$JS.ACK.hub.Xh4sh.ORDERS.work.3.9223372036854775807.2.1.0.rnd", &m));
     CHECK_MEM(m.domain.at, m.domain.len, "hub", 3);
     CHECK_MEM(m.stream.at, m.stream.len, "ORDERS", 6);
     CHECK_MEM(m.consumer.at, m.consumer.len, "work", 4);
     CHECK_INT(m.num_delivered, 3);
-    CHECK(m.stream_seq == UINT64_MAX);
+    CHECK_INT(m.stream_seq, INT64_MAX);
     CHECK(js_parse_reply("$JS.ACK._.h.S.c.1.2.3.4.5", &m));
     CHECK_INT(m.domain.len, 0);
 }
@@ -49,12 +49,14 @@ static void reply_garbage(void) {
         "$JS.ACK.",
         "$JS.ACK",
         "_INBOX.a.b.1.2.3.4.5.6",
-        "$JS.ACK.P.w.1.4.5.6",     /* 8 tokens */
-        "$JS.ACK.a.P.w.1.4.5.6.7", /* 10 */
-        "$JS.ACK.P.w.1.4.x.6.7",   /* not a number */
-        "$JS.ACK.P.w.1.4..6.7",    /* empty */
-        "$JS.ACK..w.1.4.5.6.7",    /* no stream */
-        "$JS.ACK.P.w.1.18446744073709551616.5.6.7",
+        "$JS.ACK.P.w.1.4.5.6",                      /* 8 tokens */
+        "$JS.ACK.a.P.w.1.4.5.6.7",                  /* 10 */
+        "$JS.ACK.P.w.1.4.x.6.7",                    /* not a number */
+        "$JS.ACK.P.w.1.4..6.7",                     /* empty */
+        "$JS.ACK..w.1.4.5.6.7",                     /* no stream */
+        "$JS.ACK.P.w.1.18446744073709551615.5.6.7", /* no integer of Lua */
+        "$JS.ACK.P.w.9223372036854775808.4.5.6.7",
+        "$JS.ACK.P.w.1.4.5.6.99999999999999999999999",
         "$JS.ACK.P.w.1.4.5.9223372036854775808.7",
         "$JS.ACK.P.w.-1.4.5.6.7",
     };
@@ -101,6 +103,11 @@ static void answers(void) {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         if (js_answer_ok(cases[i].subject, "S.c") != cases[i].ok)
             test_fail(__FILE__, __LINE__, "%s", cases[i].subject);
+    CHECK(js_comes_from("$JS.ACK.S.c.1.2.3.4.5", "S.c"));
+    CHECK(!js_comes_from("$JS.ACK.S.other.1.2.3.4.5", "S.c"));
+    CHECK(!js_comes_from("$JS.ACK.S.c.1.2.x.4.5", "S.c")); /* nobody knows which one it is */
+    CHECK(!js_comes_from("_INBOX.x", "S.c"));
+    CHECK(!js_comes_from(NULL, "S.c"));
     CHECK(!js_answer_ok("$JS.ACK.S.c.1.2.3.4.5", NULL));
     CHECK(js_answer_ok("_INBOX.x", NULL));
     CHECK(!js_answer_ok("lunats.control.orders.id.reload", "S.c")); /* an order to a service */
