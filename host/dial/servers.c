@@ -10,7 +10,7 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 4000u
 #define URL_MAX 1024
-#define SERVERS_MAX 256 /* more announced ones are not looked at */
+#define SERVERS_MAX 256 /* more are not kept, and of an INFO no more are looked at */
 
 struct servers {
     struct list list; /* the one to try next in front, of those that are due */
@@ -230,7 +230,7 @@ static void mark_named(struct servers *servers, struct info info) {
     char url[URL_MAX];
     list_each (struct server, server, &servers->list, node)
         server->named = !server->announced || server == servers->connected;
-    while (info_next_url(&info, url, sizeof(url))) {
+    for (int i = 0; i < SERVERS_MAX && info_next_url(&info, url, sizeof(url)); i++) {
         struct server *server = read_announced(url);
         struct server *known = server != NULL ? find(servers, server) : NULL;
         if (known != NULL)
@@ -256,7 +256,9 @@ bool servers_learn(struct servers *servers, struct info *info, bool authentic) {
         return false; /* not told: nothing is known to have changed */
     mark_named(servers, *info);
     forget_unnamed(servers);
-    while (servers->count < SERVERS_MAX && info_next_url(info, url, sizeof(url))) {
+    for (int i = 0; i < SERVERS_MAX && servers->count < SERVERS_MAX; i++) {
+        if (!info_next_url(info, url, sizeof(url)))
+            break;
         struct server *server = read_announced(url);
         bool new = server != NULL &&find(servers, server) == NULL;
         if (new &&inherit(server, servers->connected, authentic)) {

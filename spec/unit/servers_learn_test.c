@@ -129,6 +129,19 @@ static void there_is_a_bound(void) {
     CHECK(find("nats://h9998:1") != NULL && find("nats://h9997:1") != NULL);
 }
 
+/* A server that sends a megabyte of names again and again holds nobody up. */
+static void no_more_are_looked_at(void) {
+    static char json[200000] = "{\"connect_urls\":[";
+    size_t len = strlen(json);
+    for (int i = 0; i < 10000; i++)
+        len += (size_t)snprintf(json + len, sizeof(json) - len, "\"h1:1\",");
+    snprintf(json + len, sizeof(json) - len, "\"h2:1\"]}");
+    connect_to("nats://h:1", "nats://h:1", false);
+    CHECK(announce(json));
+    CHECK(find("nats://h1:1") != NULL);
+    CHECK(find("nats://h2:1") == NULL);
+}
+
 static void what_is_known_is_no_news(void) {
     connect_to("nats://Host:1", "nats://Host:1", false);
     CHECK(!announce(URLS("\"host:1\"")));
@@ -203,6 +216,7 @@ int main(int argc, char **argv) {
     RUN(others_of_a_configured_address_have_their_own);
     RUN(what_was_announced_in_clear_text_has_not);
     RUN(there_is_a_bound);
+    RUN(no_more_are_looked_at);
     RUN(what_is_known_is_no_news);
     RUN(unnamed_announced_ones_are_forgotten);
     RUN(configured_ones_and_the_connected_one_stay);
