@@ -142,7 +142,7 @@ local function exchange(self, held, bytes, count)
   local ok, err = socket:write(bytes)
   for i = 1, ok and count or 0 do
     local reply, refused, is_refusal
-    reply, refused, is_refusal = read(socket)
+    reply, refused, is_refusal = read(socket, self.timeout)
     if reply == nil and not is_refusal then
       ok, err = nil, refused
       break

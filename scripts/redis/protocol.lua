@@ -74,6 +74,23 @@ local function refusal(text)
   return err
 end
 
+---The time of a whole reply. Each item of a list is a read of its own, which has the time that
+---is left, give or take a part of it: setting it for each would cost as much as reading.
+---@class redis_limit
+---@field due number  core.clock()
+---@field slack number  seconds
+---@field later number  when the reads get less time
+
+---@param limit redis_limit|nil
+local function in_time(socket, limit)
+  local now = limit and core.clock()
+  if not limit or now < limit.later then return true end
+  if now >= limit.due then return false end
+  socket:settimeout(limit.due - now)
+  limit.later = math.min(now + limit.slack, limit.due)
+  return true
+end
+
 local read
 
 local function read_bulk(socket, len)
@@ -88,12 +105,15 @@ local function read_bulk(socket, len)
   return nil, err
 end
 
-local function read_list(socket, count, depth)
+local function read_list(socket, count, depth, limit)
   if count == -1 then return M.null end
   if not count or count < 0 or depth > DEPTH_MAX then return garbled "a list of no length" end
   local list = {}
   for i = 1, count do
-    local value, err, is_refusal = read(socket, depth + 1)
+    if not in_time(socket, limit) then
+      return nil, core.error("timeout", "redis: the reply did not come to its end in time")
+    end
+    local value, err, is_refusal = read(socket, depth + 1, limit)
     if value == nil and not is_refusal then return nil, err end
     list[i] = value == nil and err or value
   end
@@ -103,7 +123,7 @@ end
 ---@return any value  M.null where there is none, nil: an error
 ---@return table|nil err
 ---@return boolean|nil is_refusal  by the server; the connection is as good as before
-function read(socket, depth)
+function read(socket, depth, limit)
   local line, err = socket:read "line"
   if not line then return nil, err end
   local sign, rest = line:sub(1, 1), line:sub(2)
@@ -115,10 +135,19 @@ function read(socket, depth)
     return garbled "a number that is none"
   end
   if sign == "$" then return read_bulk(socket, math.tointeger(tonumber(rest))) end
-  if sign == "*" then return read_list(socket, math.tointeger(tonumber(rest)), depth) end
+  if sign == "*" then
+    return read_list(socket, math.tointeger(tonumber(rest)), depth, limit)
+  end
   return garbled(("%q"):format(line:sub(1, 40)))
 end
 
-function M.read(socket) return read(socket, 1) end
+---@param timeout number|nil  seconds for all of it, and the socket may be left with less; nil: for
+---each read what the socket has
+function M.read(socket, timeout)
+  if not timeout then return read(socket, 1) end
+  local now, slack = core.clock(), timeout / 8
+  socket:settimeout(timeout)
+  return read(socket, 1, { due = now + timeout, slack = slack, later = now + slack })
+end
 
 return M

@@ -226,6 +226,25 @@ describe("lunats.redis", function()
     assert.is_nil(db:get "q")
   end)
 
+  it("gives up a reply that goes on and on", function()
+    local dripping = process.spawn { "perl", "-MIO::Socket::INET", "-e", [[
+      my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16) or die;
+      $SIG{PIPE} = 'DEFAULT';
+      $| = 1;
+      print "listening on ", $listener->sockport, "\n";
+      while (my $client = $listener->accept) {
+        next if fork;
+        sysread $client, my $command, 100;
+        syswrite $client, "*1000000\r\n";
+        while (1) { syswrite $client, ":1\r\n"; select undef, undef, undef, 0.02 }
+      }]] }
+    local port = tonumber(dripping:expect "listening on (%d+)\n")
+    local began = app.now()
+    local _, err = pool_of(nil, { url = "redis://127.0.0.1:" .. port, timeout = 0.4 }):get "x"
+    assert.equal("timeout", err.code)
+    assert.truthy(app.now() - began < PATIENCE)
+  end)
+
   it("says who it is, and to which database it wants", function()
     local closed = servers.redis("--requirepass", "a secret/@")
     local _, err = pool_of(closed):get "a"
