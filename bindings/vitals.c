@@ -25,6 +25,7 @@ static struct vitals *vitals_of(lua_State *L) {
 static int core_health_check(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
     bool critical = lua_toboolean(L, 2);
+    check_open(L);
     struct check_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     box->check = NULL;
     luaL_setmetatable(L, CHECK_TYPE);

@@ -199,7 +199,9 @@ static int core_program(lua_State *L) {
 /* ---- methods ---- */
 
 static struct child *check_child(lua_State *L) {
-    return *(struct child **)luaL_checkudata(L, 1, PROCESS_TYPE);
+    struct child *child = *(struct child **)luaL_checkudata(L, 1, PROCESS_TYPE);
+    luaL_argcheck(L, child != NULL, 1, "the process is gone"); /* only in finalizers */
+    return child;
 }
 
 static void leave_wait(struct fiber *fiber, void *area) {

@@ -141,8 +141,8 @@ function read(socket, depth, limit)
   return garbled(("%q"):format(line:sub(1, 40)))
 end
 
----@param timeout number|nil  seconds for all of it, of which the socket may keep less; nil: each
----read has what the socket has
+---@param timeout number|nil  seconds for all of it (the socket may keep less); nil: each read
+---has what the socket has
 function M.read(socket, timeout)
   if not timeout then return read(socket, 1) end
   local now, slack = core.clock(), timeout / 8

@@ -1,4 +1,5 @@
--- What a consume makes of every status of the server: a listener of the spec plays the server.
+-- What a consume makes of every status of the server: a listener of the spec plays the server,
+-- and has the messages from a real stream.
 local core = require "lunats.core"
 local eventually = require "spec.support.eventually"
 local server_says = require "spec.support.server_says"
@@ -6,7 +7,7 @@ local testing = require "lunats.testing"
 local unique = require "spec.support.unique"
 
 describe("a consume", function()
-  local prefix, requests, inbox, box, reader, listener, lost, seen, acks, ack_listener
+  local prefix, stream, requests, inbox, box, reader, listener, lost, seen, acks, ack_listener
   local at_work -- how often it has said so of a message
 
   ---Says something on the inbox of the last request.
@@ -15,21 +16,26 @@ describe("a consume", function()
       { ["Nats-Pending-Messages"] = pending, ["Nats-Pending-Bytes"] = pending and 0 })
   end
 
-  ---(A server refuses messages of clients that look like its own: "$JS.ACK." as reply.)
-  local function deliver(seq)
-    app.publish(inbox, { seq = seq }, { reply_to = ("%s.ACK.%d"):format(prefix, seq) })
+  ---The next message of the stream, to the inbox of the last request.
+  local function deliver(seq, text)
+    assert(app.js.publish(stream, { seq = seq, text = text }))
+    assert(app.publish("$JS.API.CONSUMER.MSG.NEXT." .. stream .. ".C", "1",
+      { reply_to = inbox }))
   end
 
   before_each(function()
-    prefix, requests, lost, seen, acks = unique "fake", {}, {}, {}, {}
+    prefix, stream, requests, lost, seen, acks = unique "fake", unique "S", {}, {}, {}, {}
     at_work = { 0, 0, 0, 0 }
-    listener = app.listen(prefix .. ".CONSUMER.MSG.NEXT.S.C", { queue = false }, function(msg)
+    assert(app.js.add_stream { name = stream, storage = "memory" })
+    assert(app.js.add_consumer { stream = stream, durable_name = "C", ack_policy = "explicit",
+      max_ack_pending = -1 })
+    listener = app.listen(("%s.CONSUMER.MSG.NEXT.%s.C"):format(prefix, stream), { queue = false }, function(msg)
       requests[#requests + 1] = msg.data
       inbox = msg.reply_to
     end)
-    ack_listener = app.listen(prefix .. ".ACK.*", { queue = false,
+    ack_listener = app.listen(("$JS.ACK.%s.C.>"):format(stream), { queue = false,
       data_type = "string" }, function(msg)
-        local seq = tonumber(msg.subject:match "%d+$")
+        local seq = tonumber(msg.subject:match "(%d+)%.%d+%.%d+$")
         if msg.data == "+WPI" then at_work[seq] = at_work[seq] + 1 end
         acks[#acks + 1] = msg.data
       end)
@@ -41,14 +47,15 @@ describe("a consume", function()
     reader:close()
     listener:stop()
     ack_listener:stop()
+    app.js.delete_stream(stream)
   end)
 
   local function start(opts, handler)
-    reader = core.js_reader("S", "C", true)
+    reader = core.js_reader(stream, "C", true)
     local all = { max_messages = 10, concurrency = 1, expires = 30, heartbeat = 5,
       ack_wait = 30, auto_ack = true, reader = reader }
     for name, value in pairs(opts or {}) do all[name] = value end
-    box = core.js_consume("S", "C", prefix, all, handler or function(msg)
+    box = core.js_consume(stream, "C", prefix, all, handler or function(msg)
       seen[#seen + 1] = msg.data.seq
     end, function() end, function(err, silent)
       lost[#lost + 1] = { err = err, silent = silent }
@@ -86,9 +93,7 @@ describe("a consume", function()
   it("asks for 64 MiB, however many messages it may have", function()
     start { max_messages = 5000 }
     assert.equal(1024, requests[1].batch) -- before their size is known
-    for _ = 1, 3 do
-      app.publish(inbox, { text = ("x"):rep(1000000) }, { reply_to = prefix .. ".ACK.1" })
-    end
+    for seq = 1, 3 do deliver(seq, ("x"):rep(1000000)) end
     eventually("three", function() return box:stats().acked == 3 end)
     say(408, "Request Timeout", 1021)
     more_requests(2)
@@ -97,9 +102,7 @@ describe("a consume", function()
 
   it("asks for one message for each handler, however large they are", function()
     start { max_messages = 5000, concurrency = 100 }
-    for _ = 1, 3 do
-      app.publish(inbox, { text = ("x"):rep(1000000) }, { reply_to = prefix .. ".ACK.1" })
-    end
+    for seq = 1, 3 do deliver(seq, ("x"):rep(1000000)) end
     eventually("three", function() return box:stats().acked == 3 end)
     say(408, "Request Timeout", 1021)
     more_requests(2)
