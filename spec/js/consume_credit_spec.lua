@@ -29,7 +29,8 @@ describe("a consume", function()
     assert(app.js.add_stream { name = stream, storage = "memory" })
     assert(app.js.add_consumer { stream = stream, durable_name = "C", ack_policy = "explicit",
       max_ack_pending = -1 })
-    listener = app.listen(("%s.CONSUMER.MSG.NEXT.%s.C"):format(prefix, stream), { queue = false }, function(msg)
+    local asked = ("%s.CONSUMER.MSG.NEXT.%s.C"):format(prefix, stream)
+    listener = app.listen(asked, { queue = false }, function(msg)
       requests[#requests + 1] = msg.data
       inbox = msg.reply_to
     end)
