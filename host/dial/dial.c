@@ -54,8 +54,9 @@ struct dial {
     struct strings strings;
 };
 
-/* Threads that nobody waits for, and those of them and the others that may be inside of nats.c or
- * of OpenSSL, which the end of the process takes down: all that are not asking for a name. */
+/* Threads that nobody waits for, and those of them and the others that may be inside of nats.c
+ * or of OpenSSL, which the end of the process takes down: all that are not asking for a name.
+ */
 static atomic_uint left_behind, in_library;
 
 unsigned dial_left_behind(void) {
@@ -370,7 +371,8 @@ static void try_address(struct dial *dial, const struct addrinfo *address,
         *best = dial->result;
 }
 
-/* May take long, and needs nothing of the library: the end of the process does not wait for it. */
+/* May take long, and needs nothing of the library: the end of the process does not wait for it.
+ */
 static int resolve(struct dial *dial, struct addrinfo **out) {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct dial_result *result = &dial->result;

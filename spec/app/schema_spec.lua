@@ -242,5 +242,6 @@ end)
 it("app.listen says that there are two schemas", function()
   local ok, err = pcall(app.listen, "x", { schema = { type = "object" } }, function() end)
   assert.is_false(ok)
-  assert.matches("app.listen: schema of request and response: unknown option 'type'", err, 1, true)
+  assert.matches("app.listen: schema of request and response: unknown option 'type'", err, 1,
+    true)
 end)

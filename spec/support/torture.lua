@@ -35,7 +35,8 @@ local function fault_of(name, text)
   local number, of = text:match "bad argument #(%-?%d+) to '([^']+)'"
   if number and tonumber(number) < 1 then return "no such argument: " .. text end
   -- string.rep and next were called by whoever was given them.
-  local theirs = of and of:find "^string%." or text:find("table expected, got no value", 1, true)
+  local theirs = of and of:find "^string%."
+    or text:find("table expected, got no value", 1, true)
   if theirs then return nil end
   if of == "?" or of and of:match "[^.:]+$" ~= name then return "argument of what: " .. text end
   if text:find "attempt to %l+ a%l* %l+ value" and not text:find "torture%.lua" then
