@@ -37,12 +37,16 @@ local function recreate(name, text)
   put(name, text)
 end
 
+---No piece ends where what is there is a program: this process may stand still for a while.
 local function in_pieces(name, text)
-  local file = assert(io.open(name, "wb"))
-  for i = 1, #text, 20 do
-    file:write(text:sub(i, i + 19))
-    file:flush()
-    app.sleep(0.002)
+  local file, written = assert(io.open(name, "wb")), 0
+  for last = 20, #text + 19, 20 do
+    if last >= #text or not load(text:sub(1, last), "x", "t") then
+      file:write(text:sub(written + 1, last))
+      file:flush()
+      written = last
+      app.sleep(0.002)
+    end
   end
   file:close()
 end
