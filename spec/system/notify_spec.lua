@@ -39,6 +39,14 @@ end
 
 function manager:expect(pattern) return self.child:expect("%d+ %d+ (" .. pattern .. ")\n") end
 
+---Waits for the end of a reload.
+function manager:expect_end()
+  eventually("the end of the reload", function()
+    local told = self:told() -- once: it may be told more at any time
+    return #told > 2 and told[#told].text == "READY=1"
+  end)
+end
+
 ---Waits for that many phases, and returns them in one string.
 function manager:phases(count)
   local list = eventually(count .. " phases", function()
@@ -115,9 +123,7 @@ describe("who has started lunats", function()
     child:signal "HUP"
     assert.same({ "READY=1", "RELOADING=1 | MONOTONIC_USEC=N" },
       { table.unpack(boss:phases(2), 1, 2) })
-    eventually("the end of the reload", function()
-      return boss:told()[#boss:told()].text == "READY=1" and #boss:told() > 2
-    end)
+    boss:expect_end()
     local began = tonumber(boss:told()[2].text:match "USEC=(%d+)") / 1e6
     assert.is_true(began >= before and began <= core.hrtime())
   end)
@@ -129,9 +135,7 @@ describe("who has started lunats", function()
     write(child.command[#child.command], "this is no Lua")
     child:signal "HUP"
     boss:expect "STATUS=svc: the last reload failed, the version before runs"
-    eventually("the end of the reload", function()
-      return boss:told()[#boss:told()].text == "READY=1" and #boss:told() > 2
-    end)
+    boss:expect_end()
     assert.equal(0, child:stop())
   end)
 
