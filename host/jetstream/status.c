@@ -105,8 +105,29 @@ bool js_answer_ok(const char *subject, const char *consumer) {
     return js_parse_reply(subject, &meta) && names(meta.stream.at, consumer);
 }
 
+/* "1.2.3.1700000000000000000.5" to the end, each of them certainly below INT64_MAX. */
+static bool plain_numbers(const char *at) {
+    for (int left = 5; left > 0; left--, at++) {
+        const char *first = at;
+        while (*at >= '0' && *at <= '9')
+            at++;
+        size_t digits = (size_t)(at - first);
+        if (digits == 0 || digits > DIGITS_MAX || (digits == DIGITS_MAX && *first == '9') ||
+            *at != (left > 1 ? '.' : '\0'))
+            return false;
+    }
+    return true;
+}
+
+/* Each message of a consumer comes by here: what servers write is seen without splitting it. */
 bool js_comes_from(const char *reply, const char *consumer) {
     struct js_meta meta;
+    if (reply == NULL)
+        return false;
+    if (consumer != NULL && begins(reply, ACK_PREFIX, ACK_PREFIX_LEN) &&
+        names(reply + ACK_PREFIX_LEN, consumer) &&
+        plain_numbers(reply + ACK_PREFIX_LEN + strlen(consumer) + 1))
+        return true;
     return js_parse_reply(reply, &meta) && js_answer_ok(reply, consumer);
 }
 

@@ -106,6 +106,12 @@ static void answers(void) {
     CHECK(js_comes_from("$JS.ACK.S.c.1.2.3.4.5", "S.c"));
     CHECK(!js_comes_from("$JS.ACK.S.other.1.2.3.4.5", "S.c"));
     CHECK(!js_comes_from("$JS.ACK.S.c.1.2.x.4.5", "S.c")); /* nobody knows which one it is */
+    CHECK(js_comes_from("$JS.ACK.S.c.1.2.3.1700000000000000000.9223372036854775807", "S.c"));
+    CHECK(!js_comes_from("$JS.ACK.S.c.1.9223372036854775808.3.4.5", "S.c"));
+    CHECK(!js_comes_from("$JS.ACK.S.c.1.2.3.4", "S.c"));
+    CHECK(!js_comes_from("$JS.ACK.S.c.1.2.3.4.", "S.c"));
+    CHECK(!js_comes_from("$JS.ACK.S.c.1.2.3.4.5.6", "S.c"));
+    CHECK(js_comes_from("$JS.ACK.hub.hash.S.c.1.2.3.4.5.random", "S.c")); /* version 2 */
     CHECK(!js_comes_from("_INBOX.x", "S.c"));
     CHECK(!js_comes_from(NULL, "S.c"));
     CHECK(!js_answer_ok("$JS.ACK.S.c.1.2.3.4.5", NULL));
