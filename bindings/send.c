@@ -193,8 +193,7 @@ static const struct option request_options[] = {
     {"retry", guard_types},    {"breaker", guard_types},  {"rate", guard_types},
     {"bulkhead", guard_types}, {"deadline", guard_types}, {NULL, NULL}};
 
-/* Behind subject, message and options of both kinds of requests: the codec of replies, and
- * their enum msg_data. */
+/* Behind subject, message and options of requests: the codec of replies, and their type. */
 enum { AT_CODEC = 4, AT_TYPE = 5 };
 
 /* Fills in what subject (1) and options (3) say. */
