@@ -65,7 +65,6 @@ static bool is_private(const struct host *host) {
 #define EXPORT_MS 1000  /* for the last traces, at the end */
 #define HTTP_MS 1000    /* for clients to read their last answers */
 #define THREADS_MS 5000 /* for what app.thread has begun, at the end */
-#define ORPHAN_S 10     /* more than a worker may take to stop without its parent */
 #define READER_MS 1000  /* without a sign of a reader, at the end: nobody reads any more */
 
 static bool serves(const struct host *host) {
@@ -482,7 +481,7 @@ static void watch_signals(struct host *host) {
     host->inquiry.data = host;
     uv_unref((uv_handle_t *)&host->inquiry);
     signals_catch(&host->interrupt, scheduler_watchdog(host->scheduler), !serves(host),
-                  (unsigned)host->options->drain_timeout + ORPHAN_S);
+                  (unsigned)host->options->drain_timeout + WORKER_STOP_S);
     host->terminal = host->options->command == OPTIONS_DEV && has_terminal();
     host->greeting = host->terminal && isatty(STDERR_FILENO);
     if (serves(host)) {

@@ -13,6 +13,8 @@
 
 #define WORKER_VARIABLE "LUNATS_WORKER"
 #define WORKER_END_SIZE 80
+#define WORKER_STOP_S                                                                          \
+    10 /* beyond --drain-timeout: a stop that takes longer is cut by a signal */
 
 struct worker {
     unsigned number, count; /* 1 to count */

@@ -149,6 +149,12 @@ static void stop_worker(void *owner, unsigned number) {
     kill(pid, SIGTERM);
 }
 
+static void kill_worker(void *owner, unsigned number) {
+    pid_t pid = parent_process(owner, number)->pid;
+    if (pid != 0)
+        kill(pid, SIGKILL);
+}
+
 /* A question to one worker. */
 struct asking {
     struct parent *parent;
@@ -346,12 +352,14 @@ static int open_parent(struct parent *parent) {
     const struct supervisor_hooks hooks = {
         .spawn = start_worker,
         .stop = stop_worker,
+        .kill = kill_worker,
         .ask = ask_ready,
         .reload = reload_worker,
         .on_round = on_round,
         .on_change = on_change,
         .on_ended = on_ended,
         .owner = parent,
+        .stop_ms = (uint64_t)((options->drain_timeout + WORKER_STOP_S) * 1000),
     };
     parent->processes = calloc(count, sizeof(*parent->processes));
     parent->arguments = calloc(options->inherited_count + 3, sizeof(*parent->arguments));

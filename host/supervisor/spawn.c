@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,23 @@ static char **environment(char *variable) {
     return list;
 }
 
+/* Until exec() a child has our handlers: a stop would be forgotten, and libuv tells us of it as
+ * if we were meant. An inquiry must not end the program before it can answer. */
+static void give_back_signals(const sigset_t *mask) {
+    for (int signum = 1; signum < NSIG; signum++) {
+        struct sigaction action;
+        if (sigaction(signum, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            signal(signum, SIG_DFL); /* of SIGKILL and SIGSTOP an error, which is fine */
+    }
+    signal(SIGUSR1, SIG_IGN);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+}
+
 /* In the child: what is allowed after fork() only. The program is that which runs here, also
  * where its file has been replaced meanwhile. */
 __attribute__((noreturn)) static void become(const struct worker *worker,
-                                             char *const *arguments, char *const *variables) {
+                                             char *const *arguments, char *const *variables,
+                                             const sigset_t *mask) {
     int nothing = open("/dev/null", O_RDONLY);
     setpgid(0, 0);
     if (nothing > STDIN_FILENO)
@@ -43,6 +57,7 @@ __attribute__((noreturn)) static void become(const struct worker *worker,
     fcntl(worker->channel, F_SETFD, 0);
     if (worker->http >= 0)
         fcntl(worker->http, F_SETFD, 0);
+    give_back_signals(mask);
     execve("/proc/self/exe", arguments, variables);
     _exit(127);
 }
@@ -58,9 +73,13 @@ int spawn_worker(const struct worker *worker, char *const *arguments, pid_t *pid
     worker_write(&child, variable, sizeof(variable));
     char **variables = environment(variable);
     cloexec_all(); /* also what others have opened in this process */
+    sigset_t all, mask;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
     pid_t made = variables != NULL ? fork() : -1;
     if (made == 0)
-        become(&child, arguments, variables);
+        become(&child, arguments, variables, &mask);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     int rc = variables == NULL ? LN_ENOMEM : made < 0 ? uv_translate_sys_error(errno) : LN_OK;
     free(variables);
     close(ends[1]);

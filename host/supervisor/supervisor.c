@@ -41,9 +41,9 @@ struct supervisor {
     bool stopping, ended;
     unsigned turn_of; /* whose turn it is; 0: no round is under way */
     enum turn turn;
-    bool again;             /* one more round */
-    struct clock_timer ask; /* in a turn: the next question */
-    struct clock_timer bound;
+    bool again;               /* one more round */
+    struct clock_timer ask;   /* in a turn: the next question */
+    struct clock_timer bound; /* of a turn, or of the stop */
     struct member members[];
 };
 
@@ -137,10 +137,24 @@ static void on_ask(struct clock_timer *timer) {
     clock_arm(s->clock, timer, SUPERVISOR_POLL_MS);
 }
 
+/* No more can be asked of them. */
+static void kill_rest(const struct supervisor *s) {
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->members[i].shown.state == WORKER_GONE)
+            continue;
+        log_error(NULL, "worker %u has not ended %.0f s after it was told to: it is killed",
+                  s->members[i].number, (double)s->hooks.stop_ms / 1e3);
+        s->hooks.kill(s->hooks.owner, s->members[i].number);
+    }
+}
+
 static void on_bound(struct clock_timer *timer) {
     struct supervisor *s = container_of(timer, struct supervisor, bound);
-    end_round(s,
-              s->turn == TURN_RELOAD ? "the reload does not end" : "it does not become ready");
+    if (s->stopping)
+        kill_rest(s);
+    else
+        end_round(s, s->turn == TURN_RELOAD ? "the reload does not end"
+                                            : "it does not become ready");
 }
 
 void supervisor_reload(struct supervisor *s) {
@@ -188,6 +202,7 @@ static void end_if_gone(struct supervisor *s) {
     if (s->ended)
         return;
     s->ended = true;
+    clock_disarm(s->clock, &s->bound);
     s->hooks.on_ended(s->hooks.owner, s->status);
 }
 
@@ -304,6 +319,7 @@ void supervisor_stop(struct supervisor *s, int status) {
     s->status = status;
     if (s->turn_of != 0)
         end_round(s, "the workers stop");
+    clock_arm(s->clock, &s->bound, s->hooks.stop_ms);
     for (unsigned i = 0; i < s->count; i++) {
         struct member *member = &s->members[i];
         clock_disarm(s->clock, &member->timer);

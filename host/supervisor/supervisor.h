@@ -47,6 +47,7 @@ struct supervisor_hooks {
     /* Starts a process; LN_OK or a code. Its end is told to supervisor_ended(). */
     int (*spawn)(void *owner, unsigned number);
     void (*stop)(void *owner, unsigned number); /* asks it to end in order */
+    void (*kill)(void *owner, unsigned number); /* ends it at once */
     /* Asks whether it is ready; the answer may come never, or late: supervisor_ready(). */
     void (*ask)(void *owner, unsigned number);
     /* Lets it reload; the answer: supervisor_reloaded(). */
@@ -59,6 +60,7 @@ struct supervisor_hooks {
     /* Nothing runs any more, and nothing will; the exit status of the whole. */
     void (*on_ended)(void *owner, int status);
     void *owner;
+    uint64_t stop_ms; /* of a stop: workers that have not ended after it are killed */
 };
 
 struct supervisor_worker {
@@ -89,7 +91,7 @@ void supervisor_reload(struct supervisor *supervisor);
 bool supervisor_reloads(const struct supervisor *supervisor);
 
 /* Stops them all; on_ended() follows, from inside if there is none. `status` is the exit status
- * unless a worker has failed. */
+ * unless a worker has failed. Those left after hooks.stop_ms are killed. */
 void supervisor_stop(struct supervisor *supervisor, int status);
 bool supervisor_stops(const struct supervisor *supervisor);
 

@@ -237,6 +237,20 @@ describe("the end of the parent", function()
     workers.expect_gone(child)
   end)
 
+  it("is that of a worker in a function in C that does not end, too", function()
+    local child = run([[
+      app.listen("spec.workers.stuck", function()
+        app.log.info "begun"
+        return string.find(("a"):rep(60), ("a-"):rep(40) .. "b")
+      end)
+    ]], 2, "--drain-timeout", "0")
+    app.publish("spec.workers.stuck", "")
+    child:expect "begun"
+    assert.equal(1, child:stop())
+    child:expect "worker %d has not ended 10 s after it was told to: it is killed"
+    workers.expect_gone(child)
+  end)
+
   it("is that of all workers, however it comes", function()
     local child = run(WHO, 2)
     child:signal "KILL"

@@ -10,11 +10,13 @@
 #include "spec/unit/test.h"
 
 #define COUNT 3
+#define STOP_MS 40000
 
 static uv_loop_t loop;
 static struct clock *clock_;
 static struct supervisor *supervisor;
-static int spawned[COUNT + 1], stopped[COUNT + 1], asked[COUNT + 1], reloads[COUNT + 1];
+static int spawned[COUNT + 1], stopped[COUNT + 1], killed[COUNT + 1], asked[COUNT + 1],
+    reloads[COUNT + 1];
 static int spawn_fails, rounds, changes, ended, end_status;
 static const char *round_why;
 static unsigned round_at;
@@ -28,6 +30,11 @@ static int on_spawn(void *owner, unsigned number) {
 static void on_stop(void *owner, unsigned number) {
     (void)owner;
     stopped[number]++;
+}
+
+static void on_kill(void *owner, unsigned number) {
+    (void)owner;
+    killed[number]++;
 }
 
 static void on_ask(void *owner, unsigned number) {
@@ -65,12 +72,15 @@ static void begin(void) {
                                            .reload = on_reload,
                                            .on_round = on_round,
                                            .on_change = on_change,
-                                           .on_ended = on_ended};
+                                           .on_ended = on_ended,
+                                           .kill = on_kill,
+                                           .stop_ms = STOP_MS};
     uv_loop_init(&loop);
     clock_open(&clock_, &loop, true);
     supervisor_open(&supervisor, clock_, COUNT, &hooks);
     memset(spawned, 0, sizeof(spawned));
     memset(stopped, 0, sizeof(stopped));
+    memset(killed, 0, sizeof(killed));
     memset(asked, 0, sizeof(asked));
     memset(reloads, 0, sizeof(reloads));
     spawn_fails = rounds = changes = ended = 0;
@@ -229,6 +239,35 @@ static void stops_all_and_ends_after_the_last(void) {
     end();
 }
 
+static void a_worker_that_does_not_stop_is_killed(void) {
+    begin();
+    all_ready();
+    supervisor_stop(supervisor, 0);
+    supervisor_ended(supervisor, 1, (struct worker_end){.status = 0});
+    pass(STOP_MS - 1);
+    CHECK_INT(killed[2], 0);
+    pass(1);
+    CHECK_INT(killed[1], 0);
+    CHECK_INT(killed[2], 1);
+    CHECK_INT(killed[3], 1);
+    ends_by(2, SIGKILL);
+    ends_by(3, SIGKILL);
+    CHECK_INT(ended, 1);
+    CHECK_INT(end_status, 1);
+    CHECK_INT(lines_with(end(), "has not ended 40 s after it was told to: it is killed"), 2);
+}
+
+static void a_stop_that_is_over_kills_nobody(void) {
+    begin();
+    all_ready();
+    supervisor_stop(supervisor, 0);
+    for (unsigned i = 1; i <= COUNT; i++)
+        supervisor_ended(supervisor, i, (struct worker_end){.status = 0});
+    pass(STOP_MS);
+    CHECK_INT(killed[1] + killed[2] + killed[3], 0);
+    end();
+}
+
 static void a_worker_that_fails_as_it_stops_gives_the_status(void) {
     begin();
     all_ready();
@@ -362,6 +401,8 @@ int main(int argc, char **argv) {
     RUN(what_none_has_survived_ends_it_all_with_its_status);
     RUN(one_that_is_killed_before_any_was_ready_is_started_again);
     RUN(stops_all_and_ends_after_the_last);
+    RUN(a_worker_that_does_not_stop_is_killed);
+    RUN(a_stop_that_is_over_kills_nobody);
     RUN(a_worker_that_fails_as_it_stops_gives_the_status);
     RUN(a_worker_that_the_signal_of_a_stop_kills_has_not_failed);
     RUN(reloads_one_after_the_other);
