@@ -5,6 +5,7 @@
  * with it, too.
  */
 #include "spec/unit/tls.h"
+#include "spec/unit/usage.h"
 
 enum stage {
     FIRST,  /* instead of its INFO, in clear text */
@@ -272,7 +273,7 @@ static bool open_client(void) {
     struct link_options o = {.servers = servers, .server_count = 1};
     snprintf(url, sizeof(url), "%s://127.0.0.1:%d", with_tls ? "tls" : "nats", fake.port);
     o.tls_ca = with_tls ? ca_path : NULL;
-    o.connect_timeout_ms = row->waits ? 1500 : 20000;
+    o.connect_timeout_ms = !row->waits ? 20000 : by_valgrind() ? 8000 : 1500; /* computes TLS */
     memset(&client, 0, sizeof(client));
     return link_open(&client.peer.link, &loop, real_clock, &o, &told, &client.peer) == LN_OK;
 }
