@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 
 #include "bindings/bindings.h"
+#include "bindings/lib/lib.h"
 
 #define FOLDER_TYPE "lunats.folder"
 #define ENTRIES_MAX 1000
@@ -61,10 +62,8 @@ static int core_is_below(lua_State *L) {
 }
 
 void bindings_folder(lua_State *L) {
-    luaL_newmetatable(L, FOLDER_TYPE);
-    lua_pushcfunction(L, folder_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    static const luaL_Reg methods[] = {{"__gc", folder_gc}, {NULL, NULL}};
+    add_class(L, FOLDER_TYPE, methods);
     lua_pushcfunction(L, core_folder);
     lua_setfield(L, -2, "folder");
     lua_pushcfunction(L, core_is_below);

@@ -221,6 +221,7 @@ static int handle_gc(lua_State *L) {
 
 static const luaL_Reg handle_methods[] = {
     {"stop", handle_stop},
+    {"__gc", handle_gc},
     {NULL, NULL},
 };
 
@@ -297,12 +298,6 @@ static const luaL_Reg functions[] = {
 };
 
 void bindings_listen(lua_State *L) {
-    luaL_newmetatable(L, HANDLE_TYPE);
-    lua_newtable(L);
-    luaL_setfuncs(L, handle_methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, handle_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    add_class(L, HANDLE_TYPE, handle_methods);
     luaL_setfuncs(L, functions, 0);
 }

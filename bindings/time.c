@@ -105,10 +105,6 @@ static const luaL_Reg functions[] = {
 };
 
 void bindings_time(lua_State *L) {
-    luaL_newmetatable(L, ALARM_TYPE);
-    lua_newtable(L);
-    luaL_setfuncs(L, alarm_methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    add_class(L, ALARM_TYPE, alarm_methods);
     luaL_setfuncs(L, functions, 0);
 }

@@ -125,10 +125,7 @@ static void refuse(struct slot *slot, int status) {
 
 /* Upvalue 1 of the methods is the metatable, to compare with: every message comes by here. */
 static struct publisher *check_publisher(lua_State *L) {
-    bool same = lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(1));
-    luaL_argexpected(L, same, 1, PUBLISHER_TYPE);
-    lua_pop(L, 1);
-    return lua_touserdata(L, 1);
+    return check_self(L, PUBLISHER_TYPE);
 }
 
 static int send_later(lua_State *L, int status, lua_KContext context);
@@ -317,11 +314,6 @@ static const luaL_Reg functions[] = {
 };
 
 void bindings_js_publisher(lua_State *L) {
-    luaL_newmetatable(L, PUBLISHER_TYPE);
-    lua_pushvalue(L, -1);
-    luaL_setfuncs(L, methods, 1);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    add_class(L, PUBLISHER_TYPE, methods);
     luaL_setfuncs(L, functions, 0);
 }

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bindings/lib/lib.h"
 
+#include <string.h>
+
 void add_class(lua_State *L, const char *type, const luaL_Reg *methods) {
     luaL_newmetatable(L, type);
-    lua_pushvalue(L, -1); /* for check_self() */
-    luaL_setfuncs(L, methods, 1);
-    lua_pushvalue(L, -1);
+    lua_newtable(L); /* meta, index */
+    for (; methods->name != NULL; methods++) {
+        bool is_meta = strncmp(methods->name, "__", 2) == 0;
+        lua_pushvalue(L, -2); /* for check_self() */
+        lua_pushcclosure(L, methods->func, 1);
+        lua_setfield(L, is_meta ? -3 : -2, methods->name);
+    }
     lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
 }
 

@@ -21,8 +21,8 @@
 
 /* ---- classes (./class.c) ---- */
 
-/* The metatable of userdata of a type, with methods and metamethods; the list ends with NULL.
- */
+/* The metatable of userdata of a type, with methods and metamethods ("__gc"), which scripts
+ * cannot reach: the collector alone ends what is in use. The list ends with NULL. */
 void add_class(lua_State *L, const char *type, const luaL_Reg *methods);
 
 /* luaL_checkudata(L, 1, type) for methods that are called often: it looks no name up where the

@@ -575,16 +575,12 @@ static const luaL_Reg methods[] = {
     {"subscriptions", hosted_subscriptions},
     {"deadline", hosted_deadline},
     {"advance", hosted_advance},
+    {"__gc", hosted_gc},
     {NULL, NULL},
 };
 
 void bindings_hosted(lua_State *L) {
-    luaL_newmetatable(L, HOSTED_TYPE);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, hosted_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    add_class(L, HOSTED_TYPE, methods);
     lua_pushcfunction(L, core_start_service);
     lua_setfield(L, -2, "start_service");
 }

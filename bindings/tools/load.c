@@ -87,10 +87,8 @@ static int core_load_service(lua_State *L) {
 }
 
 void bindings_load(lua_State *L) {
-    luaL_newmetatable(L, LOADED_TYPE);
-    lua_pushcfunction(L, loaded_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    static const luaL_Reg methods[] = {{"__gc", loaded_gc}, {NULL, NULL}};
+    add_class(L, LOADED_TYPE, methods);
     lua_pushcfunction(L, core_load_service);
     lua_setfield(L, -2, "load_service");
 }

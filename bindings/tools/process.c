@@ -261,16 +261,12 @@ static int process_gc(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"wait", process_wait},
     {"kill", process_kill},
+    {"__gc", process_gc},
     {NULL, NULL},
 };
 
 void bindings_process(lua_State *L) {
-    luaL_newmetatable(L, PROCESS_TYPE);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, process_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    add_class(L, PROCESS_TYPE, methods);
     lua_pushcfunction(L, core_process);
     lua_setfield(L, -2, "process");
     lua_pushcfunction(L, core_program);

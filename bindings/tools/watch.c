@@ -113,20 +113,12 @@ static int watch_close_method(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"add", watch_add_method},
-    {"clear", watch_clear_method},
-    {"wait", watch_wait},
-    {"close", watch_close_method},
-    {NULL, NULL},
+    {"add", watch_add_method},     {"clear", watch_clear_method}, {"wait", watch_wait},
+    {"close", watch_close_method}, {"__gc", watch_close_method},  {NULL, NULL},
 };
 
 void bindings_watch(lua_State *L) {
-    luaL_newmetatable(L, WATCH_TYPE);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, watch_close_method);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    add_class(L, WATCH_TYPE, methods);
     lua_pushcfunction(L, core_watch);
     lua_setfield(L, -2, "watch");
 }

@@ -168,6 +168,8 @@ local ATTACKS = {
   { "gets at the metatable of a fiber", "return getmetatable(app.spawn(print))", "^false" },
   { "finalizes a fiber by hand", "local f = app.spawn(error, 'x') f:await() "
     .. "getmetatable(f).__gc { trace = 'x' }", "attempt to index a boolean" },
+  { "finalizes a cache by hand", "local c = app.cache('libs', { max_bytes = 10000 }) "
+    .. "c.__gc(c)", "attempt to call a nil value %(field '__gc'%)" },
   { "gets at the metatable of a mutex", "return getmetatable(app.mutex())", "^false" },
   { "gets at the metatable of a timer", "local t = app.timer(1e3, function() end) t:stop() "
     .. "return getmetatable(t)", "^false" },
