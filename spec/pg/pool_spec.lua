@@ -301,3 +301,41 @@ describe("the connections of a service", function()
     assert.matches("no modules of lunats with %-%-libs safe", assert(svc:request "try").data[1])
   end)
 end)
+
+describe("a connection that is taken out of its pool", function()
+  local SERIES <const> = "select repeat('x', 100) || n as text, n from generate_series(1, 60000) n"
+
+  local function taken()
+    local db = pool { dsn = server.dsn }
+    assert(db:query "select 1")
+    return db[1]:take()
+  end
+
+  ---Runs fn in a finalizer when Lua has asked for some megabytes.
+  local function disturb(fn)
+    local runs = 0
+    local function finalize()
+      runs = runs + 1
+      if runs == 3 then fn() else setmetatable({}, { __gc = finalize }) end
+    end
+    collectgarbage()
+    collectgarbage "generational"
+    setmetatable({}, { __gc = finalize })
+  end
+
+  for _, how in ipairs { "close", "rest" } do
+    it(("may be ended by its %s while its rows are read"):format(how), function()
+      finally(function() collectgarbage "incremental" end)
+      local conn, ended = taken(), false
+      disturb(function()
+        ended = true
+        conn[how](conn, 1)
+      end)
+      local rows, err = conn:query(20, 0, SERIES)
+      assert(rows and #rows == 60000 or err.code == "disconnected", tostring(err))
+      assert.is_true(ended)
+      eventually("its end", function() return not conn:alive() end)
+      assert.equal("disconnected", select(2, conn:query(1, 0, "select 1")).code)
+    end)
+  end
+end)

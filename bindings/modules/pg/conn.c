@@ -109,6 +109,17 @@ void conn_close(struct conn *conn, bool cancel) {
     params_free(&conn->params);
 }
 
+bool conn_open(const struct conn *conn) {
+    return conn->pg != NULL && !conn->ends;
+}
+
+void conn_close_soon(struct conn *conn) {
+    if (!conn_open(conn))
+        return;
+    conn->ends = true;
+    clock_arm(script_clock(conn->script), &conn->timer, 0);
+}
+
 static void wake(struct conn *conn, int status) {
     if (conn->fiber != NULL)
         fiber_wake(conn->fiber, status);
@@ -172,9 +183,20 @@ static void on_notice(void *owner, const PGresult *result) {
                    severity, text);
 }
 
+static void end(struct conn *conn) {
+    struct fiber *fiber = conn->fiber;
+    conn_close(conn, true);
+    if (fiber != NULL)
+        fiber_wake(fiber, LN_EDISCONNECTED);
+}
+
 /* An idle one that was used meanwhile waits for the rest of its time. */
-static void on_idle(struct clock_timer *timer) {
+static void on_timer(struct clock_timer *timer) {
     struct conn *conn = container_of(timer, struct conn, timer);
+    if (conn->ends) {
+        end(conn);
+        return;
+    }
     struct clock *clock = script_clock(conn->script);
     uint64_t since = conn->state == CONN_IDLE ? clock_now(clock) - conn->idle_since : 0;
     if (since >= conn->idle_ms)
@@ -190,7 +212,7 @@ int conn_start(struct conn *conn, struct script *script, const char *const *keyw
         return LN_ENOMEM;
     conn->script = script;
     conn->tally = service_messages(script_service(script));
-    conn->timer.fire = on_idle;
+    conn->timer.fire = on_timer;
     conn->state = CONN_CONNECTING;
     conn->resource.close = on_script_end;
     script_add_resource(script, &conn->resource);

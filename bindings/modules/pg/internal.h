@@ -127,6 +127,7 @@ struct conn {
     bool resting;
     bool bulky; /* its buffers have grown, and do not shrink */
     bool lost;  /* it ended without our doing */
+    bool ends;  /* at the next turn of the loop */
     char why[512];
 };
 
@@ -152,6 +153,11 @@ void conn_done(struct conn *conn);
 
 /* Ends it, whatever it is doing. `cancel`: the server is told to stop working on it. */
 void conn_close(struct conn *conn, bool cancel);
+
+/* The same at the next turn of the loop, for what may come of a finalizer while somebody reads
+ * an answer. From now on it is of no use. */
+void conn_close_soon(struct conn *conn);
+bool conn_open(const struct conn *conn);
 
 /* ---- ./params.c ---- */
 

@@ -86,7 +86,7 @@ static int seats_take(lua_State *L) {
     struct seats *seats = check_seats(L);
     lua_Integer ended = 0;
     lua_getiuservalue(L, 1, 1);
-    for (; seats->resting != NULL && seats->resting->pg == NULL; ended++) {
+    for (; seats->resting != NULL && !conn_open(seats->resting); ended++) {
         take_top(L, seats);
         lua_pop(L, 1);
     }
@@ -103,7 +103,7 @@ static int seats_count(lua_State *L) {
     const struct seats *seats = check_seats(L);
     lua_Integer resting = 0, ended = 0;
     for (const struct conn *conn = seats->resting; conn != NULL; conn = conn->below)
-        *(conn->pg != NULL ? &resting : &ended) += 1;
+        *(conn_open(conn) ? &resting : &ended) += 1;
     lua_pushinteger(L, resting);
     lua_pushinteger(L, ended);
     return 2;
@@ -123,7 +123,7 @@ static int seats_close(lua_State *L) {
     lua_getiuservalue(L, 1, 1);
     for (; seats->resting != NULL; count++) {
         take_top(L, seats);
-        conn_close(lua_touserdata(L, -1), true);
+        conn_close_soon(lua_touserdata(L, -1));
         lua_pop(L, 1);
     }
     lua_pushinteger(L, count);
@@ -195,7 +195,7 @@ static int query(lua_State *L) {
         return ask_otherwise(L, arguments);
     struct seats *seats = push_seats(L);
     struct conn *conn = seats != NULL ? seats->resting : NULL;
-    if (conn == NULL || conn->pg == NULL)
+    if (conn == NULL || !conn_open(conn))
         return ask_otherwise(L, arguments);
     lua_getiuservalue(L, -1, 1);
     take_top(L, seats);

@@ -388,7 +388,7 @@ int ask(lua_State *L, struct conn *conn, int wants, uint64_t ms) {
     bool plain = wants & WANT_NOTHING;
     ms = check_time(L, ms);
     struct fiber *fiber = check_fiber(L, "a query");
-    if (conn->pg == NULL)
+    if (!conn_open(conn))
         return push_lost(L, conn);
     if (conn->state != CONN_IDLE)
         return raise_error(L, "another fiber uses this transaction");
@@ -478,7 +478,7 @@ int conn_pipeline(lua_State *L) {
     lua_settop(L, SQL);
     clear_slot(L, STATEMENT);
     struct fiber *fiber = check_fiber(L, "a pipeline");
-    if (conn->pg == NULL)
+    if (!conn_open(conn))
         return push_lost(L, conn);
     if (conn->state != CONN_IDLE)
         return raise_error(L, "another fiber uses this transaction");

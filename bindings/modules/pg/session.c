@@ -20,7 +20,7 @@ static void abandon(struct fiber *fiber, void *area) {
     struct waiting *waiting = area;
     waiting->conn->fiber = NULL;
     if (!waiting->taken)
-        conn_close(waiting->conn, true);
+        conn_close_soon(waiting->conn);
 }
 
 int wait_for(lua_State *L, struct fiber *fiber, struct conn *conn, uint64_t ms,
@@ -128,7 +128,7 @@ static int conn_notification(lua_State *L) {
     struct conn *conn = check_conn(L);
     uint64_t ms = check_ms(L, 2);
     struct fiber *fiber = check_fiber(L, "this call");
-    if (conn->pg == NULL || conn->state != CONN_IDLE)
+    if (!conn_open(conn) || conn->state != CONN_IDLE)
         return push_lost(L, conn);
     if (conn->note == NULL)
         conn->note = PQnotifies(conn->pg);
@@ -148,7 +148,7 @@ static int conn_ring(lua_State *L) {
 /* ---- its life ---- */
 
 bool conn_rest(struct conn *conn, uint64_t ms) {
-    if (conn->pg == NULL || conn->state != CONN_IDLE || conn->bulky ||
+    if (!conn_open(conn) || conn->state != CONN_IDLE || conn->bulky ||
         PQtransactionStatus(conn->pg) != PQTRANS_IDLE)
         return false;
     struct clock *clock = script_clock(conn->script);
@@ -165,21 +165,21 @@ static int rest(lua_State *L) {
     struct conn *conn = check_conn(L);
     bool fine = conn_rest(conn, check_ms(L, 2));
     if (!fine)
-        conn_close(conn, true);
+        conn_close_soon(conn);
     lua_pushboolean(L, fine);
     return 1;
 }
 
 /* conn:alive() -> boolean */
 static int conn_alive(lua_State *L) {
-    lua_pushboolean(L, check_conn(L)->pg != NULL);
+    lua_pushboolean(L, conn_open(check_conn(L)));
     return 1;
 }
 
 /* conn:idle() -> boolean: no query, and no transaction */
 static int conn_idle(lua_State *L) {
     const struct conn *conn = check_conn(L);
-    lua_pushboolean(L, conn->pg != NULL && conn->state == CONN_IDLE &&
+    lua_pushboolean(L, conn_open(conn) && conn->state == CONN_IDLE &&
                            PQtransactionStatus(conn->pg) == PQTRANS_IDLE);
     return 1;
 }
@@ -194,6 +194,11 @@ static int conn_parameter(lua_State *L) {
 
 /* conn:close() */
 static int close_conn(lua_State *L) {
+    conn_close_soon(check_conn(L));
+    return 0;
+}
+
+static int conn_gc(lua_State *L) {
     conn_close(check_conn(L), true);
     return 0;
 }
@@ -208,7 +213,7 @@ static const luaL_Reg methods[] = {
     {"query", conn_query}, {"pipeline", conn_pipeline}, {"notification", conn_notification},
     {"ring", conn_ring},   {"prepare", conn_prepare},   {"rest", rest},
     {"alive", conn_alive}, {"idle", conn_idle},         {"parameter", conn_parameter},
-    {"close", close_conn}, {"__gc", close_conn},        {NULL, NULL},
+    {"close", close_conn}, {"__gc", conn_gc},           {NULL, NULL},
 };
 
 void add_conn_class(lua_State *L) {
