@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <nats/nats.h>
+#include <openssl/crypto.h>
 
 #include "host/base/container_of.h"
 #include "host/base/status.h"
@@ -431,7 +432,8 @@ static void run(void *arg) {
     else
         uv_async_send(&dial->async);
     uv_mutex_unlock(&dial->mutex);
-    release(dial); /* may free a session of OpenSSL */
+    release(dial);         /* may free a session of OpenSSL */
+    OPENSSL_thread_stop(); /* else at the end of the thread, which nobody waits for */
     atomic_fetch_sub(&in_library, 1);
 }
 
