@@ -2,6 +2,8 @@
 local declarations = require "spec.support.declarations"
 local read = require "spec.support.read"
 
+local meta_of = debug.getmetatable
+
 ---All declared functions, by table.
 local function declared_functions()
   local found = {}
@@ -16,7 +18,7 @@ local declared_fields = declarations.fields
 
 ---Functions in modules that are loaded when somebody asks for them: this asks.
 local function load_all(t)
-  local index = (debug.getmetatable(t) or {}).__index
+  local index = (meta_of(t) or {}).__index
   for i = 1, type(index) == "function" and debug.getinfo(index, "u").nups or 0 do
     local name, value = debug.getupvalue(index, i)
     for key in pairs(name == "LAZY" and value or {}) do
@@ -66,62 +68,62 @@ describe("the declarations", function()
     ["app.nats"] = function() return app.nats end,
     ["app.metrics"] = function() return app.metrics end,
     ["metric_counter"] = function()
-      return debug.getmetatable(app.metrics.counter { name = "docs_total", help = "x" }).__index
+      return meta_of(app.metrics.counter { name = "docs_total", help = "x" }).__index
     end,
     ["metric_gauge"] = function()
-      return debug.getmetatable(app.metrics.gauge { name = "docs_g", help = "x" }).__index
+      return meta_of(app.metrics.gauge { name = "docs_g", help = "x" }).__index
     end,
     ["metric_histogram"] = function()
-      return debug.getmetatable(app.metrics.histogram { name = "docs_h", help = "x" }).__index
+      return meta_of(app.metrics.histogram { name = "docs_h", help = "x" }).__index
     end,
     ["app.http"] = function() return app.http end,
     ["app.crypto"] = function() return app.crypto end,
     ["json"] = function() return app.json end,
     ["js"] = function() return app.js end,
     ["psub"] = function()
-      return debug.getmetatable(app.js.pull_subscribe("docs.x", { stream = "DOCS" })).__index
+      return meta_of(app.js.pull_subscribe("docs.x", { stream = "DOCS" })).__index
     end,
     ["consume"] = function()
-      return debug.getmetatable(require "lunats.js.consume".new {}).__index
+      return meta_of(require "lunats.js.consume".new {}).__index
     end,
     ["future"] = function() return require "lunats.js.publish_async".future end,
-    ["fiber"] = function() return debug.getmetatable(app.spawn(tostring, 1)).__index end,
+    ["fiber"] = function() return meta_of(app.spawn(tostring, 1)).__index end,
     ["pg"] = function() return require "lunats.pg" end,
-    ["db"] = function() return debug.getmetatable(require "lunats.pg".pool()).__index end,
+    ["db"] = function() return meta_of(require "lunats.pg".pool()).__index end,
     ["tx"] = function() return require "lunats.pg.transaction".methods end,
     ["p"] = function() return require "lunats.pg.pipeline".methods end,
     ["listening"] = function() return require "lunats.pg.listen".methods end,
-    ["cache"] = function() return debug.getmetatable(app.cache "docs").__index end,
+    ["cache"] = function() return meta_of(app.cache "docs").__index end,
     ["msgpack"] = function() return require "lunats.msgpack" end,
     ["app.thread"] = function() return app.thread end,
-    ["thread"] = function() return debug.getmetatable(app.thread.open "docs").__index end,
+    ["thread"] = function() return meta_of(app.thread.open "docs").__index end,
     ["tcp"] = function() return app.tcp end,
     ["socket"] = function() return debug.getregistry()["lunats.tcp"].__index end,
     ["redis_module"] = function() return require "lunats.redis" end,
-    ["redis"] = function() return debug.getmetatable(require("lunats.redis").pool()) end,
+    ["redis"] = function() return meta_of(require("lunats.redis").pool()) end,
     ["redis_batch"] = function()
       local batch
-      require("lunats.redis").pool():pipeline(function(p) batch = debug.getmetatable(p).__index end)
+      require("lunats.redis").pool():pipeline(function(p) batch = meta_of(p).__index end)
       return batch
     end,
     ["redis_subscription"] = function()
       return require "lunats.redis.subscription".methods
     end,
-    ["route"] = function() return debug.getmetatable(app.http.get("/docs", print)).__index end,
+    ["route"] = function() return meta_of(app.http.get("/docs", print)).__index end,
     ["request"] = function()
       return app.http.get and debug.getregistry()["lunats.http.request"].methods
     end,
-    ["mutex"] = function() return debug.getmetatable(app.mutex()).__index end,
-    ["batch"] = function() return debug.getmetatable(app.js.batch()).__index end,
-    ["counter"] = function() return debug.getmetatable(app.js.counter "docs.x").__index end,
+    ["mutex"] = function() return meta_of(app.mutex()).__index end,
+    ["batch"] = function() return meta_of(app.js.batch()).__index end,
+    ["counter"] = function() return meta_of(app.js.counter "docs.x").__index end,
     ["dead_letters"] = function() return require "lunats.js.dead_letters".methods end,
     ["consumer_group"] = function() return require "lunats.js.consumer_group".methods end,
     ["elastic_group"] = function() return require "lunats.js.elastic_group".methods end,
     ["stored_msg"] = function() return require "lunats.js.streams".stored end,
-    ["periodic"] = function() return debug.getmetatable(app.timer(1000, function() end)).__index end,
+    ["periodic"] = function() return meta_of(app.timer(1000, function() end)).__index end,
     ["leader"] = function() return require "lunats.leader".methods end,
     ["cron_job"] = function() return require "lunats.cron".methods end,
-    ["listener"] = function() return debug.getmetatable(app.listen("docs.x", print)).__index end,
+    ["listener"] = function() return meta_of(app.listen("docs.x", print)).__index end,
   }
   for _, name in ipairs(sorted(tables)) do
     it("name the functions of " .. name, function()
@@ -133,8 +135,8 @@ describe("the declarations", function()
     local testing = require "lunats.testing"
     local svc = testing.start("local x = 1\n")
     local server = testing.broker()
-    local methods = select(2, debug.getupvalue(debug.getmetatable(server).__index, 1))
-    local objects = { testing = testing, service = debug.getmetatable(svc).__index, broker = methods,
+    local methods = select(2, debug.getupvalue(meta_of(server).__index, 1))
+    local objects = { testing = testing, service = meta_of(svc).__index, broker = methods,
       cluster = require("lunats.testing.cluster").methods }
     for name, object in pairs(objects) do
       local found = functions_of(object)
@@ -164,7 +166,7 @@ describe("the declarations", function()
     assert(app.js.add_stream { name = "DOCS", subjects = { "docs.>" }, storage = "memory" })
     for _, opts in ipairs { { name = "x" }, { ordered = true } } do
       local subscription = assert(app.js.subscribe("docs.y", opts, print))
-      local methods = functions_of(debug.getmetatable(subscription).__index)
+      local methods = functions_of(meta_of(subscription).__index)
       subscription:stop()
       assert.same(sorted(methods), sorted(declared.subscription))
     end
@@ -176,7 +178,7 @@ describe("the declarations", function()
     local store = assert(app.js.create_object_store { bucket = "docs", storage = "memory" })
     local watch = assert(kv:watch(print))
     for name, object in pairs { kv = kv, store = store, watch = watch } do
-      assert.same(sorted(functions_of(debug.getmetatable(object).__index)), sorted(declared[name]))
+      assert.same(sorted(functions_of(meta_of(object).__index)), sorted(declared[name]))
     end
     for class, status in pairs { kv = kv:status(), object_store = store:status() } do
       local fields = declared_fields(class .. ".status")
@@ -188,7 +190,7 @@ describe("the declarations", function()
   end)
 
   it("name the methods of a group of listeners", function()
-    local methods = functions_of(debug.getmetatable(app.group "docs").__index)
+    local methods = functions_of(meta_of(app.group "docs").__index)
     assert.same(sorted(methods), sorted(declared.group))
   end)
 

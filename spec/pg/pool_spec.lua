@@ -303,7 +303,7 @@ describe("the connections of a service", function()
 end)
 
 describe("a connection that is taken out of its pool", function()
-  local SERIES <const> = "select repeat('x', 100) || n as text, n from generate_series(1, 60000) n"
+  local SERIES <const> = "select repeat('x', 99) || n as s, n from generate_series(1, 60000) n"
 
   local function taken()
     local db = pool { dsn = server.dsn }
