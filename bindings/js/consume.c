@@ -237,6 +237,11 @@ static bool is_settled(const struct consume_msg *record) {
     return msg != NULL && msg->settled;
 }
 
+static bool may_ask(const void *owner) {
+    const struct consume_box *box = owner;
+    return box->lease == NULL || lease_box_holds(box->lease);
+}
+
 /* ---- a lost consumer ---- */
 
 static int lost_done(lua_State *L, int status, lua_KContext context) {
@@ -300,15 +305,12 @@ static void box_close(struct consume_box *box) {
 
 void consume_box_unref(struct consume_box *box) {
     lua_State *L = script_lua(box->script); /* clears fields that exist: cannot raise */
-    luaL_unref(L, LUA_REGISTRYINDEX, box->handler);
-    luaL_unref(L, LUA_REGISTRYINDEX, box->failed);
-    luaL_unref(L, LUA_REGISTRYINDEX, box->lost);
-    luaL_unref(L, LUA_REGISTRYINDEX, box->codec);
-    luaL_unref(L, LUA_REGISTRYINDEX, box->key);
-    luaL_unref(L, LUA_REGISTRYINDEX, box->keyless);
-    luaL_unref(L, LUA_REGISTRYINDEX, box->self);
-    box->handler = box->failed = box->lost = box->self = box->codec = LUA_NOREF;
-    box->key = box->keyless = LUA_NOREF;
+    int *const references[] = {&box->handler, &box->failed,  &box->lost, &box->codec,
+                               &box->key,     &box->keyless, &box->self};
+    for (size_t i = 0; i < sizeof(references) / sizeof(references[0]); i++) {
+        luaL_unref(L, LUA_REGISTRYINDEX, *references[i]);
+        *references[i] = LUA_NOREF;
+    }
 }
 
 static void on_end(void *owner) {
@@ -338,6 +340,7 @@ static void on_script_drain(struct script_resource *resource) {
 static const struct consume_events events = {
     .on_msg = on_msg,
     .is_settled = is_settled,
+    .may_ask = may_ask,
     .on_unkeyed = consume_keys_wanted,
     .on_lost = on_lost,
     .on_full = on_full,
@@ -390,10 +393,15 @@ static void take_options(lua_State *L, struct consume_box *box, struct consume_o
     box->auto_ack = lua_toboolean(L, -1);
     lua_getfield(L, 4, "strip");
     box->strips = lua_toboolean(L, -1);
+    lua_getfield(L, 4, "sole");
+    out->sole = lua_toboolean(L, -1);
     lua_settop(L, 8);
     lua_getfield(L, 4, "reader");
     box->reader = check_reader(L, 9);
     lua_setiuservalue(L, 8, 1);
+    if (lua_getfield(L, 4, "lease") != LUA_TNIL)
+        box->lease = check_lease(L, 9);
+    lua_setiuservalue(L, 8, 2);
     lua_getfield(L, 4, "pull"); /* at 9 */
 }
 
@@ -409,7 +417,8 @@ static int ref_argument(lua_State *L, int arg) {
  * (check_group()), pull (whose pin it shares); of a consumer that pushes: deliver (its
  * subject), queue, pending; for order by keys: key (a text, or a function that must not wait),
  * keyless(msg), which raises why there is none, beside, settle (messages that readers which are
- * gone have had); strip: subjects are shown without their first token. failed(msg, why): why is
+ * gone have had); strip: subjects are shown without their first token; lease (js_lease()), as
+ * long as which holds messages are asked for. failed(msg, why): why is
  * for core.caught(), what the handler refused with, or nil when the message was delivered more
  * than max_deliver times. lost(err, silent): the consumer is gone.
  */
@@ -424,7 +433,7 @@ static int js_consume(lua_State *L) {
     struct link *link = check_link(L);
     struct who who = check_who(L);
     struct script *script = script_of(L);
-    struct consume_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
+    struct consume_box *box = lua_newuserdatauv(L, sizeof(*box), 2);
     memset(box, 0, sizeof(*box));
     box->key = box->keyless = LUA_NOREF;
     box->script = script;

@@ -17,6 +17,7 @@ struct consume_box {
     struct script *script;
     struct consume *consume;         /* NULL: over */
     const struct reader_box *reader; /* user value 1 */
+    const struct lease_box *lease;   /* user value 2; NULL: it reads without one */
     struct consume_stats stats;      /* when it is over */
     int self, handler, failed, lost; /* registry references */
     int codec;                       /* the same, of MSG_CODEC */

@@ -40,6 +40,16 @@ struct reader_box {
 /* Lives as long as its userdata at `arg`. */
 struct reader_box *check_reader(lua_State *L, int arg);
 
+/* ---- leases (./lease.c) ---- */
+
+struct lease_box;
+
+/* Lives as long as its userdata at `arg`. */
+const struct lease_box *check_lease(lua_State *L, int arg);
+
+/* Whether it may be relied on at this moment, by the clock. */
+bool lease_box_holds(const struct lease_box *box);
+
 /* ---- publishing (./publish.c) ---- */
 
 /* How long a publish without options waits for its acknowledgement. */

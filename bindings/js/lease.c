@@ -52,9 +52,16 @@ static void on_lost(void *owner, const char *why) {
     scheduler_release(scheduler);
 }
 
-static bool holds(struct fence *fence) {
-    const struct lease_box *box = container_of(fence, struct lease_box, fence);
+const struct lease_box *check_lease(lua_State *L, int arg) {
+    return luaL_checkudata(L, arg, LEASE_TYPE);
+}
+
+bool lease_box_holds(const struct lease_box *box) {
     return box->lease != NULL && lease_holds(box->lease);
+}
+
+static bool holds(struct fence *fence) {
+    return lease_box_holds(container_of(fence, struct lease_box, fence));
 }
 
 static void on_empty(struct fence *fence) {

@@ -133,7 +133,7 @@ void consume_pump(struct consume *consume) {
 
 static void return_queue(struct consume *consume) {
     for (struct consume_msg *msg; (msg = backlog_dequeue(&consume->backlog)) != NULL;)
-        consume_finish(consume, msg, CONSUME_NAK);
+        consume_finish(consume, msg, too_old(consume, msg) ? CONSUME_SETTLED : CONSUME_NAK);
     consume_keys_return_resting(consume, false);
 }
 
@@ -286,10 +286,16 @@ static void on_drained(struct demand *demand) {
     consume_leave(consume);
 }
 
+static bool may_ask(struct demand *demand) {
+    const struct consume *consume = container_of(demand, struct consume, demand);
+    return consume->events.may_ask == NULL || consume->events.may_ask(consume->owner);
+}
+
 static const struct demand_events demand_events = {
     .on_msg = on_msg,
     .on_lost = on_lost,
     .on_drained = on_drained,
+    .may_ask = may_ask,
 };
 
 static void on_link_state(struct link_observer *observer, enum link_state state) {

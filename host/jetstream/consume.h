@@ -70,6 +70,9 @@ struct consume_options {
      * settle_ms: no handler begins before they are here. After that time they would come before
      * any new message. */
     uint32_t settle_count, settle_ms;
+    /* With a key: nobody else should read, so what the server has delivered to others after
+     * all, or into a connection that was lost, is waited for in the same way. */
+    bool sole;
     const void *version; /* of the program that consumes; compared, nothing else */
 };
 
@@ -87,6 +90,9 @@ struct consume_events {
     void (*on_msg)(void *owner, struct consume_msg *msg);
     /* Whether the message that is being worked on has been acknowledged by other means. */
     bool (*is_settled)(const struct consume_msg *msg);
+    /* Whether messages may be asked for at this moment: not any more by who has lost the right
+     * to read without having been told, as it was stopped for a while. NULL: always. */
+    bool (*may_ask)(const void *owner);
     /* With a key that only the owner can find: there is a consume_unkeyed(). */
     void (*on_unkeyed)(void *owner);
     /*

@@ -49,7 +49,8 @@ struct consume {
     uint64_t late[LATE_MAX]; /* see consume_keys_remember() */
     size_t late_count;
     size_t settling;     /* messages that have to come before anything is begun */
-    uint64_t settled_at; /* when they would come before any new one */
+    uint64_t settled_at; /* when they would come before any new one; 0: none ever had to */
+    uint64_t delivery;   /* number of the last one that came; 0: not known */
     struct clock_timer settle;
     bool returning; /* with keys: what comes now may be behind what has gone back */
     struct consume_stats stats;

@@ -72,17 +72,33 @@ static void on_settle(struct clock_timer *timer) {
     consume_leave(consume);
 }
 
+/* So many more messages have to come again. */
+static void await_left(struct consume *consume, size_t count) {
+    consume->settling += count;
+    consume->settled_at = clock_now(consume->clock) + consume->options.settle_ms;
+    clock_arm(consume->clock, &consume->settle, consume->options.settle_ms + SETTLE_MS);
+}
+
 static bool is_redelivered(const struct consume_msg *msg) {
     struct js_meta meta;
     return js_parse_reply(msg->msg->reply, &meta) && meta.num_delivered > 1;
 }
 
 void consume_keys_begin(struct consume *consume) {
-    consume->settling = consume->options.settle_count;
-    consume->settle.fire = on_settle;
-    consume->settled_at = clock_now(consume->clock) + consume->options.settle_ms;
-    if (consume->settling > 0)
-        clock_arm(consume->clock, &consume->settle, consume->options.settle_ms + SETTLE_MS);
+    if (consume->options.settle_count > 0)
+        await_left(consume, consume->options.settle_count);
+}
+
+/* The server numbers what it delivers of a consumer: what is missing in front of this one has
+ * gone to a reader that should not read any more, and comes again. */
+static void look_for_gap(struct consume *consume, const struct consume_msg *msg) {
+    struct js_meta meta;
+    if (!consume->options.sole || !js_parse_reply(msg->msg->reply, &meta))
+        return;
+    uint64_t before = consume->delivery;
+    consume->delivery = meta.consumer_seq;
+    if (before > 0 && meta.consumer_seq > before + 1)
+        await_left(consume, (size_t)(meta.consumer_seq - before - 1));
 }
 
 static uint64_t sequence_of(const struct consume_msg *msg) {
@@ -118,7 +134,7 @@ static void count_left(struct consume *consume, const struct consume_msg *msg) {
 /* For a while after a reader has gone nats-server 2.9 sends messages twice, and may say of one
  * of them that it is the first time. */
 static bool doubtful(const struct consume *consume) {
-    return consume->options.settle_count > 0 &&
+    return consume->settled_at > 0 &&
            clock_now(consume->clock) < consume->settled_at + SETTLE_MS;
 }
 
@@ -188,6 +204,7 @@ static void find_key(struct consume *consume, struct consume_msg *msg) {
 }
 
 bool consume_keys_add(struct consume *consume, struct consume_msg *msg) {
+    look_for_gap(consume, msg);
     if (was_late(consume, msg)) {
         backlog_unqueue(&consume->backlog, msg);
         consume_finish(consume, msg, CONSUME_ACK);
@@ -308,6 +325,7 @@ static void on_rested(struct clock_timer *timer) {
 
 int consume_keys_open(struct consume *consume) {
     consume->demand.beside = &consume->beside;
+    consume->settle.fire = on_settle;
     return turns_open(&consume->turns, &consume->options.key, consume->clock, on_rested);
 }
 
@@ -350,6 +368,7 @@ void consume_keys_after_handover(struct consume *consume, struct consume *previo
         return;
     memcpy(consume->late, previous->late, sizeof(consume->late));
     consume->late_count = previous->late_count;
+    consume->delivery = previous->delivery;
     if (turns_used(&previous->turns))
         turns_take_over(&consume->turns, &previous->turns);
     else

@@ -122,7 +122,7 @@ void demand_pull(struct demand *demand) {
     if (demand->pending == *demand->here) /* nobody has had a reason to say anything */
         heartbeat_heard(&demand->heartbeat);
     size_t wanted = most(demand), beside = demand->beside != NULL ? *demand->beside : 0;
-    while (demand->pending < beside + (wanted + 1) / 2) {
+    while (demand->pending < beside + (wanted + 1) / 2 && demand->events->may_ask(demand)) {
         size_t batch = beside + wanted - demand->pending;
         if (o->max_batch > 0 && batch > o->max_batch)
             batch = o->max_batch;

@@ -49,6 +49,9 @@ struct demand_events {
     void (*on_lost)(struct demand *demand, int status, const char *text, bool silent);
     /* After demand_drain(): nothing comes any more. */
     void (*on_drained)(struct demand *demand);
+    /* Whether messages may be asked for just now; else nothing is until the next demand_pull().
+     */
+    bool (*may_ask)(struct demand *demand);
 };
 
 /* Embedded in its consume, which reads nothing of it but `subject` and `draining`. */

@@ -387,6 +387,7 @@ local function open(self, psub, fn, group, info)
     heartbeat = limits.heartbeat, ack_wait = limits.ack_wait, max_deliver = limits.max_deliver,
     data_type = opts.data_type, auto_ack = not (opts.manual_ack or self.no_ack),
     group = group, pull = psub.pull, reader = self.reader, strip = psub.strip,
+    lease = psub.lease, sole = psub.sole,
   }, fn, function(msg, why) failed(self, msg, why) end,
     function(why, silent) lost(self, why, silent) end)
   active.add(self, "consume")

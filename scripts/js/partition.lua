@@ -81,7 +81,7 @@ local function open(group, self, held)
   local info, err = M.consumer(group, self.number)
   if not info then return nil, err end
   local psub = pull.subscribe(nil, { stream = group.stream, durable = info.name })
-  psub.unwatched, psub.sole = true, true
+  psub.unwatched, psub.sole, psub.lease = true, true, held.lease
   self.psub = psub
   local opts = { on_error = function(why)
     self.failure = why

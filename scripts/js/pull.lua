@@ -16,6 +16,7 @@ local M = {}
 ---@field consumer string|nil the same, unless it is durable
 ---@field unwatched boolean|nil nobody changes its consumer, so nobody looks at it
 ---@field sole boolean|nil nobody else reads from its consumer
+---@field lease userdata|nil of core.js_lease(): messages are asked for as long as it holds
 ---@field strip boolean|nil handlers do not see the first token of subjects
 ---@field floor integer|nil up to that sequence of the stream all is acknowledged
 local psub = {}

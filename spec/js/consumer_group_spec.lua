@@ -396,3 +396,88 @@ describe("app.js.consumer_group", function()
     assert.truthy(tostring(err):find("not of app.connect", 1, true))
   end)
 end)
+
+describe("a consume under a lease", function()
+  local leases = require "lunats.js.lease"
+  local stream
+
+  before_each(function()
+    stream = unique "leased"
+    assert(app.js.add_stream { name = stream, subjects = { stream }, storage = "memory" })
+    assert(leases.ensure "spec")
+  end)
+  after_each(function()
+    own.close()
+    app.js.delete_stream(stream)
+  end)
+
+  ---Reads the stream; the lease may be over meanwhile without a word to who reads.
+  local function read(held)
+    local psub = assert(app.js.pull_subscribe(stream, { stream = stream, durable = "d" }))
+    psub.lease = held.lease
+    local got = {}
+    local handle = assert(psub:consume({ max_messages = 2, expires = 1 }, function(msg)
+      if msg.raw == "over" then held.lease:release() end
+      got[#got + 1] = msg.raw
+    end))
+    own.keep { stop = function() handle:stop() end }
+    return got
+  end
+
+  local function take()
+    return assert(leases.take(unique "key", { holder = "spec", ttl = 10 }, 0))
+  end
+
+  local function waiting()
+    local info = app.js.consumer_info(stream, "d")
+    return info and info.num_waiting
+  end
+
+  it("asks for messages as long as it holds, and not once more", function()
+    local got = read(take())
+    for _, text in ipairs { "a", "b", "c", "over" } do assert(app.js.publish(stream, text)) end
+    eventually("all", function() return #got == 4 end)
+    eventually("no request", function() return waiting() == 0 end)
+    assert(app.js.publish(stream, "late"))
+    local info = assert(app.js.consumer_info(stream, "d"))
+    assert.same({ 1, 0 }, { info.num_pending, info.num_waiting })
+    assert.equal(4, #got)
+  end)
+end)
+
+describe("a consume that should be alone", function()
+  local stream
+
+  before_each(function()
+    stream = unique "alone"
+    assert(app.js.add_stream { name = stream, subjects = { stream .. ".*" },
+      storage = "memory" })
+  end)
+  after_each(function()
+    own.close()
+    app.js.delete_stream(stream)
+  end)
+
+  it("waits for what another one has had, and given back, in order", function()
+    local got = {}
+    local psub = assert(app.js.pull_subscribe(stream .. ".*",
+      { stream = stream, durable = "d", config = { ack_wait = 2 } }))
+    psub.sole = true
+    local handle = assert(psub:consume({ key = "subject" }, function(msg)
+      got[#got + 1] = tonumber(msg.raw)
+    end))
+    own.keep { stop = function() handle:stop() end }
+    local other = assert(app.js.pull_subscribe(nil, { stream = stream, durable = "d" }))
+    local taken = app.spawn(function() return other:fetch(3, { timeout = 10 }) end)
+    eventually("both requests", function()
+      return assert(app.js.consumer_info(stream, "d")).num_waiting == 2
+    end)
+    for i = 1, 20 do assert(app.js.publish(stream .. ".key", tostring(i))) end
+    local theirs = assert(taken:await())
+    assert.equal(3, #theirs)
+    app.sleep(0.1) -- others would be handled meanwhile
+    for _, msg in ipairs(theirs) do assert(msg:nak()) end
+    eventually("all", function() return #got == 20 end)
+    for i = 1, 20 do assert.equal(i, got[i]) end
+  end)
+end)
