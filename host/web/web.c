@@ -14,7 +14,8 @@
 #include "host/service/service.h"
 #include "host/web/internal.h"
 
-#define MAX_HEADER ((size_t)16 << 10)
+#define MAX_HEADER                                                                             \
+    ((size_t)32 << 10)       /* some hundred cookies, of each of which there is a record */
 #define MAX_CONNECTIONS 4096 /* at most half of the descriptors */
 
 /* ---- requests ---- */

@@ -320,3 +320,30 @@ describe("what is no request", function()
     assert.equal(0, child:stop())
   end)
 end)
+
+describe("a request with many parts", function()
+  local COUNT = [[
+    app.http.get("/", function(req)
+      local count, cookies = 0, req.headers.cookie or ""
+      for _ in pairs(req.query) do count = count + 1 end
+      return ("%d %d"):format(count, select(2, cookies:gsub("=", "")))
+    end)
+  ]]
+
+  ---Like "k1=v1&k2=v2"
+  local function list(count, separator)
+    local parts = {}
+    for i = 1, count do parts[i] = ("k%d=value%d"):format(i, i) end
+    return table.concat(parts, separator)
+  end
+
+  -- libmicrohttpd has the memory of a connection for its records of them, too.
+  it("is answered", function()
+    local child, url = run(COUNT)
+    assert.equal("1000 0", web.get(url .. "/?" .. list(1000, "&")).body)
+    assert.equal("0 200", web.get(url .. "/", "-H", "Cookie: " .. list(200, "; ")).body)
+    assert.equal(414, web.get(url .. "/?" .. list(5000, "&")).status)
+    assert.equal(431, web.get(url .. "/", "-H", "X-Long: " .. ("x"):rep(40000)).status)
+    assert.equal(0, child:stop())
+  end)
+end)

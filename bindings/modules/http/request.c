@@ -94,6 +94,13 @@ static struct connection *connection_of(struct MHD_Connection *mhd) {
     return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
+/* We read the query ourselves. The library would make a record of each of its arguments, which
+ * have no room behind a long one, and then forgets to answer; it looks for them after this. */
+static void hide_query(const char *uri, size_t at) {
+    char *buffer = (char *)(uintptr_t)uri; /* of the library, which splits it up here, too */
+    buffer[at] = '\0';
+}
+
 void *request_begin(void *cls, const char *uri, struct MHD_Connection *mhd) {
     (void)cls;
     struct connection *connection = connection_of(mhd);
@@ -105,8 +112,10 @@ void *request_begin(void *cls, const char *uri, struct MHD_Connection *mhd) {
         return NULL; /* request_go_on() closes the connection */
     }
     char *mark = strchr(target, '?');
-    if (mark != NULL)
+    if (mark != NULL) {
+        hide_query(uri, (size_t)(mark + 1 - target));
         *mark = '\0';
+    }
     request->target = target;
     request->shown.path = target;
     request->shown.query = mark != NULL ? mark + 1 : "";
