@@ -189,6 +189,20 @@ static void reads_urls(void) {
         CHECK(api->read_url(&url, NULL, wrong[i]) != NULL);
 }
 
+static void headers_behind_the_body_have_an_end(void) {
+    static const char begin[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+    static const char line[] = "Trailer: 0123456789012345678901234567890123456789\r\n";
+    enum { LINES = 4000 };
+    static char text[sizeof(begin) + LINES * sizeof(line)];
+    char *at = stpcpy(text, begin);
+    for (int i = 0; i < LINES; i++)
+        at = stpcpy(at, line);
+    set_up();
+    answer(ask(), text, 1000);
+    CHECK_STR(seen, "|begin|Transfer-Encoding=chunked|head 200||done 0 too_large");
+    tear_down();
+}
+
 static void answers_are_the_same_in_any_pieces(void) {
     static const char *const cases[][2] = {
         {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nA: 1\r\nB:\r\n"
@@ -270,6 +284,7 @@ int main(int argc, char **argv) {
     uv_loop_init(&loop);
     uv_timer_init(&loop, &running);
     RUN(reads_urls);
+    RUN(headers_behind_the_body_have_an_end);
     RUN(answers_are_the_same_in_any_pieces);
     RUN(a_sink_may_end_the_call);
     RUN(news_may_cancel_the_call);

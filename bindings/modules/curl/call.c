@@ -14,6 +14,9 @@
 #define CONNECT_MS 5000
 #define CA_CACHE_SECONDS 3600L /* what the system trusts is read that often at most */
 
+/* The library keeps the headers behind a body, without a limit of its own. */
+#define TRAILERS_MAX ((size_t)64 << 10)
+
 /* ---- the end of a call ---- */
 
 static void end_transfer(struct http_call *call) {
@@ -50,7 +53,9 @@ static const char *word_of(const struct http_call *call, CURLcode code) {
     case CURLE_WRITE_ERROR:
     case CURLE_OUT_OF_MEMORY:
     case CURLE_ABORTED_BY_CALLBACK:
-        return call->stopped ? "stopped" : "no_memory";
+        return call->trailing > TRAILERS_MAX ? "too_large"
+               : call->stopped               ? "stopped"
+                                             : "no_memory";
     case CURLE_OPERATION_TIMEDOUT:
         return "timeout";
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -99,6 +104,8 @@ void call_finish(struct http_call *call, CURLcode code) {
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     } else {
         reply.code = word_of(call, code);
+        if (call->trailing > TRAILERS_MAX)
+            strcpy(call->error, "the headers behind the body have more than 64 KiB");
         reply.error = *call->error != '\0' ? call->error : curl_easy_strerror(code);
     }
     reply.status = (int)status;
@@ -169,6 +176,8 @@ static void end_head(struct http_call *call) {
     if (status < 200)
         return;
     call->headed = true;
+    if (call->sink == NULL)
+        return;
     call->sink->on_head(call->owner, (int)status);
     has_news(call);
 }
@@ -177,14 +186,18 @@ static void end_head(struct http_call *call) {
 static size_t on_header(char *line, size_t size, size_t count, void *owner) {
     struct http_call *call = owner;
     size_t len = size * count, end = len;
-    if (call->headed)
-        return len;
+    if (call->headed) {
+        call->trailing += len;
+        return call->trailing <= TRAILERS_MAX ? len : 0;
+    }
     while (end > 0 && is_blank(line[end - 1]))
         end--;
     if (end == 0) {
         end_head(call);
         return len;
     }
+    if (call->sink == NULL)
+        return len;
     if (end >= 5 && memcmp(line, "HTTP/", 5) == 0)
         return call->sink->on_header(call->owner, NULL, 0, NULL, 0) ? len : stop(call);
     const char *colon = memchr(line, ':', end);
@@ -316,10 +329,8 @@ static CURLcode set_up(struct http_call *call, const struct http_ask *ask) {
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-    if (call->sink != NULL) {
-        curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-        curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
-    }
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     set_up_network(easy, ask);
     set_up_tls(call, ask);
     set_up_body(call, ask);

@@ -35,9 +35,10 @@ struct http_call {
     struct curl_slist *headers;
     char error[CURL_ERROR_SIZE];
     const struct http_sink *sink;
-    bool headed;  /* all headers have come */
-    bool stopped; /* by the sink */
-    char *body;   /* of the answer, with a zero behind it */
+    bool headed;     /* all headers have come */
+    bool stopped;    /* by the sink */
+    size_t trailing; /* bytes of headers behind the body */
+    char *body;      /* of the answer, with a zero behind it */
     size_t len, max;
     void (*on_done)(void *owner, const struct http_reply *reply);
     void *owner;
