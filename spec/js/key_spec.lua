@@ -237,10 +237,10 @@ describe("consuming in order per key", function()
   it("keeps the order of what the server delivers again, as the loop was busy", function()
     local seen, note = record()
     for i = 1, 5 do put("a", i) end
-    assert(subscribe({ ack_wait = 0.3 }):consume({ key = by_body }, function(msg)
+    assert(subscribe({ ack_wait = 1 }):consume({ key = by_body }, function(msg)
       local list = note(msg)
       if #list > 1 then return app.sleep(0.01) end
-      local till = core.hrtime() + 0.8
+      local till = core.hrtime() + 1.8
       while core.hrtime() < till do end -- luacheck: ignore 542
     end))
     eventually("acknowledged", function() return info().ack_floor.stream_seq == 5 end)

@@ -75,9 +75,9 @@ describe("app.js.subscribe", function()
   it("lets the members of a queue group keep what waits for them", function()
     local seen, done = {}, 0
     local sub = assert(subscribe(stream .. ".>", { queue = "q", concurrency = 1,
-      config = { ack_wait = 1.5 } }, function(msg)
+      config = { ack_wait = 2.5 } }, function(msg)
       seen[msg.data.i] = (seen[msg.data.i] or 0) + 1
-      app.sleep(0.4)
+      app.sleep(0.6)
       done = done + 1
     end))
     put(6)
