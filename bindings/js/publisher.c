@@ -123,7 +123,6 @@ static void refuse(struct slot *slot, int status) {
 
 /* ---- for Lua ---- */
 
-/* Upvalue 1 of the methods is the metatable, to compare with: every message comes by here. */
 static struct publisher *check_publisher(lua_State *L) {
     return check_self(L, PUBLISHER_TYPE);
 }

@@ -207,6 +207,7 @@ local function open(self, held, numbers, token, on_error)
   local psub = pull.subscribe(nil, { stream = self.work, durable = self.member,
     group = elastic.PRIORITY_GROUP })
   psub.unwatched, psub.sole, psub.strip = true, true, true
+  psub.lease = held.lease
   local handle, err = psub:consume(opts, fenced(self, held, token))
   if handle then -- with its subjects it can only be made by claim()
     function handle.create_again(why) return nil, consumers.lost_error(psub, why) end
